@@ -1,0 +1,136 @@
+/** The access token profile (contract §5, RFC 9068): a JWS whose header and claims are exactly these. */
+import { parseBase64url, parseUtf8, printBase64url, utf8 } from './bytes.ts';
+import type { NumericDate } from './clock.ts';
+import { isIdentifier } from './identifier.ts';
+
+/** The signature algorithms on offer (RFC 7518 §3.1, RFC 8037 §3.1). */
+export const SIGNING_ALGORITHMS = ['ES256', 'EdDSA', 'RS256'] as const;
+export type SigningAlgorithm = (typeof SIGNING_ALGORITHMS)[number];
+
+/** The value of `typ` (RFC 9068 §2.1): what tells an access token from every other JWT. */
+export const ACCESS_TOKEN_TYPE = 'at+jwt';
+/** The longest access token, in characters: it has to fit in a request's headers. */
+export const ACCESS_TOKEN_LENGTH_MAX = 14_336;
+/** The longest life that any setting can give an access token, in seconds: a day. */
+export const ACCESS_TOKEN_SECONDS_MAX = 86_400;
+
+export interface AccessTokenHeader {
+  readonly alg: SigningAlgorithm;
+  readonly kid: string;
+}
+
+export interface AccessTokenClaims {
+  readonly iss: string;
+  /** Equal to `client_id`: there are no users. */
+  readonly sub: string;
+  readonly client_id: string;
+  readonly aud: string | readonly string[];
+  readonly iat: NumericDate;
+  readonly exp: NumericDate;
+  readonly jti: string;
+  /** Filled scopes, one space between. */
+  readonly scope: string;
+  readonly grant_id: string;
+  /** The key the token is bound to (RFC 7800 §3.1, RFC 9449 §6.1). */
+  readonly cnf?: { readonly jkt: string };
+}
+
+/** The first segment of every token signed with one key. */
+export function printAccessTokenHeader({ alg, kid }: AccessTokenHeader): string {
+  return printBase64url(utf8(JSON.stringify({ alg, kid, typ: ACCESS_TOKEN_TYPE })));
+}
+
+/** What is signed: header and claims, in the order in which the profile names them. */
+export function printSigningInput(header: string, claims: AccessTokenClaims): string {
+  const { iss, sub, client_id, aud, iat, exp, jti, scope, grant_id, cnf } = claims;
+  const ordered = { iss, sub, client_id, aud, iat, exp, jti, scope, grant_id, cnf };
+  return `${header}.${printBase64url(utf8(JSON.stringify(ordered)))}`;
+}
+
+/** The parts of a compact JWS (RFC 7515 §7.1), not yet believed. */
+export interface UnverifiedAccessToken {
+  readonly header: string;
+  readonly kid: string;
+  readonly signingInput: string;
+  readonly signature: Uint8Array;
+  /** Parses the claims; call it when the signature has been found good, never before. */
+  readonly claims: () => AccessTokenClaims | undefined;
+}
+
+/**
+ * A text to the parts of an access token; undefined when it has not the form of one. The header's only use is to name
+ * a key: whoever verifies must then compare `header` with what `printAccessTokenHeader` gives for that key, whole.
+ * That leaves no room for another `alg`, `typ`, `crit`, `jwk` or `b64` (RFC 8725 §3.1).
+ */
+export function parseAccessToken(token: string): UnverifiedAccessToken | undefined {
+  if (token.length > ACCESS_TOKEN_LENGTH_MAX) return undefined;
+  const [header, payload, signatureText, ...more] = token.split('.');
+  if (header === undefined || payload === undefined || signatureText === undefined || more.length > 0) return undefined;
+  const signature = parseBase64url(signatureText);
+  const kid = parseObject(header)?.['kid'];
+  if (signature === undefined || typeof kid !== 'string') return undefined;
+  return {
+    header,
+    kid,
+    signingInput: `${header}.${payload}`,
+    signature,
+    claims: () => parseAccessTokenClaims(parseObject(payload)),
+  };
+}
+
+/** An object to the claims of the profile, or undefined when one is missing, malformed or of the wrong type. */
+export function parseAccessTokenClaims(value: unknown): AccessTokenClaims | undefined {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
+  const claims = new Map<string, unknown>(Object.entries(value));
+  const iss = claims.get('iss');
+  const sub = claims.get('sub');
+  const client_id = claims.get('client_id');
+  const aud = parseAudience(claims.get('aud'));
+  const iat = claims.get('iat');
+  const exp = claims.get('exp');
+  const jti = claims.get('jti');
+  const scope = claims.get('scope');
+  const grant_id = claims.get('grant_id');
+  const cnf = parseConfirmation(claims.get('cnf'));
+  if (typeof iss !== 'string' || typeof client_id !== 'string' || client_id === '' || sub !== client_id) return undefined;
+  if (aud === undefined || !isNumericDate(iat) || !isNumericDate(exp) || typeof scope !== 'string') return undefined;
+  if (!isIdentifier(jti) || !isIdentifier(grant_id) || cnf === 'malformed') return undefined;
+  const parsed = { iss, sub: client_id, client_id, aud, iat, exp, jti, scope, grant_id };
+  return cnf === undefined ? parsed : { ...parsed, cnf };
+}
+
+function parseAudience(aud: unknown): string | readonly string[] | undefined {
+  if (typeof aud === 'string') return aud;
+  if (!Array.isArray(aud) || aud.length === 0) return undefined;
+  const audiences = aud.filter((item) => typeof item === 'string');
+  return audiences.length === aud.length ? audiences : undefined;
+}
+
+/** A token that is bound in a way we do not know must not pass for an unbound one. */
+function parseConfirmation(cnf: unknown): { readonly jkt: string } | undefined | 'malformed' {
+  if (cnf === undefined) return undefined;
+  if (typeof cnf !== 'object' || cnf === null || !('jkt' in cnf) || typeof cnf.jkt !== 'string') return 'malformed';
+  return { jkt: cnf.jkt };
+}
+
+/** Whether a value is a whole number of seconds that a date can be. */
+export function isNumericDate(value: unknown): value is NumericDate {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
+}
+
+/** Whether an `aud` claim names an audience, compared to the letter (RFC 7519 §4.1.3). */
+export function isMeantFor(aud: string | readonly string[], audience: string): boolean {
+  return typeof aud === 'string' ? aud === audience : aud.includes(audience);
+}
+
+function parseObject(segment: string): Record<string, unknown> | undefined {
+  const bytes = parseBase64url(segment);
+  const text = bytes === undefined ? undefined : parseUtf8(bytes);
+  if (text === undefined) return undefined;
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null ? Object.fromEntries(Object.entries(value)) : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,13 @@
+/** The standards, pure: no I/O, no clock, no runtime. */
+export * from './access_token.ts';
+export * from './bytes.ts';
+export * from './challenge.ts';
+export * from './client_credentials.ts';
+export * from './clock.ts';
+export * from './identifier.ts';
+export * from './messages.ts';
+export * from './parameters.ts';
+export * from './refresh_token.ts';
+export * from './refusal.ts';
+export * from './revocation.ts';
+export * from './scope.ts';

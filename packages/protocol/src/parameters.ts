@@ -1,0 +1,185 @@
+/**
+ * A request's bytes to its parameters (contract §3, §9): each name once, `resource` excepted, an empty value absent.
+ * Two dialects, told apart by the body alone: a form is answered by the RFCs to the letter, JSON as the family's
+ * clients expect. The query string is not read here or anywhere else.
+ */
+import { parseUtf8, utf8 } from './bytes.ts';
+import { refuse, type Refusal } from './refusal.ts';
+
+/** The largest body, in bytes. */
+export const BODY_BYTES_MAX = 16 * 1024;
+/** The most parameters in one body. */
+export const PARAMETERS_MAX = 64;
+
+/** The parameters that Hallpass reads; any other is ignored, but still may not come twice. */
+const KNOWN = [
+  'client_id',
+  'client_secret',
+  'grant_type',
+  'refresh_token',
+  'scope',
+  'token',
+  'token_type_hint',
+] as const;
+const REPEATABLE = 'resource';
+
+export type ParameterName = (typeof KNOWN)[number];
+
+export interface Parameters {
+  readonly dialect: 'form' | 'json';
+  readonly values: ReadonlyMap<ParameterName, string>;
+  /** The values of `resource` (RFC 8707 §2), in order. */
+  readonly resources: readonly string[];
+}
+
+/** What `receiveParameters` and the rules after it need to know of a body that was refused. */
+export type Dialect = Parameters['dialect'];
+
+/** A body under its content type to its parameters. Never throws. */
+export function parseParameters(contentType: string | undefined, body: Uint8Array): Parameters | Refusal {
+  if (body.length > BODY_BYTES_MAX) return refuse('body_too_large');
+  const dialect = dialectOf(contentType, body);
+  if (dialect === undefined) return refuse('unsupported_media_type');
+  const text = parseUtf8(body);
+  if (text === undefined) return refuse('malformed_body', { because: 'not UTF-8' });
+  const pairs = dialect === 'json' ? parseFlatJson(text) : parseForm(text);
+  return 'refused' in pairs ? pairs : gather(dialect, pairs);
+}
+
+/** The dialect of a body, also when the body is refused; undefined when no dialect is offered for it. */
+export function dialectOf(contentType: string | undefined, body: Uint8Array): Dialect | undefined {
+  const type = contentType?.split(';', 1)[0]?.trim().toLowerCase();
+  if (type === 'application/json') return 'json';
+  if (type !== 'application/x-www-form-urlencoded') return undefined;
+  // The family's documentation posts JSON with curl's default label (contract §3).
+  return firstSolid(body) === 0x7b ? 'json' : 'form';
+}
+
+function firstSolid(body: Uint8Array): number | undefined {
+  return body.find((byte) => byte !== 0x20 && byte !== 0x09 && byte !== 0x0a && byte !== 0x0d);
+}
+
+type Pairs = readonly (readonly [name: string, value: unknown])[];
+
+function gather(dialect: Dialect, pairs: Pairs): Parameters | Refusal {
+  if (pairs.length > PARAMETERS_MAX) return refuse('too_many_parameters');
+  const values = new Map<ParameterName, string>();
+  const resources: string[] = [];
+  const seen = new Set<string>();
+  for (const [name, value] of pairs) {
+    const first = !seen.has(name);
+    seen.add(name);
+    if (name === REPEATABLE && (first || dialect === 'form')) {
+      const list = Array.isArray(value) ? value : [value];
+      for (const item of list) {
+        if (typeof item === 'string') {
+          if (item !== '') resources.push(item);
+        } else if (item !== null || Array.isArray(value)) return refuse('malformed_parameter', { because: name });
+      }
+      continue;
+    }
+    if (!first) return refuse('repeated_parameter', { because: name });
+    const known = KNOWN.find((candidate) => candidate === name);
+    if (known === undefined) continue;
+    if (typeof value === 'string') {
+      if (value !== '') values.set(known, value);
+    } else if (value !== null) return refuse('malformed_parameter', { because: name });
+  }
+  return { dialect, values, resources };
+}
+
+/** `application/x-www-form-urlencoded` to its pairs: strict percent-encoding and UTF-8 (RFC 6749 appendix B). */
+function parseForm(text: string): Pairs | Refusal {
+  if (text === '') return [];
+  const pairs: [string, string][] = [];
+  for (const piece of text.split('&')) {
+    if (piece === '') continue;
+    const equals = piece.indexOf('=');
+    const name = parseFormText(equals < 0 ? piece : piece.slice(0, equals));
+    const value = equals < 0 ? '' : parseFormText(piece.slice(equals + 1));
+    if (name === undefined || value === undefined) return refuse('malformed_body', { because: 'percent-encoding' });
+    pairs.push([name, value]);
+    if (pairs.length > PARAMETERS_MAX) return refuse('too_many_parameters');
+  }
+  return pairs;
+}
+
+/** One form-encoded name or value; undefined for a bad escape or bytes that are not UTF-8. */
+export function parseFormText(text: string): string | undefined {
+  if (!text.includes('%')) return text.replaceAll('+', ' ');
+  const source = utf8(text.replaceAll('+', ' '));
+  const bytes = new Uint8Array(source.length);
+  let length = 0;
+  for (let at = 0; at < source.length; at++) {
+    let byte = source[at] ?? 0;
+    if (byte === 0x25) {
+      const high = hexDigit(source[at + 1]);
+      const low = hexDigit(source[at + 2]);
+      if (high === undefined || low === undefined) return undefined;
+      byte = high * 16 + low;
+      at += 2;
+    }
+    bytes[length++] = byte;
+  }
+  return parseUtf8(bytes.subarray(0, length));
+}
+
+function hexDigit(byte: number | undefined): number | undefined {
+  if (byte === undefined) return undefined;
+  if (byte >= 0x30 && byte <= 0x39) return byte - 0x30;
+  const letter = byte | 0x20;
+  return letter >= 0x61 && letter <= 0x66 ? letter - 0x57 : undefined;
+}
+
+/**
+ * One JSON object to its members. `JSON.parse` keeps the last of two members with one name and says nothing, so the
+ * names are also read from the text: a parameter that two parsers read differently is how checks are walked around.
+ */
+function parseFlatJson(text: string): Pairs | Refusal {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return refuse('malformed_body', { because: 'not JSON' });
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    return refuse('malformed_body', { because: 'not a JSON object' });
+  }
+  const members = new Map<string, unknown>(Object.entries(value));
+  const names = memberNames(text);
+  if (names.length > PARAMETERS_MAX) return refuse('too_many_parameters');
+  if (new Set(names).size < names.length) return refuse('repeated_parameter', { because: 'a JSON member' });
+  return names.map((name) => [name, members.get(name)]);
+}
+
+/** The names of the members of a JSON object, in order and with repeats. `text` is known to be a valid JSON object. */
+function memberNames(text: string): readonly string[] {
+  const names: string[] = [];
+  let depth = 0;
+  let atName = false;
+  for (let at = 0; at < text.length; at++) {
+    const character = text.charAt(at);
+    if (character === '"') {
+      const end = stringEnd(text, at);
+      if (atName && depth === 1) names.push(String(JSON.parse(text.slice(at, end + 1))));
+      atName = false;
+      at = end;
+    } else if (character === '{' || character === '[') {
+      depth += 1;
+      atName = character === '{';
+    } else if (character === '}' || character === ']') {
+      depth -= 1;
+      atName = false;
+    } else if (character === ',') {
+      // Back in the outermost object, what follows a comma is a name; inside an array or deeper it does not matter.
+      atName = depth === 1;
+    }
+  }
+  return names;
+}
+
+function stringEnd(text: string, start: number): number {
+  let at = start + 1;
+  while (at < text.length && text.charAt(at) !== '"') at += text.charAt(at) === '\\' ? 2 : 1;
+  return at;
+}

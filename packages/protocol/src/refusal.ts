@@ -1,0 +1,266 @@
+/**
+ * What Hallpass says no with: one row for every reason, with the public words for it (RFC 6749 §5.2, RFC 6750 §3.1,
+ * RFC 8707 §2, RFC 9449 §5). Private detail (`because`) goes to the log and the audit, never to the caller.
+ */
+
+/** The `error` codes on the wire. */
+export type ErrorCode =
+  | 'invalid_request'
+  | 'invalid_client'
+  | 'invalid_grant'
+  | 'unauthorized_client'
+  | 'unsupported_grant_type'
+  | 'invalid_scope'
+  | 'invalid_target'
+  | 'access_denied'
+  | 'invalid_token'
+  | 'insufficient_scope'
+  | 'not_found'
+  | 'method_not_allowed'
+  | 'temporarily_unavailable'
+  | 'server_error';
+
+interface Row {
+  readonly status: number;
+  readonly error: ErrorCode;
+  /** A sentence for the caller's developer: what was wrong, and what to do next. Printable ASCII without `"` and `\`. */
+  readonly description: string;
+  /** The required parameter that is missing; the JSON dialect answers 422 and names it (contract §3). */
+  readonly field?: string;
+}
+
+const ROWS = {
+  // The body as such
+  body_too_large: {
+    status: 413,
+    error: 'invalid_request',
+    description: 'The body is larger than 16 KiB. Send fewer or shorter parameters.',
+  },
+  unsupported_media_type: {
+    status: 415,
+    error: 'invalid_request',
+    description: 'Send the parameters as application/x-www-form-urlencoded or application/json.',
+  },
+  malformed_body: {
+    status: 400,
+    error: 'invalid_request',
+    description: 'The body could not be read. Check its percent-encoding, its UTF-8 or its JSON.',
+  },
+  too_many_parameters: {
+    status: 400,
+    error: 'invalid_request',
+    description: 'The body has more than 64 parameters.',
+  },
+  repeated_parameter: {
+    status: 400,
+    error: 'invalid_request',
+    description: 'A parameter is given twice. Send each parameter once; only resource may repeat.',
+  },
+  malformed_parameter: {
+    status: 400,
+    error: 'invalid_request',
+    description: 'A parameter has the wrong type. Values are strings; only resource may be an array of strings.',
+  },
+
+  // Client authentication
+  authentication_failed: {
+    status: 401,
+    error: 'invalid_client',
+    description: 'Client authentication failed. Check client_id and client_secret.',
+  },
+  conflicting_credentials: {
+    status: 400,
+    error: 'invalid_request',
+    description: 'The Authorization header and the body name different credentials. Send one of them, or both alike.',
+  },
+  origin_not_allowed: {
+    status: 403,
+    error: 'access_denied',
+    description: 'This API key may not be used from this origin.',
+  },
+
+  // The grant
+  missing_grant_type: {
+    status: 400,
+    error: 'invalid_request',
+    description: 'grant_type is required. Use client_credentials or refresh_token.',
+  },
+  unsupported_grant_type: {
+    status: 400,
+    error: 'unsupported_grant_type',
+    description: 'This grant_type is not offered. Use client_credentials or refresh_token.',
+  },
+  grant_not_allowed: {
+    status: 400,
+    error: 'unauthorized_client',
+    description: 'This API key may not use this grant_type.',
+  },
+  missing_scope: {
+    status: 400,
+    error: 'invalid_scope',
+    description: 'scope is required, since this API key has no default scope.',
+    field: 'scope',
+  },
+  malformed_scope: {
+    status: 400,
+    error: 'invalid_scope',
+    description: 'A scope is malformed. A scope is a path with a verb, such as /accounts.write; separate several by one space.',
+  },
+  unfilled_scope: {
+    status: 400,
+    error: 'invalid_scope',
+    description: 'A scope still holds a {parameter}. Put the value in its place',
+  },
+  scope_not_allowed: {
+    status: 400,
+    error: 'invalid_scope',
+    description: 'This API key may not have this scope',
+  },
+  scope_not_granted: {
+    status: 400,
+    error: 'invalid_scope',
+    description: 'A refresh may ask for the same or fewer scopes, and this one was not granted',
+  },
+  no_scope_left: {
+    status: 400,
+    error: 'invalid_scope',
+    description: 'This API key has lost every scope of this grant. Ask for a new token.',
+  },
+  target_not_allowed: {
+    status: 400,
+    error: 'invalid_target',
+    description: 'This resource is not among the audiences of this API key, or not an absolute URI without a fragment.',
+  },
+  missing_refresh_token: {
+    status: 400,
+    error: 'invalid_request',
+    description: 'refresh_token is required with grant_type=refresh_token.',
+    field: 'refresh_token',
+  },
+  refresh_token_not_good: {
+    status: 400,
+    error: 'invalid_grant',
+    description: 'The refresh token is invalid, expired, revoked or was already used. Ask for a new token.',
+  },
+
+  // Revocation and introspection
+  missing_token: {
+    status: 400,
+    error: 'invalid_request',
+    description: 'token is required.',
+    field: 'token',
+  },
+  token_of_another_client: {
+    status: 400,
+    error: 'invalid_request',
+    description: 'This token was issued to another client.',
+  },
+
+  // A protected resource, RFC 6750 §3.1
+  malformed_credentials: {
+    status: 400,
+    error: 'invalid_request',
+    description: 'The Authorization header is malformed. Send one access token: Authorization: Bearer TOKEN.',
+  },
+  missing_credentials: {
+    status: 401,
+    error: 'invalid_token',
+    description: 'An access token is required. Send it as Authorization: Bearer TOKEN.',
+  },
+  token_not_good: {
+    status: 401,
+    error: 'invalid_token',
+    description: 'The access token is invalid, expired, revoked or meant for another API. Ask for a new token.',
+  },
+  insufficient_scope: {
+    status: 403,
+    error: 'insufficient_scope',
+    description: 'The access token lacks a scope that this request needs',
+  },
+  route_not_allowed: {
+    status: 403,
+    error: 'insufficient_scope',
+    description: 'No scope opens this route: the policy of this API does not name it.',
+  },
+  malformed_path: {
+    status: 400,
+    error: 'invalid_request',
+    description: 'The path of the request is not in its plain form: dot segments, empty segments and encoded slashes are refused.',
+  },
+
+  // HTTP
+  not_found: { status: 404, error: 'not_found', description: 'There is nothing at this path.' },
+  method_not_allowed: {
+    status: 405,
+    error: 'method_not_allowed',
+    description: 'This method is not offered here. The Allow header names those that are.',
+  },
+  malformed_request: { status: 400, error: 'invalid_request', description: 'The request could not be read.' },
+
+  // Us
+  temporarily_unavailable: {
+    status: 503,
+    error: 'temporarily_unavailable',
+    description: 'The service cannot answer now. Repeat the same request after the time in Retry-After; that is safe.',
+  },
+  server_error: {
+    status: 500,
+    error: 'server_error',
+    description: 'Something went wrong here. The x-request-id header helps the operator to find it.',
+  },
+} as const satisfies Record<string, Row>;
+
+/** Every reason for which a request may be refused. */
+export type RefusalReason = keyof typeof ROWS;
+
+/** A request that may not have what it asks for: a value, never thrown. */
+export interface Refusal {
+  readonly refused: RefusalReason;
+  /** What a developer needs to see of their own request, such as the scope that is missing. Printed in the description. */
+  readonly subject?: string;
+  /** For the log and the audit only. */
+  readonly because?: string;
+}
+
+/** A refusal; the reason must have a row in the table. */
+export function refuse(refused: RefusalReason, detail: Omit<Refusal, 'refused'> = {}): Refusal {
+  return { refused, ...detail };
+}
+
+/** Whether a value is a refusal rather than what was hoped for. */
+export function isRefusal(value: unknown): value is Refusal {
+  return typeof value === 'object' && value !== null && 'refused' in value;
+}
+
+/** The JSON of an error answer (RFC 6749 §5.2). */
+export interface ErrorBody {
+  readonly error: ErrorCode;
+  readonly error_description: string;
+}
+
+const SUBJECT_LENGTH_MAX = 600;
+
+/** The public words of a refusal: its status, its body, and the required parameter that was missing, if that was it. */
+export function wordsOf(refusal: Refusal): { readonly status: number; readonly body: ErrorBody; readonly field?: string } {
+  const row: Row = ROWS[refusal.refused];
+  const description =
+    refusal.subject === undefined
+      ? sentence(row.description)
+      : `${row.description}: ${printable(refusal.subject)}`;
+  const words = { status: row.status, body: { error: row.error, error_description: description } };
+  return row.field === undefined ? words : { ...words, field: row.field };
+}
+
+/** Every row, for the documentation. */
+export function listRefusals(): readonly (Row & { readonly reason: string })[] {
+  return Object.entries(ROWS).map(([reason, row]) => ({ reason, ...row }));
+}
+
+function sentence(description: string): string {
+  return description.endsWith('.') ? description : `${description}.`;
+}
+
+/** Only what RFC 6749 §5.2 allows in a description: printable ASCII without `"` and `\`, so nothing breaks a header or a log. */
+function printable(subject: string): string {
+  return subject.slice(0, SUBJECT_LENGTH_MAX).replaceAll(/[^\x20-\x21\x23-\x5b\x5d-\x7e]/g, '?');
+}

@@ -1,0 +1,65 @@
+/**
+ * The schema, as the steps that led to it. Forward only; a step is never edited once it has shipped. Portable SQL, one
+ * statement an item.
+ */
+export const MIGRATIONS: readonly (readonly string[])[] = [
+  [
+    `CREATE TABLE clients (
+       client_id TEXT PRIMARY KEY,
+       version   BIGINT NOT NULL,
+       record    TEXT NOT NULL
+     )`,
+    `CREATE TABLE client_origins (
+       origin    TEXT NOT NULL,
+       client_id TEXT NOT NULL,
+       PRIMARY KEY (origin, client_id)
+     )`,
+    `CREATE INDEX client_origins_by_client ON client_origins (client_id)`,
+    `CREATE TABLE secret_uses (
+       client_id TEXT NOT NULL,
+       secret_id TEXT NOT NULL,
+       used_at   BIGINT NOT NULL,
+       PRIMARY KEY (client_id, secret_id)
+     )`,
+    `CREATE TABLE keys (
+       key_id     TEXT PRIMARY KEY,
+       key_use    TEXT NOT NULL,
+       algorithm  TEXT NOT NULL,
+       wrapped    TEXT NOT NULL,
+       created_at BIGINT NOT NULL
+     )`,
+    `CREATE TABLE families (
+       grant_id   TEXT PRIMARY KEY,
+       client_id  TEXT NOT NULL,
+       generation BIGINT NOT NULL,
+       rotated_at BIGINT NOT NULL,
+       key_id     TEXT NOT NULL,
+       expires_at BIGINT NOT NULL
+     )`,
+    `CREATE INDEX families_by_end ON families (expires_at)`,
+    `CREATE TABLE revocations (
+       position    BIGINT PRIMARY KEY,
+       kind        TEXT NOT NULL,
+       subject     TEXT NOT NULL,
+       before_date BIGINT,
+       expires_at  BIGINT NOT NULL,
+       keep_until  BIGINT NOT NULL
+     )`,
+    `CREATE UNIQUE INDEX revocations_by_subject ON revocations (subject, kind)`,
+    `CREATE INDEX revocations_by_end ON revocations (keep_until)`,
+    `CREATE TABLE feed (
+       one           BIGINT PRIMARY KEY,
+       feed_id       TEXT NOT NULL,
+       last_position BIGINT NOT NULL
+     )`,
+    `CREATE TABLE events (
+       event_id  BIGINT PRIMARY KEY,
+       at        BIGINT NOT NULL,
+       kind      TEXT NOT NULL,
+       client_id TEXT,
+       grant_id  TEXT,
+       detail    TEXT
+     )`,
+    `CREATE INDEX events_by_time ON events (at)`,
+  ],
+];

@@ -1,0 +1,337 @@
+/**
+ * The verbs of the store in portable SQL: no sequences, triggers or advisory locks; compare-and-set updates; ids made
+ * by us. An engine brings `Sql` and a way to run a verb in a transaction of its own or in one with others.
+ */
+import { isCursor, parseRevocationEntry, type NumericDate } from '@hallpass/protocol';
+import type {
+  Accompanied,
+  Client,
+  Family,
+  KeptRevocation,
+  KeyRecord,
+  KnownClient,
+  RevocationPage,
+  RevocationSubject,
+  Rotation,
+  RotationOutcome,
+  SecretUse,
+  StoreEvent,
+} from './store.ts';
+
+export type SqlValue = string | number | null;
+export type SqlRow = Readonly<Record<string, SqlValue>>;
+
+/** One connection of an engine, in a transaction. `?` stands for a value. */
+export interface Sql {
+  readonly all: (text: string, ...values: readonly SqlValue[]) => Promise<readonly SqlRow[]>;
+  /** Resolves with how many rows were written. */
+  readonly run: (text: string, ...values: readonly SqlValue[]) => Promise<number>;
+}
+
+/** How long events are kept: 90 days. */
+const EVENTS_KEPT_SECONDS = 90 * 86_400;
+
+// Reading
+
+export async function findClient(sql: Sql, clientId: string): Promise<KnownClient | undefined> {
+  const [row] = await sql.all(
+    `SELECT record,
+            (SELECT MAX(before_date) FROM revocations
+              WHERE (kind = 'client' AND subject = ?) OR (kind = 'before' AND subject = '*')) AS issue_not_before
+       FROM clients WHERE client_id = ?`,
+    clientId,
+    clientId,
+  );
+  if (row === undefined) return undefined;
+  return { client: clientOf(row), issueNotBefore: Number(row['issue_not_before'] ?? 0) };
+}
+
+export async function listClients(
+  sql: Sql,
+  { after, limit }: { readonly after?: string; readonly limit: number },
+): Promise<readonly Client[]> {
+  const rows = await sql.all(
+    'SELECT record FROM clients WHERE client_id > ? ORDER BY client_id LIMIT ?',
+    after ?? '',
+    limit,
+  );
+  return rows.map(clientOf);
+}
+
+/** A record is read by the version that wrote it or a later one; what we wrote we trust. */
+function clientOf(row: SqlRow): Client {
+  // oxlint-disable-next-line no-unsafe-type-assertion -- our own record, parsed back
+  return JSON.parse(String(row['record'])) as Client;
+}
+
+export async function isOriginListed(sql: Sql, origin: string): Promise<boolean> {
+  const rows = await sql.all('SELECT 1 AS found FROM client_origins WHERE origin = ? LIMIT 1', origin);
+  return rows.length > 0;
+}
+
+export async function findSecretUses(sql: Sql, clientId: string): Promise<readonly SecretUse[]> {
+  const rows = await sql.all('SELECT secret_id, used_at FROM secret_uses WHERE client_id = ?', clientId);
+  return rows.map((row) => ({ clientId, secretId: String(row['secret_id']), usedAt: Number(row['used_at']) }));
+}
+
+export async function loadKeys(sql: Sql): Promise<readonly KeyRecord[]> {
+  const rows = await sql.all('SELECT key_id, key_use, algorithm, wrapped, created_at FROM keys ORDER BY created_at, key_id');
+  return rows.map((row) => ({
+    keyId: String(row['key_id']),
+    use: keyUseOf(row['key_use']),
+    algorithm: String(row['algorithm']),
+    wrapped: String(row['wrapped']),
+    createdAt: Number(row['created_at']),
+  }));
+}
+
+function keyUseOf(value: SqlValue | undefined): KeyRecord['use'] {
+  if (value === 'sign' || value === 'refresh_mac' || value === 'secret_mac') return value;
+  throw new Error(`The store holds a key for an unknown use: ${String(value)}`);
+}
+
+export async function findFamily(sql: Sql, grantId: string): Promise<Family | undefined> {
+  const [row] = await sql.all(
+    'SELECT client_id, generation, rotated_at, key_id FROM families WHERE grant_id = ?',
+    grantId,
+  );
+  if (row === undefined) return undefined;
+  return {
+    grantId,
+    clientId: String(row['client_id']),
+    generation: Number(row['generation']),
+    rotatedAt: Number(row['rotated_at']),
+    keyId: String(row['key_id']),
+  };
+}
+
+export async function isRevoked(sql: Sql, subject: RevocationSubject): Promise<boolean> {
+  const { jti, grantId, clientId, issuedAt } = subject;
+  const rows = await sql.all(
+    `SELECT 1 AS found FROM revocations WHERE kind = 'grant' AND subject = ?
+     UNION ALL SELECT 1 FROM revocations WHERE kind = 'token' AND subject = ?
+     UNION ALL SELECT 1 FROM revocations WHERE kind = 'client' AND subject = ? AND before_date > ?
+     UNION ALL SELECT 1 FROM revocations WHERE kind = 'before' AND subject = '*' AND before_date > ?
+     LIMIT 1`,
+    grantId,
+    jti ?? '',
+    clientId,
+    issuedAt,
+    issuedAt,
+  );
+  return rows.length > 0;
+}
+
+export async function readRevocations(
+  sql: Sql,
+  { after, limit, now }: { readonly after?: string; readonly limit: number; readonly now: NumericDate },
+): Promise<RevocationPage> {
+  const { feedId, last } = await findFeedEnd(sql);
+  const start = positionOf(after, feedId, last);
+  const rows = await sql.all(
+    `SELECT position, kind, subject, before_date, expires_at FROM revocations
+      WHERE position > ? AND expires_at > ? ORDER BY position LIMIT ?`,
+    start,
+    now,
+    limit,
+  );
+  const entries = rows.flatMap((row) => {
+    const entry = parseRevocationEntry({
+      cursor: `${feedId}-${String(row['position'])}`,
+      kind: row['kind'],
+      id: row['subject'],
+      before: row['before_date'] ?? undefined,
+      expires_at: row['expires_at'],
+    });
+    return entry === undefined ? [] : [entry];
+  });
+  const more = rows.length === limit;
+  // The end was read before the rows, so a row may lie beyond it; and it may lie beyond the rows, where some expired.
+  const seen = Number(rows.at(-1)?.['position'] ?? 0);
+  return { entries, cursor: `${feedId}-${more ? seen : Math.max(seen, last)}`, more };
+}
+
+export async function findFeedEnd(sql: Sql): Promise<{ readonly feedId: string; readonly last: number }> {
+  const [feed] = await sql.all('SELECT feed_id, last_position FROM feed WHERE one = 1');
+  if (feed === undefined) throw new Error('The store has no feed: its set-up was not finished.');
+  return { feedId: String(feed['feed_id']), last: Number(feed['last_position']) };
+}
+
+/** Where a cursor stands; the start for one that this store never gave out, such as one from before a restore. */
+function positionOf(cursor: string | undefined, feedId: string, last: number): number {
+  if (!isCursor(cursor) || !cursor.startsWith(`${feedId}-`)) return 0;
+  const digits = cursor.slice(feedId.length + 1);
+  const position = Number(digits);
+  return /^[0-9]{1,15}$/.test(digits) && position <= last ? position : 0;
+}
+
+export async function listEvents(sql: Sql, { limit }: { readonly limit: number }): Promise<readonly StoreEvent[]> {
+  const rows = await sql.all(
+    'SELECT at, kind, client_id, grant_id, detail FROM events ORDER BY at DESC, event_id DESC LIMIT ?',
+    limit,
+  );
+  return rows.map((row) => ({
+    at: Number(row['at']),
+    kind: String(row['kind']),
+    ...(row['client_id'] == null ? {} : { clientId: String(row['client_id']) }),
+    ...(row['grant_id'] == null ? {} : { grantId: String(row['grant_id']) }),
+    ...(row['detail'] == null ? {} : { detail: String(row['detail']) }),
+  }));
+}
+
+// Writing
+
+export async function saveClient(
+  sql: Sql,
+  client: Client,
+  accompanied: Accompanied,
+): Promise<'saved' | 'changed_meanwhile'> {
+  const record = JSON.stringify(client);
+  const written =
+    client.version === 1
+      ? await sql.run(
+          'INSERT INTO clients (client_id, version, record) VALUES (?, 1, ?) ON CONFLICT (client_id) DO NOTHING',
+          client.clientId,
+          record,
+        )
+      : await sql.run(
+          'UPDATE clients SET version = ?, record = ? WHERE client_id = ? AND version = ?',
+          client.version,
+          record,
+          client.clientId,
+          client.version - 1,
+        );
+  if (written === 0) return 'changed_meanwhile';
+  await sql.run('DELETE FROM client_origins WHERE client_id = ?', client.clientId);
+  for (const origin of client.disabled ? [] : client.origins) {
+    await sql.run('INSERT INTO client_origins (origin, client_id) VALUES (?, ?)', origin, client.clientId);
+  }
+  await accompany(sql, accompanied);
+  return 'saved';
+}
+
+export async function deleteClient(
+  sql: Sql,
+  clientId: string,
+  accompanied: Accompanied,
+): Promise<'deleted' | 'unknown'> {
+  if ((await sql.run('DELETE FROM clients WHERE client_id = ?', clientId)) === 0) return 'unknown';
+  await sql.run('DELETE FROM client_origins WHERE client_id = ?', clientId);
+  await sql.run('DELETE FROM secret_uses WHERE client_id = ?', clientId);
+  await accompany(sql, accompanied);
+  return 'deleted';
+}
+
+async function accompany(sql: Sql, { event, revocations = [] }: Accompanied): Promise<void> {
+  await revoke(sql, revocations, event);
+}
+
+export async function markSecretsUsed(sql: Sql, uses: readonly SecretUse[]): Promise<void> {
+  for (const { clientId, secretId, usedAt } of uses) {
+    await sql.run(
+      `INSERT INTO secret_uses (client_id, secret_id, used_at) VALUES (?, ?, ?)
+       ON CONFLICT (client_id, secret_id) DO UPDATE SET used_at = excluded.used_at
+        WHERE secret_uses.used_at < excluded.used_at`,
+      clientId,
+      secretId,
+      usedAt,
+    );
+  }
+}
+
+export async function addFirstKey(sql: Sql, key: KeyRecord): Promise<'added' | 'exists'> {
+  const written = await sql.run(
+    `INSERT INTO keys (key_id, key_use, algorithm, wrapped, created_at)
+     SELECT ?, ?, ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM keys WHERE key_use = ? AND algorithm = ?)`,
+    key.keyId,
+    key.use,
+    key.algorithm,
+    key.wrapped,
+    key.createdAt,
+    key.use,
+    key.algorithm,
+  );
+  return written === 1 ? 'added' : 'exists';
+}
+
+export async function rotate(sql: Sql, rotation: Rotation): Promise<RotationOutcome> {
+  const { grantId, clientId, from, issuedAt, rotatedAt, keyId, expiresAt } = rotation;
+  if (await isRevoked(sql, { grantId, clientId, issuedAt })) return 'revoked';
+  const written =
+    from === 0
+      ? await sql.run(
+          `INSERT INTO families (grant_id, client_id, generation, rotated_at, key_id, expires_at)
+           VALUES (?, ?, 1, ?, ?, ?) ON CONFLICT (grant_id) DO NOTHING`,
+          grantId,
+          clientId,
+          rotatedAt,
+          keyId,
+          expiresAt,
+        )
+      : await sql.run(
+          'UPDATE families SET generation = ?, rotated_at = ?, key_id = ? WHERE grant_id = ? AND generation = ?',
+          from + 1,
+          rotatedAt,
+          keyId,
+          grantId,
+          from,
+        );
+  return written === 1 ? 'rotated' : 'already_used';
+}
+
+export async function revoke(sql: Sql, revocations: readonly KeptRevocation[], event?: StoreEvent): Promise<void> {
+  for (const revocation of revocations) await keepRevocation(sql, revocation);
+  if (event !== undefined) await recordEvent(sql, event);
+}
+
+async function keepRevocation(sql: Sql, { kind, id, before, expires_at, keepUntil }: KeptRevocation): Promise<void> {
+  const [known] = await sql.all('SELECT before_date FROM revocations WHERE kind = ? AND subject = ?', kind, id);
+  if (known !== undefined) {
+    // A token or a grant is dead once and for all; of two moments the later one says it all, in a new place of the feed.
+    if (before === undefined || before <= Number(known['before_date'])) return;
+    await sql.run('DELETE FROM revocations WHERE kind = ? AND subject = ?', kind, id);
+  }
+  // The one row that every revocation passes through: positions are given out in the order of commits (see the port).
+  const [feed] = await sql.all('UPDATE feed SET last_position = last_position + 1 WHERE one = 1 RETURNING last_position');
+  await sql.run(
+    `INSERT INTO revocations (position, kind, subject, before_date, expires_at, keep_until) VALUES (?, ?, ?, ?, ?, ?)`,
+    Number(feed?.['last_position']),
+    kind,
+    id,
+    before ?? null,
+    expires_at,
+    keepUntil,
+  );
+}
+
+export async function recordEvent(sql: Sql, event: StoreEvent): Promise<void> {
+  await sql.run(
+    `INSERT INTO events (event_id, at, kind, client_id, grant_id, detail)
+     VALUES ((SELECT COALESCE(MAX(event_id), 0) + 1 FROM events), ?, ?, ?, ?, ?)`,
+    event.at,
+    event.kind,
+    event.clientId ?? null,
+    event.grantId ?? null,
+    event.detail ?? null,
+  );
+}
+
+export async function forgetExpired(sql: Sql, now: NumericDate, limit: number): Promise<number> {
+  const revocations = await sql.run(
+    'DELETE FROM revocations WHERE position IN (SELECT position FROM revocations WHERE keep_until < ? LIMIT ?)',
+    now,
+    limit,
+  );
+  // A family's row is what tells a retired token from a good one: it stays until its last token has expired.
+  const families = await sql.run(
+    'DELETE FROM families WHERE grant_id IN (SELECT grant_id FROM families WHERE expires_at < ? LIMIT ?)',
+    now,
+    Math.max(0, limit - revocations),
+  );
+  const events = await sql.run(
+    'DELETE FROM events WHERE event_id IN (SELECT event_id FROM events WHERE at < ? LIMIT ?)',
+    (now - EVENTS_KEPT_SECONDS) * 1000,
+    Math.max(0, limit - revocations - families),
+  );
+  return revocations + families + events;
+}

@@ -1,0 +1,186 @@
+/**
+ * The embedded engine: one SQLite file in WAL mode. Reading happens here, on a connection that cannot write and sees
+ * committed state only. Writing happens on a worker thread, many callers to a commit, so that no fsync ever holds up
+ * the event loop and the price of one is shared.
+ */
+import { mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { Worker } from 'node:worker_threads';
+import * as verbs from './sql.ts';
+import type { Sql } from './sql.ts';
+import { sqlOf } from './sqlite_connection.ts';
+import { StoreUnavailable, StoreUnusable, type Store } from './store.ts';
+import type { WriteVerb, WriterMessage, WriterOptions } from './sqlite_writer.ts';
+
+/** How long a caller waits for its commit before the effect is called unknown, in milliseconds. */
+const WRITE_TIMEOUT_MS = 8_000;
+/** How often this process looks for revocations that another one committed, in milliseconds, while anyone watches. */
+const WATCH_INTERVAL_MS = 100;
+
+/** Opens the store in this file, made when it is not there, its schema brought up to date. Throws `StoreUnusable`. */
+export async function openSqliteStore({ file }: { readonly file: string }): Promise<Store> {
+  try {
+    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+  } catch (cause) {
+    throw new StoreUnusable(`The folder of the store cannot be made: ${dirname(file)}.`, { cause });
+  }
+  const writer = await Writer.start({ file });
+  const reader = openReader(file);
+  const read = <Result>(verb: (sql: Sql) => Promise<Result>): Promise<Result> => verb(reader.sql).catch(outage);
+  const watchers = new Watchers(async () => (await read(verbs.findFeedEnd)).last);
+
+  const revoking = async <Result>(written: Promise<Result>): Promise<Result> => {
+    const result = await written;
+    watchers.look();
+    return result;
+  };
+
+  return {
+    findClient: (clientId) => read((sql) => verbs.findClient(sql, clientId)),
+    listClients: (page) => read((sql) => verbs.listClients(sql, page)),
+    saveClient: (client, accompanied) => revoking(writer.write('saveClient', client, accompanied)),
+    deleteClient: (clientId, accompanied) => revoking(writer.write('deleteClient', clientId, accompanied)),
+    isOriginListed: (origin) => read((sql) => verbs.isOriginListed(sql, origin)),
+    markSecretsUsed: (uses) => writer.write('markSecretsUsed', uses),
+    findSecretUses: (clientId) => read((sql) => verbs.findSecretUses(sql, clientId)),
+    loadKeys: () => read(verbs.loadKeys),
+    addFirstKey: (key) => writer.write('addFirstKey', key),
+    findFamily: (grantId) => read((sql) => verbs.findFamily(sql, grantId)),
+    rotate: (rotation) => writer.write('rotate', rotation),
+    revoke: (revocations, event) => revoking(writer.write('revoke', revocations, event)),
+    isRevoked: (subject) => read((sql) => verbs.isRevoked(sql, subject)),
+    readRevocations: (from) => read((sql) => verbs.readRevocations(sql, from)),
+    watchRevocations: (changed) => watchers.add(changed),
+    recordEvent: (event) => writer.write('recordEvent', event),
+    listEvents: (page) => read((sql) => verbs.listEvents(sql, page)),
+    forgetExpired: (now, limit) => writer.write('forgetExpired', now, limit),
+    check: async () => {
+      await read(verbs.findFeedEnd);
+    },
+    close: async () => {
+      watchers.close();
+      reader.close();
+      await writer.close();
+    },
+  };
+}
+
+function outage(cause: unknown): never {
+  throw cause instanceof StoreUnavailable ? cause : new StoreUnavailable('The store could not be read.', { cause });
+}
+
+function openReader(file: string): { readonly sql: Sql; readonly close: () => void } {
+  const database = new DatabaseSync(file, { timeout: 1_000 });
+  database.exec('PRAGMA query_only = ON');
+  return { sql: sqlOf(database), close: () => database.close() };
+}
+
+/** The writing thread, seen from this one. */
+class Writer {
+  readonly #worker: Worker;
+  readonly #waiting = new Map<number, (message: Extract<WriterMessage, { id: number }>) => void>();
+  #nextId = 1;
+  #lost: Error | undefined;
+
+  static async start(options: WriterOptions): Promise<Writer> {
+    // The same file name beside this one, as source (.ts) or built (.js).
+    const url = new URL(import.meta.url.replace(/sqlite\.([jt]s)$/, 'sqlite_writer.$1'));
+    // A thread does not inherit how this process was told to find the sources of the other packages.
+    const execArgv = url.pathname.endsWith('.ts') ? ['--conditions=hallpass-source'] : [];
+    const worker = new Worker(url, { workerData: options, execArgv });
+    const first = await new Promise<WriterMessage>((resolve, reject) => {
+      worker.once('message', resolve);
+      worker.once('error', reject);
+    });
+    if ('unusable' in first) throw new StoreUnusable(first.unusable);
+    return new Writer(worker);
+  }
+
+  constructor(worker: Worker) {
+    this.#worker = worker;
+    worker.on('message', (messages: readonly Extract<WriterMessage, { id: number }>[]) => {
+      for (const message of messages) this.#waiting.get(message.id)?.(message);
+    });
+    worker.on('error', (error: Error) => this.#lose(error));
+    worker.on('exit', () => this.#lose(new Error('The writing thread has ended.')));
+  }
+
+  write<Name extends keyof WriteVerb>(
+    verb: Name,
+    ...values: Parameters<WriteVerb[Name]>
+  ): Promise<Awaited<ReturnType<WriteVerb[Name]>>> {
+    return new Promise((resolve, reject) => {
+      if (this.#lost !== undefined) {
+        reject(new StoreUnavailable('The store can no longer be written.', { cause: this.#lost }));
+        return;
+      }
+      const id = this.#nextId++;
+      const timer = setTimeout(() => {
+        this.#waiting.delete(id);
+        reject(new StoreUnavailable(`The store did not commit within ${WRITE_TIMEOUT_MS} ms.`));
+      }, WRITE_TIMEOUT_MS);
+      this.#waiting.set(id, (message) => {
+        clearTimeout(timer);
+        this.#waiting.delete(id);
+        if ('failed' in message) {
+          reject(new StoreUnavailable('The store could not be written.', { cause: new Error(message.failed) }));
+        } else {
+          // oxlint-disable-next-line no-unsafe-type-assertion -- the writer answers with what this very verb returned
+          resolve(message.result as Awaited<ReturnType<WriteVerb[Name]>>);
+        }
+      });
+      this.#worker.postMessage({ id, verb, values });
+    });
+  }
+
+  async close(): Promise<void> {
+    const ended = new Promise((resolve) => this.#worker.once('exit', resolve));
+    this.#worker.postMessage('close');
+    await ended;
+  }
+
+  #lose(error: Error): void {
+    this.#lost ??= error;
+    for (const [id, answer] of this.#waiting) answer({ id, failed: error.message });
+  }
+}
+
+/** Tells who watches when the feed has grown. */
+class Watchers {
+  readonly #callbacks = new Set<() => void>();
+  readonly #findEnd: () => Promise<number>;
+  #end = -1;
+  #timer: ReturnType<typeof setInterval> | undefined;
+
+  constructor(findEnd: () => Promise<number>) {
+    this.#findEnd = findEnd;
+  }
+
+  add(changed: () => void): () => void {
+    this.#callbacks.add(changed);
+    this.#timer ??= setInterval(() => this.look(), WATCH_INTERVAL_MS).unref();
+    return () => {
+      this.#callbacks.delete(changed);
+      if (this.#callbacks.size === 0) this.close();
+    };
+  }
+
+  look(): void {
+    if (this.#callbacks.size === 0) return;
+    this.#findEnd().then(
+      (end) => {
+        if (end === this.#end) return;
+        this.#end = end;
+        for (const changed of this.#callbacks) changed();
+      },
+      // A store that cannot be read now is looked at again by the next tick; whoever reads the feed hears of it there.
+      () => undefined,
+    );
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+}

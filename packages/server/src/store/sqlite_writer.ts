@@ -1,0 +1,162 @@
+/**
+ * The writing thread of the embedded engine: group commit. Whatever has arrived by the time a commit ends goes into the
+ * next one together, and every caller is answered after the fsync of its batch.
+ */
+import { closeSync, fsyncSync, openSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { dirname } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
+import { MIGRATIONS } from './migrations.ts';
+import * as verbs from './sql.ts';
+import type { Sql } from './sql.ts';
+import { sqlOf } from './sqlite_connection.ts';
+
+export interface WriterOptions {
+  readonly file: string;
+}
+
+/** What a caller may ask of the writer: the writing verbs without the connection. */
+export type WriteVerb = {
+  [Name in keyof typeof WRITES]: (typeof WRITES)[Name] extends (sql: Sql, ...values: infer Values) => infer Result
+    ? (...values: Values) => Result
+    : never;
+};
+
+export interface WriteRequest {
+  readonly id: number;
+  readonly verb: keyof typeof WRITES;
+  readonly values: readonly unknown[];
+}
+
+export type WriterMessage =
+  | { readonly ready: true }
+  | { readonly unusable: string }
+  | { readonly id: number; readonly result: unknown }
+  | { readonly id: number; readonly failed: string };
+
+const WRITES = {
+  saveClient: verbs.saveClient,
+  deleteClient: verbs.deleteClient,
+  markSecretsUsed: verbs.markSecretsUsed,
+  addFirstKey: verbs.addFirstKey,
+  rotate: verbs.rotate,
+  revoke: verbs.revoke,
+  recordEvent: verbs.recordEvent,
+  forgetExpired: verbs.forgetExpired,
+} as const;
+
+/** The most writes in one commit: bounds how long the first of them waits. */
+const BATCH_MAX = 256;
+/** How long a commit waits for another process that is writing, in milliseconds. */
+const BUSY_TIMEOUT_MS = 5_000;
+
+if (parentPort !== null) start(parentPort, workerData);
+
+function start(port: MessagePort, options: WriterOptions): void {
+  let database: DatabaseSync;
+  try {
+    database = openForWriting(options.file);
+  } catch (error) {
+    port.postMessage({ unusable: error instanceof Error ? error.message : String(error) } satisfies WriterMessage);
+    port.close();
+    return;
+  }
+  const sql = sqlOf(database);
+  const queue: WriteRequest[] = [];
+  let closing = false;
+  let flushing = false;
+
+  const flush = async (): Promise<void> => {
+    while (queue.length > 0) port.postMessage(await commit(database, sql, queue.splice(0, BATCH_MAX)));
+    flushing = false;
+    if (closing) {
+      database.close();
+      port.close();
+    }
+  };
+  port.on('message', (message: WriteRequest | 'close') => {
+    if (message === 'close') closing = true;
+    else queue.push(message);
+    if (flushing) return;
+    flushing = true;
+    // After everything else that has already arrived, so that it shares the commit.
+    setImmediate(() => void flush());
+  });
+  port.postMessage({ ready: true } satisfies WriterMessage);
+}
+
+/** One batch in one transaction. If it fails, each write is tried alone, so that one of them cannot fail the others. */
+async function commit(database: DatabaseSync, sql: Sql, batch: readonly WriteRequest[]): Promise<WriterMessage[]> {
+  try {
+    database.exec('BEGIN IMMEDIATE');
+    const answers: WriterMessage[] = [];
+    for (const request of batch) answers.push({ id: request.id, result: await perform(sql, request) });
+    database.exec('COMMIT');
+    return answers;
+  } catch (error) {
+    if (database.isTransaction) database.exec('ROLLBACK');
+    if (batch.length > 1) {
+      const alone: WriterMessage[] = [];
+      for (const request of batch) alone.push(...(await commit(database, sql, [request])));
+      return alone;
+    }
+    const failed = error instanceof Error ? error.message : String(error);
+    return batch.map(({ id }) => ({ id, failed }));
+  }
+}
+
+function perform(sql: Sql, { verb, values }: WriteRequest): Promise<unknown> {
+  // oxlint-disable-next-line no-unsafe-type-assertion -- `Writer.write` has checked the values against the verb's type
+  const write = WRITES[verb] as (sql: Sql, ...values: readonly unknown[]) => Promise<unknown>;
+  return write(sql, ...values);
+}
+
+function openForWriting(file: string): DatabaseSync {
+  const database = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS });
+  database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON');
+  assertDurable(database);
+  migrate(database);
+  // The file's own entry in its folder has to survive a power cut as well.
+  const folder = openSync(dirname(file), 'r');
+  fsyncSync(folder);
+  closeSync(folder);
+  return database;
+}
+
+/** With less than this an acknowledged commit can be lost in a power cut; SQLite's default in WAL mode is less. */
+function assertDurable(database: DatabaseSync): void {
+  const journal = database.prepare('PRAGMA journal_mode').get()?.['journal_mode'];
+  const synchronous = database.prepare('PRAGMA synchronous').get()?.['synchronous'];
+  if (journal !== 'wal' || synchronous !== 2) {
+    throw new Error(
+      `The store cannot promise that what it has acknowledged is on disk (journal_mode=${String(journal)}, ` +
+        `synchronous=${String(synchronous)}). Keep the data folder on a local file system.`,
+    );
+  }
+}
+
+function migrate(database: DatabaseSync): void {
+  database.exec('BEGIN IMMEDIATE');
+  try {
+    const version = Number(database.prepare('PRAGMA user_version').get()?.['user_version']);
+    if (version > MIGRATIONS.length) {
+      throw new Error(
+        `The store was written by a newer Hallpass (schema ${version}; this one knows ${MIGRATIONS.length}). ` +
+          'Start that version instead.',
+      );
+    }
+    for (const statements of MIGRATIONS.slice(version)) {
+      // In SQLite only INTEGER makes a primary key the row's own place; its INTEGER is 64 bits wide.
+      for (const statement of statements) database.exec(statement.replaceAll('BIGINT', 'INTEGER'));
+    }
+    if (version === 0) {
+      database.prepare('INSERT INTO feed (one, feed_id, last_position) VALUES (1, ?, 0)').run(randomBytes(6).toString('hex'));
+    }
+    database.exec(`PRAGMA user_version = ${MIGRATIONS.length}`);
+    database.exec('COMMIT');
+  } catch (error) {
+    if (database.isTransaction) database.exec('ROLLBACK');
+    throw error;
+  }
+}

@@ -1,0 +1,225 @@
+/**
+ * The store port: everything that Hallpass remembers, as the verbs of its own rules. An engine is one file that fills
+ * in `Store`; `test/store/contract.ts` is the proof that it keeps the guarantees in these comments.
+ *
+ * Three guarantees hold for every verb:
+ *   durable     a promise that writes resolves when what it wrote survives a power cut, never before;
+ *   committed   a promise that reads sees everything that resolved before it began, in any process on the same store,
+ *               and nothing that is not yet durable;
+ *   outage      what cannot be done now rejects with `StoreUnavailable`. After a rejected write the effect is unknown,
+ *               and doing it again is safe.
+ *
+ * Nothing here is written for issuing a token. State grows with clients, refreshed grants and revocations.
+ */
+import type { NumericDate, Revocation, RevocationEntry } from '@hallpass/protocol';
+
+/** The store cannot answer now; the rim of the server makes this a 503. */
+export class StoreUnavailable extends Error {
+  override readonly name = 'StoreUnavailable';
+}
+
+/** The store cannot be used at all, and why, in a sentence for the operator. */
+export class StoreUnusable extends Error {
+  override readonly name = 'StoreUnusable';
+}
+
+/** A secret of a client, as far as it is kept: a keyed hash. The secret itself was shown once. */
+export interface ClientSecret {
+  readonly secretId: string;
+  /** The key that the hash was made with. */
+  readonly keyId: string;
+  /** HMAC-SHA-256 as base64url. */
+  readonly hash: string;
+  /** Milliseconds. */
+  readonly createdAt: number;
+  /** Milliseconds; absent: until it is rotated. */
+  readonly expiresAt?: number;
+}
+
+/** An API key: who may ask, and for what (contract §6). */
+export interface Client {
+  readonly clientId: string;
+  readonly name: string;
+  readonly mode: 'test' | 'live';
+  /** At most two, the newest first. */
+  readonly secrets: readonly ClientSecret[];
+  /** The allowed scopes, templates or filled. */
+  readonly scopes: readonly string[];
+  /** What a request without `scope` gets; empty: such a request is refused. Filled. */
+  readonly defaultScopes: readonly string[];
+  /** What `resource` may name; the first is used when it names nothing. Empty: the server's default audience alone. */
+  readonly audiences: readonly string[];
+  /** The audiences whose tokens this key may introspect; not empty: a resource server's key, which may read the feed. */
+  readonly resourceServerFor: readonly string[];
+  /** Serialized origins; not empty: a request from any other is refused. */
+  readonly origins: readonly string[];
+  /** Whether a request without Origin and Referer is refused as well. */
+  readonly requireOrigin: boolean;
+  readonly refresh: boolean;
+  readonly disabled: boolean;
+  /** Milliseconds. */
+  readonly createdAt: number;
+  /** Milliseconds. */
+  readonly updatedAt: number;
+  /** 1 when made, one more with each change. */
+  readonly version: number;
+}
+
+/** A client as a request finds it. */
+export interface KnownClient {
+  readonly client: Client;
+  /** No token of this client may carry an `iat` below this: everything earlier was revoked at one stroke. */
+  readonly issueNotBefore: NumericDate;
+}
+
+/** Where a refreshed grant stands. A grant that was never refreshed has none: it stands at generation 0. */
+export interface Family {
+  readonly grantId: string;
+  readonly clientId: string;
+  /** The newest generation. */
+  readonly generation: number;
+  /** When the newest generation was made; milliseconds. */
+  readonly rotatedAt: number;
+  /** The MAC key that sealed the newest generation. */
+  readonly keyId: string;
+}
+
+/** What a revocation is looked up by: a token of this grant and client, made at this second. */
+export interface RevocationSubject {
+  readonly jti?: string;
+  readonly grantId: string;
+  readonly clientId: string;
+  readonly issuedAt: NumericDate;
+}
+
+/** A step of a family from one generation to the next. */
+export interface Rotation {
+  readonly grantId: string;
+  readonly clientId: string;
+  /** The generation that was presented; the step is taken only if it is still the newest. */
+  readonly from: number;
+  /** When the presented generation was made. */
+  readonly issuedAt: NumericDate;
+  /** When the next one is made; milliseconds. */
+  readonly rotatedAt: number;
+  readonly keyId: string;
+  /** When the family ends. */
+  readonly expiresAt: NumericDate;
+}
+
+export type RotationOutcome = 'rotated' | 'already_used' | 'revoked';
+
+/** A revocation to be kept. */
+export interface KeptRevocation extends Revocation {
+  /** Until when refresh tokens could still refer to it: never before `expires_at`. */
+  readonly keepUntil: NumericDate;
+}
+
+/** Something an operator or an investigator will want to know of later. Never holds a secret or a token. */
+export interface StoreEvent {
+  /** Milliseconds. */
+  readonly at: number;
+  readonly kind: string;
+  readonly clientId?: string;
+  readonly grantId?: string;
+  /** A sentence or a few words. */
+  readonly detail?: string;
+}
+
+/** What a change of a client brings along, in the same transaction. */
+export interface Accompanied {
+  readonly event: StoreEvent;
+  readonly revocations?: readonly KeptRevocation[];
+}
+
+/** What a key of ours is for. */
+export type KeyUse = 'sign' | 'refresh_mac' | 'secret_mac';
+
+/** A key of ours at rest: encrypted under the master key. */
+export interface KeyRecord {
+  readonly keyId: string;
+  readonly use: KeyUse;
+  readonly algorithm: string;
+  /** AES-256-GCM, see `oauth/key_ring.ts`. */
+  readonly wrapped: string;
+  /** Milliseconds. */
+  readonly createdAt: number;
+}
+
+export interface RevocationPage {
+  readonly entries: readonly RevocationEntry[];
+  /** Where to read on, also when there was nothing. */
+  readonly cursor: string;
+  readonly more: boolean;
+}
+
+/** When a secret was last used, as nearly as is kept. */
+export interface SecretUse {
+  readonly clientId: string;
+  readonly secretId: string;
+  /** Milliseconds. */
+  readonly usedAt: number;
+}
+
+export interface Store {
+  // API keys
+
+  findClient(clientId: string): Promise<KnownClient | undefined>;
+  /** In order of `clientId`, those after `after`. */
+  listClients(page: { readonly after?: string; readonly limit: number }): Promise<readonly Client[]>;
+  /**
+   * Keeps a client, if the kept version is `client.version - 1` (0: there is none), with its event and revocations
+   * in one transaction.
+   */
+  saveClient(client: Client, accompanied: Accompanied): Promise<'saved' | 'changed_meanwhile'>;
+  deleteClient(clientId: string, accompanied: Accompanied): Promise<'deleted' | 'unknown'>;
+  /** Whether a client that is not disabled lists this origin. */
+  isOriginListed(origin: string): Promise<boolean>;
+  /** Best effort: a crash may lose the last of them. */
+  markSecretsUsed(uses: readonly SecretUse[]): Promise<void>;
+  findSecretUses(clientId: string): Promise<readonly SecretUse[]>;
+
+  // Our own keys
+
+  loadKeys(): Promise<readonly KeyRecord[]>;
+  /** Adds a key unless one of the same use and algorithm is there: of two instances that start at once, one wins. */
+  addFirstKey(key: KeyRecord): Promise<'added' | 'exists'>;
+
+  // Grants
+
+  findFamily(grantId: string): Promise<Family | undefined>;
+  /** Compare and set, and refused when the grant is revoked: of any number of callers with one generation, one rotates. */
+  rotate(rotation: Rotation): Promise<RotationOutcome>;
+
+  // Revocations
+
+  /** Keeps revocations, and an event beside them. What is revoked already stays as it is. */
+  revoke(revocations: readonly KeptRevocation[], event?: StoreEvent): Promise<void>;
+  isRevoked(subject: RevocationSubject): Promise<boolean>;
+  /**
+   * Revocations that are alive at `now`, in the order in which they were committed, after a cursor. Cursors grow in
+   * the order of commits and nothing is ever added behind one that was given out, so a reader misses nothing. Without
+   * a cursor, or with one that this store did not give out, everything from the start: never a gap.
+   */
+  readRevocations(from: {
+    readonly after?: string;
+    readonly limit: number;
+    readonly now: NumericDate;
+  }): Promise<RevocationPage>;
+  /** Calls back within 250 ms after a revocation was committed, by this process or another; perhaps more often. */
+  watchRevocations(changed: () => void): () => void;
+
+  // Events
+
+  recordEvent(event: StoreEvent): Promise<void>;
+  /** The newest first. */
+  listEvents(page: { readonly limit: number }): Promise<readonly StoreEvent[]>;
+
+  // Care
+
+  /** Forgets what nothing can refer to any more, at most `limit` rows, and says how many those were. */
+  forgetExpired(now: NumericDate, limit: number): Promise<number>;
+  /** Resolves when the store can answer. */
+  check(): Promise<void>;
+  close(): Promise<void>;
+}
