@@ -11,8 +11,11 @@ export type SigningAlgorithm = (typeof SIGNING_ALGORITHMS)[number];
 export const ACCESS_TOKEN_TYPE = 'at+jwt';
 /** The longest access token, in characters: it has to fit in a request's headers. */
 export const ACCESS_TOKEN_LENGTH_MAX = 14_336;
-/** The longest life that any setting can give an access token, in seconds: a day. */
-export const ACCESS_TOKEN_SECONDS_MAX = 86_400;
+/**
+ * The longest life that any setting can give an access token, in seconds: an hour. It also bounds how long a guard has
+ * to remember that a grant was revoked.
+ */
+export const ACCESS_TOKEN_SECONDS_MAX = 3_600;
 
 export interface AccessTokenHeader {
   readonly alg: SigningAlgorithm;
@@ -92,7 +95,8 @@ export function parseAccessTokenClaims(value: unknown): AccessTokenClaims | unde
   const scope = claims.get('scope');
   const grant_id = claims.get('grant_id');
   const cnf = parseConfirmation(claims.get('cnf'));
-  if (typeof iss !== 'string' || typeof client_id !== 'string' || client_id === '' || sub !== client_id) return undefined;
+  if (typeof iss !== 'string' || typeof client_id !== 'string' || client_id === '' || sub !== client_id)
+    return undefined;
   if (aud === undefined || !isNumericDate(iat) || !isNumericDate(exp) || typeof scope !== 'string') return undefined;
   if (!isIdentifier(jti) || !isIdentifier(grant_id) || cnf === 'malformed') return undefined;
   const parsed = { iss, sub: client_id, client_id, aud, iat, exp, jti, scope, grant_id };

@@ -104,7 +104,8 @@ const ROWS = {
   malformed_scope: {
     status: 400,
     error: 'invalid_scope',
-    description: 'A scope is malformed. A scope is a path with a verb, such as /accounts.write; separate several by one space.',
+    description:
+      'A scope is malformed. A scope is a path with a verb, such as /accounts.write; separate several by one space.',
   },
   unfilled_scope: {
     status: 400,
@@ -185,7 +186,8 @@ const ROWS = {
   malformed_path: {
     status: 400,
     error: 'invalid_request',
-    description: 'The path of the request is not in its plain form: dot segments, empty segments and encoded slashes are refused.',
+    description:
+      'The path of the request is not in its plain form: dot segments, empty segments and encoded slashes are refused.',
   },
 
   // HTTP
@@ -241,12 +243,14 @@ export interface ErrorBody {
 const SUBJECT_LENGTH_MAX = 600;
 
 /** The public words of a refusal: its status, its body, and the required parameter that was missing, if that was it. */
-export function wordsOf(refusal: Refusal): { readonly status: number; readonly body: ErrorBody; readonly field?: string } {
+export function wordsOf(refusal: Refusal): {
+  readonly status: number;
+  readonly body: ErrorBody;
+  readonly field?: string;
+} {
   const row: Row = ROWS[refusal.refused];
   const description =
-    refusal.subject === undefined
-      ? sentence(row.description)
-      : `${row.description}: ${printable(refusal.subject)}`;
+    refusal.subject === undefined ? sentence(row.description) : `${row.description}: ${printable(refusal.subject)}`;
   const words = { status: row.status, body: { error: row.error, error_description: description } };
   return row.field === undefined ? words : { ...words, field: row.field };
 }

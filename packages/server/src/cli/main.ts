@@ -1,9 +1,67 @@
-import { openSqliteStore } from '../store/sqlite.ts';
-const s = await openSqliteStore({file:'/tmp/t/h/x.db'});
-console.log(await s.readRevocations({limit:10, now:1}));
-const t=Date.now();
-const N=20000; let i=0;
-await Promise.all(Array.from({length:64}, async()=>{ while(i<N){ const k=i++; await s.revoke([{kind:'token',id:'t'+String(k).padStart(9,'0')+Math.random(),expires_at:99999999999,keepUntil:99999999999}]); } }));
-console.log(N/(Date.now()-t)*1000,'rev/s');
-console.log((await s.readRevocations({limit:2, now:1})));
-await s.close();
+/** The command line: the only reader of the environment, and the place where everything is put together. */
+import { Command, CommanderError } from 'commander';
+import { OperatorRefusal } from '../operator/api_keys.ts';
+import { StoreUnavailable, StoreUnusable } from '../store/store.ts';
+import { eventsCommand } from './events_command.ts';
+import { openInstance, type Instance } from './instance.ts';
+import { keysCommand, type WithInstance } from './keys_commands.ts';
+import { printError } from './output.ts';
+import { serveCommand } from './serve_command.ts';
+import { BadSetting, listSettings, readSettings } from './settings.ts';
+import { systemClock, systemRandom } from './system.ts';
+import { tokenCommand } from './token_commands.ts';
+
+const open = (): Promise<Instance> =>
+  openInstance(readSettings(process.env), { clock: systemClock, random: systemRandom });
+
+const withInstance: WithInstance = async (work) => {
+  const instance = await open();
+  try {
+    return await work(instance);
+  } finally {
+    await instance.store.close();
+  }
+};
+
+const program = new Command('hallpass')
+  .description('Short-lived, scoped, revocable access tokens for your API.')
+  .addCommand(serveCommand(open))
+  .addCommand(keysCommand(withInstance))
+  .addCommand(tokenCommand(withInstance))
+  .addCommand(eventsCommand(withInstance))
+  .addHelpText(
+    'after',
+    () =>
+      `\nSettings, by environment:\n${listSettings()
+        .map(({ variable, otherwise }) => `  ${variable}${otherwise === '' ? '' : ` (${otherwise})`}`)
+        .join('\n')}\n`,
+  )
+  .exitOverride();
+for (const command of [program, ...program.commands, ...program.commands.flatMap(({ commands }) => commands)]) {
+  command.exitOverride().showHelpAfterError('(--help says more)');
+}
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  process.exitCode = exitCodeOf(error);
+}
+
+/** 1: it could not be done. 2: it was not said right, so that trying again unchanged is of no use. */
+function exitCodeOf(error: unknown): number {
+  // commander has printed its own sentence already.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  if (error instanceof BadSetting || error instanceof StoreUnusable) {
+    printError(error.message);
+    return 2;
+  }
+  if (error instanceof OperatorRefusal) {
+    printError(error.message);
+    return 1;
+  }
+  if (error instanceof StoreUnavailable) {
+    printError(`${error.message} ${error.cause instanceof Error ? error.cause.message : ''} Try again.`);
+    return 1;
+  }
+  throw error;
+}

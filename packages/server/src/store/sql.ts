@@ -75,7 +75,9 @@ export async function findSecretUses(sql: Sql, clientId: string): Promise<readon
 }
 
 export async function loadKeys(sql: Sql): Promise<readonly KeyRecord[]> {
-  const rows = await sql.all('SELECT key_id, key_use, algorithm, wrapped, created_at FROM keys ORDER BY created_at, key_id');
+  const rows = await sql.all(
+    'SELECT key_id, key_use, algorithm, wrapped, created_at FROM keys ORDER BY created_at, key_id',
+  );
   return rows.map((row) => ({
     keyId: String(row['key_id']),
     use: keyUseOf(row['key_use']),
@@ -292,7 +294,9 @@ async function keepRevocation(sql: Sql, { kind, id, before, expires_at, keepUnti
     await sql.run('DELETE FROM revocations WHERE kind = ? AND subject = ?', kind, id);
   }
   // The one row that every revocation passes through: positions are given out in the order of commits (see the port).
-  const [feed] = await sql.all('UPDATE feed SET last_position = last_position + 1 WHERE one = 1 RETURNING last_position');
+  const [feed] = await sql.all(
+    'UPDATE feed SET last_position = last_position + 1 WHERE one = 1 RETURNING last_position',
+  );
   await sql.run(
     `INSERT INTO revocations (position, kind, subject, before_date, expires_at, keep_until) VALUES (?, ?, ?, ?, ?, ?)`,
     Number(feed?.['last_position']),

@@ -151,7 +151,9 @@ function migrate(database: DatabaseSync): void {
       for (const statement of statements) database.exec(statement.replaceAll('BIGINT', 'INTEGER'));
     }
     if (version === 0) {
-      database.prepare('INSERT INTO feed (one, feed_id, last_position) VALUES (1, ?, 0)').run(randomBytes(6).toString('hex'));
+      database
+        .prepare('INSERT INTO feed (one, feed_id, last_position) VALUES (1, ?, 0)')
+        .run(randomBytes(6).toString('hex'));
     }
     database.exec(`PRAGMA user_version = ${MIGRATIONS.length}`);
     database.exec('COMMIT');

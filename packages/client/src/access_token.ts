@@ -1,0 +1,191 @@
+/** The operations on access tokens: `create` and `revoke`, in the shapes of the seed page. */
+import { PATHS, TOKEN_TYPE_HINTS, parseTokenResponse, type TokenTypeHint } from '@hallpass/protocol';
+import { errorOf, parseJson, printResponse, saysNothingElse, type Answer, type HTTPResponse } from './answer.ts';
+import { exchange, type Connection } from './exchange.ts';
+import { badArgument } from './hallpass_error.ts';
+import { SingleFlight } from './single_flight.ts';
+
+/** What every grant needs. */
+interface GrantRequest {
+  readonly clientId: string;
+  readonly clientSecret: string;
+  /** Scopes with one space between, such as `/accounts.write`. Without it: the key's default, or the grant's scopes. */
+  readonly scope?: string | undefined;
+  /** The APIs that the token is for (RFC 8707 §2). Without it: the key's default audience. */
+  readonly resource?: string | readonly string[] | undefined;
+}
+
+/** A first token for an API key (RFC 6749 §4.4.2). */
+export interface ClientCredentialsRequest extends GrantRequest {
+  readonly grantType: 'client_credentials';
+  /** Allowed here since the seed page shows one type for both grants; not sent. */
+  readonly refreshToken?: string | undefined;
+}
+
+/** A new access token for an old grant (RFC 6749 §6). */
+export interface RefreshTokenRequest extends GrantRequest {
+  readonly grantType: 'refresh_token';
+  readonly refreshToken: string;
+}
+
+/** What `create` takes. */
+export type CreateAccessTokenRequest = ClientCredentialsRequest | RefreshTokenRequest;
+
+/**
+ * A token answer (RFC 6749 §5.1). Both tokens are read like any member, but neither printing this object nor turning
+ * it into JSON shows them: take them out by name.
+ */
+export interface AccessTokenResponse {
+  readonly accessToken: string;
+  /** `Bearer` or `DPoP`, as the server wrote it; compare it without regard to case (RFC 6749 §5.1). */
+  readonly tokenType: string;
+  /** Seconds from now. */
+  readonly expiresIn?: number | undefined;
+  readonly scope?: string | undefined;
+  readonly refreshToken?: string | undefined;
+}
+
+/** The answer of `create`. */
+export interface CreateAccessTokenResponse extends HTTPResponse {
+  readonly accessTokenResponse?: AccessTokenResponse;
+}
+
+/** What `revoke` takes (RFC 7009 §2.1). */
+export interface RevokeAccessTokenRequest {
+  readonly clientId: string;
+  readonly clientSecret: string;
+  /** An access token or a refresh token. A refresh token takes its whole family with it. */
+  readonly token: string;
+  /** Spares the server a look; a wrong one does no harm. */
+  readonly tokenTypeHint?: TokenTypeHint | undefined;
+}
+
+/** The answer of `revoke`. */
+export type RevokeAccessTokenResponse = HTTPResponse;
+
+/** `hallpass.accessToken`. */
+export class AccessTokenOperations {
+  readonly #connection: Connection;
+  readonly #refreshes = new SingleFlight<Answer>();
+
+  constructor(connection: Connection) {
+    this.#connection = connection;
+  }
+
+  /**
+   * Exchanges an API key, or an API key and a refresh token, for an access token (contract §3). Rejects with a
+   * `HallpassError`. A refresh that is under way already is joined, not repeated: a thousand callers who find the same
+   * token expired cause one request. Keep the `refreshToken` of each answer in place of the one before.
+   */
+  async create(request: CreateAccessTokenRequest): Promise<CreateAccessTokenResponse> {
+    requireTexts(request, ['clientId', 'clientSecret']);
+    const { grantType, clientId, clientSecret, scope = '' } = request;
+    if (typeof scope !== 'string') throw badArgument('scope is a string; put one space between several scopes.');
+    const resource = parseResource(request.resource);
+    const refreshToken = parseGrant(request);
+
+    const credentials = { client_id: clientId, client_secret: clientSecret };
+    const body = form({ grant_type: grantType, ...credentials, refresh_token: refreshToken, scope, resource });
+    const secrets = refreshToken === '' ? [clientSecret] : [clientSecret, refreshToken];
+    const post = (): Promise<Answer> => exchange(this.#connection, { method: 'POST', path: PATHS.token, body });
+    // The body is the key. It holds the secret too: a caller with a wrong one must not ride along with a right one.
+    const answer = await (refreshToken === '' ? post() : this.#refreshes.run(body, post));
+
+    const members = answer.statusCode === 200 ? parseTokenResponse(parseJson(answer)) : undefined;
+    if (members === undefined) throw errorOf(answer, secrets);
+    return { ...printResponse(answer), accessTokenResponse: new GrantedTokens(members) };
+  }
+
+  /**
+   * Takes a token back (contract §4, RFC 7009). When it resolves, the token is dead: so is one that was unknown or
+   * expired all along. Rejects with a `HallpassError`; the token may still live then, and calling again is safe.
+   */
+  async revoke(request: RevokeAccessTokenRequest): Promise<RevokeAccessTokenResponse> {
+    requireTexts(request, ['clientId', 'clientSecret', 'token']);
+    const { clientId, clientSecret, token, tokenTypeHint } = request;
+    if (tokenTypeHint !== undefined && !TOKEN_TYPE_HINTS.includes(tokenTypeHint)) {
+      throw badArgument('tokenTypeHint is access_token or refresh_token; leave it out if you do not know.');
+    }
+    const credentials = { client_id: clientId, client_secret: clientSecret };
+    const body = form({ ...credentials, token, token_type_hint: tokenTypeHint ?? '' });
+    const secrets = [clientSecret, token];
+    const answer = await exchange(this.#connection, { method: 'POST', path: PATHS.revoke, body });
+    const done = answer.statusCode === 200 || answer.statusCode === 204;
+    if (!done || !saysNothingElse(answer)) throw errorOf(answer, secrets);
+    return printResponse(answer);
+  }
+}
+
+/** The tokens behind getters of private fields, so that no log line that prints an answer gives them away. */
+class GrantedTokens implements AccessTokenResponse {
+  readonly tokenType: string;
+  readonly expiresIn: number | undefined;
+  readonly scope: string | undefined;
+  readonly #accessToken: string;
+  readonly #refreshToken: string | undefined;
+
+  constructor(members: NonNullable<ReturnType<typeof parseTokenResponse>>) {
+    this.tokenType = members.token_type;
+    this.expiresIn = members.expires_in;
+    this.scope = members.scope;
+    this.#accessToken = members.access_token;
+    this.#refreshToken = members.refresh_token === '' ? undefined : members.refresh_token;
+  }
+
+  get accessToken(): string {
+    return this.#accessToken;
+  }
+
+  get refreshToken(): string | undefined {
+    return this.#refreshToken;
+  }
+
+  /** Node's `util.inspect` can be told to call getters; it asks here first. */
+  [Symbol.for('nodejs.util.inspect.custom')](): object {
+    const { tokenType, expiresIn, scope } = this;
+    return { tokenType, expiresIn, scope };
+  }
+}
+
+/**
+ * A form, since a form is what a browser posts to another origin without a preflight, and with the secret in it, since
+ * an Authorization header would bring the preflight back (Fetch §2.2.2). Empty values are left out.
+ */
+function form(parameters: Readonly<Record<string, string | readonly string[]>>): string {
+  const pairs = new URLSearchParams();
+  for (const [name, value] of Object.entries(parameters)) {
+    for (const item of typeof value === 'string' ? [value] : value) if (item !== '') pairs.append(name, item);
+  }
+  return pairs.toString();
+}
+
+/** The types forbid all of this; they do not reach a caller who writes JavaScript or reads its settings from a file. */
+function requireTexts(request: object, names: readonly string[]): void {
+  if (typeof request !== 'object' || request === null) throw badArgument(`Pass an object with ${names.join(', ')}.`);
+  const members = new Map<string, unknown>(Object.entries(request));
+  for (const name of names) {
+    const value = members.get(name);
+    if (typeof value !== 'string' || value === '')
+      throw badArgument(`${name} is required: pass a string that is not empty.`);
+  }
+}
+
+/** The refresh token to send; empty for a grant that takes none. */
+function parseGrant(request: CreateAccessTokenRequest): string {
+  switch (request.grantType) {
+    case 'client_credentials':
+      return '';
+    case 'refresh_token':
+      requireTexts(request, ['refreshToken']);
+      return request.refreshToken;
+    default:
+      throw badArgument('grantType is client_credentials or refresh_token.');
+  }
+}
+
+function parseResource(resource: unknown = []): readonly string[] {
+  const resources: readonly unknown[] = Array.isArray(resource) ? resource : [resource];
+  const texts = resources.filter((item) => typeof item === 'string');
+  if (texts.length < resources.length) throw badArgument('resource is a string or an array of strings.');
+  return texts;
+}

@@ -1,0 +1,72 @@
+/** One Hallpass on its store: what the server and the commands open alike. */
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, statSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseBase64url, printBase64url, type Random } from '@hallpass/protocol';
+import type { ServerClock } from '../oauth/authority.ts';
+import { loadKeyRing, MASTER_KEY_BYTES, type KeyRing } from '../oauth/key_ring.ts';
+import { openSqliteStore } from '../store/sqlite.ts';
+import type { Store } from '../store/store.ts';
+import { BadSetting, isDevelopmentIssuer, type Settings } from './settings.ts';
+
+export interface System {
+  readonly clock: ServerClock;
+  readonly random: Random;
+}
+
+export interface Instance extends System {
+  readonly settings: Settings;
+  readonly store: Store;
+  readonly keys: KeyRing;
+}
+
+/** Opens the store and its keys. Throws `BadSetting` or `StoreUnusable`, each with a sentence for the operator. */
+export async function openInstance(settings: Settings, system: System): Promise<Instance> {
+  const masterKey = findMasterKey(settings, system.random);
+  const store = await openSqliteStore({ file: join(settings.dataDir, 'hallpass.db') });
+  try {
+    const keys = await loadKeyRing({ store, masterKey, algorithm: settings.signingAlgorithm, ...system });
+    return { ...system, settings, store, keys };
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+}
+
+/** From the setting, or from its file; made up only for a development server. */
+function findMasterKey(settings: Settings, random: Random): Uint8Array {
+  if (settings.masterKey !== undefined) return parseMasterKey(settings.masterKey, 'HALLPASS_MASTER_KEY');
+  const file = settings.masterKeyFile ?? join(settings.dataDir, 'master.key');
+  if (!existsSync(file)) {
+    if (settings.masterKeyFile !== undefined || !isDevelopmentIssuer(settings.issuer)) {
+      throw new BadSetting(
+        `There is no master key. Set HALLPASS_MASTER_KEY, or put one into ${file}: openssl rand 32 | basenc --base64url | tr -d = (and keep a copy elsewhere: without it the store cannot be opened).`,
+      );
+    }
+    makeMasterKey(file, settings.dataDir, random);
+  }
+  if (process.platform !== 'win32' && (statSync(file).mode & 0o077) !== 0) {
+    throw new BadSetting(`The master key can be read by others on this machine. Close it first: chmod 600 ${file}`);
+  }
+  return parseMasterKey(readFileSync(file, 'utf8').trim(), file);
+}
+
+function parseMasterKey(text: string, where: string): Uint8Array {
+  const bytes = parseBase64url(text);
+  if (bytes?.length === MASTER_KEY_BYTES) return bytes;
+  throw new BadSetting(`The master key in ${where} is not ${MASTER_KEY_BYTES} bytes as base64url, 43 characters.`);
+}
+
+function makeMasterKey(file: string, folder: string, random: Random): void {
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  let descriptor: number;
+  try {
+    descriptor = openSync(file, 'wx', 0o600);
+  } catch (error) {
+    // Another process that starts now was first; its key is the one to use.
+    if (error instanceof Error && 'code' in error && error.code === 'EEXIST') return;
+    throw new BadSetting(`The data folder cannot be written: ${folder}. Set HALLPASS_DATA_DIR to one that can.`);
+  }
+  writeSync(descriptor, `${printBase64url(random(MASTER_KEY_BYTES))}\n`);
+  fsyncSync(descriptor);
+  closeSync(descriptor);
+}

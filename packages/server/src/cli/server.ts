@@ -1,0 +1,172 @@
+/** The running server: two listeners on one instance, and what has to be done from time to time. */
+import { metadataURL, numericDate, PATHS, splitURL } from '@hallpass/protocol';
+import { listen, type Listener, type Routes } from '../http/listener.ts';
+import { openLog, type Log } from '../http/log.ts';
+import { openMetrics } from '../http/metrics.ts';
+import type { Authority } from '../oauth/authority.ts';
+import { feedEndpoint } from '../oauth/feed.ts';
+import { liveEndpoint, readyEndpoint } from '../oauth/health.ts';
+import { introspectionEndpoint } from '../oauth/introspection.ts';
+import { jwksEndpoint, metadataEndpoint } from '../oauth/metadata.ts';
+import { respondPreflight } from '../oauth/origins.ts';
+import { pingEndpoint } from '../oauth/ping.ts';
+import { revocationEndpoint } from '../oauth/revocation.ts';
+import { tokenEndpoint } from '../oauth/token_endpoint.ts';
+import type { Endpoint } from '../oauth/wire.ts';
+import type { Store } from '../store/store.ts';
+import type { Instance } from './instance.ts';
+import { BadSetting } from './settings.ts';
+
+export interface Server {
+  readonly issuer: string;
+  /** Where the public listener really is. */
+  readonly url: string;
+  readonly operatorUrl: string;
+  /** Answers what has begun, writes what is pending, and closes everything, the store included. */
+  readonly close: () => Promise<void>;
+}
+
+/** How often the marks of used secrets are written, and expired rows forgotten, in milliseconds. */
+const MARK_INTERVAL_MS = 10_000;
+const FORGET_INTERVAL_MS = 60_000;
+/** The most rows that one step of forgetting takes: small enough not to hold up a request. */
+const FORGET_ROWS_MAX = 500;
+
+/** Starts serving. Rejects with `BadSetting` when a port is taken. */
+export async function startServer(instance: Instance): Promise<Server> {
+  const { settings, store } = instance;
+  const log = openLog(settings.logLevel);
+  const metrics = openMetrics();
+  const marks = new UseMarks(store);
+  let draining = false;
+
+  // The issuer of a development server follows its port, which is known only once it listens: the routes are laid
+  // behind one more call, and nobody can call before the address is out.
+  let authority: Authority | undefined;
+  const lazily = (make: (from: Authority) => Endpoint): Endpoint => {
+    let endpoint: Endpoint | undefined;
+    return async (request) => {
+      if (authority === undefined) throw new Error('a request came before the server had its issuer');
+      endpoint ??= make(authority);
+      return await endpoint(request);
+    };
+  };
+  const ready = readyEndpoint(store, () => draining);
+  const public_ = await listenOrExplain(
+    publicRoutes(settings.issuer ?? '', { lazily, ready }),
+    { host: settings.host, port: settings.port, log, answered: metrics.answered },
+    'HALLPASS_PORT',
+  );
+  const issuer = settings.issuer ?? public_.url;
+  authority = {
+    issuer,
+    defaultAudience: settings.audience ?? issuer,
+    lifetimes: {
+      accessTokenSeconds: settings.accessTtlSeconds,
+      refreshSeconds: settings.refreshTtlSeconds,
+      refreshGraceSeconds: settings.refreshGraceSeconds,
+    },
+    store,
+    keys: instance.keys,
+    clock: instance.clock,
+    random: instance.random,
+    noteSecretUse: (clientId, secretId) => marks.note(clientId, secretId, instance.clock.now()),
+  };
+  const operatorRoutes = {
+    '/metrics': { GET: metrics.endpoint },
+    [PATHS.live]: { GET: liveEndpoint },
+    [PATHS.ready]: { GET: ready },
+  };
+  const operator = await listenOrExplain(
+    operatorRoutes,
+    { host: '127.0.0.1', port: settings.operatorPort, log },
+    'HALLPASS_OPERATOR_PORT',
+  ).catch(async (error: unknown) => {
+    await public_.close();
+    throw error;
+  });
+
+  const care = [
+    setInterval(() => attempt(log, () => marks.write()), MARK_INTERVAL_MS),
+    setInterval(() => attempt(log, () => forgetExpired(instance)), FORGET_INTERVAL_MS),
+  ];
+  return {
+    issuer,
+    url: public_.url,
+    operatorUrl: operator.url,
+    close: async () => {
+      draining = true;
+      for (const timer of care) clearInterval(timer);
+      await Promise.all([public_.close(), operator.close()]);
+      await marks.write().catch((error: Error) => log.outage(error));
+      await store.close();
+    },
+  };
+}
+
+function publicRoutes(
+  issuer: string,
+  { lazily, ready }: { readonly lazily: (make: (from: Authority) => Endpoint) => Endpoint; readonly ready: Endpoint },
+): Routes {
+  const base = splitURL(issuer).pathname;
+  const preflight = lazily((authority) => (request) => respondPreflight(authority, request));
+  const metadataPath = splitURL(metadataURL(issuer === '' ? 'http://localhost' : issuer)).pathname;
+  return {
+    [base + PATHS.token]: { POST: lazily(tokenEndpoint), OPTIONS: preflight },
+    [base + PATHS.revoke]: { POST: lazily(revocationEndpoint), OPTIONS: preflight },
+    [base + PATHS.introspect]: { POST: lazily(introspectionEndpoint) },
+    [base + PATHS.revocations]: { GET: lazily(feedEndpoint) },
+    [base + PATHS.jwks]: { GET: lazily(jwksEndpoint) },
+    [metadataPath]: { GET: lazily(metadataEndpoint) },
+    [base + PATHS.ping]: { GET: lazily(pingEndpoint) },
+    [base + PATHS.live]: { GET: liveEndpoint },
+    [base + PATHS.ready]: { GET: ready },
+  };
+}
+
+async function listenOrExplain(routes: Routes, at: Parameters<typeof listen>[1], setting: string): Promise<Listener> {
+  try {
+    return await listen(routes, at);
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    if (code === 'EADDRINUSE')
+      throw new BadSetting(`Port ${at.port} is taken. Stop what uses it, or set ${setting} to another port.`);
+    if (code === 'EACCES')
+      throw new BadSetting(`Port ${at.port} may not be used by this user. Set ${setting} to one above 1023.`);
+    if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND')
+      throw new BadSetting(`This machine has no address ${at.host}. Set HALLPASS_HOST to one that it has.`);
+    throw error;
+  }
+}
+
+/** Forgets in small steps, until there is nothing more to forget. */
+async function forgetExpired({ store, clock }: Instance): Promise<void> {
+  while ((await store.forgetExpired(numericDate(clock.now()), FORGET_ROWS_MAX)) === FORGET_ROWS_MAX) {
+    await clock.sleep(10);
+  }
+}
+
+/** Care that fails is tried again next time; until then it is one line in the log. */
+function attempt(log: Log, care: () => Promise<void>): void {
+  care().catch((error: unknown) => (error instanceof Error ? log.outage(error) : log.bug(error)));
+}
+
+/** When each secret was last used, gathered here and written now and then: no write on the way of a token. */
+class UseMarks {
+  readonly #store: Store;
+  #uses = new Map<string, { readonly clientId: string; readonly secretId: string; readonly usedAt: number }>();
+
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  note(clientId: string, secretId: string, usedAt: number): void {
+    this.#uses.set(`${clientId} ${secretId}`, { clientId, secretId, usedAt });
+  }
+
+  async write(): Promise<void> {
+    const uses = [...this.#uses.values()];
+    this.#uses = new Map();
+    if (uses.length > 0) await this.#store.markSecretsUsed(uses);
+  }
+}

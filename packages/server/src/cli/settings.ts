@@ -1,0 +1,250 @@
+/** Settings, one row each: from the environment, or from a JSON file under the same names in camel case. */
+import { existsSync, readFileSync } from 'node:fs';
+import { ACCESS_TOKEN_SECONDS_MAX, SIGNING_ALGORITHMS, type SigningAlgorithm } from '@hallpass/protocol';
+import { LOG_LEVELS, type LogLevel } from '../http/log.ts';
+import { GRANT_SECONDS_MAX } from '../oauth/revocation.ts';
+
+/** A setting that is unknown, missing or bad, in one clear sentence. The command ends with exit code 2. */
+export class BadSetting extends Error {
+  override readonly name = 'BadSetting';
+}
+
+export interface Settings {
+  /** Undefined: a development server, whose issuer follows its port. */
+  readonly issuer: string | undefined;
+  readonly host: string;
+  readonly port: number;
+  readonly operatorPort: number;
+  readonly dataDir: string;
+  readonly audience: string | undefined;
+  readonly signingAlgorithm: SigningAlgorithm;
+  readonly accessTtlSeconds: number;
+  readonly refreshTtlSeconds: number;
+  readonly refreshGraceSeconds: number | undefined;
+  readonly masterKey: string | undefined;
+  readonly masterKeyFile: string | undefined;
+  readonly logLevel: LogLevel;
+}
+
+interface Row<Value> {
+  /** In the environment; the file has it in camel case, without the prefix. */
+  readonly variable: `HALLPASS_${string}`;
+  readonly parse: (text: string) => Value | undefined;
+  readonly otherwise: Value;
+  /** What a good value is, to end the sentence `HALLPASS_X must be ...`. */
+  readonly must: string;
+  readonly meaning: string;
+}
+
+const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = {
+  issuer: {
+    variable: 'HALLPASS_ISSUER',
+    parse: parseIssuer,
+    otherwise: undefined,
+    must: 'an https URL without query or fragment (http is for localhost alone), such as https://auth.example.com',
+    meaning:
+      'The `iss` of every token, and the address of this server as its clients see it. Unset, or on localhost: a development server, `http://localhost:PORT`.',
+  },
+  host: {
+    variable: 'HALLPASS_HOST',
+    parse: (text) => (/^[A-Za-z0-9.:_-]+$/.test(text) ? text : undefined),
+    otherwise: 'localhost',
+    must: 'a host name or an IP address to listen on, such as 0.0.0.0',
+    meaning: 'Where the public listener listens. `0.0.0.0` to be reached from other machines.',
+  },
+  port: {
+    variable: 'HALLPASS_PORT',
+    parse: parsePort,
+    otherwise: 8080,
+    must: 'a port, 0 to 65535 (0 takes any that is free)',
+    meaning: 'The port of the public listener.',
+  },
+  operatorPort: {
+    variable: 'HALLPASS_OPERATOR_PORT',
+    parse: parsePort,
+    otherwise: 8081,
+    must: 'a port, 0 to 65535 (0 takes any that is free)',
+    meaning: 'The port of the operator listener (`/metrics`), on 127.0.0.1 alone.',
+  },
+  dataDir: {
+    variable: 'HALLPASS_DATA_DIR',
+    parse: (text) => text,
+    otherwise: '.hallpass',
+    must: 'a folder',
+    meaning: 'The folder of the embedded store, on a local file system. Made when it is not there.',
+  },
+  audience: {
+    variable: 'HALLPASS_AUDIENCE',
+    parse: (text) => (URL.canParse(text) && !text.includes('#') ? text : undefined),
+    otherwise: undefined,
+    must: 'an absolute URI without a fragment, such as https://api.example.com',
+    meaning: 'The default `aud`: of tokens whose key lists no audiences. Unset: the issuer.',
+  },
+  signingAlgorithm: {
+    variable: 'HALLPASS_SIGNING_ALGORITHM',
+    parse: (text) => SIGNING_ALGORITHMS.find((algorithm) => algorithm === text),
+    otherwise: 'ES256',
+    must: `one of ${SIGNING_ALGORITHMS.join(', ')}`,
+    meaning: 'What access tokens are signed with. Keys of the other algorithms stay published.',
+  },
+  accessTtlSeconds: {
+    variable: 'HALLPASS_ACCESS_TTL_SECONDS',
+    parse: seconds(1, ACCESS_TOKEN_SECONDS_MAX),
+    otherwise: 900,
+    must: `whole seconds, 1 to ${ACCESS_TOKEN_SECONDS_MAX}`,
+    meaning: 'How long an access token lives.',
+  },
+  refreshTtlSeconds: {
+    variable: 'HALLPASS_REFRESH_TTL_SECONDS',
+    parse: seconds(1, GRANT_SECONDS_MAX),
+    otherwise: 30 * 86_400,
+    must: `whole seconds, 1 to ${GRANT_SECONDS_MAX}`,
+    meaning: 'How long a grant lives, from its first token; refreshing does not extend it.',
+  },
+  refreshGraceSeconds: {
+    variable: 'HALLPASS_REFRESH_GRACE_SECONDS',
+    parse: seconds(0, GRANT_SECONDS_MAX),
+    otherwise: undefined,
+    must: `whole seconds, 0 to ${GRANT_SECONDS_MAX}`,
+    meaning:
+      'How long after a rotation the refresh token before the newest still gets the newest. Unset: always; 0: never.',
+  },
+  masterKey: {
+    variable: 'HALLPASS_MASTER_KEY',
+    parse: (text) => (/^[A-Za-z0-9_-]{43}$/.test(text) ? text : undefined),
+    otherwise: undefined,
+    must: '32 random bytes as base64url, 43 characters (make one with: openssl rand 32 | basenc --base64url | tr -d =)',
+    meaning: 'The key that encrypts the keys in the store.',
+  },
+  masterKeyFile: {
+    variable: 'HALLPASS_MASTER_KEY_FILE',
+    parse: (text) => text,
+    otherwise: undefined,
+    must: 'a file',
+    meaning:
+      'A file that holds the master key, readable by its owner alone. A development server makes `master.key` in the data folder.',
+  },
+  logLevel: {
+    variable: 'HALLPASS_LOG_LEVEL',
+    parse: (text) => LOG_LEVELS.find((level) => level === text),
+    otherwise: 'info',
+    must: `one of ${LOG_LEVELS.join(', ')}`,
+    meaning: 'How much is logged, as JSON lines on standard error.',
+  },
+};
+
+const FILE_VARIABLE = 'HALLPASS_CONFIG';
+
+/** The settings of an environment, the file it names first. Throws `BadSetting`. */
+export function readSettings(environment: Readonly<Record<string, string | undefined>>): Settings {
+  const names: readonly string[] = [FILE_VARIABLE, ...Object.values(ROWS).map(({ variable }) => variable)];
+  const unknown = Object.keys(environment).find((name) => name.startsWith('HALLPASS_') && !names.includes(name));
+  if (unknown !== undefined) throw new BadSetting(`${unknown} is not a setting.${nearest(unknown, names)}`);
+  const file = readSettingsFile(environment[FILE_VARIABLE]);
+  const value = <Name extends keyof Settings>(name: Name): Settings[Name] => {
+    const row: Row<Settings[Name]> = ROWS[name];
+    const given = environment[row.variable];
+    const [text, where] = given === undefined ? [file[name], `${name} in the settings file`] : [given, row.variable];
+    // An empty variable is how a compose file says "not set".
+    if (text === undefined || text === '') return row.otherwise;
+    const parsed = row.parse(text);
+    if (parsed === undefined) throw new BadSetting(`${where} must be ${row.must}.`);
+    return parsed;
+  };
+  return {
+    issuer: value('issuer'),
+    host: value('host'),
+    port: value('port'),
+    operatorPort: value('operatorPort'),
+    dataDir: value('dataDir'),
+    audience: value('audience'),
+    signingAlgorithm: value('signingAlgorithm'),
+    accessTtlSeconds: value('accessTtlSeconds'),
+    refreshTtlSeconds: value('refreshTtlSeconds'),
+    refreshGraceSeconds: value('refreshGraceSeconds'),
+    masterKey: value('masterKey'),
+    masterKeyFile: value('masterKeyFile'),
+    logLevel: value('logLevel'),
+  };
+}
+
+/** Every setting as a row of the documentation. */
+export function listSettings(): readonly {
+  variable: string;
+  name: string;
+  otherwise: string;
+  meaning: string;
+  must: string;
+}[] {
+  const rows = Object.entries(ROWS).map(([name, { variable, otherwise, meaning, must }]) => ({
+    variable,
+    name,
+    otherwise: otherwise === undefined ? '' : String(otherwise),
+    meaning,
+    must,
+  }));
+  const file = {
+    variable: FILE_VARIABLE,
+    name: '',
+    otherwise: '',
+    meaning: 'A JSON file with settings; the environment wins.',
+    must: 'a file',
+  };
+  return [...rows, file];
+}
+
+/** Whether an issuer is on this very machine: a development server, for which things may be made up. */
+export function isDevelopmentIssuer(issuer: string | undefined): boolean {
+  return issuer === undefined || new URL(issuer).protocol === 'http:';
+}
+
+function parseIssuer(text: string): string | undefined {
+  if (!URL.canParse(text) || /[?#\s]/.test(text) || text.endsWith('/')) return undefined;
+  const { protocol, hostname, username, password } = new URL(text);
+  if (username !== '' || password !== '') return undefined;
+  const loopback = hostname === 'localhost' || hostname === '127.0.0.1' || hostname === '[::1]';
+  return protocol === 'https:' || (protocol === 'http:' && loopback) ? text : undefined;
+}
+
+function parsePort(text: string): number | undefined {
+  return /^[0-9]{1,5}$/.test(text) && Number(text) <= 65_535 ? Number(text) : undefined;
+}
+
+function seconds(min: number, max: number): (text: string) => number | undefined {
+  return (text) => (/^[0-9]{1,9}$/.test(text) && Number(text) >= min && Number(text) <= max ? Number(text) : undefined);
+}
+
+function readSettingsFile(file: string | undefined): Readonly<Record<string, string | undefined>> {
+  if (file === undefined || file === '') return {};
+  if (!existsSync(file)) throw new BadSetting(`${FILE_VARIABLE} names a file that is not there: ${file}.`);
+  let value: unknown;
+  try {
+    value = JSON.parse(readFileSync(file, 'utf8'));
+  } catch {
+    throw new BadSetting(`The settings file ${file} is not JSON.`);
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new BadSetting(`The settings file ${file} must hold one JSON object.`);
+  }
+  const members = Object.entries(value).map(([name, member]): [string, string] => {
+    if (!Object.hasOwn(ROWS, name))
+      throw new BadSetting(`${name} in the settings file is not a setting.${nearest(name, Object.keys(ROWS))}`);
+    if (typeof member !== 'string' && typeof member !== 'number')
+      throw new BadSetting(`${name} in the settings file must be a text or a number.`);
+    return [name, String(member)];
+  });
+  return Object.fromEntries(members);
+}
+
+/** The name that was probably meant: one that shares the most letters at its start and its end. */
+function nearest(name: string, names: readonly string[]): string {
+  const likeness = (other: string): number => {
+    let head = 0;
+    while (head < name.length && name[head] === other[head]) head += 1;
+    let tail = 0;
+    while (tail < name.length - head && name.at(-1 - tail) === other.at(-1 - tail)) tail += 1;
+    return head + tail - Math.abs(name.length - other.length);
+  };
+  const [best] = [...names].toSorted((a, b) => likeness(b) - likeness(a));
+  return best === undefined ? '' : ` Did you mean ${best}?`;
+}

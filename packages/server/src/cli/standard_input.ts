@@ -1,0 +1,10 @@
+/** All of standard input as text, up to 64 KiB. */
+export async function readStandardInput(): Promise<string> {
+  let text = '';
+  process.stdin.setEncoding('utf8');
+  for await (const chunk of process.stdin) {
+    text += String(chunk);
+    if (text.length > 65_536) break;
+  }
+  return text;
+}

@@ -1,0 +1,151 @@
+/** HTTP around the endpoints: routes, limits, request ids and one log line a request. The only file that knows Fastify. */
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import { randomUUID } from 'node:crypto';
+import type { AddressInfo, Socket } from 'node:net';
+import { Readable } from 'node:stream';
+import { BODY_BYTES_MAX, refuse } from '@hallpass/protocol';
+import { respondRefusal, type Endpoint, type WireRequest, type WireResponse } from '../oauth/wire.ts';
+import { StoreUnavailable } from '../store/store.ts';
+import type { Log } from './log.ts';
+
+/** By path, by method. HEAD is answered where GET is. */
+export type Routes = Readonly<Record<string, Readonly<Record<string, Endpoint>>>>;
+
+export interface Listener {
+  /** With the port that was really taken. */
+  readonly url: string;
+  /** Takes no more requests, ends open streams, and resolves when the last answer is out. */
+  readonly close: () => Promise<void>;
+}
+
+/** The time for a request to arrive whole, in milliseconds. */
+const REQUEST_TIMEOUT_MS = 10_000;
+/** The largest head of a request, in bytes. */
+const HEADER_BYTES_MAX = 16 * 1024;
+
+/** Serves routes on a host and port; port 0 takes any that is free. Rejects when the port is taken. */
+export async function listen(
+  routes: Routes,
+  {
+    host,
+    port,
+    log,
+    answered,
+  }: {
+    readonly host: string;
+    readonly port: number;
+    readonly log: Log;
+    readonly answered?: (route: string, status: number, seconds: number) => void;
+  },
+): Promise<Listener> {
+  const draining = new AbortController();
+  const app = Fastify({
+    bodyLimit: BODY_BYTES_MAX,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    http: { maxHeaderSize: HEADER_BYTES_MAX, headersTimeout: REQUEST_TIMEOUT_MS },
+    forceCloseConnections: 'idle',
+    genReqId: () => randomUUID(),
+    clientErrorHandler: refuseSocket,
+    frameworkErrors: (error, _request, reply) => send(reply, respondError(error, log)),
+  });
+  // What a body means is for the endpoint to say, whatever it is labelled.
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
+  app.addHook('onRequest', async (request, reply) => {
+    void reply.header('x-request-id', request.id).header('x-content-type-options', 'nosniff');
+  });
+  app.addHook('onResponse', async (request, reply) => {
+    const route = request.routeOptions.url ?? 'none';
+    answered?.(route, reply.statusCode, reply.elapsedTime / 1000);
+    log.request({ requestId: request.id, method: request.method, route, reply });
+  });
+  app.setErrorHandler((error, _request, reply) => send(reply, respondError(error, log)));
+  app.setNotFoundHandler((_request, reply) => send(reply, respondRefusal(refuse('not_found'))));
+  for (const [path, methods] of Object.entries(routes))
+    addRoute(app, path, methods, { draining: draining.signal, log });
+  await app.listen({ host, port });
+  const { port: taken } = app.server.address() as AddressInfo;
+  return {
+    url: `http://${host.includes(':') ? `[${host}]` : host}:${taken}`,
+    close: async () => {
+      draining.abort();
+      await app.close();
+    },
+  };
+}
+
+function addRoute(
+  app: FastifyInstance,
+  path: string,
+  methods: Readonly<Record<string, Endpoint>>,
+  { draining, log }: { readonly draining: AbortSignal; readonly log: Log },
+): void {
+  const allow = Object.keys(methods).flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method]));
+  app.route({
+    method: app.supportedMethods,
+    url: path,
+    exposeHeadRoute: false,
+    handler: async (request, reply) => {
+      const method = request.method === 'HEAD' ? 'GET' : request.method;
+      const endpoint = Object.hasOwn(methods, method) ? methods[method] : undefined;
+      const answer =
+        endpoint === undefined
+          ? respondRefusal(refuse('method_not_allowed'), { headers: { allow: allow.join(', ') } })
+          : await endpoint(toWire(request, reply, draining)).catch((error: unknown) => respondError(error, log));
+      return send(reply, answer);
+    },
+  });
+}
+
+function toWire(request: FastifyRequest, reply: FastifyReply, draining: AbortSignal): WireRequest {
+  const gone = new AbortController();
+  reply.raw.once('close', () => gone.abort());
+  const query = request.url.includes('?') ? request.url.slice(request.url.indexOf('?') + 1) : '';
+  return {
+    method: request.method,
+    header: (name) => {
+      const value = request.headers[name];
+      return Array.isArray(value) ? value.join(', ') : value;
+    },
+    query: new URLSearchParams(query),
+    body: Buffer.isBuffer(request.body) ? request.body : new Uint8Array(),
+    signal: AbortSignal.any([gone.signal, draining]),
+  };
+}
+
+function send(reply: FastifyReply, { status, headers, body, note }: WireResponse): FastifyReply {
+  void reply.code(status).headers(headers);
+  reply.note = note;
+  // Fastify would label an empty text as text/plain; the raw form leaves the headers as they are.
+  return reply.send(typeof body === 'string' ? (body === '' ? undefined : Buffer.from(body)) : Readable.from(body));
+}
+
+declare module 'fastify' {
+  interface FastifyReply {
+    note?: WireResponse['note'];
+  }
+}
+
+/** The three kinds of failure at the rim: the caller's, an outage, a bug. */
+function respondError(error: unknown, log: Log): WireResponse {
+  if (error instanceof StoreUnavailable) {
+    log.outage(error);
+    return respondRefusal(refuse('temporarily_unavailable', { because: error.message }));
+  }
+  const status = error instanceof Error && 'statusCode' in error ? error.statusCode : undefined;
+  if (status === 413) return respondRefusal(refuse('body_too_large'), { headers: { connection: 'close' } });
+  if (status === 415) return respondRefusal(refuse('unsupported_media_type'));
+  if (typeof status === 'number' && status < 500) return respondRefusal(refuse('malformed_request'));
+  log.bug(error);
+  return respondRefusal(refuse('server_error'));
+}
+
+/** What is not even HTTP is answered by hand, and the connection ended: nothing behind it may pass for a request. */
+function refuseSocket(_error: Error, socket: Socket): void {
+  if (socket.destroyed || !socket.writable) return;
+  const { status, headers, body } = respondRefusal(refuse('malformed_request'));
+  const lines = Object.entries({ ...headers, 'x-request-id': randomUUID(), connection: 'close' });
+  const text = typeof body === 'string' ? body : '';
+  const head = [`HTTP/1.1 ${status} Bad Request`, ...lines.map(([name, value]) => `${name}: ${value}`)];
+  socket.end(`${head.join('\r\n')}\r\ncontent-length: ${Buffer.byteLength(text)}\r\n\r\n${text}`);
+}

@@ -1,0 +1,36 @@
+/** The log: JSON lines on standard error, one a request. It is given names and reasons, never headers or bodies. */
+import { pino } from 'pino';
+import type { FastifyReply } from 'fastify';
+
+export const LOG_LEVELS = ['silent', 'error', 'warn', 'info'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+export interface Log {
+  readonly request: (entry: {
+    readonly requestId: string;
+    readonly method: string;
+    readonly route: string;
+    readonly reply: FastifyReply;
+  }) => void;
+  readonly info: (message: string) => void;
+  readonly outage: (error: Error) => void;
+  readonly bug: (error: unknown) => void;
+}
+
+export function openLog(level: LogLevel): Log {
+  // Synchronous: the line before a crash is the one that is needed.
+  const log = pino({ level, base: null }, pino.destination({ fd: 2, sync: true }));
+  return {
+    request: ({ requestId, method, route, reply }) => {
+      const milliseconds = Math.round(reply.elapsedTime * 10) / 10;
+      log.info({ requestId, method, route, status: reply.statusCode, milliseconds, ...reply.note }, 'request');
+    },
+    info: (message) => log.info(message),
+    outage: (error) => log.error({ cause: causesOf(error) }, error.message),
+    bug: (error) => log.error({ stack: error instanceof Error ? error.stack : String(error) }, 'a bug'),
+  };
+}
+
+function causesOf(error: Error): string | undefined {
+  return error.cause instanceof Error ? error.cause.message : undefined;
+}

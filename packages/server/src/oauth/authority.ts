@@ -1,0 +1,31 @@
+/** What the endpoints share: the one issuer, its keys, its store and its settings. */
+import type { Clock, Random } from '@hallpass/protocol';
+import type { Store } from '../store/store.ts';
+import type { KeyRing } from './key_ring.ts';
+
+export interface ServerClock extends Clock {
+  readonly sleep: (milliseconds: number) => Promise<void>;
+}
+
+export interface Lifetimes {
+  /** Of an access token, in seconds. */
+  readonly accessTokenSeconds: number;
+  /** Of a grant with everything refreshed from it, in seconds. */
+  readonly refreshSeconds: number;
+  /** How long the predecessor of the newest refresh token still gets the newest one, in seconds; undefined: always. */
+  readonly refreshGraceSeconds: number | undefined;
+}
+
+export interface Authority {
+  /** Exactly as in `iss`. */
+  readonly issuer: string;
+  /** The `aud` of a token whose key has no audiences of its own. */
+  readonly defaultAudience: string;
+  readonly lifetimes: Lifetimes;
+  readonly store: Store;
+  readonly keys: KeyRing;
+  readonly clock: ServerClock;
+  readonly random: Random;
+  /** Told of each secret that opened a door; best effort. */
+  readonly noteSecretUse: (clientId: string, secretId: string) => void;
+}

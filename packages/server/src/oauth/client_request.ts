@@ -1,0 +1,48 @@
+/** The steps that every endpoint for clients begins with: receive, authenticate, and judge the page it comes from. */
+import { dialectOf, isRefusal, parseParameters, type Parameters } from '@hallpass/protocol';
+import type { KnownClient } from '../store/store.ts';
+import type { Authority } from './authority.ts';
+import { authenticateClient, challengeFor } from './client_auth.ts';
+import { corsFor, corsForAny, judgeOrigin } from './origins.ts';
+import { noted, respondRefusal, type WireRequest, type WireResponse } from './wire.ts';
+
+/** A client as a request found it. */
+export interface Caller extends KnownClient {
+  /**
+   * A moment just before the client was looked up; milliseconds. Tokens carry it as their `iat`: if the client was
+   * disabled after that look-up, every token that comes of it is dated before the revocation, and dead.
+   */
+  readonly at: number;
+}
+
+export interface ClientRequest {
+  readonly caller: Caller;
+  readonly parameters: Parameters;
+  /** What every answer to this request carries. */
+  readonly headers: WireResponse['headers'];
+}
+
+/** A request to its client and parameters, or the answer that refuses it. */
+export async function receiveFromClient(
+  authority: Authority,
+  request: WireRequest,
+): Promise<ClientRequest | WireResponse> {
+  const contentType = request.header('content-type');
+  const parameters = parseParameters(contentType, request.body);
+  if (isRefusal(parameters)) {
+    const headers = await corsForAny(authority, request);
+    return respondRefusal(parameters, { dialect: dialectOf(contentType, request.body), headers });
+  }
+  const at = authority.clock.now();
+  const known = await authenticateClient(authority, request, parameters);
+  if (isRefusal(known)) {
+    const headers = { ...(await corsForAny(authority, request)), ...challengeFor(authority, request, known) };
+    return respondRefusal(known, { dialect: parameters.dialect, headers });
+  }
+  const stranger = judgeOrigin(known.client, request);
+  if (stranger !== undefined) {
+    const answer = respondRefusal(stranger, { dialect: parameters.dialect, headers: { vary: 'Origin' } });
+    return noted(answer, { clientId: known.client.clientId });
+  }
+  return { caller: { ...known, at }, parameters, headers: corsFor(known.client, request) };
+}

@@ -1,0 +1,39 @@
+/**
+ * What a grant type has to say. It selects what is asked for and decides what may be had, and that is all: it cannot
+ * sign, write or answer, so it cannot forget a step that every grant has to take (`token_endpoint.ts`).
+ */
+import type { Parameters, Refusal, RefreshTokenState } from '@hallpass/protocol';
+import type { KeptRevocation, Rotation, StoreEvent } from '../../store/store.ts';
+import type { Authority } from '../authority.ts';
+import type { Caller } from '../client_request.ts';
+
+/** What is to be minted. */
+export interface Issuance {
+  readonly grantId: string;
+  readonly clientId: string;
+  /** Of this access token: filled scopes, one space between. */
+  readonly scope: string;
+  readonly audiences: readonly string[];
+  /** When the grant ends with all its tokens; seconds. Undefined: it has no refresh token, and ends with this token. */
+  readonly grantExpiresAt: number | undefined;
+  /** The refresh token to answer with, and the key to seal it; undefined where there is none. */
+  readonly refresh: { readonly state: RefreshTokenState; readonly keyId: string } | undefined;
+}
+
+export type Decision =
+  /** Issue, once the rotation, if there is one, is committed. */
+  | { readonly decided: 'issue'; readonly issuance: Issuance; readonly rotation?: Rotation }
+  /** Refuse; what is to be remembered of it is durable before the answer. */
+  | {
+      readonly decided: 'refuse';
+      readonly refusal: Refusal;
+      readonly event?: StoreEvent;
+      readonly revocations?: readonly KeptRevocation[];
+    };
+
+export interface Grant<Selection> {
+  /** What is asked for, from the parameters and the client's policy alone. */
+  readonly select: (authority: Authority, caller: Caller, parameters: Parameters) => Selection | Refusal;
+  /** Loads what the rule needs to know and applies it. Called again when another caller was first. */
+  readonly decide: (authority: Authority, caller: Caller, selection: Selection) => Promise<Decision>;
+}

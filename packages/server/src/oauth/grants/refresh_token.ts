@@ -1,0 +1,154 @@
+/**
+ * `grant_type=refresh_token` (RFC 6749 §6) with generations (contract §3): the newest token of a family rotates, its
+ * immediate predecessor gets the newest once more, and anything older ends the family. So a lost answer or a second tab
+ * loses nothing, and a stolen token is still caught (RFC 9700 §4.14.2).
+ */
+import {
+  isRefusal,
+  numericDate,
+  openRefreshToken,
+  parseScopeList,
+  printScopeList,
+  refuse,
+  ScopeSet,
+  type Parameters,
+  type Refusal,
+  type RefreshTokenState,
+  type Scope,
+} from '@hallpass/protocol';
+import type { Family } from '../../store/store.ts';
+import type { Authority } from '../authority.ts';
+import type { Caller } from '../client_request.ts';
+import { equalBytes } from '../key_ring.ts';
+import { allowedScopes, findOutside, parseRequestedScopes, selectAudiences } from '../policy.ts';
+import { revocationOfGrant } from '../revocation.ts';
+import type { Decision, Grant } from './grant.ts';
+
+/** How long the token before the predecessor is refused without ending the family, in milliseconds: a slow tab. */
+export const MERCY_MS = 10_000;
+
+interface Selection {
+  readonly presented: RefreshTokenState;
+  /** The `scope` parameter, judged only after reuse: a thief's odd scope must not hide a theft. */
+  readonly requestedScope: string | undefined;
+  readonly resources: readonly string[];
+}
+
+export const refreshToken: Grant<Selection> = {
+  select,
+  async decide(authority, caller, selection) {
+    const { presented, requestedScope, resources } = selection;
+    const { store, keys, lifetimes } = authority;
+    const now = caller.at;
+    if (numericDate(now) >= presented.expiresAt) return no('the grant has expired');
+    const { grantId, clientId, issuedAt, generation } = presented;
+    if (await store.isRevoked({ grantId, clientId, issuedAt })) return no('the grant is revoked');
+
+    const family = await store.findFamily(grantId);
+    const standing = judgeGeneration({ generation, family, now, graceSeconds: lifetimes.refreshGraceSeconds });
+    const event = { at: now, clientId, grantId };
+    switch (standing) {
+      case 'unborn':
+        return { ...no('a generation that was never given out'), event: { ...event, kind: 'refresh_token_unborn' } };
+      case 'late':
+        return no('retired a moment ago');
+      case 'reused': {
+        const detail = `generation ${generation} of ${family?.generation ?? 0}`;
+        return {
+          ...no(`reuse: ${detail}`),
+          event: { ...event, kind: 'refresh_token_reused', detail },
+          revocations: [revocationOfGrant(presented, numericDate(now))],
+        };
+      }
+      case 'newest':
+      case 'predecessor':
+    }
+
+    const granted = narrow(caller, presented, { requestedScope, resources });
+    if (isRefusal(granted)) return { decided: 'refuse', refusal: granted };
+    // A repeated answer is made from what was stored at the rotation, so that it is the same to the last byte.
+    const rotation =
+      standing === 'newest'
+        ? { from: generation, rotatedAt: now, keyId: keys.refresh.keyId }
+        : { from: generation, rotatedAt: family?.rotatedAt ?? now, keyId: family?.keyId ?? keys.refresh.keyId };
+    const state = { ...presented, generation: generation + 1, issuedAt: numericDate(rotation.rotatedAt) };
+    const refresh = { state, keyId: rotation.keyId };
+    const issuance = { grantId, clientId, ...granted, grantExpiresAt: presented.expiresAt, refresh };
+    if (standing === 'predecessor') return { decided: 'issue', issuance };
+    const { expiresAt } = presented;
+    return { decided: 'issue', issuance, rotation: { ...rotation, grantId, clientId, issuedAt, expiresAt } };
+  },
+};
+
+function select({ keys }: Authority, { client }: Caller, parameters: Parameters): Selection | Refusal {
+  if (!client.refresh) return refuse('grant_not_allowed', { because: 'refresh is switched off' });
+  const token = parameters.values.get('refresh_token');
+  if (token === undefined) return refuse('missing_refresh_token');
+  const presented = openRefreshToken(token, { find: keys.findRefresh, equal: equalBytes });
+  if (presented === undefined) return refuse('refresh_token_not_good', { because: 'not a token of ours' });
+  // Ownership first: what another client does with a token must not end its owner's family (contract §3).
+  if (presented.clientId !== client.clientId) {
+    return refuse('refresh_token_not_good', { because: `issued to ${presented.clientId}` });
+  }
+  return { presented, requestedScope: parameters.values.get('scope'), resources: parameters.resources };
+}
+
+function no(because: string): Extract<Decision, { decided: 'refuse' }> {
+  return { decided: 'refuse', refusal: refuse('refresh_token_not_good', { because }) };
+}
+
+/** How a presented generation stands to the newest one. */
+export type Standing = 'newest' | 'predecessor' | 'late' | 'reused' | 'unborn';
+
+/**
+ * The rule of generations. `family` is undefined for a grant that was never refreshed: its newest is 0. `now` is in
+ * milliseconds; `graceSeconds` limits how long after a rotation the predecessor is still answered.
+ */
+export function judgeGeneration({
+  generation,
+  family,
+  now,
+  graceSeconds,
+}: {
+  readonly generation: number;
+  readonly family: Pick<Family, 'generation' | 'rotatedAt'> | undefined;
+  readonly now: number;
+  readonly graceSeconds: number | undefined;
+}): Standing {
+  const newest = family?.generation ?? 0;
+  const sinceRotation = now - (family?.rotatedAt ?? now);
+  if (generation > newest) return 'unborn';
+  if (generation === newest) return 'newest';
+  if (generation === newest - 1) {
+    const inTime = graceSeconds === undefined || (graceSeconds > 0 && sinceRotation <= graceSeconds * 1000);
+    return inTime ? 'predecessor' : 'reused';
+  }
+  return generation === newest - 2 && sinceRotation <= MERCY_MS ? 'late' : 'reused';
+}
+
+/** Same or fewer scopes and audiences than were granted, and none that the key has lost since (RFC 6749 §6, RFC 8707 §2.2). */
+function narrow(
+  { client }: Caller,
+  presented: RefreshTokenState,
+  { requestedScope, resources }: { readonly requestedScope: string | undefined; readonly resources: readonly string[] },
+): { readonly scope: string; readonly audiences: readonly string[] } | Refusal {
+  const audiences = resources.length === 0 ? presented.audiences : selectAudiences(resources, presented.audiences);
+  if (isRefusal(audiences)) return audiences;
+  const original = parseScopeList(presented.scope);
+  if ('fault' in original) return refuse('refresh_token_not_good', { because: `its scopes: ${original.fault}` });
+  const allowed = allowedScopes(client);
+  if (requestedScope === undefined) {
+    const left = original.filter((scope) => allowed.contains(scope));
+    return left.length === 0 ? refuse('no_scope_left') : { scope: printScopeList(left), audiences };
+  }
+  const requested = parseRequestedScopes(requestedScope);
+  if (isRefusal(requested)) return requested;
+  return findRefused(requested, new ScopeSet(original), allowed) ?? { scope: printScopeList(requested), audiences };
+}
+
+function findRefused(requested: readonly Scope[], original: ScopeSet, allowed: ScopeSet): Refusal | undefined {
+  const wider = findOutside(original, requested);
+  if (wider !== undefined) return refuse('scope_not_granted', { subject: wider.text });
+  const lost = findOutside(allowed, requested);
+  return lost === undefined ? undefined : refuse('scope_not_allowed', { subject: lost.text });
+}

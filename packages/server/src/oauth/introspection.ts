@@ -1,0 +1,68 @@
+/** POST /oauth2/introspect (RFC 7662): what is known of a token, from committed state, to those it concerns. */
+import {
+  isMeantFor,
+  isRefusal,
+  numericDate,
+  openRefreshToken,
+  parseParameters,
+  refuse,
+  type AccessTokenClaims,
+  type IntrospectionResponse,
+} from '@hallpass/protocol';
+import type { Client } from '../store/store.ts';
+import type { Authority } from './authority.ts';
+import { authenticateClient, challengeFor } from './client_auth.ts';
+import { judgeGeneration } from './grants/refresh_token.ts';
+import { equalBytes } from './key_ring.ts';
+import { isAlive, openAccessToken } from './mint.ts';
+import { noted, respondJson, respondRefusal, type Endpoint } from './wire.ts';
+
+const INACTIVE = { active: false } as const;
+
+export function introspectionEndpoint(authority: Authority): Endpoint {
+  return async (request) => {
+    const parameters = parseParameters(request.header('content-type'), request.body);
+    if (isRefusal(parameters)) return respondRefusal(parameters);
+    const caller = await authenticateClient(authority, request, parameters);
+    if (isRefusal(caller)) return respondRefusal(caller, { headers: challengeFor(authority, request, caller) });
+    const token = parameters.values.get('token');
+    const answer =
+      token === undefined
+        ? respondRefusal(refuse('missing_token'), { dialect: parameters.dialect })
+        : respondJson(200, await introspect(authority, caller.client, token));
+    return noted(answer, { clientId: caller.client.clientId });
+  };
+}
+
+async function introspect(authority: Authority, caller: Client, token: string): Promise<IntrospectionResponse> {
+  const claims = openAccessToken(authority, token);
+  if (claims === undefined) return await introspectRefreshToken(authority, caller, token);
+  const visible =
+    claims.client_id === caller.clientId || caller.resourceServerFor.some((own) => isMeantFor(claims.aud, own));
+  return visible && (await isAlive(authority, claims)) ? describe(claims) : INACTIVE;
+}
+
+function describe({ scope, client_id, sub, iss, aud, iat, exp, jti, cnf }: AccessTokenClaims): IntrospectionResponse {
+  const members = { active: true, scope, client_id, sub, iss, aud, iat, exp, jti } as const;
+  return cnf === undefined ? { ...members, token_type: 'Bearer' } : { ...members, token_type: 'DPoP', cnf };
+}
+
+/** A refresh token is its own client's business; a resource server has no use for one (RFC 7662 §4). */
+async function introspectRefreshToken(
+  { issuer, keys, clock, store, lifetimes }: Authority,
+  caller: Client,
+  token: string,
+): Promise<IntrospectionResponse> {
+  const state = openRefreshToken(token, { find: keys.findRefresh, equal: equalBytes });
+  const now = clock.now();
+  if (state === undefined || state.clientId !== caller.clientId || numericDate(now) >= state.expiresAt) return INACTIVE;
+  if (!caller.refresh || (await store.isRevoked(state))) return INACTIVE;
+  const family = await store.findFamily(state.grantId);
+  const graceSeconds = lifetimes.refreshGraceSeconds;
+  const standing = judgeGeneration({ generation: state.generation, family, now, graceSeconds });
+  if (standing !== 'newest' && standing !== 'predecessor') return INACTIVE;
+  const { scope, clientId, audiences, issuedAt, expiresAt } = state;
+  const [audience = '', ...more] = audiences;
+  const aud = more.length === 0 ? audience : audiences;
+  return { active: true, scope, client_id: clientId, sub: clientId, iss: issuer, aud, iat: issuedAt, exp: expiresAt };
+}

@@ -1,0 +1,54 @@
+/** What anyone may know of this issuer: its metadata (RFC 8414) and its public keys (RFC 7517). */
+import { createHash } from 'node:crypto';
+import { GRANT_TYPES, PATHS } from '@hallpass/protocol';
+import type { Authority } from './authority.ts';
+import type { Endpoint, WireRequest, WireResponse } from './wire.ts';
+
+/** How long anyone may keep the key set and the metadata, in seconds. */
+export const DOCUMENT_SECONDS = 300;
+
+const SECRET_METHODS = ['client_secret_basic', 'client_secret_post'] as const;
+
+export function metadataEndpoint({ issuer }: Authority): Endpoint {
+  const at = (path: string): string => issuer.replace(/\/$/, '') + path;
+  const document = {
+    issuer,
+    token_endpoint: at(PATHS.token),
+    token_endpoint_auth_methods_supported: SECRET_METHODS,
+    revocation_endpoint: at(PATHS.revoke),
+    revocation_endpoint_auth_methods_supported: SECRET_METHODS,
+    introspection_endpoint: at(PATHS.introspect),
+    introspection_endpoint_auth_methods_supported: SECRET_METHODS,
+    jwks_uri: at(PATHS.jwks),
+    grant_types_supported: GRANT_TYPES,
+    // REQUIRED by RFC 8414 §2; there is no authorization endpoint, so there are none.
+    response_types_supported: [],
+  };
+  return publish(() => document, 'application/json');
+}
+
+export function jwksEndpoint({ keys }: Authority): Endpoint {
+  return publish(() => ({ keys: keys.publicJwks }), 'application/jwk-set+json');
+}
+
+/** A public document: anyone may read it, from any page, and keep it for a while. */
+function publish(document: () => unknown, contentType: string): Endpoint {
+  return async (request) => {
+    const body = JSON.stringify(document());
+    const etag = `"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"`;
+    const headers = {
+      'content-type': contentType,
+      'cache-control': `public, max-age=${DOCUMENT_SECONDS}`,
+      etag,
+      'access-control-allow-origin': '*',
+    };
+    return matches(request, etag)
+      ? { status: 304, headers, body: '' }
+      : ({ status: 200, headers, body } satisfies WireResponse);
+  };
+}
+
+function matches(request: WireRequest, etag: string): boolean {
+  const wanted = request.header('if-none-match');
+  return wanted !== undefined && wanted.split(',').some((tag) => tag.trim().replace(/^W\//, '') === etag);
+}

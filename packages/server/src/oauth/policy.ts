@@ -1,0 +1,36 @@
+/** What a client may have: scopes and audiences against its policy. Pure rules. */
+import { isScope, parseScope, parseScopeList, refuse, ScopeSet, type Refusal, type Scope } from '@hallpass/protocol';
+import type { Client } from '../store/store.ts';
+
+/** A request's `scope` parameter to filled scopes; refused when it is malformed or still holds a parameter. */
+export function parseRequestedScopes(text: string): readonly Scope[] | Refusal {
+  const scopes = parseScopeList(text);
+  if ('fault' in scopes) return refuse('malformed_scope', { because: scopes.fault });
+  const unfilled = scopes.find((scope) => scope.parameters.length > 0);
+  return unfilled === undefined ? scopes : refuse('unfilled_scope', { subject: unfilled.text });
+}
+
+/** The scopes that the client's policy allows, templates and filled ones. */
+export function allowedScopes(client: Client): ScopeSet {
+  return new ScopeSet(client.scopes.map((text) => parseScope(text)).filter(isScope));
+}
+
+/** The first scope that is not in a set. */
+export function findOutside(set: ScopeSet, scopes: readonly Scope[]): Scope | undefined {
+  return scopes.find((scope) => !set.contains(scope));
+}
+
+/**
+ * The audiences that a request names with `resource` (RFC 8707 §2), compared to the letter with those it may name;
+ * without one, the first of them.
+ */
+export function selectAudiences(resources: readonly string[], may: readonly string[]): readonly string[] | Refusal {
+  const named = [...new Set(resources)];
+  if (named.some((resource) => !may.includes(resource))) return refuse('target_not_allowed');
+  return named.length > 0 ? named : may.slice(0, 1);
+}
+
+/** The audiences that a client may name; the first is its default. */
+export function audiencesOf(client: Client, defaultAudience: string): readonly string[] {
+  return client.audiences.length > 0 ? client.audiences : [defaultAudience];
+}

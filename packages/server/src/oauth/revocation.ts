@@ -1,0 +1,85 @@
+/** POST /oauth2/revoke (RFC 7009), and the revocations that the rest of the server makes. */
+import {
+  ACCESS_TOKEN_SECONDS_MAX,
+  isRefusal,
+  numericDate,
+  openRefreshToken,
+  refuse,
+  type AccessTokenClaims,
+  type NumericDate,
+  type Refusal,
+  type RefreshTokenState,
+} from '@hallpass/protocol';
+import type { KeptRevocation } from '../store/store.ts';
+import type { Authority } from './authority.ts';
+import { receiveFromClient } from './client_request.ts';
+import { equalBytes } from './key_ring.ts';
+import { isAlive, openAccessToken } from './mint.ts';
+import { noted, respondRefusal, respondRevoked, type Endpoint } from './wire.ts';
+
+/** How much longer than its token an entry stays, in seconds: the widest leeway that a guard may give a clock. */
+const LEEWAY_SECONDS = 60;
+/** The longest life that any setting can give a grant, in seconds: 400 days. */
+export const GRANT_SECONDS_MAX = 400 * 86_400;
+
+export function revocationEndpoint(authority: Authority): Endpoint {
+  return async (request) => {
+    const received = await receiveFromClient(authority, request);
+    if ('status' in received) return received;
+    const { caller, parameters, headers } = received;
+    const note = { clientId: caller.client.clientId };
+    const token = parameters.values.get('token');
+    const revocation =
+      token === undefined ? refuse('missing_token') : await findRevocation(authority, caller.client.clientId, token);
+    if (isRefusal(revocation)) {
+      return noted(respondRefusal(revocation, { dialect: parameters.dialect, headers }), note);
+    }
+    // The answer waits for the disk; what cannot be stored is a 503, never a success (contract §4).
+    if (revocation !== undefined) await authority.store.revoke([revocation]);
+    return noted(respondRevoked(parameters.dialect, headers), note);
+  };
+}
+
+/**
+ * The revocation that a client's token calls for; undefined when there is nothing to revoke: unknown, expired or
+ * another issuer's. `token_type_hint` is not needed: a token says itself what it is (RFC 7009 §2.1).
+ */
+async function findRevocation(
+  authority: Authority,
+  clientId: string,
+  token: string,
+): Promise<KeptRevocation | Refusal | undefined> {
+  const now = numericDate(authority.clock.now());
+  const state = openRefreshToken(token, { find: authority.keys.findRefresh, equal: equalBytes });
+  if (state !== undefined) {
+    if (now >= state.expiresAt) return undefined;
+    // Any generation, however old, ends the family when its owner says so.
+    if (state.clientId === clientId) return revocationOfGrant(state, now);
+    return (await authority.store.isRevoked(state)) ? undefined : refuse('token_of_another_client');
+  }
+  const claims = openAccessToken(authority, token);
+  if (claims === undefined || now >= claims.exp) return undefined;
+  if (claims.client_id === clientId) return revocationOfToken(claims);
+  return (await isAlive(authority, claims)) ? refuse('token_of_another_client') : undefined;
+}
+
+function revocationOfToken({ jti, exp }: AccessTokenClaims): KeptRevocation {
+  const expires_at = exp + LEEWAY_SECONDS;
+  return { kind: 'token', id: jti, expires_at, keepUntil: expires_at };
+}
+
+/** Ends a family: its refresh tokens until the family would have ended, its access tokens until the last has expired. */
+export function revocationOfGrant(
+  { grantId, expiresAt }: Pick<RefreshTokenState, 'grantId' | 'expiresAt'>,
+  now: NumericDate,
+): KeptRevocation {
+  const expires_at = now + ACCESS_TOKEN_SECONDS_MAX + LEEWAY_SECONDS;
+  return { kind: 'grant', id: grantId, expires_at, keepUntil: Math.max(expiresAt + LEEWAY_SECONDS, expires_at) };
+}
+
+/** Ends everything that a client was given up to and including this second. */
+export function revocationOfClient(clientId: string, now: NumericDate): KeptRevocation {
+  const expires_at = now + ACCESS_TOKEN_SECONDS_MAX + LEEWAY_SECONDS;
+  const keepUntil = now + GRANT_SECONDS_MAX + LEEWAY_SECONDS;
+  return { kind: 'client', id: clientId, before: now + 1, expires_at, keepUntil };
+}

@@ -1,0 +1,116 @@
+/**
+ * POST /oauth2/token. The life of a token request, one step a function, in this order and in no other place:
+ *
+ *   1 receive        bytes to single-valued parameters
+ *   2 authenticate   who asks, and from which page
+ *   3 select         which grant, and what is asked for
+ *   4 decide         what may be had: the facts, then a rule
+ *   5 mint           sign; before the commit, so that a signature that fails consumes nothing
+ *   6 commit         only where something must be remembered; durable before the answer
+ *   7 respond        never cached
+ */
+import {
+  isRefusal,
+  refuse,
+  type GrantType,
+  type Parameters,
+  type Refusal,
+  type TokenResponse,
+} from '@hallpass/protocol';
+import assert from 'node:assert/strict';
+import type { Authority } from './authority.ts';
+import { clientCredentials } from './grants/client_credentials.ts';
+import type { Decision, Grant } from './grants/grant.ts';
+import { refreshToken } from './grants/refresh_token.ts';
+import { mint } from './mint.ts';
+import { receiveFromClient, type Caller, type ClientRequest } from './client_request.ts';
+import { noted, respondJson, respondRefusal, type Endpoint, type WireRequest, type WireResponse } from './wire.ts';
+
+/** A selection whose grant is settled: from here on the steps need not know which it is. */
+type Selected = (authority: Authority, caller: Caller) => Promise<Decision>;
+
+const GRANTS: Record<GrantType, (authority: Authority, caller: Caller, parameters: Parameters) => Selected | Refusal> =
+  {
+    client_credentials: (...given) => selectWith(clientCredentials, ...given),
+    refresh_token: (...given) => selectWith(refreshToken, ...given),
+  };
+
+export function tokenEndpoint(authority: Authority): Endpoint {
+  return async (request) => {
+    const received = await receiveToIssue(authority, request); // 1, 2
+    if ('status' in received) return received;
+    const { caller, parameters, headers } = received;
+    const answer = await grant(authority, caller, parameters); // 3 to 6
+    const note = { clientId: caller.client.clientId };
+    return isRefusal(answer) // 7
+      ? noted(respondRefusal(answer, { dialect: parameters.dialect, headers }), note)
+      : noted(respondJson(200, answer, headers), note);
+  };
+}
+
+/**
+ * After everything of a client was revoked at one stroke, tokens of that very second are dead, and `iat` knows whole
+ * seconds only. So the first token after it waits for the next second, rather than be dead on arrival or carry an
+ * `iat` in the future; and then looks at the client anew, since that may have been disabled meanwhile.
+ */
+async function receiveToIssue(authority: Authority, request: WireRequest): Promise<ClientRequest | WireResponse> {
+  for (let attempt = 1; attempt <= 3; attempt++) {
+    const received = await receiveFromClient(authority, request);
+    if ('status' in received) return received;
+    const wait = received.caller.issueNotBefore * 1000 - received.caller.at;
+    if (wait <= 0) return received;
+    await authority.clock.sleep(wait);
+  }
+  return respondRefusal(refuse('temporarily_unavailable', { because: 'revoked again and again' }));
+}
+
+async function grant(authority: Authority, caller: Caller, parameters: Parameters): Promise<TokenResponse | Refusal> {
+  const decide = select(authority, caller, parameters); // 3
+  if (isRefusal(decide)) return decide;
+  // Of two callers with one refresh token one commits; the other decides again, and then finds what the first has done.
+  for (let attempt = 1; attempt <= 3; attempt++) {
+    const decision = await decide(authority, caller); // 4
+    if (decision.decided === 'refuse') return await remember(authority, decision);
+    const minted = mint(authority, decision.issuance, caller.at); // 5
+    const outcome = await commit(authority, decision); // 6
+    if (outcome === 'committed') return minted;
+    if (outcome === 'revoked') return refuse('refresh_token_not_good', { because: 'revoked meanwhile' });
+  }
+  assert.fail('a caller who was second decides by what the first has committed');
+}
+
+function select(authority: Authority, caller: Caller, parameters: Parameters): Selected | Refusal {
+  const grantType = parameters.values.get('grant_type');
+  if (grantType === undefined) return refuse('missing_grant_type');
+  return Object.hasOwn(GRANTS, grantType)
+    ? GRANTS[grantType as GrantType](authority, caller, parameters)
+    : refuse('unsupported_grant_type');
+}
+
+function selectWith<Selection>(
+  { select: selectFor, decide }: Grant<Selection>,
+  authority: Authority,
+  caller: Caller,
+  parameters: Parameters,
+): Selected | Refusal {
+  const selection = selectFor(authority, caller, parameters);
+  return isRefusal(selection) ? selection : (...given) => decide(...given, selection);
+}
+
+/** A refusal that must be remembered is answered only when it is on disk: the family of a reused token is dead by then. */
+async function remember(
+  { store }: Authority,
+  { refusal, event, revocations = [] }: Extract<Decision, { decided: 'refuse' }>,
+): Promise<Refusal> {
+  if (event !== undefined) await store.revoke(revocations, event);
+  return refusal;
+}
+
+async function commit(
+  { store }: Authority,
+  { rotation }: Extract<Decision, { decided: 'issue' }>,
+): Promise<'committed' | 'already_used' | 'revoked'> {
+  if (rotation === undefined) return 'committed';
+  const outcome = await store.rotate(rotation);
+  return outcome === 'rotated' ? 'committed' : outcome;
+}

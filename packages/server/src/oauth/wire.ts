@@ -1,0 +1,71 @@
+/** Requests and answers without a framework: what every endpoint takes and gives. */
+import { wordsOf, type Dialect, type Refusal } from '@hallpass/protocol';
+
+export interface WireRequest {
+  readonly method: string;
+  /** The value of a header, by its lower-case name. */
+  readonly header: (name: string) => string | undefined;
+  readonly query: URLSearchParams;
+  readonly body: Uint8Array;
+  /** Aborted when the caller has gone. */
+  readonly signal: AbortSignal;
+}
+
+export interface WireResponse {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string | AsyncIterable<string>;
+  /** For the log: who asked, and why not. */
+  readonly note?: { readonly clientId?: string; readonly refused?: string; readonly because?: string };
+}
+
+export type Endpoint = (request: WireRequest) => Promise<WireResponse>;
+
+/** How long a client should wait before it repeats what could not be answered, in seconds. */
+const RETRY_AFTER_SECONDS = 1;
+
+/** OAuth answers are for one caller and one moment (RFC 6749 §5.1). */
+export const NO_STORE = { 'cache-control': 'no-store', pragma: 'no-cache' } as const;
+
+/** An answer with a JSON document. */
+export function respondJson(status: number, document: unknown, headers: WireResponse['headers'] = {}): WireResponse {
+  return {
+    status,
+    headers: { 'content-type': 'application/json', ...NO_STORE, ...headers },
+    body: JSON.stringify(document),
+  };
+}
+
+/**
+ * The answer to a refusal. One of the two places where the dialects differ (contract §3): a required parameter that is
+ * missing is a 400 for a form, and for JSON a 422 with a member named like the parameter.
+ */
+export function respondRefusal(
+  refusal: Refusal,
+  {
+    dialect,
+    headers = {},
+  }: { readonly dialect?: Dialect | undefined; readonly headers?: WireResponse['headers'] } = {},
+): WireResponse {
+  const { status, body, field } = wordsOf(refusal);
+  const retry: WireResponse['headers'] = status === 503 ? { 'retry-after': String(RETRY_AFTER_SECONDS) } : {};
+  const answer =
+    field !== undefined && dialect === 'json'
+      ? respondJson(422, { ...body, [field]: body.error_description }, { ...retry, ...headers })
+      : respondJson(status, body, { ...retry, ...headers });
+  return noted(answer, {
+    refused: refusal.refused,
+    ...(refusal.because === undefined ? {} : { because: refusal.because }),
+  });
+}
+
+/** The answer to a successful revocation: the other place where the dialects differ (contract §4). */
+export function respondRevoked(dialect: Dialect, headers: WireResponse['headers']): WireResponse {
+  if (dialect === 'form') return respondJson(200, {}, headers);
+  return { status: 204, headers: { 'content-type': 'application/json', ...NO_STORE, ...headers }, body: '' };
+}
+
+/** The same answer with more for the log. */
+export function noted(response: WireResponse, note: NonNullable<WireResponse['note']>): WireResponse {
+  return { ...response, note: { ...response.note, ...note } };
+}

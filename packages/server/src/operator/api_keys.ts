@@ -1,0 +1,289 @@
+/** What an operator does with API keys: made, shown, changed, ended. Each change is kept with its event, in one transaction. */
+import {
+  CLIENT_ID_LENGTH_MAX,
+  CLIENT_SECRET_LENGTH_MAX,
+  isScope,
+  numericDate,
+  parseScope,
+  printBase64url,
+  SCOPES_PER_REQUEST_MAX,
+  ScopeSet,
+  type Clock,
+  type Random,
+  type Scope,
+} from '@hallpass/protocol';
+import { SECRETS_MAX } from '../oauth/client_auth.ts';
+import type { KeyRing } from '../oauth/key_ring.ts';
+import { parseOrigin } from '../oauth/origins.ts';
+import { revocationOfClient } from '../oauth/revocation.ts';
+import type { Accompanied, Client, ClientSecret, SecretUse, Store } from '../store/store.ts';
+
+/** Something that cannot be done as it was said, with a sentence that says what to do instead. */
+export class OperatorRefusal extends Error {
+  override readonly name = 'OperatorRefusal';
+}
+
+/** What a new key is to be. */
+export interface NewApiKey {
+  readonly name: string;
+  readonly mode?: Client['mode'];
+  readonly scopes?: readonly string[];
+  readonly defaultScopes?: readonly string[];
+  readonly audiences?: readonly string[];
+  readonly resourceServerFor?: readonly string[];
+  readonly origins?: readonly string[];
+  readonly requireOrigin?: boolean;
+  readonly refresh?: boolean;
+  /** Credentials that exist already, to be taken over. */
+  readonly imported?: { readonly clientId: string; readonly clientSecret: string; readonly allowWeak: boolean };
+}
+
+/** A key with its secret, which nobody will see again. */
+export interface MadeApiKey {
+  readonly client: Client;
+  readonly clientSecret: string;
+}
+
+/** A key as it is shown: everything but its secrets' hashes. */
+export interface ShownApiKey extends Omit<Client, 'secrets'> {
+  readonly secrets: readonly (Omit<ClientSecret, 'hash' | 'keyId'> & { readonly lastUsedAt?: number })[];
+}
+
+/** The most keys that are shown at once. */
+const PAGE_KEYS_MAX = 200;
+const CLIENT_ID_BYTES = 12;
+const CLIENT_SECRET_BYTES = 32;
+/** The longest name, in characters, and the longest lists. */
+const NAME_LENGTH_MAX = 100;
+const SCOPES_PER_KEY_MAX = 500;
+const LIST_ITEMS_MAX = 100;
+
+export interface ApiKeys {
+  readonly create: (wanted: NewApiKey) => Promise<MadeApiKey>;
+  readonly list: () => Promise<readonly ShownApiKey[]>;
+  readonly show: (clientId: string) => Promise<ShownApiKey>;
+  readonly disable: (clientId: string) => Promise<ShownApiKey>;
+  readonly enable: (clientId: string) => Promise<ShownApiKey>;
+  readonly delete: (clientId: string) => Promise<void>;
+  /** A new secret; the one before it works on for the overlap, in milliseconds. */
+  readonly rotateSecret: (clientId: string, overlap: number) => Promise<MadeApiKey>;
+}
+
+/** Every function rejects with `OperatorRefusal` where the wish cannot be granted. */
+export function manageApiKeys(on: {
+  readonly store: Store;
+  readonly keys: KeyRing;
+  readonly clock: Clock;
+  readonly random: Random;
+}): ApiKeys {
+  const { store, keys, clock, random } = on;
+  const makeSecret = (clientSecret: string, now: number): ClientSecret => ({
+    secretId: printBase64url(random(6)),
+    keyId: keys.secret.keyId,
+    hash: keys.secret.mac(clientSecret).toString('base64url'),
+    createdAt: now,
+  });
+  const find = async (clientId: string): Promise<Client> => {
+    const known = await store.findClient(clientId);
+    if (known === undefined) throw unknownKey(clientId);
+    return known.client;
+  };
+  const show = async (client: Client): Promise<ShownApiKey> =>
+    shown(client, await store.findSecretUses(client.clientId));
+  const change = async (client: Client, changes: Partial<Client>, accompanied: Accompanied): Promise<Client> => {
+    const changed = { ...client, ...changes, updatedAt: accompanied.event.at, version: client.version + 1 };
+    if ((await store.saveClient(changed, accompanied)) === 'saved') return changed;
+    throw new OperatorRefusal(
+      `The API key ${client.clientId} was changed by someone else meanwhile. Look at it and try again.`,
+    );
+  };
+
+  return {
+    async create(wanted) {
+      const now = clock.now();
+      const imported = wanted.imported === undefined ? undefined : checkImported(wanted.imported);
+      const clientId = imported?.clientId ?? printId(random(CLIENT_ID_BYTES));
+      const clientSecret = imported?.clientSecret ?? printBase64url(random(CLIENT_SECRET_BYTES));
+      const client: Client = {
+        clientId,
+        ...checkPolicy(wanted),
+        secrets: [makeSecret(clientSecret, now)],
+        disabled: false,
+        createdAt: now,
+        updatedAt: now,
+        version: 1,
+      };
+      const event = { at: now, kind: 'key_created', clientId, detail: client.name };
+      if ((await store.saveClient(client, { event })) === 'saved') return { client, clientSecret };
+      throw new OperatorRefusal(
+        `There is an API key with the client_id ${clientId} already. Delete it first, or import another.`,
+      );
+    },
+
+    async list() {
+      const all: Client[] = [];
+      for (;;) {
+        const after = all.at(-1)?.clientId;
+        const page = await store.listClients({ limit: PAGE_KEYS_MAX, ...(after === undefined ? {} : { after }) });
+        all.push(...page);
+        if (page.length < PAGE_KEYS_MAX) break;
+      }
+      return await Promise.all(all.map(show));
+    },
+
+    show: async (clientId) => await show(await find(clientId)),
+
+    async disable(clientId) {
+      const client = await find(clientId);
+      const now = clock.now();
+      const revocations = [revocationOfClient(clientId, numericDate(now))];
+      const event = { at: now, kind: 'key_disabled', clientId };
+      return await show(await change(client, { disabled: true }, { event, revocations }));
+    },
+
+    async enable(clientId) {
+      const client = await find(clientId);
+      const event = { at: clock.now(), kind: 'key_enabled', clientId };
+      return await show(await change(client, { disabled: false }, { event }));
+    },
+
+    async delete(clientId) {
+      const now = clock.now();
+      const revocations = [revocationOfClient(clientId, numericDate(now))];
+      const outcome = await store.deleteClient(clientId, {
+        event: { at: now, kind: 'key_deleted', clientId },
+        revocations,
+      });
+      if (outcome === 'unknown') throw unknownKey(clientId);
+    },
+
+    async rotateSecret(clientId, overlap) {
+      const client = await find(clientId);
+      const now = clock.now();
+      const clientSecret = printBase64url(random(CLIENT_SECRET_BYTES));
+      const kept = client.secrets
+        .filter(({ expiresAt = Infinity }) => expiresAt > now && overlap > 0)
+        .slice(0, SECRETS_MAX - 1)
+        .map((secret) => ({ ...secret, expiresAt: Math.min(secret.expiresAt ?? Infinity, now + overlap) }));
+      const event = { at: now, kind: 'key_secret_rotated', clientId, detail: `overlap ${overlap / 1000} s` };
+      const changed = await change(client, { secrets: [makeSecret(clientSecret, now), ...kept] }, { event });
+      return { client: changed, clientSecret };
+    },
+  };
+}
+
+function unknownKey(clientId: string): OperatorRefusal {
+  return new OperatorRefusal(`There is no API key with the client_id ${clientId}. List them with: hallpass keys list`);
+}
+
+/** An id that starts with a letter or a digit: one that starts with a dash would pass for an option on a command line. */
+function printId(bytes: Uint8Array): string {
+  return printBase64url(bytes).replace(/^[-_]/, 'k');
+}
+
+function shown({ secrets, ...client }: Client, uses: readonly SecretUse[]): ShownApiKey {
+  return {
+    ...client,
+    secrets: secrets.map(({ secretId, createdAt, expiresAt }) => {
+      const lastUsedAt = uses.find((use) => use.secretId === secretId)?.usedAt;
+      return {
+        secretId,
+        createdAt,
+        ...(expiresAt === undefined ? {} : { expiresAt }),
+        ...(lastUsedAt === undefined ? {} : { lastUsedAt }),
+      };
+    }),
+  };
+}
+
+type Policy = Omit<Client, 'clientId' | 'secrets' | 'disabled' | 'createdAt' | 'updatedAt' | 'version'>;
+
+function checkPolicy(wanted: NewApiKey): Policy {
+  const { name, mode = 'live', requireOrigin = false, refresh = true } = wanted;
+  const { scopes = [], defaultScopes = [], audiences = [], resourceServerFor = [], origins = [] } = wanted;
+  if (name.trim() === '' || name.length > NAME_LENGTH_MAX || /\p{Cc}/u.test(name)) {
+    throw new OperatorRefusal(`A name is 1 to ${NAME_LENGTH_MAX} printable characters.`);
+  }
+  checkLength('scopes', scopes, SCOPES_PER_KEY_MAX);
+  checkLength('default scopes', defaultScopes, SCOPES_PER_REQUEST_MAX);
+  for (const [what, list] of Object.entries({ audiences, origins })) checkLength(what, list, LIST_ITEMS_MAX);
+  if (scopes.length === 0 && resourceServerFor.length === 0) {
+    throw new OperatorRefusal(
+      "A key needs at least one scope: --scope /accounts.write. (A resource server's key may have none.)",
+    );
+  }
+  const allowed = new ScopeSet(scopes.map((text) => checkScope(text)));
+  for (const text of defaultScopes) {
+    const scope = checkScope(text);
+    if (scope.parameters.length > 0)
+      throw new OperatorRefusal(`A default scope has no parameters: ${text}. Put values in their places.`);
+    if (!allowed.contains(scope)) throw new OperatorRefusal(`The default scope ${text} is not among the key's scopes.`);
+  }
+  if (requireOrigin && origins.length === 0) {
+    throw new OperatorRefusal(
+      'A key that requires an origin needs a list of them: add --origin https://app.example.com.',
+    );
+  }
+  return {
+    name,
+    mode,
+    scopes: [...new Set(scopes)],
+    defaultScopes: [...new Set(defaultScopes)],
+    audiences: [...new Set(audiences.map(checkAudience))],
+    resourceServerFor: [...new Set(resourceServerFor.map(checkAudience))],
+    origins: [...new Set(origins.map(checkOrigin))],
+    requireOrigin,
+    refresh,
+  };
+}
+
+function checkLength(what: string, list: readonly string[], max: number): void {
+  if (list.length > max) throw new OperatorRefusal(`A key has at most ${max} ${what}.`);
+}
+
+function checkScope(text: string): Scope {
+  const scope = parseScope(text);
+  if (isScope(scope)) return scope;
+  throw new OperatorRefusal(
+    `This is not a scope: ${text} (${scope.replaceAll('_', ' ')}). A scope is a path with a verb, such as /accounts.write or /accounts/{accountID}/transfers.read.`,
+  );
+}
+
+/** An audience is an absolute URI without a fragment (RFC 8707 §2), kept to the letter. */
+function checkAudience(text: string): string {
+  if (/^[a-z][a-z0-9+.-]*:[\x21\x23-\x5b\x5d-\x7e]+$/i.test(text) && URL.canParse(text) && !text.includes('#'))
+    return text;
+  throw new OperatorRefusal(
+    `This is not an audience: ${text}. An audience is an absolute URI without a fragment, such as https://api.example.com.`,
+  );
+}
+
+function checkOrigin(text: string): string {
+  const origin = parseOrigin(text);
+  if (origin !== undefined) return origin;
+  throw new OperatorRefusal(
+    `This is not an origin: ${text}. An origin is a scheme, a host and perhaps a port, such as https://app.example.com.`,
+  );
+}
+
+function checkImported({ clientId, clientSecret, allowWeak }: NonNullable<NewApiKey['imported']>): {
+  readonly clientId: string;
+  readonly clientSecret: string;
+} {
+  if (!/^[\x21-\x7e]+$/.test(clientId) || clientId.length > CLIENT_ID_LENGTH_MAX) {
+    throw new OperatorRefusal(`A client_id is 1 to ${CLIENT_ID_LENGTH_MAX} printable ASCII characters without spaces.`);
+  }
+  if (!/^[\x21-\x7e]+$/.test(clientSecret) || clientSecret.length > CLIENT_SECRET_LENGTH_MAX) {
+    throw new OperatorRefusal(
+      `A client_secret is 1 to ${CLIENT_SECRET_LENGTH_MAX} printable ASCII characters without spaces.`,
+    );
+  }
+  // A keyed hash is enough for a secret that nobody can guess, and only for such a one.
+  const weak = clientSecret.length < 22 || new Set(clientSecret).size < 10;
+  if (weak && !allowWeak) {
+    throw new OperatorRefusal(
+      'This client_secret could be guessed: it is shorter than 22 characters or uses fewer than 10 different ones. Make a new key instead, or import it all the same with --allow-weak-secret.',
+    );
+  }
+  return { clientId, clientSecret };
+}
