@@ -2,7 +2,7 @@
 
 const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
 const CODE_OF = new Int16Array(128).fill(-1);
-for (const [value, character] of [...ALPHABET].entries()) CODE_OF[character.charCodeAt(0)] = value;
+for (let value = 0; value < ALPHABET.length; value++) CODE_OF[ALPHABET.charCodeAt(value)] = value;
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });

@@ -197,13 +197,18 @@ function collect(value: string, before: readonly string[]): readonly string[] {
   return [...before, value];
 }
 
-const UNIT_MS = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+const UNIT_MS = new Map([
+  ['s', 1_000],
+  ['m', 60_000],
+  ['h', 3_600_000],
+  ['d', 86_400_000],
+]);
 
 function parseDuration(text: string): number {
-  const [, count, unit] = /^([0-9]{1,6})([smhd])$/.exec(text) ?? [];
-  if (count === undefined || unit === undefined)
-    throw new InvalidArgumentError('A duration is a number with a unit: 90s, 15m, 24h, 7d.');
-  return Number(count) * UNIT_MS[unit as keyof typeof UNIT_MS];
+  const [, count, unit = ''] = /^([0-9]{1,6})([a-z])$/.exec(text) ?? [];
+  const unitMs = UNIT_MS.get(unit);
+  if (unitMs === undefined) throw new InvalidArgumentError('A duration is a number with a unit: 90s, 15m, 24h, 7d.');
+  return Number(count) * unitMs;
 }
 
 async function readImported({
@@ -259,8 +264,7 @@ function shownDocument(key: Omit<ShownApiKey, 'secrets'> & { readonly secrets: S
 }
 
 function madeDocument({ client, clientSecret }: MadeApiKey): object {
-  const { client_id, ...rest } = shownDocument(client) as { client_id: string };
-  return { client_id, client_secret: clientSecret, ...rest };
+  return { client_id: client.clientId, client_secret: clientSecret, ...shownDocument(client) };
 }
 
 function printMade({ client, clientSecret }: MadeApiKey): void {

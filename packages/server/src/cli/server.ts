@@ -52,12 +52,12 @@ export async function startServer(instance: Instance): Promise<Server> {
     };
   };
   const ready = readyEndpoint(store, () => draining);
-  const public_ = await listenOrExplain(
+  const outside = await listenOrExplain(
     publicRoutes(settings.issuer ?? '', { lazily, ready }),
     { host: settings.host, port: settings.port, log, answered: metrics.answered },
     'HALLPASS_PORT',
   );
-  const issuer = settings.issuer ?? public_.url;
+  const issuer = settings.issuer ?? outside.url;
   authority = {
     issuer,
     defaultAudience: settings.audience ?? issuer,
@@ -82,7 +82,7 @@ export async function startServer(instance: Instance): Promise<Server> {
     { host: '127.0.0.1', port: settings.operatorPort, log },
     'HALLPASS_OPERATOR_PORT',
   ).catch(async (error: unknown) => {
-    await public_.close();
+    await outside.close();
     throw error;
   });
 
@@ -92,12 +92,12 @@ export async function startServer(instance: Instance): Promise<Server> {
   ];
   return {
     issuer,
-    url: public_.url,
+    url: outside.url,
     operatorUrl: operator.url,
     close: async () => {
       draining = true;
       for (const timer of care) clearInterval(timer);
-      await Promise.all([public_.close(), operator.close()]);
+      await Promise.all([outside.close(), operator.close()]);
       await marks.write().catch((error: Error) => log.outage(error));
       await store.close();
     },

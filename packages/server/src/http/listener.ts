@@ -1,7 +1,8 @@
 /** HTTP around the endpoints: routes, limits, request ids and one log line a request. The only file that knows Fastify. */
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { randomUUID } from 'node:crypto';
-import type { AddressInfo, Socket } from 'node:net';
+import assert from 'node:assert/strict';
+import type { Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { BODY_BYTES_MAX, refuse } from '@hallpass/protocol';
 import { respondRefusal, type Endpoint, type WireRequest, type WireResponse } from '../oauth/wire.ts';
@@ -46,7 +47,7 @@ export async function listen(
     forceCloseConnections: 'idle',
     genReqId: () => randomUUID(),
     clientErrorHandler: refuseSocket,
-    frameworkErrors: (error, _request, reply) => send(reply, respondError(error, log)),
+    frameworkErrors: (error, _request, reply) => void send(reply, respondError(error, log)),
   });
   // What a body means is for the endpoint to say, whatever it is labelled.
   app.removeAllContentTypeParsers();
@@ -64,9 +65,10 @@ export async function listen(
   for (const [path, methods] of Object.entries(routes))
     addRoute(app, path, methods, { draining: draining.signal, log });
   await app.listen({ host, port });
-  const { port: taken } = app.server.address() as AddressInfo;
+  const address = app.server.address();
+  assert(typeof address === 'object' && address !== null, 'a TCP listener has a port');
   return {
-    url: `http://${host.includes(':') ? `[${host}]` : host}:${taken}`,
+    url: `http://${host.includes(':') ? `[${host}]` : host}:${address.port}`,
     close: async () => {
       draining.abort();
       await app.close();

@@ -15,12 +15,15 @@ export function parseOrigin(text: string): string | undefined {
   return URL.canParse(text) ? new URL(text).origin : undefined;
 }
 
-/** The origin that a request comes from: `Origin`, or failing that `Referer`. */
-function originOf(request: WireRequest): string | 'none' | undefined {
+/** No page said that a request comes from it. */
+const NO_PAGE = Symbol('no page');
+
+/** The origin that a request comes from: `Origin`, or failing that `Referer`; undefined for one that is malformed. */
+function originOf(request: WireRequest): string | typeof NO_PAGE | undefined {
   const origin = request.header('origin');
   if (origin !== undefined) return parseOrigin(origin);
   const referer = request.header('referer');
-  if (referer === undefined) return 'none';
+  if (referer === undefined) return NO_PAGE;
   return URL.canParse(referer) ? parseOrigin(new URL(referer).origin) : undefined;
 }
 
@@ -28,7 +31,7 @@ function originOf(request: WireRequest): string | 'none' | undefined {
 export function judgeOrigin(client: Client, request: WireRequest): Refusal | undefined {
   if (client.origins.length === 0 && !client.requireOrigin) return undefined;
   const origin = originOf(request);
-  if (origin === 'none') {
+  if (origin === NO_PAGE) {
     return client.requireOrigin ? refuse('origin_not_allowed', { because: 'no Origin and no Referer' }) : undefined;
   }
   const listed = origin !== undefined && client.origins.includes(origin);

@@ -10,6 +10,7 @@
  *   7 respond        never cached
  */
 import {
+  GRANT_TYPES,
   isRefusal,
   refuse,
   type GrantType,
@@ -82,9 +83,8 @@ async function grant(authority: Authority, caller: Caller, parameters: Parameter
 function select(authority: Authority, caller: Caller, parameters: Parameters): Selected | Refusal {
   const grantType = parameters.values.get('grant_type');
   if (grantType === undefined) return refuse('missing_grant_type');
-  return Object.hasOwn(GRANTS, grantType)
-    ? GRANTS[grantType as GrantType](authority, caller, parameters)
-    : refuse('unsupported_grant_type');
+  const offered = GRANT_TYPES.find((candidate) => candidate === grantType);
+  return offered === undefined ? refuse('unsupported_grant_type') : GRANTS[offered](authority, caller, parameters);
 }
 
 function selectWith<Selection>(

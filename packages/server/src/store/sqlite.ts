@@ -168,15 +168,15 @@ class Watchers {
 
   look(): void {
     if (this.#callbacks.size === 0) return;
-    this.#findEnd().then(
-      (end) => {
-        if (end === this.#end) return;
-        this.#end = end;
-        for (const changed of this.#callbacks) changed();
-      },
-      // A store that cannot be read now is looked at again by the next tick; whoever reads the feed hears of it there.
-      () => undefined,
-    );
+    // A store that cannot be read now is looked at again by the next tick; whoever reads the feed hears of it there.
+    this.#tell().catch(() => undefined);
+  }
+
+  async #tell(): Promise<void> {
+    const end = await this.#findEnd();
+    if (end === this.#end) return;
+    this.#end = end;
+    for (const changed of this.#callbacks) changed();
   }
 
   close(): void {
