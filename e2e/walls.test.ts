@@ -1,0 +1,140 @@
+/** Rules about the code itself, each with its reason. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, relative } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+function sources(folder: string): readonly string[] {
+  return readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.ts'))
+    .map((name) => join(folder, name));
+}
+
+function importsOf(file: string): readonly string[] {
+  const text = readFileSync(join(root, file), 'utf8');
+  return [...text.matchAll(/^(?:import|export)\b[^;]*?from '([^']+)';/gms)].map(([, specifier = '']) => specifier);
+}
+
+/** The room of `packages/server/src` that an import leads to. */
+function roomOf(file: string, specifier: string): string {
+  const target = relative('packages/server/src', join(file, '..', specifier));
+  return target.split('/')[0] ?? '';
+}
+
+test('an import across a wall between packages does not compile', () => {
+  const copy = mkdtempSync(join(tmpdir(), 'hallpass-walls-'));
+  try {
+    cpSync(join(root, 'packages'), join(copy, 'packages'), {
+      recursive: true,
+      filter: (source) => !/(?:^|\/)(?:dist|node_modules|test)$|tsbuildinfo$/.test(source),
+    });
+    cpSync(join(root, 'tsconfig.base.json'), join(copy, 'tsconfig.base.json'));
+    symlinkWorkspaces(copy);
+    const allowed = compile(copy, 'client');
+    assert.equal(allowed.status, 0, allowed.stdout);
+
+    writeFileSync(join(copy, 'packages/client/src/burglar.ts'), "export { createGuard } from '@hallpass/guard';\n");
+    const forbidden = compile(copy, 'client');
+    assert.notEqual(forbidden.status, 0);
+    assert.match(forbidden.stdout, /burglar\.ts.*error TS|error TS6307|error TS6059/s);
+  } finally {
+    rmSync(copy, { recursive: true });
+  }
+});
+
+/** The packages find each other as in a workspace, and everything else where it is installed. */
+function symlinkWorkspaces(copy: string): void {
+  mkdirSync(join(copy, 'node_modules/@hallpass'), { recursive: true });
+  for (const name of ['@types', 'undici-types', 'jose']) {
+    symlinkSync(join(root, 'node_modules', name), join(copy, 'node_modules', name));
+  }
+  for (const name of ['protocol', 'guard', 'client']) {
+    symlinkSync(join(copy, 'packages', name), join(copy, 'node_modules/@hallpass', name));
+  }
+}
+
+function compile(folder: string, name: string): { readonly status: number | null; readonly stdout: string } {
+  const tsc = join(root, 'node_modules/typescript/bin/tsc');
+  return spawnSync(process.execPath, [tsc, '-b', join(folder, 'packages', name)], { encoding: 'utf8' });
+}
+
+test('server, guard and client import protocol, and never each other: they agree through wire formats', () => {
+  for (const name of ['protocol', 'server', 'guard', 'client']) {
+    for (const file of sources(`packages/${name}/src`)) {
+      const strangers = importsOf(file).filter((specifier) => /^(?:@hallpass\/|hallpass$)/.test(specifier));
+      const allowed = name === 'protocol' ? [] : ['@hallpass/protocol'];
+      assert.deepEqual(
+        strangers.filter((specifier) => !allowed.includes(specifier)),
+        [],
+        file,
+      );
+    }
+  }
+});
+
+test('protocol imports nothing but itself: it is the same on every runtime', () => {
+  for (const file of sources('packages/protocol/src')) {
+    assert.deepEqual(
+      importsOf(file).filter((specifier) => !specifier.startsWith('./')),
+      [],
+      file,
+    );
+  }
+});
+
+const ROOMS: Readonly<Record<string, readonly string[]>> = {
+  store: ['store'],
+  oauth: ['oauth', 'store'],
+  operator: ['operator', 'oauth', 'store'],
+  http: ['http', 'oauth', 'store'],
+  cli: ['cli', 'http', 'operator', 'oauth', 'store'],
+};
+
+test('inside the server each room imports the rooms below it alone', () => {
+  for (const file of sources('packages/server/src')) {
+    const room = roomOf(file, '.');
+    const entered = importsOf(file)
+      .filter((specifier) => specifier.startsWith('.'))
+      .map((specifier) => roomOf(file, specifier));
+    assert.deepEqual(
+      entered.filter((other) => ROOMS[room]?.includes(other) !== true),
+      [],
+      file,
+    );
+  }
+});
+
+test('an engine of the store is named in cli alone: everything else knows the port', () => {
+  for (const file of sources('packages/server/src').filter(
+    (name) => !name.includes('/src/store/') && !name.includes('/src/cli/'),
+  )) {
+    assert.deepEqual(
+      importsOf(file).filter((specifier) => /\/store\/(?!store\.ts$)/.test(specifier)),
+      [],
+      file,
+    );
+  }
+});
+
+test('the clock and chance are arguments: only one file touches the real ones', () => {
+  const real = /\bDate\.now\(|\bnew Date\(\)|\bMath\.random\(|\brandomBytes\(|\bcrypto\.getRandomValues\(/;
+  const touching = ['protocol', 'server']
+    .flatMap((name) => sources(`packages/${name}/src`))
+    .filter((file) => {
+      // The store's own identity is made by the thread that makes the store, which has no one to be given chance by.
+      return real.test(readFileSync(join(root, file), 'utf8')) && !file.endsWith('store/sqlite_writer.ts');
+    });
+  assert.deepEqual(touching, ['packages/server/src/cli/system.ts']);
+});
+
+test('the environment is read in cli alone', () => {
+  const reading = sources('packages/server/src').filter((file) =>
+    /process\.env/.test(readFileSync(join(root, file), 'utf8')),
+  );
+  assert.deepEqual(reading, ['packages/server/src/cli/main.ts']);
+});
