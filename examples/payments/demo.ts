@@ -31,8 +31,17 @@ try {
 async function tellStory(): Promise<void> {
   step('An operator makes two API keys: one for a partner, one for the payments API itself');
   await createKey(dataDir, [
-    ...['A partner', '--client-id', KEY.clientId, '--client-secret', KEY.clientSecret, '--audience', API],
-    ...['--scope', '/accounts.write', '--scope', '/accounts/{accountID}/transfers.read'],
+    'A partner',
+    '--client-id',
+    KEY.clientId,
+    '--client-secret',
+    KEY.clientSecret,
+    '--audience',
+    API,
+    '--scope',
+    '/accounts.write',
+    '--scope',
+    '/accounts/{accountID}/transfers.read',
   ]);
   const credentials = await createKey(dataDir, ['Payments API', '--resource-server', API]);
   const server = await startHallpass(dataDir);

@@ -103,7 +103,7 @@ async function attemptOnce(connection: Connection, asked: Exchange): Promise<Ans
   try {
     // A race, because a `fetch` from outside may not heed its signal.
     const outcome = await Promise.race([send(connection, asked, controller.signal), expired]);
-    
+    if (outcome instanceof HallpassError) controller.abort();
     return outcome;
   } catch (error) {
     // The error itself goes no further: `fetch` may quote in it what it was given.

@@ -73,25 +73,35 @@ function full(bytes: number): string {
   return JSON.stringify({ ...TOKENS, padding: 'x'.repeat(bytes) });
 }
 
-test('an answer of 64 KiB is read, one byte more is not (and not received to its end)', async (t) => {
-  const frame = full(0).length;
-  const server = await startServer(t, { status: 200, body: full(64 * 1024 - frame) });
-  assert.equal((await hallpassOf(server).accessToken.create(FIRST)).statusCode, 200);
-  server.tell({ status: 200, body: full(64 * 1024 - frame + 1) });
-  await assert.rejects(hallpassOf(server).accessToken.create(FIRST), { code: 'unexpected_answer', message: /64 KiB/ });
-  const closed = new Promise<void>((resolve) => {
-    server.tell((response) => {
-      response.on('close', resolve);
-      const pour = (): void => {
-        while (!response.destroyed && response.write('x'.repeat(16 * 1024)));
-      };
-      response.on('drain', pour);
-      pour();
+test(
+  'an answer of 64 KiB is read, one byte more is not (and not received to its end)',
+  { timeout: 5000 },
+  async (t) => {
+    const frame = full(0).length;
+    const server = await startServer(t, { status: 200, body: full(64 * 1024 - frame) });
+    assert.equal((await hallpassOf(server).accessToken.create(FIRST)).statusCode, 200);
+    server.tell({ status: 200, body: full(64 * 1024 - frame + 1) });
+    await assert.rejects(hallpassOf(server).accessToken.create(FIRST), {
+      code: 'unexpected_answer',
+      message: /64 KiB/,
     });
-  });
-  await assert.rejects(hallpassOf(server).accessToken.create(FIRST), { code: 'unexpected_answer', message: /64 KiB/ });
-  await closed;
-});
+    const closed = new Promise<void>((resolve) => {
+      server.tell((response) => {
+        response.on('close', resolve);
+        const pour = (): void => {
+          while (!response.destroyed && response.write('x'.repeat(16 * 1024)));
+        };
+        response.on('drain', pour);
+        pour();
+      });
+    });
+    await assert.rejects(hallpassOf(server).accessToken.create(FIRST), {
+      code: 'unexpected_answer',
+      message: /64 KiB/,
+    });
+    await closed;
+  },
+);
 
 test('a redirect is not followed, with or without the secret (SDK-05)', async (t) => {
   const elsewhere = await startServer(t, { status: 200, body: TOKENS });

@@ -127,6 +127,11 @@ const ROWS = {
     error: 'invalid_scope',
     description: 'This API key has lost every scope of this grant. Ask for a new token.',
   },
+  token_too_long: {
+    status: 400,
+    error: 'invalid_scope',
+    description: 'A token with all of these scopes and resources would be too long. Ask for fewer of them.',
+  },
   target_not_allowed: {
     status: 400,
     error: 'invalid_target',

@@ -21,6 +21,8 @@ export interface Listener {
 
 /** The time for a request to arrive whole, in milliseconds. */
 const REQUEST_TIMEOUT_MS = 10_000;
+/** How long answers may take to get out once the server is told to stop, in milliseconds. */
+const DRAIN_TIMEOUT_MS = 10_000;
 /** The largest head of a request, in bytes. */
 const HEADER_BYTES_MAX = 16 * 1024;
 
@@ -39,11 +41,16 @@ export async function listen(
     readonly answered?: (route: string, status: number, seconds: number) => void;
   },
 ): Promise<Listener> {
-  const draining = new AbortController();
+  const streams = new Streams();
   const app = Fastify({
     bodyLimit: BODY_BYTES_MAX,
     requestTimeout: REQUEST_TIMEOUT_MS,
-    http: { maxHeaderSize: HEADER_BYTES_MAX, headersTimeout: REQUEST_TIMEOUT_MS },
+    http: {
+      maxHeaderSize: HEADER_BYTES_MAX,
+      headersTimeout: REQUEST_TIMEOUT_MS,
+      // How often the timeouts are looked at; by default so rarely that a slow sender gets half a minute more.
+      connectionsCheckingInterval: 1_000,
+    },
     forceCloseConnections: 'idle',
     genReqId: () => randomUUID(),
     clientErrorHandler: refuseSocket,
@@ -62,16 +69,20 @@ export async function listen(
   });
   app.setErrorHandler((error, _request, reply) => send(reply, respondError(error, log)));
   app.setNotFoundHandler((_request, reply) => send(reply, respondRefusal(refuse('not_found'))));
-  for (const [path, methods] of Object.entries(routes))
-    addRoute(app, path, methods, { draining: draining.signal, log });
+  for (const [path, methods] of Object.entries(routes)) addRoute(app, path, methods, { streams, log });
   await app.listen({ host, port });
   const address = app.server.address();
   assert(typeof address === 'object' && address !== null, 'a TCP listener has a port');
   return {
     url: `http://${host.includes(':') ? `[${host}]` : host}:${address.port}`,
     close: async () => {
-      draining.abort();
+      streams.end();
+      // A connection that is kept alive falls idle only when its last answer is out, and nobody looks again by itself.
+      const sweeping = setInterval(() => app.server.closeIdleConnections(), 50);
+      const giveUp = setTimeout(() => app.server.closeAllConnections(), DRAIN_TIMEOUT_MS);
       await app.close();
+      clearInterval(sweeping);
+      clearTimeout(giveUp);
     },
   };
 }
@@ -80,7 +91,7 @@ function addRoute(
   app: FastifyInstance,
   path: string,
   methods: Readonly<Record<string, Endpoint>>,
-  { draining, log }: { readonly draining: AbortSignal; readonly log: Log },
+  { streams, log }: { readonly streams: Streams; readonly log: Log },
 ): void {
   const allow = Object.keys(methods).flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method]));
   app.route({
@@ -93,15 +104,15 @@ function addRoute(
       const answer =
         endpoint === undefined
           ? respondRefusal(refuse('method_not_allowed'), { headers: { allow: allow.join(', ') } })
-          : await endpoint(toWire(request, reply, draining)).catch((error: unknown) => respondError(error, log));
-      return send(reply, answer);
+          : await endpoint(toWire(request, reply, streams)).catch((error: unknown) => respondError(error, log));
+      // Who asks for the head of a stream alone must not be made to wait for its end.
+      const headOnly = request.method === 'HEAD' && typeof answer.body !== 'string';
+      return send(reply, headOnly ? { ...answer, body: '' } : answer);
     },
   });
 }
 
-function toWire(request: FastifyRequest, reply: FastifyReply, draining: AbortSignal): WireRequest {
-  const gone = new AbortController();
-  reply.raw.once('close', () => gone.abort());
+function toWire(request: FastifyRequest, reply: FastifyReply, streams: Streams): WireRequest {
   const query = request.url.includes('?') ? request.url.slice(request.url.indexOf('?') + 1) : '';
   return {
     method: request.method,
@@ -111,8 +122,30 @@ function toWire(request: FastifyRequest, reply: FastifyReply, draining: AbortSig
     },
     query: new URLSearchParams(query),
     body: Buffer.isBuffer(request.body) ? request.body : new Uint8Array(),
-    signal: AbortSignal.any([gone.signal, draining]),
+    untilGone: () => streams.begin(reply),
   };
+}
+
+/** The answers that go on until someone ends them: the caller by leaving, or this server when it is told to stop. */
+class Streams {
+  readonly #open = new Set<AbortController>();
+  #ended = false;
+
+  begin(reply: FastifyReply): AbortSignal {
+    const controller = new AbortController();
+    this.#open.add(controller);
+    reply.raw.once('close', () => {
+      this.#open.delete(controller);
+      controller.abort();
+    });
+    if (this.#ended) controller.abort();
+    return controller.signal;
+  }
+
+  end(): void {
+    this.#ended = true;
+    for (const controller of this.#open) controller.abort();
+  }
 }
 
 function send(reply: FastifyReply, { status, headers, body, note }: WireResponse): FastifyReply {

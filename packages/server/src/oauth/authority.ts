@@ -7,7 +7,7 @@ export interface ServerClock extends Clock {
   readonly sleep: (milliseconds: number) => Promise<void>;
 }
 
-export interface Lifetimes {
+interface Lifetimes {
   /** Of an access token, in seconds. */
   readonly accessTokenSeconds: number;
   /** Of a grant with everything refreshed from it, in seconds. */

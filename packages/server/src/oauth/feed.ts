@@ -23,7 +23,7 @@ export function feedEndpoint(authority: Authority): Endpoint {
     const after = request.query.get('after');
     if (after !== null) return noted(respondJson(200, await readPage(authority, after)), note);
     const lastEventId = request.header('last-event-id');
-    const body = stream(authority, { after: lastEventId, signal: request.signal, stillMay: admitted.stillMay });
+    const body = stream(authority, { after: lastEventId, signal: request.untilGone(), stillMay: admitted.stillMay });
     return noted({ status: 200, headers: { 'content-type': 'text/event-stream', ...NO_STORE }, body }, note);
   };
 }

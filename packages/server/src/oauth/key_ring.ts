@@ -32,9 +32,9 @@ import { StoreUnusable, type KeyRecord, type KeyUse, type Store } from '../store
 export const MASTER_KEY_BYTES = 32;
 
 /** A public key as the key set shows it (RFC 7517 §4). */
-export type PublicJwk = Readonly<Record<string, string>>;
+type PublicJwk = Readonly<Record<string, string>>;
 
-export interface SigningKey {
+interface SigningKey {
   readonly keyId: string;
   readonly algorithm: SigningAlgorithm;
   /** The first segment of every token that this key signs. */
@@ -45,7 +45,7 @@ export interface SigningKey {
 }
 
 /** A key for hashing client secrets. */
-export interface SecretKey {
+interface SecretKey {
   readonly keyId: string;
   readonly mac: (text: string) => Buffer;
 }

@@ -5,7 +5,7 @@ import type { Authority } from './authority.ts';
 import type { Endpoint, WireRequest, WireResponse } from './wire.ts';
 
 /** How long anyone may keep the key set and the metadata, in seconds. */
-export const DOCUMENT_SECONDS = 300;
+const DOCUMENT_SECONDS = 300;
 
 const SECRET_METHODS = ['client_secret_basic', 'client_secret_post'] as const;
 
@@ -50,5 +50,5 @@ function publish(document: () => unknown, contentType: string): Endpoint {
 
 function matches(request: WireRequest, etag: string): boolean {
   const wanted = request.header('if-none-match');
-  return wanted !== undefined && wanted.split(',').some((tag) => tag.trim().replace(/^W\//, '') === etag);
+  return wanted !== undefined && wanted.split(',').some((tag) => [etag, '*'].includes(tag.trim().replace(/^W\//, '')));
 }

@@ -1,20 +1,31 @@
 /** Tokens from decisions: one signature, and one MAC where there is a refresh token. Writes nothing. */
 import {
+  ACCESS_TOKEN_LENGTH_MAX,
   makeIdentifier,
   numericDate,
   parseAccessToken,
   printBase64url,
   printSigningInput,
+  REFRESH_TOKEN_LENGTH_MAX,
+  refuse,
   sealRefreshToken,
   type AccessTokenClaims,
+  type Refusal,
   type TokenResponse,
 } from '@hallpass/protocol';
 import assert from 'node:assert/strict';
 import type { Authority } from './authority.ts';
 import type { Issuance } from './grants/grant.ts';
 
-/** The answer of the token endpoint (RFC 6749 §5.1) with its tokens signed and sealed. */
-export function mint({ issuer, keys, random, lifetimes }: Authority, issuance: Issuance, at: number): TokenResponse {
+/**
+ * The answer of the token endpoint (RFC 6749 §5.1) with its tokens signed and sealed. Refused when a token would be too
+ * long to be sent back.
+ */
+export function mint(
+  { issuer, keys, random, lifetimes }: Authority,
+  issuance: Issuance,
+  at: number,
+): TokenResponse | Refusal {
   const { grantId, clientId, scope, audiences, grantExpiresAt, refresh } = issuance;
   const iat = numericDate(at);
   // No token of a grant outlives the grant.
@@ -33,16 +44,14 @@ export function mint({ issuer, keys, random, lifetimes }: Authority, issuance: I
     grant_id: grantId,
   };
   const input = printSigningInput(keys.signing.header, claims);
-  const answer = {
-    access_token: `${input}.${printBase64url(keys.signing.sign(input))}`,
-    token_type: 'Bearer',
-    expires_in: exp - iat,
-    scope,
-  } as const;
+  const access_token = `${input}.${printBase64url(keys.signing.sign(input))}`;
+  if (access_token.length > ACCESS_TOKEN_LENGTH_MAX) return refuse('token_too_long');
+  const answer = { access_token, token_type: 'Bearer', expires_in: exp - iat, scope } as const;
   if (refresh === undefined) return answer;
   const key = keys.findRefresh(refresh.keyId);
   assert(key !== undefined, 'the MAC key of a stored generation is kept as long as the generation');
-  return { ...answer, refresh_token: sealRefreshToken(refresh.state, key) };
+  const refresh_token = sealRefreshToken(refresh.state, key);
+  return refresh_token.length > REFRESH_TOKEN_LENGTH_MAX ? refuse('token_too_long') : { ...answer, refresh_token };
 }
 
 /**

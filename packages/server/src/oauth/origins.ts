@@ -4,15 +4,25 @@ import type { Client } from '../store/store.ts';
 import type { Authority } from './authority.ts';
 import type { WireRequest, WireResponse } from './wire.ts';
 
-const PLAIN_ORIGIN = /^https?:\/\/[\x21-\x7e]+$/i;
+const ORIGIN = /^https?:\/\/[^/?#@\\\s]+$/i;
 
 /**
- * An origin to its canonical text (RFC 6454 §6.2): host in lower case and ASCII, default port dropped. Undefined for
- * `null`, for other schemes and for anything with more to it than an origin has.
+ * An origin, as an operator writes it, to its canonical text (RFC 6454 §6.2): host in lower case and ASCII, default port
+ * dropped. Undefined for `null`, for other schemes and for anything with more to it than an origin has.
  */
-export function parseOrigin(text: string): string | undefined {
-  if (!PLAIN_ORIGIN.test(text) || /[/?#@\\]/.test(text.slice(text.indexOf('://') + 3))) return undefined;
-  return URL.canParse(text) ? new URL(text).origin : undefined;
+export function canonicalOrigin(text: string): string | undefined {
+  return ORIGIN.test(text) && URL.canParse(text) ? new URL(text).origin : undefined;
+}
+
+/**
+ * An origin, as a browser sends it, to its canonical text. Only the case of the host and the default port may differ
+ * from that (contract §9): what a URL parser would smooth over, no browser sends.
+ */
+function parseOrigin(text: string): string | undefined {
+  const canonical = canonicalOrigin(text);
+  const plain = text.toLowerCase();
+  const port = plain.startsWith('https:') ? ':443' : ':80';
+  return plain === canonical || plain === `${canonical}${port}` ? canonical : undefined;
 }
 
 /** No page said that a request comes from it. */

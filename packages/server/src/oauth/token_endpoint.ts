@@ -73,6 +73,7 @@ async function grant(authority: Authority, caller: Caller, parameters: Parameter
     const decision = await decide(authority, caller); // 4
     if (decision.decided === 'refuse') return await remember(authority, decision);
     const minted = mint(authority, decision.issuance, caller.at); // 5
+    if (isRefusal(minted)) return minted;
     const outcome = await commit(authority, decision); // 6
     if (outcome === 'committed') return minted;
     if (outcome === 'revoked') return refuse('refresh_token_not_good', { because: 'revoked meanwhile' });

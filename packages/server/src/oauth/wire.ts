@@ -7,8 +7,8 @@ export interface WireRequest {
   readonly header: (name: string) => string | undefined;
   readonly query: URLSearchParams;
   readonly body: Uint8Array;
-  /** Aborted when the caller has gone. */
-  readonly signal: AbortSignal;
+  /** A signal that is aborted when the caller has gone or the server is about to; for answers that do not end by themselves. */
+  readonly untilGone: () => AbortSignal;
 }
 
 export interface WireResponse {

@@ -6,6 +6,7 @@ import {
   numericDate,
   parseScope,
   printBase64url,
+  SCOPE_LIST_LENGTH_MAX,
   SCOPES_PER_REQUEST_MAX,
   ScopeSet,
   type Clock,
@@ -14,7 +15,7 @@ import {
 } from '@hallpass/protocol';
 import { SECRETS_MAX } from '../oauth/client_auth.ts';
 import type { KeyRing } from '../oauth/key_ring.ts';
-import { parseOrigin } from '../oauth/origins.ts';
+import { canonicalOrigin } from '../oauth/origins.ts';
 import { revocationOfClient } from '../oauth/revocation.ts';
 import type { Accompanied, Client, ClientSecret, SecretUse, Store } from '../store/store.ts';
 
@@ -206,6 +207,11 @@ function checkPolicy(wanted: NewApiKey): Policy {
   }
   checkLength('scopes', scopes, SCOPES_PER_KEY_MAX);
   checkLength('default scopes', defaultScopes, SCOPES_PER_REQUEST_MAX);
+  if (defaultScopes.join(' ').length > SCOPE_LIST_LENGTH_MAX) {
+    throw new OperatorRefusal(
+      `The default scopes are longer than ${SCOPE_LIST_LENGTH_MAX} characters in all. Give the key fewer.`,
+    );
+  }
   for (const [what, list] of Object.entries({ audiences, origins })) checkLength(what, list, LIST_ITEMS_MAX);
   if (scopes.length === 0 && resourceServerFor.length === 0) {
     throw new OperatorRefusal(
@@ -259,7 +265,7 @@ function checkAudience(text: string): string {
 }
 
 function checkOrigin(text: string): string {
-  const origin = parseOrigin(text);
+  const origin = canonicalOrigin(text);
   if (origin !== undefined) return origin;
   throw new OperatorRefusal(
     `This is not an origin: ${text}. An origin is a scheme, a host and perhaps a port, such as https://app.example.com.`,

@@ -28,6 +28,8 @@ export interface Sql {
   readonly run: (text: string, ...values: readonly SqlValue[]) => Promise<number>;
 }
 
+/** How far the clocks of instances may differ, and some: what one still believes alive, another must not forget. */
+const CLOCK_SKEW_SECONDS = 60;
 /** How long events are kept: 90 days. */
 const EVENTS_KEPT_SECONDS = 90 * 86_400;
 
@@ -231,12 +233,14 @@ async function accompany(sql: Sql, { event, revocations = [] }: Accompanied): Pr
 export async function markSecretsUsed(sql: Sql, uses: readonly SecretUse[]): Promise<void> {
   for (const { clientId, secretId, usedAt } of uses) {
     await sql.run(
-      `INSERT INTO secret_uses (client_id, secret_id, used_at) VALUES (?, ?, ?)
+      `INSERT INTO secret_uses (client_id, secret_id, used_at)
+       SELECT ?, ?, ? WHERE EXISTS (SELECT 1 FROM clients WHERE client_id = ?)
        ON CONFLICT (client_id, secret_id) DO UPDATE SET used_at = excluded.used_at
         WHERE secret_uses.used_at < excluded.used_at`,
       clientId,
       secretId,
       usedAt,
+      clientId,
     );
   }
 }
@@ -329,7 +333,7 @@ export async function forgetExpired(sql: Sql, now: NumericDate, limit: number): 
   // A family's row is what tells a retired token from a good one: it stays until its last token has expired.
   const families = await sql.run(
     'DELETE FROM families WHERE grant_id IN (SELECT grant_id FROM families WHERE expires_at < ? LIMIT ?)',
-    now,
+    now - CLOCK_SKEW_SECONDS,
     Math.max(0, limit - revocations),
   );
   const events = await sql.run(

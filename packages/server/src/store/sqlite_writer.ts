@@ -113,8 +113,14 @@ function perform(sql: Sql, { verb, values }: WriteRequest): Promise<unknown> {
 }
 
 function openForWriting(file: string): DatabaseSync {
-  const database = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS });
-  database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON');
+  let database: DatabaseSync;
+  try {
+    database = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS });
+    database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL');
+  } catch (cause) {
+    const said = cause instanceof Error ? cause.message : String(cause);
+    throw new Error(`The store cannot be opened (${said}): ${file}. Is HALLPASS_DATA_DIR right?`, { cause });
+  }
   assertDurable(database);
   migrate(database);
   // The file's own entry in its folder has to survive a power cut as well.

@@ -25,7 +25,7 @@ import { revocationOfGrant } from '../revocation.ts';
 import type { Decision, Grant } from './grant.ts';
 
 /** How long the token before the predecessor is refused without ending the family, in milliseconds: a slow tab. */
-export const MERCY_MS = 10_000;
+const MERCY_MS = 10_000;
 
 interface Selection {
   readonly presented: RefreshTokenState;

@@ -1,0 +1,90 @@
+import { parseBasic, printBasic } from '@hallpass/protocol';
+import * as fc from 'fast-check';
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+const PAIR = { clientId: '5clTR_MdVrrkgxw2', clientSecret: 'dNC-hg7sVm22jc3g_Eogtyu0_1Mqh_4-' };
+const text = fc.string({ unit: 'grapheme', maxLength: 20 });
+const basic = (pair: string | Uint8Array): string => `Basic ${Buffer.from(pair).toString('base64')}`;
+
+test('Basic: what was printed parses to the same pair, whatever its characters (RFC 6749 §2.3.1)', () => {
+  fc.assert(
+    fc.property(text, text, (clientId, clientSecret) => {
+      assert.deepEqual(parseBasic(printBasic({ clientId, clientSecret })), { clientId, clientSecret });
+    }),
+  );
+});
+
+test('Basic: a pair of our own alphabet looks the same form-encoded or not, so curl -u works (contract §3)', () => {
+  assert.equal(printBasic(PAIR), basic(`${PAIR.clientId}:${PAIR.clientSecret}`));
+});
+
+test('Basic: the scheme has no case (RFC 9110 §11.1), and a colon may be in the secret (RFC 7617 §2)', () => {
+  for (const scheme of ['basic', 'BASIC', 'bAsIc']) {
+    assert.deepEqual(parseBasic(printBasic(PAIR).replace('Basic', scheme)), PAIR);
+  }
+  assert.deepEqual(parseBasic(basic('a:b:c')), { clientId: 'a', clientSecret: 'b:c' });
+  assert.deepEqual(parseBasic(basic(':')), { clientId: '', clientSecret: '' });
+});
+
+// Lengths that need two, one and no padding.
+for (const pair of ['a:bc1', 'a:bc', 'a:b']) {
+  test(`Basic: ${pair} has one spelling (RFC 4648 §3.5)`, () => {
+    const good = basic(pair);
+    const encoded = good.slice('Basic '.length);
+    assert.ok(parseBasic(good));
+    const wrong = [
+      encoded,
+      `Basic  ${encoded}`,
+      ` Basic ${encoded}`,
+      `Basic\t${encoded}`,
+      `Basic ${encoded} `,
+      `Basic ${encoded}\n`,
+      `Basic ${encoded.slice(0, 2)}\n${encoded.slice(2)}`,
+      `Basic ${encoded}=`,
+      `Basic ${encoded}====`,
+      `Basic ${encoded}, ${encoded}`,
+      `Basic =${encoded}`,
+      `Basic${encoded}`,
+      `Bearer ${encoded}`,
+      'Basic ',
+      'Basic ====',
+    ];
+    const unpadded = encoded.replace(/=+$/, '');
+    if (unpadded !== encoded) wrong.push(`Basic ${unpadded}`);
+    for (const header of wrong) assert.equal(parseBasic(header), undefined, JSON.stringify(header));
+  });
+}
+
+test('Basic: the alphabet is that of base64, not of base64url (RFC 7617 §2)', () => {
+  const header = basic('a:\u00bf\u00bf\u00be\u00ff');
+  assert.match(header, /[+/]/);
+  assert.ok(parseBasic(header));
+  assert.equal(parseBasic(header.replaceAll('+', '-').replaceAll('/', '_')), undefined);
+});
+
+test('Basic: unused bits must be zero', () => {
+  assert.ok(parseBasic('Basic OjE='));
+  assert.equal(parseBasic('Basic OjF='), undefined);
+});
+
+test('Basic: no colon, bytes that are not UTF-8, bad percent-encoding: no credentials', () => {
+  assert.ok(parseBasic(basic('a%20b:c%2B')));
+  for (const pair of ['ab', 'a%2:b', 'a%zz:b', 'a:%ff', 'a:%', Uint8Array.of(0x61, 0x3a, 0xff)]) {
+    assert.equal(parseBasic(basic(pair)), undefined);
+  }
+});
+
+test('Basic: no text throws', () => {
+  fc.assert(
+    fc.property(
+      fc.oneof(
+        fc.string(),
+        fc.base64String().map((encoded) => `Basic ${encoded}`),
+      ),
+      (header) => {
+        parseBasic(header);
+      },
+    ),
+  );
+});

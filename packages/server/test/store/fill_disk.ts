@@ -1,0 +1,30 @@
+/** Writes revocations into the store in a file until that is refused; prints what was acknowledged, and what was said. */
+import { openSqliteStore } from '../../src/store/sqlite.ts';
+import { readFeed, revocationRecord } from './records.ts';
+
+/** More than any bound that a test would set lets through. */
+const REVOCATIONS_MAX = 20_000;
+const [file = ''] = process.argv.slice(2);
+
+const store = await openSqliteStore({ file });
+const acknowledged: string[] = [];
+const refused = await writeUntilRefused();
+const readable = await readFeed(store, { limit: 1_000 }).then(
+  ({ ids }) => ids.length >= acknowledged.length,
+  () => false,
+);
+process.stdout.write(JSON.stringify({ acknowledged, refused, readable }));
+await store.close();
+
+/** The name of the error that ended it. */
+async function writeUntilRefused(): Promise<string> {
+  for (let at = 0; at < REVOCATIONS_MAX; at++) {
+    try {
+      await store.revoke([revocationRecord('token', `jti-${at}`)]);
+    } catch (error) {
+      return error instanceof Error ? error.name : String(error);
+    }
+    acknowledged.push(`jti-${at}`);
+  }
+  return 'nothing';
+}

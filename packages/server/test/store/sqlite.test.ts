@@ -1,0 +1,197 @@
+/** The embedded engine: the contract of every store, and what only a file on a disk can do. */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { suite, test, type TestContext } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { openSqliteStore } from '../../src/store/sqlite.ts';
+import { StoreUnavailable, StoreUnusable, type Store } from '../../src/store/store.ts';
+import { testStoreContract } from './contract.ts';
+import { clientRecord, eventRecord, readFeed, revocationRecord } from './records.ts';
+
+testStoreContract('sqlite', {
+  open: (t) => {
+    const file = freshFile(t);
+    return () => openSqliteStore({ file });
+  },
+});
+
+function freshFile(t: TestContext): string {
+  const folder = mkdtempSync(join(tmpdir(), 'hallpass-store-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  return join(folder, 'data', 'hallpass.db');
+}
+
+/** A store that is closed before its folder is removed. */
+async function openUntilEnd(t: TestContext, file: string): Promise<Store> {
+  const store = await openSqliteStore({ file });
+  t.after(() => store.close());
+  return store;
+}
+
+/** Makes a store, closes it, and changes its file by hand. */
+async function tampered(t: TestContext, change: (database: DatabaseSync) => void): Promise<string> {
+  const file = freshFile(t);
+  await (await openSqliteStore({ file })).close();
+  const database = new DatabaseSync(file);
+  change(database);
+  database.close();
+  return file;
+}
+
+function unusable(sentence: RegExp): (error: unknown) => boolean {
+  return (error) => {
+    assert.ok(error instanceof StoreUnusable);
+    assert.match(error.message, sentence);
+    return true;
+  };
+}
+
+suite('the embedded engine', () => {
+  test('the file is in write-ahead mode', async (t) => {
+    const file = freshFile(t);
+    await openUntilEnd(t, file);
+    const database = new DatabaseSync(file, { readOnly: true });
+    t.after(() => database.close());
+    assert.equal(database.prepare('PRAGMA journal_mode').get()?.['journal_mode'], 'wal');
+  });
+
+  test('a database that cannot promise durability is refused at the start', async () => {
+    // A database in memory has no write-ahead log; it is what this check must never let through.
+    await assert.rejects(openSqliteStore({ file: ':memory:' }), unusable(/cannot promise .*journal_mode=memory/));
+  });
+
+  test('a folder that it makes is closed to others', { skip: process.platform === 'win32' }, async (t) => {
+    const file = freshFile(t);
+    await openUntilEnd(t, file);
+    assert.equal(statSync(join(file, '..')).mode & 0o777, 0o700);
+  });
+
+  test('a folder that cannot be made is refused with a sentence that names it', async (t) => {
+    const file = freshFile(t);
+    writeFileSync(join(file, '..'), 'in the way');
+    const below = join(file, '..', 'below', 'hallpass.db');
+    await assert.rejects(
+      openSqliteStore({ file: below }),
+      unusable(/^The folder of the store cannot be made: .*below\.$/),
+    );
+  });
+
+  test('a store that a newer Hallpass wrote is refused and left as it is', async (t) => {
+    const file = await tampered(t, (database) => database.exec('PRAGMA user_version = 99'));
+    await assert.rejects(openSqliteStore({ file }), unusable(/^The store was written by a newer Hallpass .*schema 99/));
+    const database = new DatabaseSync(file, { readOnly: true });
+    t.after(() => database.close());
+    assert.equal(database.prepare('PRAGMA user_version').get()?.['user_version'], 99);
+  });
+
+  test('a file that is not a database is refused with a sentence that names it', async (t) => {
+    const file = await tampered(t, () => undefined);
+    writeFileSync(file, 'This is a text, and a text is no database. '.repeat(100));
+    await assert.rejects(openSqliteStore({ file }), unusable(/hallpass\.db/));
+  });
+
+  test('processes that open a fresh store at once all get it, and it is one', { timeout: 30_000 }, async (t) => {
+    for (let round = 0; round < 5; round++) {
+      const file = freshFile(t);
+      const stores = await Promise.all(Array.from({ length: 6 }, () => openUntilEnd(t, file)));
+      await Promise.all(stores.map((store, at) => store.revoke([revocationRecord('token', `jti-${at}`)])));
+      for (const store of stores) assert.equal((await readFeed(store)).ids.length, stores.length);
+    }
+  });
+
+  test('a write waits for another process that is writing, unseen until then', { timeout: 30_000 }, async (t) => {
+    const file = freshFile(t);
+    const store = await openUntilEnd(t, file);
+    const release = await lockFromOutside(t, file);
+    const written = store.revoke([revocationRecord('token', 'jti')]);
+    // Reading goes on beside the lock.
+    for (let look = 0; look < 50; look++) assert.deepEqual((await readFeed(store)).ids, []);
+    await release();
+    await written;
+    assert.deepEqual((await readFeed(store)).ids, ['jti']);
+  });
+
+  test('a write that cannot be made does not fail the others of its commit', async (t) => {
+    const store = await openUntilEnd(t, freshFile(t));
+    const origin = 'https://app.example.com';
+    const event = eventRecord('made');
+    const outcomes = await Promise.allSettled([
+      store.revoke([revocationRecord('token', 'before')]),
+      store.saveClient(clientRecord({ origins: [origin, origin] }), { event }),
+      store.revoke([revocationRecord('token', 'after')]),
+    ]);
+    assert.deepEqual(
+      outcomes.map(({ status }) => status),
+      ['fulfilled', 'rejected', 'fulfilled'],
+    );
+    assert.ok(outcomes[1]?.status === 'rejected' && outcomes[1].reason instanceof StoreUnavailable);
+    assert.deepEqual((await readFeed(store)).ids, ['before', 'after']);
+    assert.equal(await store.findClient('client'), undefined);
+    assert.equal(await store.isOriginListed(origin), false);
+    assert.deepEqual(await store.listEvents({ limit: 1 }), []);
+  });
+
+  test(
+    'on a full disk writing is unavailable, reading goes on, and nothing acknowledged is lost',
+    {
+      skip: process.platform === 'win32',
+      timeout: 60_000,
+    },
+    async (t) => {
+      const file = freshFile(t);
+      const { acknowledged, refused, readable } = await fillDisk(file);
+      assert.equal(refused, 'StoreUnavailable');
+      assert.equal(readable, true);
+      assert.ok(acknowledged.length > 0);
+      const store = await openUntilEnd(t, file);
+      const kept = new Set((await readFeed(store, { limit: 1_000 })).ids);
+      assert.deepEqual(
+        acknowledged.filter((id) => !kept.has(id)),
+        [],
+      );
+      await store.revoke([revocationRecord('token', 'with room again')]);
+    },
+  );
+});
+
+/** Holds the write lock from a process of its own; resolves when it has it, with how to let it go. */
+async function lockFromOutside(t: TestContext, file: string): Promise<() => Promise<void>> {
+  const program = `
+    const database = new (require('node:sqlite').DatabaseSync)(process.argv[1]);
+    database.exec('BEGIN IMMEDIATE');
+    process.stdin.once('data', () => { database.exec('COMMIT'); database.close(); process.exit(); });
+    console.log('locked');
+  `;
+  const child = spawn(process.execPath, ['-e', program, file], { stdio: ['pipe', 'pipe', 'inherit'] });
+  t.after(() => child.kill('SIGKILL'));
+  await once(child.stdout, 'data');
+  return async () => {
+    const ended = once(child, 'exit');
+    child.stdin.write('release\n');
+    await ended;
+  };
+}
+
+interface Filled {
+  readonly acknowledged: readonly string[];
+  readonly refused: string;
+  readonly readable: boolean;
+}
+
+/** Writes from a process that may not make a file larger than a bound, until it is refused: a disk that is full. */
+async function fillDisk(file: string): Promise<Filled> {
+  const program = fileURLToPath(new URL('fill_disk.ts', import.meta.url));
+  const limited = 'ulimit -f 1024 && exec "$@"';
+  const node = [process.execPath, '--conditions=hallpass-source', program, file];
+  const child = spawn('sh', ['-c', limited, 'sh', ...node], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const chunks: Buffer[] = [];
+  child.stdout.on('data', (chunk: Buffer) => chunks.push(chunk));
+  await once(child, 'close');
+  const printed: Filled = JSON.parse(Buffer.concat(chunks).toString());
+  return printed;
+}
