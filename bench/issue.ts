@@ -7,7 +7,7 @@
  */
 import { join } from 'node:path';
 import { Client, tokensOf } from '../faults/client.ts';
-import { createApiKey, startServerProcess, type Settings } from '../faults/server_process.ts';
+import { createKey, RIG, startHallpass, type Environment } from '../e2e/hallpass_process.ts';
 import { numberOption, printFigures } from './bench.ts';
 import { runCallers, type Measured } from './callers.ts';
 import { median, percentile, rounded } from './statistics.ts';
@@ -24,7 +24,7 @@ const runs = numberOption('runs', { otherwise: 3, min: 1, max: 21 });
 await printFigures('issue', async (folder) => {
   const issued: Record<string, unknown> = {};
   for (const algorithm of ['ES256', 'EdDSA', 'RS256']) {
-    const settings: Settings = { HALLPASS_SIGNING_ALGORITHM: algorithm };
+    const settings: Environment = { HALLPASS_SIGNING_ALGORITHM: algorithm };
     issued[algorithm] = await withServer(join(folder, algorithm), { settings, callers: ISSUE_CALLERS }, measureIssuing);
   }
   const writes = await withServer(join(folder, 'writes'), { settings: {}, callers: WRITE_CALLERS }, measureWriting);
@@ -33,11 +33,11 @@ await printFigures('issue', async (folder) => {
 
 async function withServer<Figures>(
   dataDir: string,
-  { settings, callers }: { readonly settings: Settings; readonly callers: number },
+  { settings, callers }: { readonly settings: Environment; readonly callers: number },
   measure: (client: Client) => Promise<Figures>,
 ): Promise<Figures> {
-  const key = await createApiKey(dataDir, ['--scope', SCOPE]);
-  const server = await startServerProcess(dataDir, settings);
+  const key = await createKey(dataDir, ['bench', '--scope', SCOPE]);
+  const server = await startHallpass(dataDir, { ...RIG, ...settings });
   const client = new Client(server.url, key, { callers });
   try {
     return await measure(client);

@@ -5,7 +5,7 @@
  */
 import { get } from 'node:http';
 import { join } from 'node:path';
-import { startServerProcess } from '../faults/server_process.ts';
+import { RIG, startHallpass } from '../e2e/hallpass_process.ts';
 import { numberOption, printFigures } from './bench.ts';
 import { median } from './statistics.ts';
 
@@ -28,7 +28,7 @@ await printFigures('ready', async (folder) => {
 
 async function timeStart(dataDir: string): Promise<number> {
   const startedAt = performance.now();
-  const server = await startServerProcess(dataDir);
+  const server = await startHallpass(dataDir, RIG);
   const status = await statusOf(`${server.url}/health/ready`);
   const ms = performance.now() - startedAt;
   await server.stop();

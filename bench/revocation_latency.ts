@@ -1,51 +1,52 @@
 /**
  * From the answer to a revocation to the guard's refusal: `npm run bench:revocation`. One server process, one guard in
- * this one, access tokens and whole grants by turns. Prints one JSON line; times in milliseconds.
+ * this one, access tokens and whole grants by turns.
  */
 import assert from 'node:assert/strict';
-import { parseArgs } from 'node:util';
 import { Hallpass } from '@hallpass/client';
-import { createGuard } from '@hallpass/guard';
-import { createKey, makeDataDir, startHallpass } from '../e2e/hallpass_process.ts';
-
-const { values } = parseArgs({ options: { revocations: { type: 'string', default: '200' } } });
-const count = Math.min(Number(values.revocations), 10_000);
+import { createGuard, type Guard } from '@hallpass/guard';
+import { createKey, RIG, startHallpass } from '../e2e/hallpass_process.ts';
+import { numberOption, printFigures } from './bench.ts';
+import { median, percentile, rounded } from './statistics.ts';
 
 const API = 'https://api.example.com';
-const { dataDir, remove } = makeDataDir();
-const partner = await createKey(dataDir, ['Partner', '--scope', '/accounts.read', '--audience', API]);
-const credentials = await createKey(dataDir, ['API', '--resource-server', API]);
-const server = await startHallpass(dataDir);
-const guard = createGuard({ issuer: server.url, audience: API, credentials });
-await guard.ready();
+const SCOPE = '/accounts.read';
+const count = numberOption('revocations', { otherwise: 200, min: 1, max: 10_000 });
 
-const { accessToken } = new Hallpass({ serverURL: server.url });
-const latencies: number[] = [];
-for (let round = 0; round < count; round++) {
-  const { accessTokenResponse: tokens } = await accessToken.create({
-    ...partner,
-    grantType: 'client_credentials',
-    scope: '/accounts.read',
-  });
-  assert.ok(tokens !== undefined);
-  const headers = { authorization: `Bearer ${tokens.accessToken}` };
-  assert.ok((await guard.check({ headers }, '/accounts.read')).allowed);
-  await accessToken.revoke({ ...partner, token: round % 2 === 0 ? tokens.accessToken : (tokens.refreshToken ?? '') });
-  latencies.push(await timeUntilRefused(headers));
-}
+await printFigures('revocation_latency', async (dataDir) => {
+  const partner = await createKey(dataDir, ['Partner', '--scope', SCOPE, '--audience', API]);
+  const credentials = await createKey(dataDir, ['API', '--resource-server', API]);
+  // The guard finds its server by the issuer, so that has to be where it listens.
+  const server = await startHallpass(dataDir, { ...RIG, HALLPASS_ISSUER: '' });
+  const guard = createGuard({ issuer: server.issuer, audience: API, credentials });
+  try {
+    await guard.ready();
+    const { accessToken } = new Hallpass({ serverURL: server.url });
+    const latencies: number[] = [];
+    for (let round = 0; round < count; round++) {
+      const wanted = { ...partner, grantType: 'client_credentials', scope: SCOPE } as const;
+      const { accessTokenResponse: tokens } = await accessToken.create(wanted);
+      assert.ok(tokens !== undefined);
+      const request = { method: 'GET', url: '/accounts', headers: { authorization: `Bearer ${tokens.accessToken}` } };
+      assert.ok((await guard.check(request, SCOPE)).allowed);
+      await accessToken.revoke({
+        ...partner,
+        token: round % 2 === 0 ? tokens.accessToken : (tokens.refreshToken ?? ''),
+      });
+      latencies.push(await timeUntilRefused(guard, request));
+    }
+    const [medianMs, p99Ms, worstMs] = [median(latencies), percentile(latencies, 99), percentile(latencies, 100)];
+    return { revocations: count, medianMs: rounded(medianMs), p99Ms: rounded(p99Ms), worstMs: rounded(worstMs) };
+  } finally {
+    guard.close();
+    await server.stop();
+  }
+});
 
-await guard.close();
-await server.stop();
-remove();
-const sorted = latencies.toSorted((a, b) => a - b);
-const at = (share: number): number =>
-  Math.round((sorted[Math.min(count - 1, Math.floor(count * share))] ?? NaN) * 100) / 100;
-process.stdout.write(`${JSON.stringify({ revocations: count, medianMs: at(0.5), p99Ms: at(0.99), worstMs: at(1) })}\n`);
-
-async function timeUntilRefused(headers: Readonly<Record<string, string>>): Promise<number> {
+async function timeUntilRefused(guard: Guard, request: Parameters<Guard['check']>[0]): Promise<number> {
   const start = performance.now();
   for (;;) {
-    const { allowed } = await guard.check({ headers }, '/accounts.read');
+    const { allowed } = await guard.check(request, SCOPE);
     const elapsed = performance.now() - start;
     if (!allowed) return elapsed;
     assert.ok(elapsed < 5_000, 'a revoked token was still let in after 5 s');

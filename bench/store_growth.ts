@@ -7,7 +7,7 @@ import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { Client, tokensOf } from '../faults/client.ts';
-import { createApiKey, startServerProcess } from '../faults/server_process.ts';
+import { createKey, RIG, startHallpass } from '../e2e/hallpass_process.ts';
 import { numberOption, printFigures } from './bench.ts';
 import { runCallers } from './callers.ts';
 import { rounded } from './statistics.ts';
@@ -24,8 +24,8 @@ interface Size {
 }
 
 await printFigures('store_growth', async (dataDir) => {
-  const key = await createApiKey(dataDir, ['--scope', SCOPE]);
-  const server = await startServerProcess(dataDir);
+  const key = await createKey(dataDir, ['bench', '--scope', SCOPE]);
+  const server = await startHallpass(dataDir, RIG);
   const client = new Client(server.url, key, { callers });
   const issue = async (): Promise<void> => {
     const answer = await client.issue(SCOPE);

@@ -71,7 +71,14 @@ function printCommandLine(): string {
     ['keys', 'enable'],
     ['keys', 'delete'],
     ['keys', 'rotate-secret'],
+    ['keys', 'update'],
+    ['keys', 'revoke-tokens'],
+    ['keys', 'set-public-keys'],
     ['token', 'inspect'],
+    ['signing-keys', 'list'],
+    ['signing-keys', 'rotate'],
+    ['signing-keys', 'remove'],
+    ['revoke-everything'],
     ['events'],
   ];
   const sections = commands.map((words) => {

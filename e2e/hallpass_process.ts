@@ -1,21 +1,35 @@
 /** A real Hallpass in a process of its own, and its command line: for tests, rigs, measurements and the demonstration. */
-import { spawn, type ChildProcess } from 'node:child_process';
+import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 
 const BIN = fileURLToPath(new URL('../packages/server/bin/hallpass.js', import.meta.url));
+/** How long a server may take to be ready, in milliseconds. */
+const START_TIMEOUT_MS = 30_000;
 
-export type Environment = Readonly<Record<string, string>>;
+export type Environment = Readonly<Record<`HALLPASS_${string}`, string>>;
+
+/**
+ * For a server that is started again on the same store: a development issuer follows the port, and tokens from before the
+ * restart would be another issuer's. And one key does in a rig what many do in life, so its budget is lifted.
+ */
+export const RIG: Environment = {
+  HALLPASS_ISSUER: 'http://localhost:8080',
+  HALLPASS_KEY_REQUESTS_PER_SECOND: '0',
+  HALLPASS_ADDRESS_FAILURES_PER_MINUTE: '0',
+};
 
 export interface HallpassProcess {
-  /** The issuer, which is also where it listens. */
+  readonly issuer: string;
+  /** Where it listens. */
   readonly url: string;
   readonly operatorUrl: string;
-  readonly pid: number;
+  /** From its start until it said that it was ready, in milliseconds. */
+  readonly readyMs: number;
   /** What it has said on standard output so far. */
   readonly output: () => string;
   /** Asks it to end (SIGTERM) and gives its exit code. */
@@ -32,32 +46,43 @@ export function makeDataDir(): { readonly dataDir: string; readonly remove: () =
 
 /** Starts a server on ports that are free and resolves when it says that it is ready. */
 export async function startHallpass(dataDir: string, environment: Environment = {}): Promise<HallpassProcess> {
-  const env = { HALLPASS_PORT: '0', HALLPASS_OPERATOR_PORT: '0', HALLPASS_LOG_LEVEL: 'error', ...environment };
-  const child = spawnHallpass(['serve'], dataDir, env);
+  const startedAt = performance.now();
+  const ports = { HALLPASS_HOST: '127.0.0.1', HALLPASS_PORT: '0', HALLPASS_OPERATOR_PORT: '0' };
+  const child = spawnHallpass(['serve'], dataDir, { ...ports, HALLPASS_LOG_LEVEL: 'error', ...environment });
+  child.stderr.pipe(process.stderr);
   let output = '';
-  const lines = createInterface({ input: child.stdout });
-  const addresses = new Promise<readonly [url: string, operatorUrl: string]>((resolve, reject) => {
-    lines.on('line', (line) => {
-      output += `${line}\n`;
-      const url = /^Hallpass is ready: (\S+)$/m.exec(output)?.[1];
-      const operatorUrl = /^ {2}for operators on (\S+)\/metrics$/m.exec(output)?.[1];
-      if (url !== undefined && operatorUrl !== undefined) resolve([url, operatorUrl]);
+  const lines = new Promise<void>((resolve, reject) => {
+    const timer = setTimeout(
+      () => reject(new Error(`hallpass serve was not ready in time: ${output}`)),
+      START_TIMEOUT_MS,
+    );
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      output += text;
+      if (!OPERATOR.test(output)) return;
+      clearTimeout(timer);
+      resolve();
     });
     child.once('exit', (code) => reject(new Error(`hallpass serve ended with ${code}: ${output}`)));
   });
-  child.stderr.pipe(process.stderr);
-  const [url, operatorUrl] = await addresses;
+  await lines.catch((error: unknown) => {
+    child.kill('SIGKILL');
+    throw error;
+  });
+  const readyMs = performance.now() - startedAt;
+  const issuer = /^Hallpass is ready: (\S+)$/m.exec(output)?.[1] ?? '';
   const end = async (signal: 'SIGTERM' | 'SIGKILL'): Promise<number | null> => {
-    if (child.exitCode !== null || child.signalCode !== null) return child.exitCode;
-    const ended = once(child, 'exit');
-    child.kill(signal);
-    await ended;
+    if (child.exitCode === null && child.signalCode === null) {
+      const ended = once(child, 'exit');
+      child.kill(signal);
+      await ended;
+    }
     return child.exitCode;
   };
   return {
-    url,
-    operatorUrl,
-    pid: child.pid ?? 0,
+    issuer,
+    url: /^ {2}listening on (\S+)$/m.exec(output)?.[1] ?? issuer,
+    operatorUrl: OPERATOR.exec(output)?.[1] ?? '',
+    readyMs,
     output: () => output,
     stop: () => end('SIGTERM'),
     kill: async () => {
@@ -66,20 +91,7 @@ export async function startHallpass(dataDir: string, environment: Environment = 
   };
 }
 
-/** Runs one command to its end. */
-export async function runHallpass(
-  dataDir: string,
-  words: readonly string[],
-  environment: Environment = {},
-): Promise<{ readonly code: number | null; readonly stdout: string; readonly stderr: string }> {
-  const child = spawnHallpass(words, dataDir, environment);
-  let stdout = '';
-  let stderr = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
-  await once(child, 'close');
-  return { code: child.exitCode, stdout, stderr };
-}
+const OPERATOR = /^ {2}for operators on (\S+)\/metrics$/m;
 
 /** The credentials of a key, as its owner gets them. */
 export interface Credentials {
@@ -87,21 +99,26 @@ export interface Credentials {
   readonly clientSecret: string;
 }
 
-/** Makes an API key on the command line. */
+/** Makes an API key on the command line: `words` is what follows `hallpass keys create`. */
 export async function createKey(dataDir: string, words: readonly string[]): Promise<Credentials> {
-  const { code, stdout, stderr } = await runHallpass(dataDir, ['keys', 'create', ...words, '--json']);
-  if (code !== 0) throw new Error(`hallpass keys create ended with ${code}: ${stderr}`);
-  const made: unknown = JSON.parse(stdout);
-  const members = new Map<string, unknown>(Object.entries(typeof made === 'object' && made !== null ? made : {}));
-  return { clientId: String(members.get('client_id')), clientSecret: String(members.get('client_secret')) };
+  const child = spawnHallpass(['keys', 'create', ...words, '--json'], dataDir, {});
+  let stdout = '';
+  let stderr = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+  await once(child, 'close');
+  if (child.exitCode !== 0) throw new Error(`hallpass keys create ended with ${child.exitCode}: ${stderr}`);
+  const made: { readonly client_id: string; readonly client_secret: string } = JSON.parse(stdout);
+  return { clientId: made.client_id, clientSecret: made.client_secret };
 }
 
 function spawnHallpass(
   words: readonly string[],
   dataDir: string,
   environment: Environment,
-): ChildProcess & { stdout: NonNullable<ChildProcess['stdout']>; stderr: NonNullable<ChildProcess['stderr']> } {
-  // Of this process's environment only what a program needs: a HALLPASS_ variable of a developer must not steer a test.
-  const env = { PATH: process.env['PATH'], HALLPASS_DATA_DIR: dataDir, ...environment };
+): ChildProcessByStdio<null, Readable, Readable> {
+  // A setting of whoever runs this must not steer it.
+  const inherited = Object.entries(process.env).filter(([name]) => !/^(?:HALLPASS_|NODE_|FORCE_COLOR)/.test(name));
+  const env = { ...Object.fromEntries(inherited), HALLPASS_DATA_DIR: dataDir, ...environment };
   return spawn(process.execPath, [BIN, ...words], { env, stdio: ['ignore', 'pipe', 'pipe'] });
 }

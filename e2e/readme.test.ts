@@ -87,7 +87,7 @@ test('the guard of the README lets in what its scope opens, and nothing else', a
       const { port } = api.address() as { port: number };
       ${ask('/accounts/a1/transfers')}
       ${ask('/accounts/a2/transfers')}
-      await guard.close();
+      guard.close();
       api.close();
       api.closeAllConnections();`,
   });

@@ -3,7 +3,7 @@
  * is an answer that arrived whole.
  */
 import { Agent, request } from 'node:http';
-import type { ApiKey } from './server_process.ts';
+import type { Credentials } from '../e2e/hallpass_process.ts';
 
 export interface Answer {
   readonly status: number;
@@ -23,9 +23,9 @@ export class Client {
   readonly #agent: Agent;
 
   /** `callers`: how many requests it may have under way at once. */
-  constructor(url: string, { client_id, client_secret }: ApiKey, { callers }: { readonly callers: number }) {
+  constructor(url: string, { clientId, clientSecret }: Credentials, { callers }: { readonly callers: number }) {
     this.#url = url;
-    this.#authorization = `Basic ${Buffer.from(`${client_id}:${client_secret}`).toString('base64')}`;
+    this.#authorization = `Basic ${Buffer.from(`${clientId}:${clientSecret}`).toString('base64')}`;
     this.#agent = new Agent({ keepAlive: true, maxSockets: callers });
   }
 

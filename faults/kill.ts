@@ -16,7 +16,7 @@ import { chanceOf, type Chance } from './chance.ts';
 import { Client } from './client.ts';
 import { killUnderLoad, runLoad, SCOPE } from './load.ts';
 import { plantDefect } from './planted_defect.ts';
-import { createApiKey, startServerProcess, type ApiKey } from './server_process.ts';
+import { createKey, RIG, startHallpass, type Credentials, type HallpassProcess } from '../e2e/hallpass_process.ts';
 
 const CALLERS = 16;
 /** How long the load runs before the kill, in milliseconds. */
@@ -28,7 +28,7 @@ const ROUNDS_MAX = 10_000;
 
 interface Rig {
   readonly dataDir: string;
-  readonly key: ApiKey;
+  readonly key: Credentials;
   readonly log: Acknowledgements;
   readonly chance: Chance;
   readonly losses: Loss[];
@@ -52,7 +52,7 @@ if (!Number.isInteger(seed)) throw new RangeError('--seed is a whole number');
 const dataDir = mkdtempSync(join(tmpdir(), 'hallpass-kill-'));
 const startedAt = performance.now();
 try {
-  const key = await createApiKey(dataDir, ['--scope', SCOPE]);
+  const key = await createKey(dataDir, ['rig', '--scope', SCOPE]);
   const rig = { dataDir, key, log: new Acknowledgements(), chance: chanceOf(seed), losses: [], readyMs: [] };
   for (let round = 1; round <= rounds; round++) {
     await killOnce(rig);
@@ -82,8 +82,8 @@ async function judgeOnce(rig: Rig, server: Awaited<ReturnType<typeof start>>): P
   await server.stop();
 }
 
-async function start({ dataDir: folder, readyMs }: Rig): ReturnType<typeof startServerProcess> {
-  const server = await startServerProcess(folder);
+async function start({ dataDir: folder, readyMs }: Rig): Promise<HallpassProcess> {
+  const server = await startHallpass(folder, RIG);
   readyMs.push(server.readyMs);
   return server;
 }

@@ -5,14 +5,14 @@
 import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { DatabaseSync } from 'node:sqlite';
-import type { Guard } from '@hallpass/guard';
+import { compilePolicy, type Guard } from '@hallpass/guard';
 import { protect } from '@hallpass/guard/node';
 
-const policy = {
+const policy = compilePolicy({
   'POST /accounts': '/accounts.write',
   'GET /accounts/{accountID}/transfers': '/accounts/{accountID}/transfers.read',
   'POST /accounts/{accountID}/transfers': '/accounts/{accountID}/transfers.write',
-} as const;
+});
 
 /** The API as a server that is not listening yet, its data in this SQLite file. */
 export function paymentsApi(guard: Guard, file: string): Server {
@@ -28,25 +28,26 @@ export function paymentsApi(guard: Guard, file: string): Server {
     'SELECT id, source, target, cents FROM transfers WHERE source = ? OR target = ?',
   );
 
-  const listener = protect(guard, policy, async (request, response, { route, client, values }) => {
-    const { accountID = '' } = values;
-    switch (route) {
+  const listener = protect(guard, policy, async (request, response, access) => {
+    switch (access.route) {
       case 'POST /accounts': {
         const { cents = 0 } = await readJson(request);
-        const account = { id: randomUUID(), owner: client.clientId, cents };
+        const account = { id: randomUUID(), owner: access.client.clientId, cents };
         insertAccount.run(account.id, account.owner, account.cents);
         return answer(response, 201, account);
       }
       case 'POST /accounts/{accountID}/transfers': {
         const { target = '', cents = 0 } = await readJson(request);
-        const transfer = { id: randomUUID(), source: accountID, target, cents };
+        const transfer = { id: randomUUID(), source: access.values.accountID, target, cents };
         insertTransfer.run(transfer.id, transfer.source, transfer.target, transfer.cents);
-        move.run(-cents, accountID);
+        move.run(-cents, transfer.source);
         move.run(cents, target);
         return answer(response, 201, transfer);
       }
-      case 'GET /accounts/{accountID}/transfers':
+      case 'GET /accounts/{accountID}/transfers': {
+        const { accountID } = access.values;
         return answer(response, 200, selectTransfers.all(accountID, accountID));
+      }
     }
   });
   return createServer(listener).on('close', () => database.close());

@@ -54,7 +54,7 @@ async function tellStory(): Promise<void> {
     say(styleText('dim', `  Hallpass at ${server.url}, the payments API at http://127.0.0.1:${address.port}`));
     await playPartner(server.url, `http://127.0.0.1:${address.port}`);
   } finally {
-    await guard.close();
+    guard.close();
     api.close();
     api.closeAllConnections();
     await server.stop();

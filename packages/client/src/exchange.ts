@@ -5,9 +5,9 @@ import { parseServerURL } from './server_url.ts';
 import type { Surroundings } from './surroundings.ts';
 
 /** The largest answer, in bytes, after decompression. */
-export const ANSWER_BYTES_MAX = 64 * 1024;
+const ANSWER_BYTES_MAX = 64 * 1024;
 /** The longest wait that a server may ask for, in seconds; beyond it the caller decides. */
-export const RETRY_AFTER_SECONDS_MAX = 30;
+const RETRY_AFTER_SECONDS_MAX = 30;
 const TIMEOUT_SECONDS_DEFAULT = 10;
 const TIMEOUT_SECONDS_MAX = 600;
 const ATTEMPTS_DEFAULT = 3;

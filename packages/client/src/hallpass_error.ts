@@ -4,8 +4,8 @@ import type { ErrorCode } from '@hallpass/protocol';
 /** What the SDK itself finds wrong; a server that sends one of these words is not believed. */
 const OWN_CODES = ['bad_argument', 'connection_failed', 'timeout', 'unexpected_answer'] as const;
 type OwnCode = (typeof OWN_CODES)[number];
-/** The codes of answers: the refusals of Hallpass, and what it says to a client that asks too often (contract §9). */
-type AnswerCode = ErrorCode | 'rate_limited';
+/** The codes of answers. */
+type AnswerCode = ErrorCode;
 
 /** Stable. Any other lower-case word comes from a server that has codes of its own. */
 export type HallpassErrorCode = OwnCode | AnswerCode | (string & Record<never, never>);
@@ -16,6 +16,8 @@ const ADVICE: Record<AnswerCode | Exclude<OwnCode, 'bad_argument'>, string> = {
   connection_failed:
     'No answer came from the server. Check serverURL and the network; in a browser, whether the API key lists the origin of this page. A redirect is never followed. Repeating the same request is safe.',
   insufficient_scope: 'The access token lacks a scope: create one with the scope that this request needs.',
+  invalid_dpop_proof:
+    'This API key gets bound tokens only, which this client does not ask for: use a client with DPoP.',
   invalid_client: 'The server does not accept this API key: check clientId and clientSecret.',
   invalid_grant: 'The refresh token is of no use any more: create a token with grantType client_credentials.',
   invalid_request: 'The server could not use the request: correct it as described.',
@@ -30,6 +32,7 @@ const ADVICE: Record<AnswerCode | Exclude<OwnCode, 'bad_argument'>, string> = {
   timeout: 'The server took too long. Repeat the same request, that is safe, or give it more timeoutSeconds.',
   unauthorized_client: 'This API key may not use this grant type: allow it on the key, or use another.',
   unexpected_answer: 'This is not the answer of a Hallpass server: check serverURL, and whether the server is up.',
+  use_dpop_nonce: 'The server wants a nonce in the proof of possession: use a client with DPoP.',
   unsupported_grant_type: 'The server does not offer this grant type: use another.',
 };
 

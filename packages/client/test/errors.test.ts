@@ -12,7 +12,7 @@ for (const [status, code, advice] of [
   [403, 'access_denied', /add the origin to the key/],
   [422, 'invalid_request', /correct it/],
   [500, 'server_error', /requestId/],
-  [400, 'use_dpop_nonce', /documentation/],
+  [400, 'authorization_pending', /documentation/],
 ] as const) {
   test(`a ${status} with ${code} rejects with that code and says what to do (RFC 6749 §5.2)`, async (t) => {
     const body = { error: code, error_description: 'These are the words of the server.' };

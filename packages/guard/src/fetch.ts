@@ -1,26 +1,23 @@
-/** The guard around a fetch handler: `(request: Request) => Promise<Response>`, as in Deno, Bun, workers and Hono. */
-import type { Guard, RouteAccess } from './guard.ts';
-import type { Policy, RouteParameter } from './policy.ts';
+/** The guard in front of a handler of web requests: Hono, workers, Deno, Bun, service workers. */
+import type { RouteAccess } from './decision.ts';
+import type { Guard } from './guard.ts';
+import type { Policy } from './policy.ts';
 
-/** Who was let in, by which route of the policy, with that route's parameters. */
-export type AccessBy<Routes extends Policy> = {
-  [Route in keyof Routes & string]: Omit<RouteAccess, 'route' | 'values'> & {
-    readonly route: Route;
-    readonly values: { readonly [Name in RouteParameter<Route>]: string };
-  };
-}[keyof Routes & string];
-
-/** A handler that is called only for requests that the policy lets in. Throws a `TypeError` for a policy that cannot be meant. */
-export function protect<const Routes extends Policy>(
+/**
+ * A handler behind a guard: it sees only requests that the policy opens for their token, and who asks for what beside
+ * them. All others are answered as RFC 6750 §3 has it. Throws what the handler throws, and nothing else.
+ *
+ * The URL of a `Request` is normalised before anybody sees it (`/a/../b` is `/b`); guard and handler see the same one.
+ */
+export function protect<Route extends string>(
   guard: Guard,
-  policy: Routes,
-  handler: (request: Request, access: AccessBy<Routes>) => Response | Promise<Response>,
+  policy: Policy<Route>,
+  handler: (request: Request, access: RouteAccess<Route>) => Response | Promise<Response>,
 ): (request: Request) => Promise<Response> {
-  const compiled = guard.compile(policy);
   return async (request) => {
-    const access = await guard.checkRoute(compiled, request);
-    if (!access.allowed) return Response.json(access.body, { status: access.status, headers: access.headers });
-    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the route comes out of this very policy
-    return await handler(request, access as unknown as AccessBy<Routes>);
+    const decision = await guard.checkRoute(policy, request);
+    if (decision.allowed) return await handler(request, decision);
+    const { status, headers, body } = decision;
+    return new Response(JSON.stringify(body), { status, headers });
   };
 }

@@ -1,228 +1,270 @@
-/** The guard: whether a request may do what it asks for, and if not, the answer that says why. */
+/** The guard: decides, for one API, whether a request may have what it asks for (contract §8). */
 import {
   fillScope,
   isRefusal,
   isScope,
   opens,
-  parseBearer,
   parseScope,
-  PATHS,
-  printBasic,
-  printBearerChallenge,
   refuse,
-  wordsOf,
   type AccessTokenClaims,
-  type ErrorBody,
-  type NumericDate,
   type Refusal,
   type Scope,
+  type ScopeParameter,
   type ScopeValues,
 } from '@hallpass/protocol';
-import { KeysUnavailable, KeySet } from './key_set.ts';
-import { checkOptions, type GuardOptions, type Settings } from './options.ts';
-import { compilePolicy, type CompiledPolicy, type Policy } from './policy.ts';
-import { messageOf, retrieveJson } from './retrieval.ts';
+import {
+  deny,
+  grantAccess,
+  type Access,
+  type Decision,
+  type Denial,
+  type PathValues,
+  type RouteDecision,
+} from './decision.ts';
+import type { GuardEvent } from './guard_event.ts';
+import { IssuerClient } from './issuer_client.ts';
+import { KeySet, RETRY_SECONDS } from './key_set.ts';
+import { parseOptions, type GuardOptions, type GuardSettings } from './options.ts';
+import { nameOf, Outage } from './outage.ts';
+import type { Match, Policy } from './policy.ts';
+import { readBearer, type GuardedRequest } from './request.ts';
 import { RevocationFeed } from './revocation_feed.ts';
 import { RevocationSet } from './revocation_set.ts';
-import { verifyAccessToken } from './verifier.ts';
+import { pause, stayAlive } from './surroundings.ts';
+import { verifyAccessToken } from './verification.ts';
 
-/** A request, as far as a guard looks at it: a `Request`, an `IncomingMessage`, or anything with these members. */
-export interface GuardedRequest {
-  readonly method?: string | undefined;
-  readonly url?: string | undefined;
-  readonly headers: Headers | Readonly<Record<string, string | readonly string[] | undefined>>;
-}
-
-/** Who was let in, and for what. */
-export interface Access {
-  readonly allowed: true;
-  /** There are no users: a token speaks for an API key. */
-  readonly client: { readonly kind: 'client'; readonly clientId: string };
-  /** Everything that the token opens. */
-  readonly scopes: readonly string[];
-  readonly grantId: string;
-  readonly tokenId: string;
-  readonly expiresAt: NumericDate;
-  /** The values that the decision was made on. */
-  readonly values: Readonly<Record<string, string>>;
-}
-
-/** Why not, as an answer that can be sent as it is. */
-export interface Denial {
-  readonly allowed: false;
-  readonly status: number;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body: ErrorBody;
-  /** For the log alone. */
-  readonly because: string;
-}
-
-/** Access by a policy: with the route that was found. */
-export type RouteAccess = Access & { readonly route: string };
+/** The values of a scope template as the last argument of `check`: required when it has parameters, absent when not. */
+export type ValuesFor<Template extends string> = string extends Template
+  ? [values?: PathValues]
+  : [ScopeParameter<Template>] extends [never]
+    ? []
+    : [values: ScopeValues<Template>];
 
 export interface Guard {
   /**
-   * Decides about one scope. A template wants its values: `check(request, '/accounts/{accountID}.read', { accountID })`,
-   * the same that the handler will use. Never rejects for a bad token; a scope that is none is a `TypeError`.
+   * Whether a request may have what a scope opens:
+   * `guard.check(request, '/accounts/{accountID}/transfers.read', { accountID })`.
+   *
+   * A request that may not, and an outage (503), are decisions and never throw. Rejects with a TypeError only for a
+   * mistake in the call: a malformed template or a missing value. A value that could not stand in a scope is refused
+   * with 400.
    */
-  readonly check: <Text extends string>(
+  readonly check: <Template extends string>(
     request: GuardedRequest,
-    scope: Text,
-    ...values: Text extends `${string}{${string}` ? [ScopeValues<Text>] : []
-  ) => Promise<Access | Denial>;
-  /** Decides by a policy: finds the route, binds its parameters, checks the scope. A route that is not named is refused. */
-  readonly checkRoute: (policy: CompiledPolicy, request: GuardedRequest) => Promise<RouteAccess | Denial>;
-  /** Checks a policy whole, once. Throws a `TypeError` that names the route that cannot be meant. */
-  readonly compile: (policy: Policy) => CompiledPolicy;
-  /** Resolves when the keys and all revocations so far are here; rejects when they are not within 10 s. */
+    scope: Template,
+    ...values: ValuesFor<Template>
+  ) => Promise<Decision>;
+  /** Whether a request may have the route that it asks for. Who has no good token gets 401, whatever the route. */
+  readonly checkRoute: <Route extends string>(
+    policy: Policy<Route>,
+    request: GuardedRequest,
+  ) => Promise<RouteDecision<Route>>;
+  /** Resolves when the keys and the revocations are in; tries for as long as it takes. Rejects when the guard is closed. */
   readonly ready: () => Promise<void>;
+  /** Ends all connections and timers. A closed guard answers 503. */
+  readonly close: () => void;
   readonly health: () => GuardHealth;
-  /** Lets go of the feed, so that a process can end. */
-  readonly close: () => Promise<void>;
 }
 
 export interface GuardHealth {
-  readonly connected: boolean;
-  /** Since the server last said that everything was told; Infinity before the first time. */
+  /** Everything revoked before so many seconds ago is known here; Infinity before the feed was first read. */
   readonly stalenessSeconds: number;
   /** How many revocations are held. */
   readonly revocations: number;
+  readonly connected: boolean;
 }
 
-/** How long a check waits for the first word from the feed, in milliseconds. */
-const FIRST_WORD_MS = 5_000;
-const READY_MS = 10_000;
-
-/** A guard for one API. Throws a `TypeError` for an option that cannot be meant. */
+/**
+ * A guard for one API. It starts to follow the feed at the first check or `ready()`. Throws a TypeError that says what
+ * to change when an option is wrong.
+ */
 export function createGuard(options: GuardOptions): Guard {
-  const settings = checkOptions(options);
-  const keys = new KeySet(settings);
-  const revocations = new RevocationSet();
-  const feed = new RevocationFeed(settings, revocations);
-  const templates = new Map<string, Scope>();
+  const guard = new ApiGuard(parseOptions(options));
+  return {
+    check: (request, scope, ...[values]) => guard.check(request, scope, values),
+    checkRoute: (policy, request) => guard.checkRoute(policy, request),
+    ready: () => guard.ready(),
+    close: () => guard.close(),
+    health: () => guard.health(),
+  };
+}
 
-  /** Who sends this, whatever they want. */
-  const authenticate = async (
+/** What a request asks for, once its path or its values have been read. */
+type Demand = Pick<Match, 'scope' | 'values'>;
+
+/** A stream that says nothing for so long is dead: the server speaks at least every 5 s. In seconds. */
+const SILENCE_SECONDS_MAX = 6;
+
+class ApiGuard {
+  readonly #settings: GuardSettings;
+  readonly #closing = new AbortController();
+  readonly #issuer: IssuerClient;
+  readonly #keySet: KeySet;
+  readonly #revocations: RevocationSet;
+  readonly #feed: RevocationFeed;
+  readonly #templates = new Templates();
+
+  constructor(settings: GuardSettings) {
+    const { clock, algorithms, leewaySeconds, maxStalenessSeconds, startWaitSeconds } = settings;
+    const closing = this.#closing.signal;
+    const report = (event: GuardEvent): void => this.#report(event);
+    const issuer = new IssuerClient({ ...settings, closing });
+    const set = new RevocationSet(clock, leewaySeconds);
+    this.#settings = settings;
+    this.#issuer = issuer;
+    this.#revocations = set;
+    this.#keySet = new KeySet({ fetchKeySet: () => issuer.fetchKeySet(), algorithms, clock, report });
+    this.#feed = new RevocationFeed({
+      open: (cursor, signal) => issuer.openFeed(cursor, signal),
+      silenceSecondsMax: Math.min(maxStalenessSeconds, SILENCE_SECONDS_MAX),
+      set,
+      clock,
+      startWaitSeconds,
+      report,
+      closing,
+    });
+  }
+
+  async check(request: GuardedRequest, template: string, values: PathValues = {}): Promise<Decision> {
+    const scope = this.#templates.parse(template);
+    const missing = scope.parameters.find((name) => !Object.hasOwn(values, name));
+    if (missing !== undefined) throw new TypeError(`The scope '${template}' needs a value for {${missing}}.`);
+    const demand = (): Demand | Refusal => {
+      const filled = fillScope(scope, values);
+      return isScope(filled) ? { scope: filled, values } : refuse('malformed_path', { because: filled });
+    };
+    return await this.#decide(request, demand, (claims) => grantAccess(claims, values));
+  }
+
+  async checkRoute<Route extends string>(
+    policy: Policy<Route>,
     request: GuardedRequest,
-  ): Promise<{ readonly claims: AccessTokenClaims; readonly token: string } | Refusal> => {
-    const token = parseBearer(authorizationOf(request));
+  ): Promise<RouteDecision<Route>> {
+    const demand = (): Match<Route> | Refusal => policy.match(request.method, request.url);
+    const decision = await this.#decide(request, demand, (claims, { route, values }) => ({
+      ...grantAccess(claims, values),
+      route,
+    }));
+    // oxlint-disable-next-line no-unsafe-type-assertion -- a match's values are those that its route names
+    return decision as RouteDecision<Route>;
+  }
+
+  /** The order of a check, for both kinds: who asks, whether that still holds, what is asked for, whether it is theirs. */
+  async #decide<Asked extends Demand, Granted extends Access>(
+    request: GuardedRequest,
+    demand: () => Asked | Refusal,
+    grant: (claims: AccessTokenClaims, asked: Asked) => Granted,
+  ): Promise<Granted | Denial> {
+    const claims = await this.#authenticate(request);
+    if (isRefusal(claims)) return this.#deny(claims);
+    const asked = demand();
+    if (isRefusal(asked)) return this.#deny(asked);
+    if (opens(claims.scope, asked.scope)) return grant(claims, asked);
+    return this.#deny(refuse('insufficient_scope', { subject: asked.scope.text }));
+  }
+
+  async #authenticate(request: GuardedRequest): Promise<AccessTokenClaims | Refusal> {
+    const token = readBearer(request.headers);
     if (isRefusal(token)) return token;
-    const claims = await verifyAccessToken(settings, keys, token);
-    if (isRefusal(claims)) return claims;
-    const ended = await isRevoked(claims, token);
-    return ended ?? { claims, token };
-  };
-
-  const isRevoked = async (claims: AccessTokenClaims, token: string): Promise<Refusal | undefined> => {
-    feed.start();
-    if (feed.stalenessSeconds === Infinity) await feed.heard(FIRST_WORD_MS);
-    if (revocations.has(claims)) return refuse('token_not_good', { because: 'revoked' });
-    if (feed.stalenessSeconds <= settings.maxStalenessSeconds) return undefined;
-    if (settings.whenStale === 'introspect') return await introspect(settings, token);
-    return refuse('temporarily_unavailable', { because: 'the revocation feed is stale' });
-  };
-
-  const decide = async (
-    request: GuardedRequest,
-    wanted: (sender: AccessTokenClaims) => Access | Refusal,
-  ): Promise<Access | Refusal> => {
     try {
-      const sender = await authenticate(request);
-      return isRefusal(sender) ? sender : wanted(sender.claims);
+      if (this.#closing.signal.aborted) throw new Outage('The guard was closed.');
+      // Started before the keys are asked for, so that a cold guard waits for both at once.
+      const { settled } = this.#feed.start();
+      const claims = await verifyAccessToken(token, { ...this.#settings, keySet: this.#keySet });
+      if (isRefusal(claims)) return claims;
+      if (this.#isStale()) await settled;
+      const active = !this.#isStale() || (await this.#isActive(token));
+      if (!active) return refuse('token_not_good', { because: 'inactive by introspection' });
+      // Last, with nothing awaited after it: a revocation that arrived during the work above counts.
+      return this.#revocations.ends(claims) ? refuse('token_not_good', { because: 'revoked' }) : claims;
     } catch (error) {
-      if (error instanceof KeysUnavailable) return refuse('temporarily_unavailable', { because: messageOf(error) });
+      if (error instanceof Outage) return refuse('temporarily_unavailable', { because: error.message });
       throw error;
     }
-  };
+  }
 
-  return {
-    async check(request, text, ...[values = {}]) {
-      const template = findTemplate(templates, text);
-      return answer(settings, await decide(request, (claims) => admit(claims, template, values)));
-    },
-    async checkRoute(policy, request) {
-      const match = policy.match(request.method ?? '', request.url ?? '');
-      const decision = await decide(request, (claims) => {
-        if (match === undefined) return refuse('route_not_allowed');
-        return isRefusal(match) ? match : admit(claims, findTemplate(templates, match.scope), match.values);
-      });
-      const decided = answer(settings, decision);
-      if (!decided.allowed || match === undefined || isRefusal(match))
-        return decided.allowed ? neverWithoutRoute() : decided;
-      return { ...decided, route: match.route };
-    },
-    compile: compilePolicy,
-    async ready() {
-      await Promise.all([keys.refresh(), feed.heard(READY_MS)]);
-      if (feed.stalenessSeconds === Infinity)
-        throw new Error('The revocation feed did not answer. Is the server up, and may this key read the feed?');
-    },
-    health: () => ({
-      connected: feed.connected,
-      stalenessSeconds: feed.stalenessSeconds,
-      revocations: revocations.size,
-    }),
-    close: () => feed.close(),
-  };
+  #isStale(): boolean {
+    return this.#feed.stalenessSeconds > this.#settings.maxStalenessSeconds;
+  }
+
+  /** What the issuer says of a token while the feed is stale (RFC 7662 §2.2). Anything but `true` is no. */
+  async #isActive(token: string): Promise<boolean> {
+    if (this.#settings.whenStale === 'refuse') throw new Outage('The revocation feed is stale.');
+    try {
+      const answer = await this.#issuer.introspect(token);
+      return typeof answer === 'object' && answer !== null && 'active' in answer && answer.active === true;
+    } catch (error) {
+      this.#report({ kind: 'introspection_failed', because: nameOf(error) });
+      throw error;
+    }
+  }
+
+  #deny(refusal: Refusal): Denial {
+    return deny(refusal, this.#settings.realm);
+  }
+
+  /** Whoever listens to events must not be able to change a decision, by throwing for instance. */
+  #report(event: GuardEvent): void {
+    try {
+      this.#settings.onEvent(event);
+    } catch {
+      // Theirs to notice.
+    }
+  }
+
+  async ready(): Promise<void> {
+    const closing = this.#closing.signal;
+    let end = (): void => {};
+    const closed = new Promise<void>((resolve) => {
+      end = resolve;
+    });
+    closing.addEventListener('abort', end);
+    // Somebody waits for this: until it is done the process has a reason to live, even between two attempts.
+    const release = stayAlive();
+    try {
+      if (!closing.aborted) await Promise.race([this.#feed.start().heard, closed]);
+      while (!closing.aborted && !(await this.#hasKeys())) await pause(RETRY_SECONDS * 1000, closing);
+    } finally {
+      release();
+      // A health check may ask every second for years: nothing of it may stay behind.
+      closing.removeEventListener('abort', end);
+    }
+    if (closing.aborted) throw new Error('The guard was closed.');
+  }
+
+  async #hasKeys(): Promise<boolean> {
+    try {
+      await this.#keySet.load();
+      return true;
+    } catch (error) {
+      if (error instanceof Outage) return false;
+      throw error;
+    }
+  }
+
+  close(): void {
+    this.#closing.abort();
+  }
+
+  health(): GuardHealth {
+    const { stalenessSeconds, connected } = this.#feed;
+    return { stalenessSeconds, revocations: this.#revocations.size, connected };
+  }
 }
 
-function neverWithoutRoute(): never {
-  throw new Error('nobody is let in without a route');
-}
+/** The most templates that are remembered; an API has fewer, and one that makes them up must not fill the memory. */
+const TEMPLATES_MAX = 1_000;
 
-/** Every template of a program is parsed once; there are as many as the program has. */
-function findTemplate(templates: Map<string, Scope>, text: string): Scope {
-  const known = templates.get(text);
-  if (known !== undefined) return known;
-  const scope = parseScope(text);
-  if (!isScope(scope)) throw new TypeError(`This is not a scope: ${text} (${scope}).`);
-  templates.set(text, scope);
-  return scope;
-}
+/** Scope templates, parsed once. */
+class Templates {
+  readonly #parsed = new Map<string, Scope>();
 
-/** The rule: the token holds the very scope that this request needs, filled in. */
-function admit(claims: AccessTokenClaims, template: Scope, values: Readonly<Record<string, string>>): Access | Refusal {
-  const required = fillScope(template, values);
-  if (!isScope(required)) return refuse('malformed_path', { because: required });
-  if (!opens(claims.scope, required)) return refuse('insufficient_scope', { subject: required.text });
-  return {
-    allowed: true,
-    client: { kind: 'client', clientId: claims.client_id },
-    scopes: claims.scope.split(' '),
-    grantId: claims.grant_id,
-    tokenId: claims.jti,
-    expiresAt: claims.exp,
-    values,
-  };
-}
-
-/** A decision to what is given out: a denial with its answer made. */
-function answer({ realm }: Settings, decision: Access | Refusal): Access | Denial {
-  if (!isRefusal(decision)) return decision;
-  const { status, body } = wordsOf(decision);
-  const headers: Record<string, string> = { 'content-type': 'application/json', 'cache-control': 'no-store' };
-  if (status === 503) headers['retry-after'] = '1';
-  else headers['www-authenticate'] = printBearerChallenge(decision, realm);
-  return { allowed: false, status, headers, body, because: decision.because ?? decision.refused };
-}
-
-/** The one place that a token may be in. Two of them are malformed, whatever they say (RFC 6750 §2). */
-function authorizationOf({ headers }: GuardedRequest): string | undefined {
-  if (headers instanceof Headers) return headers.get('authorization') ?? undefined;
-  const value = headers['authorization'];
-  return typeof value === 'string' || value === undefined ? value : value.join(', ');
-}
-
-/** Asks the server about one token (RFC 7662); undefined when it is active. */
-async function introspect(settings: Settings, token: string): Promise<Refusal | undefined> {
-  const body = new URLSearchParams({ token, token_type_hint: 'access_token' });
-  const headers = { authorization: printBasic(settings.credentials), accept: 'application/json' };
-  try {
-    const said = await retrieveJson(settings, PATHS.introspect, { method: 'POST', headers, body });
-    const active = typeof said === 'object' && said !== null && 'active' in said && said.active === true;
-    return active ? undefined : refuse('token_not_good', { because: 'the server says it is not active' });
-  } catch (error) {
-    settings.onEvent({ event: 'introspection_failed', because: messageOf(error) });
-    return refuse('temporarily_unavailable', { because: 'stale, and the server cannot be asked' });
+  parse(text: string): Scope {
+    const known = this.#parsed.get(text);
+    if (known !== undefined) return known;
+    const scope = parseScope(text);
+    if (!isScope(scope)) throw new TypeError(`'${text}' is not a scope (${scope}).`);
+    if (this.#parsed.size < TEMPLATES_MAX) this.#parsed.set(text, scope);
+    return scope;
   }
 }

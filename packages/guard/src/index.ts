@@ -1,12 +1,7 @@
 /** Checks Hallpass access tokens inside an API. */
-export {
-  createGuard,
-  type Access,
-  type Denial,
-  type Guard,
-  type GuardedRequest,
-  type GuardHealth,
-  type RouteAccess,
-} from './guard.ts';
-export type { GuardEvent, GuardOptions } from './options.ts';
-export { compilePolicy, type CompiledPolicy, type Policy, type RouteMatch } from './policy.ts';
+export { createGuard, type Guard, type GuardHealth, type ValuesFor } from './guard.ts';
+export type { GuardOptions } from './options.ts';
+export type { GuardEvent } from './guard_event.ts';
+export type { GuardedRequest } from './request.ts';
+export type { Access, Decision, Denial, PathValues, RouteAccess, RouteDecision } from './decision.ts';
+export { compilePolicy, type Policy, type PolicyRoutes } from './policy.ts';

@@ -1,112 +1,130 @@
-/** The issuer's public keys (RFC 7517), fetched when they are needed and kept while the server is away, up to a bound. */
-import { importJWK, type CryptoKey, type JWK } from 'jose';
-import { PATHS, SIGNING_ALGORITHMS, type SigningAlgorithm } from '@hallpass/protocol';
-import type { Settings } from './options.ts';
-import { messageOf, retrieveJson } from './retrieval.ts';
+/** The issuer's public keys, held ready (RFC 7517). */
+import type { Clock, SigningAlgorithm } from '@hallpass/protocol';
+import { createLocalJWKSet, type JWK } from 'jose';
+import type { GuardEvent } from './guard_event.ts';
+import { nameOf, Outage } from './outage.ts';
+import { secondsSince } from './surroundings.ts';
 
-/** After this the keys are fetched again, while the old ones go on serving; milliseconds. */
-const FRESH_MS = 300_000;
-/** After this, with the server away all the while, the keys are no longer believed; milliseconds. */
-const STALE_MAX_MS = 3_600_000;
-/** How long after a fetch an unknown key id does not cause another: a flood of made-up ids must not become one of fetches. */
-const COOLDOWN_MS = 5_000;
-/** The same after a fetch that failed. */
-const FAILED_COOLDOWN_MS = 500;
-/** The most keys in a set. */
-const KEYS_MAX = 50;
+/** How old keys may be before a check has them fetched again beside its own work, in seconds. */
+const KEYS_FRESH_SECONDS = 300;
+/** How old keys may be and still verify while the issuer is away, in seconds; after that, checks are outages. */
+const KEYS_USABLE_SECONDS = 3_600;
+/** How often, at most, an unknown `kid` makes us ask the issuer: anybody can make one up. In seconds. */
+const UNKNOWN_KID_COOLDOWN_SECONDS = 5;
+/** How often, at most, the issuer is asked while it fails, in seconds. */
+export const RETRY_SECONDS = 1;
 
-/** A key with the one algorithm it is for: a token's header never chooses (RFC 8725 §3.1). */
-export interface VerificationKey {
-  readonly algorithm: SigningAlgorithm;
-  readonly key: CryptoKey | Uint8Array;
+export interface KeySetOptions {
+  /** The key set as JSON; may throw. */
+  readonly fetchKeySet: () => Promise<unknown>;
+  readonly algorithms: readonly SigningAlgorithm[];
+  readonly clock: Clock;
+  readonly report: (event: GuardEvent) => void;
 }
 
-/** The keys cannot be had now. */
-export class KeysUnavailable extends Error {
-  override readonly name = 'KeysUnavailable';
+/** Finds the key that a token's header names, for jose. */
+export type VerificationKeys = ReturnType<typeof createLocalJWKSet>;
+
+interface Held {
+  readonly keys: VerificationKeys;
+  readonly kids: ReadonlySet<string>;
+  readonly fetchedAt: number;
 }
 
 export class KeySet {
-  readonly #settings: Settings;
-  #keys: ReadonlyMap<string, VerificationKey> = new Map();
-  #fetchedAt = -Infinity;
-  #mayTryAt = -Infinity;
+  readonly #options: KeySetOptions;
+  #held: Held | undefined;
+  #attemptedAt = -Infinity;
+  #lastFailed = false;
   #underWay: Promise<void> | undefined;
 
-  constructor(settings: Settings) {
-    this.#settings = settings;
+  constructor(options: KeySetOptions) {
+    this.#options = options;
   }
 
-  /** The key of an id; undefined when the issuer has none of that id. Rejects with `KeysUnavailable`. */
-  async find(keyId: string): Promise<VerificationKey | undefined> {
-    const age = this.#settings.clock.now() - this.#fetchedAt;
-    if (age > STALE_MAX_MS) {
-      if (!this.#mayFetch()) throw new KeysUnavailable('The keys of the issuer could not be fetched a moment ago.');
-      await this.refresh();
-    } else if (age > FRESH_MS && this.#mayFetch()) {
-      this.refresh().catch(() => undefined);
-    }
-    const key = this.#keys.get(keyId);
-    if (key !== undefined || !this.#mayFetch()) return key;
-    // A key that came into use just now, or a made-up id.
-    await this.refresh();
-    return this.#keys.get(keyId);
+  /**
+   * The keys, if the one with this `kid` is among them; undefined when the issuer has no such key. Throws `Outage` when
+   * that cannot be known. `kid` is looked up in a set and used for nothing else (RFC 8725 §3.10).
+   */
+  async find(kid: string): Promise<VerificationKeys | undefined> {
+    await this.load();
+    if (this.#held?.kids.has(kid) === true) return this.#held.keys;
+    await this.#refresh(UNKNOWN_KID_COOLDOWN_SECONDS);
+    if (this.#held?.kids.has(kid) === true) return this.#held.keys;
+    // The token may be good and its key new: while the issuer is away nobody can tell.
+    if (this.#lastFailed) throw new Outage('The key set could not be fetched, and the key of the token is not held.');
+    return undefined;
   }
 
-  /** Fetches the keys; callers at the same time share one fetch. Rejects with `KeysUnavailable`. */
-  refresh(): Promise<void> {
-    this.#underWay ??= this.#fetch().finally(() => {
+  /** Waits for keys that may be used, and has them refreshed in time. Throws `Outage` when there are none. */
+  async load(): Promise<void> {
+    const age = this.#age();
+    if (age <= KEYS_FRESH_SECONDS) return;
+    const refreshed = this.#refresh(RETRY_SECONDS);
+    // Keys of a few minutes' age still serve; nobody waits for their successors.
+    if (age <= KEYS_USABLE_SECONDS) return;
+    await refreshed;
+    if (this.#age() > KEYS_USABLE_SECONDS) throw new Outage('The key set could not be fetched.');
+  }
+
+  #age(): number {
+    return this.#held === undefined ? Infinity : secondsSince(this.#options.clock, this.#held.fetchedAt);
+  }
+
+  /** Fetches, unless that was tried just now. However many ask at once, one request is made, and all wait for it. */
+  #refresh(cooldownSeconds: number): Promise<void> {
+    if (this.#underWay !== undefined) return this.#underWay;
+    if (secondsSince(this.#options.clock, this.#attemptedAt) < cooldownSeconds) return Promise.resolve();
+    this.#underWay = this.#fetch().finally(() => {
       this.#underWay = undefined;
     });
     return this.#underWay;
   }
 
-  #mayFetch(): boolean {
-    return this.#underWay !== undefined || this.#settings.clock.now() >= this.#mayTryAt;
-  }
-
+  /** Never rejects: the keys that are held are worth more than a failed fetch. */
   async #fetch(): Promise<void> {
-    const now = this.#settings.clock.now();
-    this.#mayTryAt = now + FAILED_COOLDOWN_MS;
+    const { fetchKeySet, algorithms, clock, report } = this.#options;
+    this.#attemptedAt = clock.now();
+    const fetchedAt = this.#attemptedAt;
     try {
-      const keys = await importKeys(await retrieveJson(this.#settings, PATHS.jwks));
-      this.#keys = keys;
-      this.#fetchedAt = now;
-      this.#mayTryAt = now + COOLDOWN_MS;
-      this.#settings.onEvent({ event: 'keys_fetched', count: keys.size });
+      const usable = parseKeySet(await fetchKeySet(), algorithms);
+      if (usable === undefined) throw new Outage('The key set is malformed or has no key that can be used.');
+      // The new set replaces the old one whole: a key that the issuer took back is gone.
+      this.#held = {
+        keys: createLocalJWKSet({ keys: usable }),
+        kids: new Set(usable.map(({ kid }) => kid)),
+        fetchedAt,
+      };
+      this.#lastFailed = false;
+      report({ kind: 'key_set_fetched', keys: usable.length });
     } catch (error) {
-      this.#settings.onEvent({ event: 'keys_not_fetched', because: messageOf(error) });
-      throw new KeysUnavailable('The keys of the issuer could not be fetched.', { cause: error });
+      this.#lastFailed = true;
+      report({ kind: 'key_set_failed', because: nameOf(error) });
     }
   }
 }
 
-/** Keys for signatures that say which algorithm they are for; anything else in the set is passed over. */
-async function importKeys(document: unknown): Promise<ReadonlyMap<string, VerificationKey>> {
-  if (typeof document !== 'object' || document === null || !('keys' in document) || !Array.isArray(document.keys)) {
-    throw new Error('not a JWK Set');
-  }
-  const keys = new Map<string, VerificationKey>();
-  for (const jwk of document.keys.slice(0, KEYS_MAX)) {
-    if (!isSigningJwk(jwk)) continue;
-    const key = await importJWK(jwk, jwk.alg).catch(() => undefined);
-    if (key !== undefined) keys.set(jwk.kid, { algorithm: jwk.alg, key });
-  }
-  if (keys.size === 0) throw new Error('a JWK Set without a usable key');
-  return keys;
+type UsableKey = JWK & { readonly kid: string; readonly alg: string };
+
+/** A JSON Web Key Set to the keys in it that may verify; undefined when it is none, or has none. */
+function parseKeySet(value: unknown, algorithms: readonly string[]): UsableKey[] | undefined {
+  if (typeof value !== 'object' || value === null || !('keys' in value) || !Array.isArray(value.keys)) return undefined;
+  const usable = value.keys.filter((key) => isUsable(key, algorithms));
+  return usable.length === 0 ? undefined : usable;
 }
 
-const KEY_TYPES: Record<SigningAlgorithm, string> = { ES256: 'EC', EdDSA: 'OKP', RS256: 'RSA' };
+const ASYMMETRIC: readonly unknown[] = ['EC', 'OKP', 'RSA'];
 
-function isSigningJwk(value: unknown): value is JWK & { readonly kid: string; readonly alg: SigningAlgorithm } {
-  if (typeof value !== 'object' || value === null) return false;
-  const members = new Map<string, unknown>(Object.entries(value));
-  const algorithm = SIGNING_ALGORITHMS.find((name) => name === members.get('alg'));
+/**
+ * A key without `alg` would let the token choose the algorithm, and a symmetric one would let every guard sign
+ * (RFC 8725 §3.1). A private one is no key of an issuer in its senses.
+ */
+function isUsable(key: unknown, algorithms: readonly string[]): key is UsableKey {
+  if (typeof key !== 'object' || key === null) return false;
+  const members = new Map<string, unknown>(Object.entries(key));
+  const alg = members.get('alg');
   const use = members.get('use');
-  return (
-    algorithm !== undefined &&
-    members.get('kty') === KEY_TYPES[algorithm] &&
-    typeof members.get('kid') === 'string' &&
-    (use === undefined || use === 'sig')
-  );
+  if (typeof members.get('kid') !== 'string' || !ASYMMETRIC.includes(members.get('kty'))) return false;
+  if (typeof alg !== 'string' || !algorithms.includes(alg)) return false;
+  return (use === undefined || use === 'sig') && !members.has('d') && !members.has('k');
 }

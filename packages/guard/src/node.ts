@@ -1,40 +1,44 @@
-/** The guard around a listener of `node:http`. */
+/** The guard in front of a `node:http` listener; Express and Fastify (`request.raw`) have the same objects. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { AccessBy } from './fetch.ts';
+import type { RouteAccess } from './decision.ts';
 import type { Guard } from './guard.ts';
 import type { Policy } from './policy.ts';
 
-/** A listener whose handler is called only for requests that the policy lets in. Throws a `TypeError` for a policy that cannot be meant. */
-export function protect<const Routes extends Policy>(
+/**
+ * A listener behind a guard: it sees only requests that the policy opens for their token, and who asks for what beside
+ * them. All others are answered as RFC 6750 §3 has it. When the handler fails, the answer is a bare 500 and the error
+ * is printed: a listener that rejects would end the process.
+ */
+export function protect<Route extends string>(
   guard: Guard,
-  policy: Routes,
-  handler: (request: IncomingMessage, response: ServerResponse, access: AccessBy<Routes>) => void | Promise<void>,
+  policy: Policy<Route>,
+  handler: (request: IncomingMessage, response: ServerResponse, access: RouteAccess<Route>) => void | Promise<void>,
 ): (request: IncomingMessage, response: ServerResponse) => void {
-  const compiled = guard.compile(policy);
   const handle = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    const access = await guard.checkRoute(compiled, {
-      method: request.method,
-      url: request.url,
-      headers: authorizationsOf(request),
-    });
-    if (access.allowed) {
-      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the route comes out of this very policy
-      return await handler(request, response, access as unknown as AccessBy<Routes>);
-    }
-    response.writeHead(access.status, access.headers).end(JSON.stringify(access.body));
-  };
-  return (request, response) => {
-    handle(request, response).catch((error: unknown) => {
-      // The handler's own failure: its caller must not wait for ever, and its owner must hear of it.
-      if (response.headersSent) response.destroy();
-      else response.writeHead(500, { 'content-type': 'application/json' }).end('{"error":"server_error"}');
+    // `headersDistinct`, because `headers` silently drops a second Authorization.
+    const { method = '', url = '', headersDistinct: headers } = request;
+    try {
+      const decision = await guard.checkRoute(policy, { method, url, headers });
+      if (decision.allowed) return await handler(request, response, decision);
+      const { status, headers: fields, body } = decision;
+      response.writeHead(status, fields).end(JSON.stringify(body));
+    } catch (error) {
       console.error(error);
-    });
+      answerFailure(response);
+    }
   };
+  return (request, response) => void handle(request, response);
 }
 
-/** Node keeps the first of two Authorization headers and says nothing; the raw ones are all there. */
-function authorizationsOf({ rawHeaders }: IncomingMessage): { readonly authorization: readonly string[] | undefined } {
-  const all = rawHeaders.filter((_, at) => at % 2 === 1 && rawHeaders[at - 1]?.toLowerCase() === 'authorization');
-  return { authorization: all.length === 0 ? undefined : all };
+/** Nothing that the handler had prepared goes along: a length or an encoding of another body, a cookie, leave to cache. */
+function answerFailure(response: ServerResponse): void {
+  if (response.writableEnded) return;
+  if (response.headersSent) {
+    // Half an answer must not pass for a whole one.
+    response.destroy();
+    return;
+  }
+  for (const name of response.getHeaderNames()) response.removeHeader(name);
+  const headers = { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' };
+  response.writeHead(500, 'Internal Server Error', headers).end('{"error":"server_error"}');
 }

@@ -1,87 +1,102 @@
-/** What a guard is told once, checked once. */
-import { SIGNING_ALGORITHMS, type Clock, type SigningAlgorithm } from '@hallpass/protocol';
+/** What a guard has to be told, and what it assumes otherwise. */
+import { SIGNING_ALGORITHMS, type ClientCredentials, type Clock, type SigningAlgorithm } from '@hallpass/protocol';
+import type { GuardEvent } from './guard_event.ts';
+import { SYSTEM_CLOCK } from './surroundings.ts';
 
 export interface GuardOptions {
-  /** The issuer, exactly as in `iss`: https, or http on this machine. Keys and revocations come from there, and from nowhere else. */
+  /** Exactly as tokens have it in `iss`: https, or http on this machine. Everything else is found below it. */
   readonly issuer: string;
-  /** What this API is called in `aud`. */
+  /** This API, exactly as tokens have it in `aud`. */
   readonly audience: string;
-  /** A resource server's key for this audience (`hallpass keys create NAME --resource-server AUDIENCE`). */
-  readonly credentials: { readonly clientId: string; readonly clientSecret: string };
-  /** How long the guard decides without having heard from the feed. Seconds; default 10. */
+  /** A resource-server key of the issuer. Without one a guard could not hear of revocations. */
+  readonly credentials: ClientCredentials;
+  /** How old the guard's knowledge of revocations may be, in seconds: 1 to 3600, default 10. */
   readonly maxStalenessSeconds?: number;
-  /** What it does after that: refuse with 503, or ask the server about each token. Default `refuse`. */
+  /** What to do with a token past that age: refuse with 503, or ask the issuer each time. Default `refuse`. */
   readonly whenStale?: 'refuse' | 'introspect';
-  /** How far clocks may differ. Seconds, at most 60; default 5. */
+  /** How far this machine's clock and the issuer's may be apart, in seconds: 0 to 60, default 5. */
   readonly leewaySeconds?: number;
-  /** Default: all that Hallpass signs with. */
+  /** The signature algorithms that are accepted. Default: all that Hallpass offers. */
   readonly algorithms?: readonly SigningAlgorithm[];
-  /** The realm of challenges (RFC 9110 §11.5). Default: the audience. */
+  /** The `realm` of challenges (RFC 9110 §11.5). Default: the audience. */
   readonly realm?: string;
-  /** For diagnostics. Never given a token or a secret. */
+  /** How long, from the first check on, a check may wait for the feed to be read, in seconds: 0 to 60, default 5. */
+  readonly startWaitSeconds?: number;
+  /** Hears of the guard's health, for logs and metrics. Default: nobody does. */
   readonly onEvent?: (event: GuardEvent) => void;
+  /** For tests. Default: this machine's. */
   readonly clock?: Clock;
-  readonly fetch?: typeof globalThis.fetch;
+  /** For proxies and tests. Default: the global one. */
+  readonly fetch?: typeof fetch;
 }
 
-/** What happened between the guard and the server. */
-export type GuardEvent =
-  | { readonly event: 'feed_connected' }
-  | { readonly event: 'feed_lost'; readonly because: string }
-  | { readonly event: 'keys_fetched'; readonly count: number }
-  | { readonly event: 'keys_not_fetched'; readonly because: string }
-  | { readonly event: 'introspection_failed'; readonly because: string };
+export type GuardSettings = Required<GuardOptions>;
 
-/** The options with nothing left open. */
-export interface Settings extends Required<GuardOptions> {
-  /** An endpoint of the issuer. */
-  readonly at: (path: string) => string;
-}
-
-const LOOPBACK = /^(?:localhost|127\.0\.0\.1|\[::1\])$/;
-
-/** Throws a `TypeError` that names the option. */
-export function checkOptions(options: GuardOptions): Settings {
-  const { issuer, audience, credentials, maxStalenessSeconds = 10, whenStale = 'refuse', leewaySeconds = 5 } = options;
+/** Options to settings. Throws a TypeError that says what to change; it never repeats a credential. */
+export function parseOptions(options: GuardOptions): GuardSettings {
+  const { issuer, audience, credentials } = options;
   checkIssuer(issuer);
-  if (audience === '')
+  if (typeof audience !== 'string' || audience === '') throw new TypeError('audience must name this API.');
+  if (!isText(credentials?.clientId) || !isText(credentials.clientSecret)) {
+    throw new TypeError('credentials must hold the clientId and the clientSecret of a resource-server key.');
+  }
+  const whenStale = options.whenStale ?? 'refuse';
+  if (whenStale !== 'refuse' && whenStale !== 'introspect') {
+    throw new TypeError("whenStale must be 'refuse' or 'introspect'.");
+  }
+  const algorithms = options.algorithms ?? SIGNING_ALGORITHMS;
+  if (algorithms.length === 0 || !algorithms.every((algorithm) => SIGNING_ALGORITHMS.includes(algorithm))) {
+    throw new TypeError(`algorithms must be some of ${SIGNING_ALGORITHMS.join(', ')}.`);
+  }
+  const realm = options.realm ?? audience;
+  if (!REALM.test(realm)) {
     throw new TypeError(
-      'audience is what this API is called in the aud of its tokens, such as https://api.example.com.',
-    );
-  if (credentials.clientId === '' || credentials.clientSecret === '') {
-    throw new TypeError(
-      "credentials are those of a resource server's key: hallpass keys create NAME --resource-server AUDIENCE.",
+      'realm (the audience, if there is none) must be printable ASCII without quotes and backslashes.',
     );
   }
-  if (!(maxStalenessSeconds >= 3 && maxStalenessSeconds <= 3600))
-    throw new TypeError('maxStalenessSeconds must be from 3 to 3600.');
-  if (!(leewaySeconds >= 0 && leewaySeconds <= 60)) throw new TypeError('leewaySeconds must be from 0 to 60.');
   return {
     issuer,
     audience,
     credentials,
-    maxStalenessSeconds,
     whenStale,
-    leewaySeconds,
-    algorithms: options.algorithms ?? SIGNING_ALGORITHMS,
-    realm: options.realm ?? audience,
-    onEvent: options.onEvent ?? (() => undefined),
-    clock: options.clock ?? { now: () => Date.now() },
-    // Called as a function: a browser's fetch must not be called as a method of something else.
+    algorithms,
+    maxStalenessSeconds: within('maxStalenessSeconds', options.maxStalenessSeconds ?? 10, 1, 3_600),
+    leewaySeconds: within('leewaySeconds', options.leewaySeconds ?? 5, 0, 60),
+    startWaitSeconds: within('startWaitSeconds', options.startWaitSeconds ?? 5, 0, 60),
+    realm,
+    onEvent: options.onEvent ?? (() => {}),
+    clock: options.clock ?? SYSTEM_CLOCK,
     fetch: options.fetch ?? ((input, init) => globalThis.fetch(input, init)),
-    at: (path) => issuer + path,
   };
 }
 
+/** What a quoted string of a header holds as it is (RFC 9110 §5.6.4): with anything else no 401 could be sent. */
+const REALM = /^[\x20-\x21\x23-\x5b\x5d-\x7e]+$/;
+
+// No credentials, no query, no fragment; `new URL` forgives more than anyone means.
+const ISSUER = /^https?:\/\/[^\s/?#@\\]+(?:\/[^\s?#\\]*)?$/;
+const LOOPBACK = /^(?:(?:[a-z0-9-]+\.)*localhost|127\.0\.0\.1|\[::1\])$/;
+
+/** Over plain http whoever is in between could hand us keys of their own (RFC 9068 §4, RFC 8414 §2). */
 function checkIssuer(issuer: string): void {
-  if (!URL.canParse(issuer) || /[?#\s]|\/$/.test(issuer)) {
-    throw new TypeError(
-      'issuer is the URL that stands in the iss of tokens, to the letter, such as https://auth.example.com.',
-    );
+  if (typeof issuer !== 'string' || !ISSUER.test(issuer) || !URL.canParse(issuer)) {
+    throw new TypeError('issuer must be like https://auth.example.com: no credentials, no query, no fragment.');
   }
   const { protocol, hostname } = new URL(issuer);
-  if (protocol === 'https:' || (protocol === 'http:' && LOOPBACK.test(hostname))) return;
-  throw new TypeError(
-    `issuer must begin with https://: keys that come over plain http could be anyone's. (http is for localhost alone.)`,
-  );
+  if (protocol !== 'https:' && !LOOPBACK.test(hostname)) {
+    throw new TypeError(
+      'issuer must begin with https://. Plain http is accepted on localhost, 127.0.0.1 and [::1] alone.',
+    );
+  }
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string' && value !== '';
+}
+
+function within(name: string, value: number, min: number, max: number): number {
+  if (typeof value !== 'number' || !(value >= min && value <= max)) {
+    throw new TypeError(`${name} must be a number from ${min} to ${max}.`);
+  }
+  return value;
 }

@@ -1,158 +1,168 @@
-/**
- * The guard's ear: follows the revocation feed of the issuer (contract §9), goes on where it was after every break, and
- * knows how long ago it last heard that it has heard everything.
- */
-import { isCursor, numericDate, parseRevocationEntry, PATHS, printBasic } from '@hallpass/protocol';
+/** Follows the issuer's revocation feed, and knows how fresh what it heard is (contract §9 Feed). */
+import { isCursor, parseRevocationEntry, type Clock } from '@hallpass/protocol';
 import { EventStreamParser, type StreamEvent } from './event_stream.ts';
-import type { Settings } from './options.ts';
-import { messageOf } from './retrieval.ts';
+import type { GuardEvent } from './guard_event.ts';
+import { nameOf, Outage } from './outage.ts';
 import type { RevocationSet } from './revocation_set.ts';
+import { alarm, jittered, pause, secondsSince } from './surroundings.ts';
 
-/** A stream that says nothing for so long is given up; heartbeats come every second. Milliseconds. */
-const SILENCE_MS = 6_000;
-/** The pause before the first and before any later try, in milliseconds. */
-const PAUSE_MIN_MS = 100;
-const PAUSE_MAX_MS = 2_000;
+/** The pause after a connection was lost, doubled with each that fails, and the longest one. In milliseconds. */
+const BACKOFF_MS = 100;
+const BACKOFF_MS_MAX = 2_000;
+/** The pause after the issuer refused our credentials: only an operator can help. In milliseconds. */
+const REFUSED_PAUSE_MS = 10_000;
+
+export interface RevocationFeedOptions {
+  /** Opens the stream after a cursor, or from its beginning. */
+  readonly open: (cursor: string | undefined, signal: AbortSignal) => Promise<Response>;
+  readonly set: RevocationSet;
+  readonly clock: Clock;
+  /** A stream without a byte for so long is given up, in seconds. */
+  readonly silenceSecondsMax: number;
+  /** How long after the start a check may wait for the first heartbeat, in seconds. */
+  readonly startWaitSeconds: number;
+  readonly report: (event: GuardEvent) => void;
+  readonly closing: AbortSignal;
+}
 
 export class RevocationFeed {
-  readonly #settings: Settings;
-  readonly #set: RevocationSet;
-  readonly #closing = new AbortController();
-  #running: Promise<void> | undefined;
+  readonly #options: RevocationFeedOptions;
   #cursor: string | undefined;
+  #heartbeatAt = -Infinity;
   #connected = false;
-  #heardAt = -Infinity;
-  #waiting: (() => void)[] = [];
+  #started: { readonly heard: Promise<void>; readonly settled: Promise<void> } | undefined;
+  #onHeartbeat = (): void => {};
 
-  constructor(settings: Settings, set: RevocationSet) {
-    this.#settings = settings;
-    this.#set = set;
+  constructor(options: RevocationFeedOptions) {
+    this.#options = options;
   }
 
+  /** Whether a heartbeat came over the connection that is open now. */
   get connected(): boolean {
     return this.#connected;
   }
 
-  /** Seconds since the server last said that everything was told; Infinity before the first time. */
+  /** Everything revoked before so many seconds ago is known here. Infinity before the first heartbeat. */
   get stalenessSeconds(): number {
-    return (this.#settings.clock.now() - this.#heardAt) / 1000;
+    return secondsSince(this.#options.clock, this.#heartbeatAt);
   }
 
-  /** Begins to follow; again does nothing. */
-  start(): void {
-    this.#running ??= this.#follow();
-  }
-
-  /** Resolves at the next word from the server, or after that time. */
-  async heard(milliseconds: number): Promise<void> {
-    this.start();
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, milliseconds);
-      this.#waiting.push(() => {
-        clearTimeout(timer);
-        resolve();
-      });
+  /**
+   * Begins to follow, at the first call. `heard` resolves with the first heartbeat, or never; `settled` also when the
+   * time to wait for it is over, counted from the start and not from each check, or when the guard is closed.
+   */
+  start(): { readonly heard: Promise<void>; readonly settled: Promise<void> } {
+    if (this.#started !== undefined) return this.#started;
+    const { startWaitSeconds, closing } = this.#options;
+    const heard = new Promise<void>((resolve) => {
+      this.#onHeartbeat = resolve;
     });
-  }
-
-  async close(): Promise<void> {
-    this.#closing.abort();
-    await this.#running;
+    this.#started = { heard, settled: Promise.race([heard, pause(startWaitSeconds * 1000, closing)]) };
+    void this.#follow();
+    return this.#started;
   }
 
   async #follow(): Promise<void> {
-    const { signal } = this.#closing;
-    let pause = PAUSE_MIN_MS;
-    while (!signal.aborted) {
-      const before = this.#heardAt;
-      const because = await this.#readStream().catch(messageOf);
+    const { closing, report } = this.#options;
+    let failures = 0;
+    while (!closing.aborted) {
+      const error = await this.#read().catch((thrown: unknown) => thrown);
+      if (this.#connected) failures = 0;
       this.#connected = false;
-      if (signal.aborted) return;
-      this.#settings.onEvent({ event: 'feed_lost', because });
-      // After a stream that worked the next try comes soon; many guards that lost one server must not come back as one.
-      pause = this.#heardAt > before ? PAUSE_MIN_MS : Math.min(pause * 2, PAUSE_MAX_MS);
-      await sleep(pause * (0.5 + Math.random() / 2), signal);
+      if (closing.aborted) return;
+      report(
+        error instanceof Refused
+          ? { kind: 'feed_refused', status: error.status }
+          : { kind: 'feed_lost', because: nameOf(error) },
+      );
+      const backoffMs = Math.min(BACKOFF_MS * 2 ** failures, BACKOFF_MS_MAX);
+      await pause(jittered(error instanceof Refused ? REFUSED_PAUSE_MS : backoffMs), closing);
+      failures += 1;
     }
   }
 
-  /** Reads until the stream ends, and gives the reason. */
-  async #readStream(): Promise<string> {
-    const { fetch, at, credentials, onEvent } = this.#settings;
-    const silence = new Silence(SILENCE_MS);
-    const headers: Record<string, string> = { authorization: printBasic(credentials), accept: 'text/event-stream' };
-    if (this.#cursor !== undefined) headers['last-event-id'] = this.#cursor;
+  /** One connection, from its opening until it ends; it always ends by throwing. */
+  async #read(): Promise<never> {
+    const { open, clock, silenceSecondsMax, closing } = this.#options;
+    const ending = new AbortController();
+    const end = (): void => {
+      ending.abort();
+    };
+    closing.addEventListener('abort', end);
+    let cancelAlarm = alarm(silenceSecondsMax * 1000, end);
+    let bytesAt = clock.now();
     try {
-      const signal = AbortSignal.any([this.#closing.signal, silence.signal]);
-      const response = await fetch(at(PATHS.revocations), { headers, signal, redirect: 'error', cache: 'no-store' });
-      if (response.status !== 200 || response.body === null) return `the feed answered ${response.status}`;
-      this.#connected = true;
-      onEvent({ event: 'feed_connected' });
+      const response = await open(this.#cursor, ending.signal);
+      const reader = readerOf(response);
       const parser = new EventStreamParser();
-      const reader = response.body.getReader();
       for (;;) {
         const { done, value } = await reader.read();
-        if (done) return 'the stream ended';
-        silence.broken();
+        if (done) throw new Outage('The issuer ended the feed.');
+        // A process that was stopped wakes up with heartbeats of long ago in its buffers. They vouch for nothing.
+        if (secondsSince(clock, bytesAt) > silenceSecondsMax) throw new Outage('The feed was not read for too long.');
+        bytesAt = clock.now();
+        cancelAlarm();
+        cancelAlarm = alarm(silenceSecondsMax * 1000, end);
         for (const event of parser.push(value)) this.#take(event);
       }
-    } catch (error) {
-      return silence.signal.aborted ? 'the stream fell silent' : messageOf(error);
+    } catch (cause) {
+      throw ending.signal.aborted ? new Outage('The feed fell silent.', { cause }) : cause;
     } finally {
-      silence.end();
+      cancelAlarm();
+      closing.removeEventListener('abort', end);
+      ending.abort();
     }
   }
 
-  #take({ type, data }: StreamEvent): void {
-    const value: unknown = JSON.parse(data);
+  #take({ type, data, lastEventId }: StreamEvent): void {
     if (type === 'revocation') {
-      const entry = parseRevocationEntry(value);
-      // What cannot be read cannot be skipped either: the stream is left, and the guard goes stale rather than deaf.
-      if (entry === undefined) throw new Error('a revocation that this guard does not understand');
-      this.#set.add(entry, numericDate(this.#settings.clock.now()));
-      this.#cursor = entry.cursor;
-    } else if (type === 'heartbeat') {
-      const cursor = typeof value === 'object' && value !== null && 'cursor' in value ? value.cursor : undefined;
-      if (isCursor(cursor)) this.#cursor = cursor;
-      this.#heardAt = this.#settings.clock.now();
-      for (const resolve of this.#waiting.splice(0)) resolve();
+      const entry = parseRevocationEntry(parseJson(data));
+      // What cannot be read may be the very revocation that matters. Without it the feed must not count as fresh.
+      if (entry === undefined) throw new Outage('The feed holds a revocation that cannot be read.');
+      this.#options.set.add(entry);
     }
+    if (type !== 'revocation' && type !== 'heartbeat') return;
+    // Only now: an entry that was not taken is to be sent again.
+    if (isCursor(lastEventId)) this.#cursor = lastEventId;
+    if (type === 'heartbeat') this.#hearHeartbeat();
+  }
+
+  /** Everything that was committed before it was sent has been sent. */
+  #hearHeartbeat(): void {
+    const { clock, set, report } = this.#options;
+    this.#heartbeatAt = clock.now();
+    set.sweep();
+    this.#onHeartbeat();
+    if (this.#connected) return;
+    this.#connected = true;
+    report({ kind: 'feed_connected' });
   }
 }
 
-/** Aborts its signal when nothing has broken it for a while. */
-class Silence {
-  readonly #controller = new AbortController();
-  readonly #milliseconds: number;
-  #timer: ReturnType<typeof setTimeout> | undefined;
+class Refused extends Error {
+  readonly status: number;
 
-  constructor(milliseconds: number) {
-    this.#milliseconds = milliseconds;
-    this.broken();
-  }
-
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-
-  broken(): void {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#controller.abort(), this.#milliseconds);
-  }
-
-  end(): void {
-    clearTimeout(this.#timer);
-    // Also ends a stream that is being left for another reason.
-    this.#controller.abort();
+  constructor(status: number) {
+    super('The issuer refused the credentials.');
+    this.status = status;
   }
 }
 
-function sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = (): void => {
-      clearTimeout(timer);
-      resolve();
-    };
-    const timer = setTimeout(done, milliseconds);
-    signal.addEventListener('abort', done, { once: true });
-  });
+function readerOf(response: Response): ReadableStreamDefaultReader<Uint8Array> {
+  const { status, headers, body } = response;
+  if (status === 401 || status === 403) throw new Refused(status);
+  if (status !== 200) throw new Outage(`The issuer answered the feed with ${status}.`);
+  const type = headers.get('content-type') ?? '';
+  if (!/^text\/event-stream(?:;|$)/i.test(type) || body === null) {
+    throw new Outage('The issuer answered with something that is no event stream.');
+  }
+  return body.getReader();
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }

@@ -1,51 +1,97 @@
-/** The revocations that a guard knows. They are only ever added to, and drop out when no token can need them any more. */
-import { type AccessTokenClaims, type NumericDate, type Revocation } from '@hallpass/protocol';
+/** What is revoked, as far as the guard has heard (contract §5). */
+import type { AccessTokenClaims, Clock, NumericDate, Revocation } from '@hallpass/protocol';
+import { numericDate } from '@hallpass/protocol';
+import { Outage } from './outage.ts';
+
+/** The most revocations that are held at once; about 150 bytes each. One more is an outage, since none may be forgotten. */
+const REVOCATIONS_MAX = 4_000_000;
+/** How many entries are looked over for each that is added: above one, so that the dead never pile up. */
+const SWEPT_PER_ADD = 2;
+/** How many are looked over at a heartbeat. */
+const SWEPT_PER_HEARTBEAT = 1_000;
+
+interface Entry {
+  /** Tokens issued before this are dead; Infinity for those that are meant one by one. */
+  readonly before: NumericDate;
+  /** Until when it matters: no token that it is about can be accepted after that. */
+  readonly until: NumericDate;
+}
 
 /**
- * A check is four look-ups. Adding is one insertion, and now and then, each time the set has doubled since the last
- * sweep, a walk through all of it: constant time an entry in the long run, and at most twice the memory of what lives.
+ * Adds in constant time, answers in four look-ups. Expired entries go a few at a time, whenever one is added and at
+ * each heartbeat, along an iterator that runs round the map for ever; there is neither a timer nor a pause for a full
+ * sweep, and the dead stay fewer than the living once the map has been gone round.
  */
 export class RevocationSet {
-  /** By `jti` or `grant_id`, both of them unique beyond their kind: when the entry may be forgotten. */
-  readonly #ids = new Map<string, NumericDate>();
-  readonly #clients = new Map<string, Moment>();
-  #everyone: Moment = { before: 0, expiresAt: 0 };
-  #sweepAt = SWEEP_SIZE_MIN;
+  readonly #entries = new Map<string, Entry>();
+  readonly #clock: Clock;
+  readonly #leewaySeconds: number;
+  readonly #entriesMax: number;
+  #sweeper = this.#entries.entries();
+
+  constructor(clock: Clock, leewaySeconds: number, entriesMax: number = REVOCATIONS_MAX) {
+    this.#clock = clock;
+    this.#leewaySeconds = leewaySeconds;
+    this.#entriesMax = entriesMax;
+  }
 
   get size(): number {
-    return this.#ids.size + this.#clients.size + (this.#everyone.before > 0 ? 1 : 0);
+    return this.#entries.size;
   }
 
-  add({ kind, id, before = 0, expires_at }: Revocation, now: NumericDate): void {
-    if (expires_at <= now) return;
-    const moment = { before, expiresAt: expires_at };
-    if (kind === 'token' || kind === 'grant') this.#ids.set(id, Math.max(expires_at, this.#ids.get(id) ?? 0));
-    else if (kind === 'client') this.#clients.set(id, later(moment, this.#clients.get(id)));
-    else this.#everyone = later(moment, this.#everyone);
-    if (this.size >= this.#sweepAt) this.#sweep(now);
+  /** Only ever refuses more: a second entry for the same thing widens the first, whatever order they come in. */
+  add(revocation: Revocation): void {
+    const key = keyOf(revocation.kind, revocation.id);
+    const held = this.#entries.get(key);
+    // Swept here as well: the feed of a full set never gets as far as a heartbeat.
+    if (held === undefined && this.size >= this.#entriesMax) this.#sweep(SWEPT_PER_HEARTBEAT);
+    if (held === undefined && this.size >= this.#entriesMax) throw new Outage('More revocations than can be held.');
+    const before = revocation.before ?? Infinity;
+    // A token is accepted for the leeway after its end, so its revocation has to outlive it by as much.
+    const until = revocation.expires_at + this.#leewaySeconds;
+    this.#entries.set(key, {
+      before: Math.max(before, held?.before ?? 0),
+      until: Math.max(until, held?.until ?? 0),
+    });
+    this.#sweep(SWEPT_PER_ADD);
   }
 
-  /** Whether a token is revoked, as far as this set knows. */
-  has({ jti, grant_id, client_id, iat }: Pick<AccessTokenClaims, 'jti' | 'grant_id' | 'client_id' | 'iat'>): boolean {
-    if (this.#ids.has(jti) || this.#ids.has(grant_id)) return true;
-    return iat < (this.#clients.get(client_id)?.before ?? 0) || iat < this.#everyone.before;
+  /** Forgets some of what no longer matters. */
+  sweep(): void {
+    this.#sweep(SWEPT_PER_HEARTBEAT);
   }
 
-  #sweep(now: NumericDate): void {
-    for (const [id, expiresAt] of this.#ids) if (expiresAt <= now) this.#ids.delete(id);
-    for (const [id, { expiresAt }] of this.#clients) if (expiresAt <= now) this.#clients.delete(id);
-    this.#sweepAt = Math.max(SWEEP_SIZE_MIN, 2 * this.size);
+  /** Whether a token was revoked. */
+  ends({ jti, grant_id, client_id, iat }: Pick<AccessTokenClaims, 'jti' | 'grant_id' | 'client_id' | 'iat'>): boolean {
+    return (
+      this.#holds(keyOf('token', jti), iat) ||
+      this.#holds(keyOf('grant', grant_id), iat) ||
+      this.#holds(keyOf('client', client_id), iat) ||
+      this.#holds(keyOf('before', '*'), iat)
+    );
+  }
+
+  #holds(key: string, iat: NumericDate): boolean {
+    const entry = this.#entries.get(key);
+    return entry !== undefined && iat < entry.before;
+  }
+
+  #sweep(entriesMax: number): void {
+    const now = numericDate(this.#clock.now());
+    const looks = Math.min(entriesMax, this.size);
+    for (let looked = 0; looked < looks; looked++) {
+      const next = this.#sweeper.next();
+      if (next.done === true) {
+        this.#sweeper = this.#entries.entries();
+        continue;
+      }
+      const [key, { until }] = next.value;
+      if (until <= now) this.#entries.delete(key);
+    }
   }
 }
 
-const SWEEP_SIZE_MIN = 1024;
-
-interface Moment {
-  readonly before: NumericDate;
-  readonly expiresAt: NumericDate;
-}
-
-/** Of two moments both hold: the later one, for as long as either lives. */
-function later(a: Moment, b: Moment = { before: 0, expiresAt: 0 }): Moment {
-  return { before: Math.max(a.before, b.before), expiresAt: Math.max(a.expiresAt, b.expiresAt) };
+/** "Everything before" is one thing, whatever its entry's id says. */
+function keyOf(kind: Revocation['kind'], id: string): string {
+  return kind === 'before' ? kind : `${kind}:${id}`;
 }

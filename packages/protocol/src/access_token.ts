@@ -1,7 +1,7 @@
 /** The access token profile (contract §5, RFC 9068): a JWS whose header and claims are exactly these. */
 import { parseBase64url, parseUtf8, printBase64url, utf8 } from './bytes.ts';
 import type { NumericDate } from './clock.ts';
-import { isIdentifier } from './identifier.ts';
+import { isIdentifier, isTokenIdentifier } from './identifier.ts';
 
 /** The signature algorithms on offer (RFC 7518 §3.1, RFC 8037 §3.1). */
 export const SIGNING_ALGORITHMS = ['ES256', 'EdDSA', 'RS256'] as const;
@@ -98,7 +98,7 @@ export function parseAccessTokenClaims(value: unknown): AccessTokenClaims | unde
   if (typeof iss !== 'string' || typeof client_id !== 'string' || client_id === '' || sub !== client_id)
     return undefined;
   if (aud === undefined || !isNumericDate(iat) || !isNumericDate(exp) || typeof scope !== 'string') return undefined;
-  if (!isIdentifier(jti) || !isIdentifier(grant_id) || cnf === 'malformed') return undefined;
+  if (!isTokenIdentifier(jti) || !isIdentifier(grant_id) || cnf === 'malformed') return undefined;
   const parsed = { iss, sub: client_id, client_id, aud, iat, exp, jti, scope, grant_id };
   return cnf === undefined ? parsed : { ...parsed, cnf };
 }

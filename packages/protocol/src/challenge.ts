@@ -1,16 +1,26 @@
 /** The `WWW-Authenticate` header of a protected resource (RFC 6750 §3), and the credentials that it asks for. */
-import { refuse, wordsOf, type Refusal } from './refusal.ts';
+import { CLIENT_ALGORITHMS } from './jws.ts';
+import { isRefusal, refuse, wordsOf, type Refusal, type RefusalReason } from './refusal.ts';
 
 /** One parameter of a challenge, quoted (RFC 9110 §11.2). Our own texts never hold what would need escaping. */
 function parameter(name: string, value: string): string {
   return `${name}="${value.replaceAll(/["\\]/g, '')}"`;
 }
 
+/** Where a challenge is from. */
+export interface ChallengeOrigin {
+  readonly realm: string;
+  /** Where the resource's metadata is (RFC 9728 §5.1). */
+  readonly resourceMetadata?: string | undefined;
+}
+
 /**
- * A refusal to its challenge. Without credentials it carries no error code (RFC 6750 §3.1); for `insufficient_scope`
- * it names the scope that is missing.
+ * A refusal to its challenge, in the scheme that was tried. Without credentials it carries no error code (RFC 6750
+ * §3.1); for `insufficient_scope` it names the scope that is missing; for a proof that will not do it speaks of DPoP
+ * (RFC 9449 §7.1).
  */
-export function printBearerChallenge(refusal: Refusal, realm: string): string {
+export function printChallenge(refusal: Refusal, { realm, resourceMetadata }: ChallengeOrigin): string {
+  const dpop = DPOP_REFUSALS.has(refusal.refused);
   const parts = [parameter('realm', realm)];
   if (refusal.refused !== 'missing_credentials') {
     const { body } = wordsOf(refusal);
@@ -19,24 +29,50 @@ export function printBearerChallenge(refusal: Refusal, realm: string): string {
       parts.push(parameter('scope', refusal.subject));
     }
   }
-  return `Bearer ${parts.join(', ')}`;
+  if (dpop) parts.push(parameter('algs', CLIENT_ALGORITHMS.join(' ')));
+  if (resourceMetadata !== undefined) parts.push(parameter('resource_metadata', resourceMetadata));
+  return `${dpop ? 'DPoP' : 'Bearer'} ${parts.join(', ')}`;
 }
+
+const DPOP_REFUSALS: ReadonlySet<string> = new Set<RefusalReason>([
+  'token_is_bound',
+  'resource_proof_not_good',
+  'resource_nonce_wanted',
+]);
 
 /** The challenge of an endpoint that authenticates clients (RFC 6749 §5.2, RFC 7617 §2). */
 export function printBasicChallenge(realm: string): string {
   return `Basic ${parameter('realm', realm)}, charset="UTF-8"`;
 }
 
-const BEARER = /^bearer ([A-Za-z0-9._~+/-]+=*)$/i;
+const ACCESS_TOKEN = /^(bearer|dpop) ([A-Za-z0-9._~+/-]+=*)$/i;
+
+/** An access token as a request brings it. */
+export interface PresentedToken {
+  readonly scheme: 'Bearer' | 'DPoP';
+  readonly token: string;
+}
 
 /**
- * An `Authorization` header to the bearer token in it (RFC 6750 §2.1): refused when there is none, and when what is
- * there is not exactly one token.
+ * An `Authorization` header to the access token in it (RFC 6750 §2.1, RFC 9449 §7.1): refused when there is none, and
+ * when what is there is not exactly one token.
  */
-export function parseBearer(header: string | undefined): string | Refusal {
+export function parseAccessTokenHeader(header: string | undefined): PresentedToken | Refusal {
   if (header === undefined || header === '') return refuse('missing_credentials');
-  const token = BEARER.exec(header)?.[1];
-  if (token !== undefined) return token;
-  // Another scheme is no bearer credentials at all; a bearer scheme with anything but one token is a malformed request.
-  return /^bearer(\s|$)/i.test(header) ? refuse('malformed_credentials') : refuse('missing_credentials');
+  const [, scheme = '', token] = ACCESS_TOKEN.exec(header) ?? [];
+  if (token !== undefined) return { scheme: scheme.toLowerCase() === 'dpop' ? 'DPoP' : 'Bearer', token };
+  // Another scheme is no access token at all; one of ours with anything but one token is a malformed request.
+  return refuse(/^(?:bearer|dpop)(?:\s|$)/i.test(header) ? 'malformed_credentials' : 'missing_credentials');
+}
+
+/** An `Authorization` header to the bearer token in it, where no other kind is offered. */
+export function parseBearer(header: string | undefined): string | Refusal {
+  const presented = parseAccessTokenHeader(header);
+  if (isRefusal(presented)) return presented;
+  return presented.scheme === 'Bearer' ? presented.token : refuse('missing_credentials');
+}
+
+/** The challenge of a resource that takes bearer tokens alone. */
+export function printBearerChallenge(refusal: Refusal, realm: string): string {
+  return printChallenge(refusal, { realm });
 }

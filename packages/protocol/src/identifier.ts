@@ -17,6 +17,30 @@ export function makeIdentifier(milliseconds: number, random: Random): string {
   return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-');
 }
 
+/** How many tokens deep a token may have been cut from others. */
+export const LINEAGE_MAX = 4;
+
+/**
+ * The identifier of a token that was cut from another: the other's, a tilde, and its own. So whoever knows that the
+ * parent is revoked knows it of the child, and no row has to say who came from whom.
+ */
+export function makeChildIdentifier(parent: string, milliseconds: number, random: Random): string {
+  return `${parent}~${makeIdentifier(milliseconds, random)}`;
+}
+
+/** A token's identifier and those of the tokens that it was cut from, itself first. */
+export function lineageOf(identifier: string): readonly string[] {
+  const parts = identifier.split('~');
+  return parts.map((_, at) => parts.slice(0, parts.length - at).join('~'));
+}
+
+/** Whether a text has the form of a token's identifier: `makeIdentifier`'s, or several of them cut from each other. */
+export function isTokenIdentifier(text: unknown): text is string {
+  if (typeof text !== 'string') return false;
+  const parts = text.split('~');
+  return parts.length <= LINEAGE_MAX && parts.every((part) => UUID.test(part));
+}
+
 /** Whether a text has the form of `makeIdentifier`'s. */
 export function isIdentifier(text: unknown): text is string {
   return typeof text === 'string' && UUID.test(text);

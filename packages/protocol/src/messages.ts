@@ -9,6 +9,8 @@ export interface TokenResponse {
   readonly expires_in: number;
   readonly scope: string;
   readonly refresh_token?: string;
+  /** With token exchange, and only there (RFC 8693 §2.2.1). */
+  readonly issued_token_type?: typeof ACCESS_TOKEN_TYPE_URN;
 }
 
 /** The answer of the introspection endpoint (RFC 7662 §2.2). */
@@ -31,7 +33,13 @@ export type IntrospectionResponse =
     };
 
 /** The grants on offer, each with what RFC 6749 calls it. */
-export const GRANT_TYPES = ['client_credentials', 'refresh_token'] as const;
+export const GRANT_TYPES = [
+  'client_credentials',
+  'refresh_token',
+  'urn:ietf:params:oauth:grant-type:token-exchange',
+] as const;
+/** The one kind of token that exchange takes and gives (RFC 8693 §3). */
+export const ACCESS_TOKEN_TYPE_URN = 'urn:ietf:params:oauth:token-type:access_token';
 export type GrantType = (typeof GRANT_TYPES)[number];
 
 /** The kinds of token that `token_type_hint` may name (RFC 7009 §2.1). */

@@ -4,6 +4,7 @@
  * clients expect. The query string is not read here or anywhere else.
  */
 import { parseUtf8, utf8 } from './bytes.ts';
+import { memberNames } from './jws.ts';
 import { refuse, type Refusal } from './refusal.ts';
 
 /** The largest body, in bytes. */
@@ -15,9 +16,15 @@ export const PARAMETERS_MAX = 64;
 const KNOWN = [
   'client_id',
   'client_secret',
+  'client_assertion',
+  'client_assertion_type',
   'grant_type',
   'refresh_token',
+  'requested_token_type',
   'scope',
+  'subject_token',
+  'subject_token_type',
+  'actor_token',
   'token',
   'token_type_hint',
 ] as const;
@@ -73,19 +80,27 @@ function gather(dialect: Dialect, pairs: Pairs): Parameters | Refusal {
       const list = Array.isArray(value) ? value : [value];
       for (const item of list) {
         if (typeof item === 'string') {
+          if (!isWellFormed(item)) return refuse('malformed_parameter', { because: name });
           if (item !== '') resources.push(item);
         } else if (item !== null || Array.isArray(value)) return refuse('malformed_parameter', { because: name });
       }
       continue;
     }
-    if (!first) return refuse('repeated_parameter', { because: name });
     const known = KNOWN.find((candidate) => candidate === name);
+    // The name of an unknown one is the sender's text, and may be a secret that slipped.
+    if (!first) return refuse('repeated_parameter', { because: known ?? 'an unknown parameter' });
     if (known === undefined) continue;
     if (typeof value === 'string') {
+      if (!isWellFormed(value)) return refuse('malformed_parameter', { because: name });
       if (value !== '') values.set(known, value);
     } else if (value !== null) return refuse('malformed_parameter', { because: name });
   }
   return { dialect, values, resources };
+}
+
+/** JSON can name half a character (`\ud800`), which has no bytes of its own: two such texts would hash alike. */
+function isWellFormed(text: string): boolean {
+  return !/\p{Surrogate}/u.test(text);
 }
 
 /** `application/x-www-form-urlencoded` to its pairs: strict percent-encoding and UTF-8 (RFC 6749 appendix B). */
@@ -150,36 +165,4 @@ function parseFlatJson(text: string): Pairs | Refusal {
   if (names.length > PARAMETERS_MAX) return refuse('too_many_parameters');
   if (new Set(names).size < names.length) return refuse('repeated_parameter', { because: 'a JSON member' });
   return names.map((name) => [name, members.get(name)]);
-}
-
-/** The names of the members of a JSON object, in order and with repeats. `text` is known to be a valid JSON object. */
-function memberNames(text: string): readonly string[] {
-  const names: string[] = [];
-  let depth = 0;
-  let atName = false;
-  for (let at = 0; at < text.length; at++) {
-    const character = text.charAt(at);
-    if (character === '"') {
-      const end = stringEnd(text, at);
-      if (atName && depth === 1) names.push(String(JSON.parse(text.slice(at, end + 1))));
-      atName = false;
-      at = end;
-    } else if (character === '{' || character === '[') {
-      depth += 1;
-      atName = character === '{';
-    } else if (character === '}' || character === ']') {
-      depth -= 1;
-      atName = false;
-    } else if (character === ',') {
-      // Back in the outermost object, what follows a comma is a name; inside an array or deeper it does not matter.
-      atName = depth === 1;
-    }
-  }
-  return names;
-}
-
-function stringEnd(text: string, start: number): number {
-  let at = start + 1;
-  while (at < text.length && text.charAt(at) !== '"') at += text.charAt(at) === '\\' ? 2 : 1;
-  return at;
 }

@@ -45,11 +45,15 @@ export interface RefreshKey {
   readonly mac: (bytes: Uint8Array) => Uint8Array;
 }
 
-/** A state to its token; the same state and key always give the same token. */
+/**
+ * A state to its token; the same state and key always give the same token. One that is longer than
+ * `REFRESH_TOKEN_LENGTH_MAX` must not be given out: nobody could open it.
+ */
 export function sealRefreshToken(state: RefreshTokenState, key: RefreshKey): string {
   const { grantId, generation, clientId, issuedAt, expiresAt, scope, audiences } = state;
   const payload = utf8(JSON.stringify([grantId, generation, clientId, issuedAt, expiresAt, scope, ...audiences]));
-  const keyId = parseBase64url(key.keyId) ?? new Uint8Array();
+  const keyId = parseBase64url(key.keyId);
+  if (keyId?.length !== REFRESH_KEY_ID_BYTES) throw new Error('a MAC key has an id of eight bytes');
   const body = concatBytes(Uint8Array.of(VERSION), keyId, payload);
   return REFRESH_TOKEN_PREFIX + printBase64url(concatBytes(body, key.mac(tagInput(body))));
 }

@@ -13,6 +13,9 @@ export type ErrorCode =
   | 'invalid_scope'
   | 'invalid_target'
   | 'access_denied'
+  | 'invalid_dpop_proof'
+  | 'use_dpop_nonce'
+  | 'rate_limited'
   | 'invalid_token'
   | 'insufficient_scope'
   | 'not_found'
@@ -73,6 +76,34 @@ const ROWS = {
     error: 'invalid_request',
     description: 'The Authorization header and the body name different credentials. Send one of them, or both alike.',
   },
+  malformed_assertion: {
+    status: 400,
+    error: 'invalid_request',
+    description:
+      'client_assertion and client_assertion_type belong together, and replace the secret. The type is urn:ietf:params:oauth:client-assertion-type:jwt-bearer.',
+  },
+  dpop_required: {
+    status: 400,
+    error: 'invalid_dpop_proof',
+    description: 'This API key gets tokens bound to a key only. Send a DPoP header with a proof.',
+  },
+  dpop_proof_not_good: {
+    status: 400,
+    error: 'invalid_dpop_proof',
+    description:
+      'The DPoP proof is malformed, was already used, or does not fit this request. Make a new one for each request.',
+  },
+  dpop_nonce_wanted: {
+    status: 400,
+    error: 'use_dpop_nonce',
+    description:
+      'The DPoP proof needs the nonce from the DPoP-Nonce header. Make a new one with it and repeat the request.',
+  },
+  rate_limited: {
+    status: 429,
+    error: 'rate_limited',
+    description: 'Too many requests. Wait for the seconds in Retry-After, then go on more slowly.',
+  },
   origin_not_allowed: {
     status: 403,
     error: 'access_denied',
@@ -83,12 +114,12 @@ const ROWS = {
   missing_grant_type: {
     status: 400,
     error: 'invalid_request',
-    description: 'grant_type is required. Use client_credentials or refresh_token.',
+    description: 'grant_type is required, such as client_credentials or refresh_token.',
   },
   unsupported_grant_type: {
     status: 400,
     error: 'unsupported_grant_type',
-    description: 'This grant_type is not offered. Use client_credentials or refresh_token.',
+    description: 'This grant_type is not offered. The metadata of this server lists those that are.',
   },
   grant_not_allowed: {
     status: 400,
@@ -149,6 +180,29 @@ const ROWS = {
     description: 'The refresh token is invalid, expired, revoked or was already used. Ask for a new token.',
   },
 
+  // Token exchange
+  missing_subject_token: {
+    status: 400,
+    error: 'invalid_request',
+    description: 'subject_token and subject_token_type are required with token exchange.',
+  },
+  exchange_not_offered: {
+    status: 400,
+    error: 'invalid_request',
+    description:
+      'Token exchange takes and gives access tokens only (urn:ietf:params:oauth:token-type:access_token), without an actor.',
+  },
+  subject_token_not_good: {
+    status: 400,
+    error: 'invalid_request',
+    description: 'The subject_token is invalid, expired, revoked, or was not issued to this client.',
+  },
+  scope_not_in_subject: {
+    status: 400,
+    error: 'invalid_scope',
+    description: 'Token exchange gives the same or fewer scopes, and the subject_token does not hold this one',
+  },
+
   // Revocation and introspection
   missing_token: {
     status: 400,
@@ -177,6 +231,23 @@ const ROWS = {
     status: 401,
     error: 'invalid_token',
     description: 'The access token is invalid, expired, revoked or meant for another API. Ask for a new token.',
+  },
+  token_is_bound: {
+    status: 401,
+    error: 'invalid_token',
+    description:
+      'The access token is bound to a key. Send it as Authorization: DPoP TOKEN, with a proof in the DPoP header.',
+  },
+  resource_proof_not_good: {
+    status: 401,
+    error: 'invalid_dpop_proof',
+    description: 'The DPoP proof is missing, malformed, was already used, or does not fit this request and token.',
+  },
+  resource_nonce_wanted: {
+    status: 401,
+    error: 'use_dpop_nonce',
+    description:
+      'The DPoP proof needs the nonce from the DPoP-Nonce header. Make a new one with it and repeat the request.',
   },
   insufficient_scope: {
     status: 403,
@@ -225,6 +296,8 @@ export interface Refusal {
   readonly refused: RefusalReason;
   /** What a developer needs to see of their own request, such as the scope that is missing. Printed in the description. */
   readonly subject?: string;
+  /** When to come back, where that is known. */
+  readonly retryAfterSeconds?: number;
   /** For the log and the audit only. */
   readonly because?: string;
 }

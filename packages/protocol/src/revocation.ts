@@ -1,10 +1,11 @@
 /** A revocation as the feed carries it (contract §9 Feed), and what it means for a token. */
 import { isNumericDate, type AccessTokenClaims } from './access_token.ts';
 import type { NumericDate } from './clock.ts';
+import { lineageOf } from './identifier.ts';
 
 /**
  * What is revoked.
- *   token   one access token; `id` is its `jti`
+ *   token   one access token and those that were cut from it; `id` is its `jti`
  *   grant   a family with all its tokens; `id` is its `grant_id`
  *   client  every token of one client issued before `before`; `id` is its `client_id`
  *   before  every token of the issuer issued before `before`; `id` is `*`
@@ -63,7 +64,7 @@ export function revokes(
 ): boolean {
   switch (revocation.kind) {
     case 'token':
-      return revocation.id === token.jti;
+      return lineageOf(token.jti).includes(revocation.id);
     case 'grant':
       return revocation.id === token.grant_id;
     case 'client':

@@ -32,8 +32,12 @@ for (const algorithm of ['ES256', 'EdDSA', 'RS256'] as const) {
     assert.equal(payload.sub, key.clientId);
 
     const [header = '', claims = '', signature = ''] = accessToken.split('.');
-    const changed = Buffer.from(JSON.stringify({ ...decode(accessToken).claims, scope: '/accounts.read' })).toString('base64url');
-    await assert.rejects(jwtVerify(`${header}.${changed}.${signature}`, keySet, demands), { code: 'ERR_JWS_SIGNATURE_VERIFICATION_FAILED' });
+    const changed = Buffer.from(JSON.stringify({ ...decode(accessToken).claims, scope: '/accounts.read' })).toString(
+      'base64url',
+    );
+    await assert.rejects(jwtVerify(`${header}.${changed}.${signature}`, keySet, demands), {
+      code: 'ERR_JWS_SIGNATURE_VERIFICATION_FAILED',
+    });
     assert.equal(await hallpass.isActive(key, `${header}.${changed}.${signature}`), false);
     assert.equal(await hallpass.isActive(key, `${header}.${claims}.${signature}`), true);
     await hallpass.close();
@@ -79,7 +83,12 @@ test('a refreshed token has the very same claim set, and the grant of its family
 });
 
 test('request headers and odd parameters leave no trace in a token', async () => {
-  const headers = { host: 'evil.example', 'x-forwarded-host': 'evil.example', 'x-request-id': 'evil', 'user-agent': 'evil' };
+  const headers = {
+    host: 'evil.example',
+    'x-forwarded-host': 'evil.example',
+    'x-request-id': 'evil',
+    'user-agent': 'evil',
+  };
   const params = {
     grant_type: 'client_credentials',
     scope: '/accounts.write',

@@ -49,7 +49,8 @@ for (const type of [
 ]) {
   test(`a body labelled ${String(type)} is 415 invalid_request on every endpoint (contract §3)`, async () => {
     for (const path of [TOKEN, '/oauth2/revoke', '/oauth2/introspect']) {
-      for (const body of [ASK_FORM, ASK_JSON]) assert.equal((await send(body, type, path)).outcome, '415 invalid_request');
+      for (const body of [ASK_FORM, ASK_JSON])
+        assert.equal((await send(body, type, path)).outcome, '415 invalid_request');
     }
   });
 }
@@ -74,12 +75,24 @@ for (const [name, body] of [
 }
 
 test('bytes that are not UTF-8 are refused in both dialects', async () => {
-  const bad = (text: string): Uint8Array<ArrayBuffer> => Uint8Array.from(Buffer.concat([Buffer.from(text), Buffer.from([0xff, 0x22, 0x7d])]));
+  const bad = (text: string): Uint8Array<ArrayBuffer> =>
+    Uint8Array.from(Buffer.concat([Buffer.from(text), Buffer.from([0xff, 0x22, 0x7d])]));
   assert.equal((await send(bad('scope='), FORM)).outcome, '400 invalid_request');
   assert.equal((await send(bad('{"scope":"'), 'application/json')).outcome, '400 invalid_request');
 });
 
-for (const body of ['', '[]', 'null', '"text"', '1', '{', `${ASK_JSON}x`, '{"scope":}', `${ASK_JSON}${ASK_JSON}`, `\ufeff${ASK_JSON}`]) {
+for (const body of [
+  '',
+  '[]',
+  'null',
+  '"text"',
+  '1',
+  '{',
+  `${ASK_JSON}x`,
+  '{"scope":}',
+  `${ASK_JSON}${ASK_JSON}`,
+  `\ufeff${ASK_JSON}`,
+]) {
   test(`${JSON.stringify(body)} is no flat JSON object: 400 invalid_request`, async () => {
     assert.equal((await send(body, 'application/json')).outcome, '400 invalid_request');
   });
@@ -91,8 +104,20 @@ test('an empty form misses its grant_type', async () => {
 
 for (const value of [1, true, {}, ['/accounts.write'], 1.5]) {
   test(`a known member that is ${JSON.stringify(value)} is refused, an unknown one ignored (contract §9)`, async () => {
-    for (const name of ['scope', 'grant_type', 'refresh_token', 'token', 'client_id', 'client_secret', 'token_type_hint']) {
-      assert.equal((await hallpass.json(TOKEN, { ...ASK, [name]: value }, { key })).outcome, '400 invalid_request', name);
+    for (const name of [
+      'scope',
+      'grant_type',
+      'refresh_token',
+      'token',
+      'client_id',
+      'client_secret',
+      'token_type_hint',
+    ]) {
+      assert.equal(
+        (await hallpass.json(TOKEN, { ...ASK, [name]: value }, { key })).outcome,
+        '400 invalid_request',
+        name,
+      );
     }
     assert.equal((await hallpass.json(TOKEN, { ...ASK, foo: value }, { key })).status, 200);
   });
@@ -103,7 +128,10 @@ test('null is absent in JSON, as an empty value is in both dialects (contract §
     const answer = await hallpass.json(TOKEN, { ...ASK, scope: nothing, refresh_token: nothing }, { key: withDefault });
     assert.equal(tokensOf(answer).scope, '/accounts.read');
   }
-  assert.equal(tokensOf(await hallpass.form(TOKEN, { ...ASK, scope: '' }, { key: withDefault })).scope, '/accounts.read');
+  assert.equal(
+    tokensOf(await hallpass.form(TOKEN, { ...ASK, scope: '' }, { key: withDefault })).scope,
+    '/accounts.read',
+  );
 });
 
 for (const [name, pairs] of [
@@ -143,7 +171,7 @@ for (const json of [
   });
 }
 
-test('names that repeat inside an unknown member are nobody\'s business', async () => {
+test("names that repeat inside an unknown member are nobody's business", async () => {
   const json = String.raw`{"grant_type":"client_credentials","foo":{"a":1,"a":[{"scope":"\"}"},{"scope":2}]},"scope":"/accounts.write"}`;
   assert.equal((await send(json, 'application/json')).status, 200);
 });
@@ -232,7 +260,9 @@ test('JSON nested to the limit of the body is answered like any other', async ()
 });
 
 test('plus is a space in a form, and itself in JSON', async () => {
-  const form = await hallpass.form(TOKEN, 'grant_type=client_credentials&scope=/accounts.write+/accounts.read', { key });
+  const form = await hallpass.form(TOKEN, 'grant_type=client_credentials&scope=/accounts.write+/accounts.read', {
+    key,
+  });
   assert.equal(tokensOf(form).scope, '/accounts.write /accounts.read');
   const json = await hallpass.json(TOKEN, { ...ASK, scope: '/accounts.write+/accounts.read' }, { key });
   assert.equal(json.outcome, '400 invalid_scope');

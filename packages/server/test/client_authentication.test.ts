@@ -129,7 +129,10 @@ test('the url-safe alphabet is no Basic, where it differs (RFC 7617 §2)', async
   const encoded = base64(`${odd.clientId}:${encodeURIComponent(odd.clientSecret)}???`);
   assert.equal((await withAuthorization(plain)).status, 200);
   assert.match(encoded, /[+/]/, 'a case with a character that differs');
-  assert.equal((await withAuthorization(`Basic ${encoded.replaceAll('+', '-').replaceAll('/', '_')}`)).outcome, '401 invalid_client');
+  assert.equal(
+    (await withAuthorization(`Basic ${encoded.replaceAll('+', '-').replaceAll('/', '_')}`)).outcome,
+    '401 invalid_client',
+  );
 });
 
 test('every change of one character of a good header is refused, but for the case of the scheme', async () => {
@@ -150,7 +153,10 @@ test('each half is form-encoded before it is joined (RFC 6749 §2.3.1)', async (
 test('an imported pair without odd characters reads the same raw and encoded', async () => {
   const imported = { clientId: '5clTR_MdVrrkgxw2', clientSecret: 'dNC-hg7sVm22jc3g_Eogtyu0_1Mqh_4-' };
   await hallpass.makeKey({ imported: { ...imported, allowWeak: false } });
-  assert.equal((await withAuthorization(`Basic ${base64(`${imported.clientId}:${imported.clientSecret}`)}`)).status, 200);
+  assert.equal(
+    (await withAuthorization(`Basic ${base64(`${imported.clientId}:${imported.clientSecret}`)}`)).status,
+    200,
+  );
   assert.equal((await hallpass.json(TOKEN, { ...ASK, ...inBody(imported) })).status, 200);
   const wrong = { ...imported, clientSecret: 'dNC-hg7sVm22jc3g_Eogtyu0_1Mqh_4_' };
   assert.equal((await hallpass.json(TOKEN, { ...ASK, ...inBody(wrong) })).outcome, '401 invalid_client');
@@ -182,7 +188,10 @@ test('secrets that agree in their first 72 bytes are different secrets', async (
   const long = { clientId: 'long', clientSecret: `${head}-one` };
   await hallpass.makeKey({ imported: { ...long, allowWeak: false } });
   assert.equal((await hallpass.form(TOKEN, ASK, { key: long })).status, 200);
-  assert.equal((await hallpass.form(TOKEN, ASK, { key: { ...long, clientSecret: `${head}-two` } })).outcome, '401 invalid_client');
+  assert.equal(
+    (await hallpass.form(TOKEN, ASK, { key: { ...long, clientSecret: `${head}-two` } })).outcome,
+    '401 invalid_client',
+  );
 });
 
 test('authentication comes before the grant: a wrong secret hides what else is wrong', async () => {
@@ -192,7 +201,7 @@ test('authentication comes before the grant: a wrong secret hides what else is w
   }
 });
 
-test('client assertions are not offered: with one, and no secret, 401 (contract §3)', async () => {
+test('a client assertion that is none: 401, like any failed authentication (contract §3)', async () => {
   const params = {
     ...ASK,
     client_id: key.clientId,

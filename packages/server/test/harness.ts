@@ -71,13 +71,19 @@ export interface Hallpass {
   readonly clock: TestClock;
   readonly keys: ApiKeys;
   readonly makeKey: (wanted?: Partial<NewApiKey>) => Promise<Key>;
+  /** The key with its new secret; the one before it works on for the overlap, in milliseconds. */
+  readonly rotateSecret: (key: Key, overlap: number) => Promise<Key>;
   /** Changes a key's policy past the commands, with the version that the store wants. */
   readonly changeKey: (key: Key, changes: Partial<Client>) => Promise<void>;
   readonly request: (path: string, init?: RequestInit) => Promise<Answer>;
   readonly form: (path: string, params: Params, more?: With) => Promise<Answer>;
   readonly json: (path: string, value: unknown, more?: With) => Promise<Answer>;
   /** `client_credentials`; must succeed. */
-  readonly issue: (key: Key, scope?: string, more?: Readonly<Record<string, string | readonly string[]>>) => Promise<Tokens>;
+  readonly issue: (
+    key: Key,
+    scope?: string,
+    more?: Readonly<Record<string, string | readonly string[]>>,
+  ) => Promise<Tokens>;
   readonly refresh: (key: Key, refreshToken: string, more?: Readonly<Record<string, string>>) => Promise<Answer>;
   readonly revoke: (key: Key, token: string, more?: Readonly<Record<string, string>>) => Promise<Answer>;
   readonly introspect: (key: Key, token: string) => Promise<Answer>;
@@ -137,6 +143,9 @@ export async function startHallpass(options: Options = {}): Promise<Hallpass> {
     HALLPASS_PORT: '0',
     HALLPASS_OPERATOR_PORT: '0',
     HALLPASS_LOG_LEVEL: 'silent',
+    // Their own tests set these; everywhere else a test may fail as often as it likes.
+    HALLPASS_KEY_REQUESTS_PER_SECOND: '0',
+    HALLPASS_ADDRESS_FAILURES_PER_MINUTE: '0',
     ...options.environment,
   });
   const opened = await openInstance(settings, { clock, random: systemRandom });
@@ -179,8 +188,13 @@ export async function startHallpass(options: Options = {}): Promise<Hallpass> {
     keys,
     makeKey: async (wanted = {}) => {
       const { client, clientSecret } = await keys.create({ name: 'a key', scopes: SCOPES, ...wanted });
-      return { clientId: client.clientId, clientSecret };
+      // A key that signs has none.
+      return { clientId: client.clientId, clientSecret: clientSecret ?? '' };
     },
+    rotateSecret: async ({ clientId }, overlap) => ({
+      clientId,
+      clientSecret: demand((await keys.rotateSecret(clientId, overlap)).clientSecret),
+    }),
     changeKey: async ({ clientId }, changes) => {
       const known = await opened.store.findClient(clientId);
       assert.ok(known !== undefined, 'a key to change');
@@ -212,6 +226,12 @@ export async function startHallpass(options: Options = {}): Promise<Hallpass> {
     raw: (...pieces) => exchangeRaw(url, pieces),
     close,
   };
+}
+
+/** A secret that was made and shown. */
+function demand(clientSecret: string | undefined): string {
+  assert.ok(clientSecret !== undefined, 'a key with a secret');
+  return clientSecret;
 }
 
 /** Parameters to a form body; a text goes as it is. */
@@ -289,4 +309,15 @@ export async function until(holds: () => Promise<boolean> | boolean, millisecond
       setTimeout(resolve, 10);
     });
   }
+}
+
+/** Whether something comes to an end in time. */
+export async function within(milliseconds: number, work: Promise<unknown>): Promise<boolean> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), milliseconds);
+  });
+  const inTime = await Promise.race([work.then(() => true), late]);
+  clearTimeout(timer);
+  return inTime;
 }

@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { ACCESS_TOKEN_TYPE_URN } from '@hallpass/protocol';
 import { startHallpass, type Answer } from './harness.ts';
+import { Signer } from './signer.ts';
 
 const hallpass = await startHallpass();
 const key = await hallpass.makeKey();
+const signer = await Signer.make();
+const signing = await hallpass.makeKey({ publicKeys: [signer.jwk] });
 const WELL_KNOWN = '/.well-known/oauth-authorization-server';
 const metadata = await hallpass.request(WELL_KNOWN);
 const list = (name: string): readonly unknown[] => {
@@ -33,9 +37,10 @@ test('every endpoint that is listed answers where it is said to be', async () =>
 
 test('every grant that is listed works (RFC 8414 §2)', async () => {
   const path = pathOf('token_endpoint');
-  assert.deepEqual(list('grant_types_supported'), ['client_credentials', 'refresh_token']);
-  const { refreshToken } = await hallpass.issue(key);
-  const params = { scope: '/accounts.write', refresh_token: refreshToken };
+  const { accessToken, refreshToken } = await hallpass.issue(key);
+  const subject = { subject_token: accessToken, subject_token_type: ACCESS_TOKEN_TYPE_URN };
+  const params = { scope: '/accounts.write', refresh_token: refreshToken, ...subject };
+  assert.equal(list('grant_types_supported').length, 3);
   for (const grant of list('grant_types_supported')) {
     assert.equal((await hallpass.form(path, { ...params, grant_type: String(grant) }, { key })).status, 200);
   }
@@ -64,8 +69,13 @@ for (const endpoint of ['token', 'revocation', 'introspection']) {
     const ways: Readonly<Record<string, () => Promise<Answer>>> = {
       client_secret_basic: () => hallpass.form(pathOf(`${endpoint}_endpoint`), params, { key }),
       client_secret_post: () => hallpass.form(pathOf(`${endpoint}_endpoint`), { ...params, ...inBody }),
+      private_key_jwt: async () =>
+        hallpass.form(pathOf(`${endpoint}_endpoint`), {
+          ...params,
+          ...(await signer.assert(hallpass, signing.clientId)),
+        }),
     };
-    assert.deepEqual([...methods].toSorted(), Object.keys(ways).toSorted());
+    assert.deepEqual(new Set(methods), new Set(Object.keys(ways)));
     for (const way of Object.values(ways)) assert.equal((await way()).status, 200);
     const none = await hallpass.form(pathOf(`${endpoint}_endpoint`), { ...params, client_id: key.clientId });
     assert.equal(none.outcome, '401 invalid_client', 'none is not listed');
@@ -131,7 +141,9 @@ for (const [name, value] of [
 ] as const) {
   test(`${name}: ${value} changes nothing in the metadata`, async () => {
     const host = name === 'Host' ? '' : 'Host: localhost\r\n';
-    const answer = await hallpass.raw(`GET ${WELL_KNOWN} HTTP/1.1\r\n${host}${name}: ${value}\r\nConnection: close\r\n\r\n`);
+    const answer = await hallpass.raw(
+      `GET ${WELL_KNOWN} HTTP/1.1\r\n${host}${name}: ${value}\r\nConnection: close\r\n\r\n`,
+    );
     assert.match(answer, /^HTTP\/1\.1 200 /);
     assert.equal(answer.slice(answer.indexOf('\r\n\r\n') + 4), metadata.text);
   });

@@ -16,7 +16,13 @@ function assertNoCors(answer: Answer): void {
   assert.deepEqual(given, []);
 }
 
-for (const origin of [APP, LOCAL, 'https://app.example.com:443', 'https://APP.example.com', 'HTTPS://App.Example.COM:443']) {
+for (const origin of [
+  APP,
+  LOCAL,
+  'https://app.example.com:443',
+  'https://APP.example.com',
+  'HTTPS://App.Example.COM:443',
+]) {
   test(`${origin} is listed: served, readable by exactly this origin, without credentials (contract §6, §9)`, async () => {
     const answer = await ask(key, { origin });
     assert.equal(answer.status, 200);
@@ -88,8 +94,16 @@ test('an empty Origin is refused, as one that is malformed', async () => {
 });
 
 test('Referer counts where there is no Origin, by its origin (contract §6)', async () => {
-  for (const referer of [APP, `${APP}/`, `${APP}/page?x=1#y`, `${LOCAL}/x`]) assert.equal((await ask(key, { referer })).status, 200, referer);
-  for (const referer of ['https://evil.example/', 'https://evil.example/?https://app.example.com', 'nonsense', 'about:blank', 'null', 'https://app.example.com@evil.example/']) {
+  for (const referer of [APP, `${APP}/`, `${APP}/page?x=1#y`, `${LOCAL}/x`])
+    assert.equal((await ask(key, { referer })).status, 200, referer);
+  for (const referer of [
+    'https://evil.example/',
+    'https://evil.example/?https://app.example.com',
+    'nonsense',
+    'about:blank',
+    'null',
+    'https://app.example.com@evil.example/',
+  ]) {
     const answer = await ask(key, { referer });
     assert.equal(answer.outcome, '403 access_denied', referer);
     assertNoCors(answer);
@@ -190,7 +204,8 @@ for (const path of ['/oauth2/token', '/oauth2/revoke']) {
   });
 
   test(`${path}: a preflight from anywhere else is granted nothing`, async () => {
-    for (const origin of ['https://evil.example', 'null', 'http://app.example.com', undefined]) assertNoCors(await preflight(origin));
+    for (const origin of ['https://evil.example', 'null', 'http://app.example.com', undefined])
+      assertNoCors(await preflight(origin));
   });
 }
 
@@ -213,6 +228,7 @@ test('a preflight is no longer answered once the only key that lists the origin 
 
 test('an IPv6 host and a punycode host are origins like any other (RFC 6454 §6.2)', async () => {
   const odd = await hallpass.makeKey({ origins: ['http://[::1]:3000', 'https://xn--bcher-kva.example'] });
-  for (const origin of ['http://[::1]:3000', 'https://xn--bcher-kva.example']) assert.equal((await ask(odd, { origin })).status, 200);
+  for (const origin of ['http://[::1]:3000', 'https://xn--bcher-kva.example'])
+    assert.equal((await ask(odd, { origin })).status, 200);
   assert.equal((await ask(odd, { origin: 'http://[::2]:3000' })).outcome, '403 access_denied');
 });

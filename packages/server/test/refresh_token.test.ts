@@ -25,7 +25,11 @@ const whole = (await forged.issue(forgedKey)).refreshToken;
 /** A family and all its refresh tokens up to a generation. */
 async function family(
   generations: number,
-  { by = key, at = hallpass, scope = '/accounts.write /accounts.read' }: { by?: Key; at?: Hallpass; scope?: string } = {},
+  {
+    by = key,
+    at = hallpass,
+    scope = '/accounts.write /accounts.read',
+  }: { by?: Key; at?: Hallpass; scope?: string } = {},
 ): Promise<readonly Tokens[]> {
   const all = [await at.issue(by, scope)];
   while (all.length <= generations) all.push(tokensOf(await at.refresh(by, all.at(-1)?.refreshToken ?? '')));
@@ -33,7 +37,8 @@ async function family(
 }
 
 const good = (answer: Answer): Tokens => tokensOf(answer);
-const assertBad = (answer: Answer, outcome = '400 invalid_grant'): void => assert.equal(answer.outcome, outcome, answer.text);
+const assertBad = (answer: Answer, outcome = '400 invalid_grant'): void =>
+  assert.equal(answer.outcome, outcome, answer.text);
 
 async function reuseEvents(of: Tokens, at = hallpass): Promise<readonly string[]> {
   const events = await at.instance.store.listEvents({ limit: 1000 });
@@ -63,8 +68,18 @@ test('the newest refresh token gives the next one and a fresh access token of th
 
 test('a refresh speaks JSON as well, with the same answer', async () => {
   const [first] = await family(0);
-  const answer = await hallpass.json('/oauth2/token', { grant_type: 'refresh_token', refresh_token: first?.refreshToken }, { key });
-  assert.deepEqual(Object.keys(answer.body).toSorted(), ['access_token', 'expires_in', 'refresh_token', 'scope', 'token_type']);
+  const answer = await hallpass.json(
+    '/oauth2/token',
+    { grant_type: 'refresh_token', refresh_token: first?.refreshToken },
+    { key },
+  );
+  assert.deepEqual(Object.keys(answer.body).toSorted(), [
+    'access_token',
+    'expires_in',
+    'refresh_token',
+    'scope',
+    'token_type',
+  ]);
 });
 
 test('the key authenticates at refresh (RFC 6749 §6)', async () => {
@@ -290,7 +305,10 @@ test('scopes that the key has gained since are not in an older grant', async () 
   const gaining = await hallpass.makeKey({ scopes: ['/accounts.read'] });
   const [zeroth] = await family(0, { by: gaining, scope: '/accounts.read' });
   await hallpass.changeKey(gaining, { scopes: ['/accounts.read', '/accounts.write'] });
-  assertBad(await hallpass.refresh(gaining, zeroth?.refreshToken ?? '', { scope: '/accounts.write' }), '400 invalid_scope');
+  assertBad(
+    await hallpass.refresh(gaining, zeroth?.refreshToken ?? '', { scope: '/accounts.write' }),
+    '400 invalid_scope',
+  );
 });
 
 test('audiences narrow at refresh and never widen (RFC 8707 §2.2)', async () => {
@@ -300,8 +318,8 @@ test('audiences narrow at refresh and never widen (RFC 8707 §2.2)', async () =>
   const narrow = good(await hallpass.refresh(by, first.refreshToken, { resource: b }));
   assert.equal(decode(narrow.accessToken).claims['aud'], b);
   assertBad(await hallpass.refresh(by, narrow.refreshToken, { resource: c }), '400 invalid_target');
-  const whole = good(await hallpass.refresh(by, narrow.refreshToken));
-  assert.deepEqual(decode(whole.accessToken).claims['aud'], [a, b]);
+  const again = good(await hallpass.refresh(by, narrow.refreshToken));
+  assert.deepEqual(decode(again.accessToken).claims['aud'], [a, b]);
 });
 
 test('rotation does not extend a family: it ends when it was first said to (contract §3)', async () => {
@@ -365,7 +383,11 @@ test('strict and at once: one of many uses wins, and the others end the family',
 
 test('two servers on one store agree: each repeats what the other has rotated, and knows its reuse', async () => {
   const here = await startHallpass({ environment: { HALLPASS_ISSUER: 'http://localhost:1' } });
-  const there = await startHallpass({ folder: here.folder, clock: here.clock, environment: { HALLPASS_ISSUER: 'http://localhost:1' } });
+  const there = await startHallpass({
+    folder: here.folder,
+    clock: here.clock,
+    environment: { HALLPASS_ISSUER: 'http://localhost:1' },
+  });
   const by = await here.makeKey();
   const [zeroth, first] = await family(1, { by, at: here });
   assert.equal(good(await there.refresh(by, zeroth?.refreshToken ?? '')).refreshToken, first?.refreshToken);
@@ -400,7 +422,8 @@ test('a refresh token with any one character changed is refused', async () => {
     const swapped = character === 'A' ? 'B' : 'A';
     return `${whole.slice(0, at)}${swapped}${whole.slice(at + 1)}`;
   });
-  for (const answer of await Promise.all(changes.map((changed) => forged.refresh(forgedKey, changed)))) assertBad(answer);
+  for (const answer of await Promise.all(changes.map((changed) => forged.refresh(forgedKey, changed))))
+    assertBad(answer);
 });
 
 test('a refresh token in another case is refused, character by character', async () => {
@@ -408,7 +431,8 @@ test('a refresh token in another case is refused, character by character', async
     const swapped = character === character.toLowerCase() ? character.toUpperCase() : character.toLowerCase();
     return `${whole.slice(0, at)}${swapped}${whole.slice(at + 1)}`;
   }).filter((changed) => changed !== whole);
-  for (const answer of await Promise.all(changes.map((changed) => forged.refresh(forgedKey, changed)))) assertBad(answer);
+  for (const answer of await Promise.all(changes.map((changed) => forged.refresh(forgedKey, changed))))
+    assertBad(answer);
 });
 
 test('a refresh token with something around it is refused', async () => {

@@ -75,7 +75,11 @@ for (const generation of [0, 1, 2, 3]) {
     }
     const events = await hallpass.instance.store.listEvents({ limit: 1000 });
     const grantId = claimOf(all[0]?.accessToken ?? '', 'grant_id');
-    assert.deepEqual(events.filter((event) => event.grantId === grantId && event.kind !== 'grant_revoked'), [], 'no alarm');
+    assert.deepEqual(
+      events.filter((event) => event.grantId === grantId && event.kind !== 'grant_revoked'),
+      [],
+      'no alarm',
+    );
   });
 }
 
@@ -214,7 +218,10 @@ test('a revocation that cannot be stored is 503 with Retry-After in both dialect
   const { accessToken, refreshToken } = await broken.issue(brokenKey);
   away = true;
   for (const token of [accessToken, refreshToken]) {
-    for (const answer of [await broken.revoke(brokenKey, token), await broken.json(REVOKE, { token }, { key: brokenKey })]) {
+    for (const answer of [
+      await broken.revoke(brokenKey, token),
+      await broken.json(REVOKE, { token }, { key: brokenKey }),
+    ]) {
       assert.equal(answer.outcome, '503 temporarily_unavailable');
       assert.match(answer.header('retry-after') ?? '', /^[0-9]+$/);
       assert.match(answer.header('cache-control') ?? '', /no-store/);

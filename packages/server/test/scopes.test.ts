@@ -4,7 +4,13 @@ import { claimOf, startHallpass, tokensOf, type Answer, type Key } from './harne
 
 const hallpass = await startHallpass();
 const key = await hallpass.makeKey({
-  scopes: ['/accounts.write', '/accounts/{accountID}/transfers.read', '/accounts/a1/cards.read', '/{tenant}/{thing}.list', '/ping.read'],
+  scopes: [
+    '/accounts.write',
+    '/accounts/{accountID}/transfers.read',
+    '/accounts/a1/cards.read',
+    '/{tenant}/{thing}.list',
+    '/ping.read',
+  ],
 });
 const ask = (scope: string, by: Key = key): Promise<Answer> =>
   hallpass.form('/oauth2/token', { grant_type: 'client_credentials', scope }, { key: by });
@@ -111,7 +117,8 @@ test('a scope of 512 characters is granted, one of 513 is not (contract §9)', a
 });
 
 test('100 scopes are granted, 101 are not (contract §9)', async () => {
-  const scopes = (count: number): string => Array.from({ length: count }, (_, at) => `/accounts/a${at}/transfers.read`).join(' ');
+  const scopes = (count: number): string =>
+    Array.from({ length: count }, (_, at) => `/accounts/a${at}/transfers.read`).join(' ');
   assert.equal(tokensOf(await ask(scopes(100))).scope, scopes(100));
   assert.equal((await ask(scopes(101))).outcome, '400 invalid_scope');
 });
@@ -119,7 +126,11 @@ test('100 scopes are granted, 101 are not (contract §9)', async () => {
 test('a key limited to one account gets nothing of another, nor the template, nor a star', async () => {
   const one = await hallpass.makeKey({ scopes: ['/accounts/a1/transfers.read'] });
   assert.equal((await ask('/accounts/a1/transfers.read', one)).status, 200);
-  for (const scope of ['/accounts/a2/transfers.read', '/accounts/{accountID}/transfers.read', '/accounts/*/transfers.read']) {
+  for (const scope of [
+    '/accounts/a2/transfers.read',
+    '/accounts/{accountID}/transfers.read',
+    '/accounts/*/transfers.read',
+  ]) {
     assert.equal((await ask(scope, one)).outcome, '400 invalid_scope', scope);
   }
 });

@@ -21,7 +21,10 @@ test('a good request gets exactly the members of RFC 6749 §5.1, and no nulls', 
     'token_type',
   ]);
   const { token_type, expires_in, scope } = answer.body;
-  assert.deepEqual({ token_type, expires_in, scope }, { token_type: 'Bearer', expires_in: 900, scope: '/accounts.write' });
+  assert.deepEqual(
+    { token_type, expires_in, scope },
+    { token_type: 'Bearer', expires_in: 900, scope: '/accounts.write' },
+  );
 });
 
 test('tokens are visible ASCII (RFC 6749 appendix A.12, A.17)', async () => {
@@ -49,9 +52,17 @@ for (const [name, params, outcome] of [
   ['an empty grant_type, which is an absent one', { ...CREDENTIALS, grant_type: '' }, '400 invalid_request'],
   ['an unknown grant_type', { ...CREDENTIALS, grant_type: 'foo' }, '400 unsupported_grant_type'],
   ['a grant_type in another case', { ...CREDENTIALS, grant_type: 'Client_Credentials' }, '400 unsupported_grant_type'],
-  ['a grant_type with a space before it', { ...CREDENTIALS, grant_type: ' client_credentials' }, '400 unsupported_grant_type'],
+  [
+    'a grant_type with a space before it',
+    { ...CREDENTIALS, grant_type: ' client_credentials' },
+    '400 unsupported_grant_type',
+  ],
   ['the password grant', { ...CREDENTIALS, grant_type: 'password' }, '400 unsupported_grant_type'],
-  ['a grant_type named like a prototype member', { ...CREDENTIALS, grant_type: 'constructor' }, '400 unsupported_grant_type'],
+  [
+    'a grant_type named like a prototype member',
+    { ...CREDENTIALS, grant_type: 'constructor' },
+    '400 unsupported_grant_type',
+  ],
   ['grant_type=__proto__', { ...CREDENTIALS, grant_type: '__proto__' }, '400 unsupported_grant_type'],
 ] as const) {
   test(`${name} is ${outcome} (RFC 6749 §5.2)`, async () => {
@@ -63,7 +74,10 @@ for (const [name, params, outcome] of [
 test('unknown parameters are ignored (RFC 6749 §3.2)', async () => {
   const more = { foo: 'bar', __proto__x: '1', constructor: '1' };
   assert.equal((await hallpass.form(PATH, { ...CREDENTIALS, ...more }, { key })).status, 200);
-  assert.equal((await hallpass.form(PATH, 'grant_type=client_credentials&scope=/accounts.write&__proto__=1', { key })).status, 200);
+  assert.equal(
+    (await hallpass.form(PATH, 'grant_type=client_credentials&scope=/accounts.write&__proto__=1', { key })).status,
+    200,
+  );
 });
 
 test('refresh_token beside client_credentials is ignored, a good one and a bad one (contract §3)', async () => {
@@ -123,7 +137,10 @@ for (const [name, resource, aud] of [
 ] as const) {
   test(`aud with ${name} (RFC 8707 §2, contract §9)`, async () => {
     const params = resource === undefined ? CREDENTIALS : { ...CREDENTIALS, resource };
-    for (const answer of [await hallpass.form(PATH, params, { key: forTwo }), await hallpass.json(PATH, params, { key: forTwo })]) {
+    for (const answer of [
+      await hallpass.form(PATH, params, { key: forTwo }),
+      await hallpass.json(PATH, params, { key: forTwo }),
+    ]) {
       assert.deepEqual(decode(tokensOf(answer).accessToken).claims['aud'], aud);
     }
   });
@@ -144,7 +161,10 @@ for (const resource of [
   '__proto__',
 ]) {
   test(`resource=${resource} is refused: compared to the letter (RFC 8707 §2)`, async () => {
-    assert.equal((await hallpass.form(PATH, { ...CREDENTIALS, resource }, { key: forTwo })).outcome, '400 invalid_target');
+    assert.equal(
+      (await hallpass.form(PATH, { ...CREDENTIALS, resource }, { key: forTwo })).outcome,
+      '400 invalid_target',
+    );
     const beside = { ...CREDENTIALS, resource: [API, resource] };
     assert.equal((await hallpass.form(PATH, beside, { key: forTwo })).outcome, '400 invalid_target');
   });
@@ -170,7 +190,9 @@ test('answers are never mixed up: each of many at once holds its own client, sco
       return { ...made, at, audience };
     }),
   );
-  const asked = Array.from({ length: 10 }, (_, round) => many.map((one) => ({ ...one, scope: `/tenants/t${one.at}/r${round}.read` })));
+  const asked = Array.from({ length: 10 }, (_, round) =>
+    many.map((one) => ({ ...one, scope: `/tenants/t${one.at}/r${round}.read` })),
+  );
   const seen = new Set<string>();
   await Promise.all(
     asked.flat().map(async ({ clientId, clientSecret, scope, audience }) => {
@@ -193,9 +215,16 @@ test('issuing writes nothing: only a rotation makes a family (contract §5)', as
 
 test('whatever is issued can be used: a token too long to be read back is refused instead', async () => {
   const audiences = Array.from({ length: 40 }, (_, at) => `https://api${at}.example.com/${'a'.repeat(180)}`);
-  const scopes = Array.from({ length: 16 }, (_, at) => `/${['s', at, 'x'.repeat(120)].join('')}/${'y'.repeat(120)}/${'z'.repeat(120)}.read`);
+  const scopes = Array.from(
+    { length: 16 },
+    (_, at) => `/${['s', at, 'x'.repeat(120)].join('')}/${'y'.repeat(120)}/${'z'.repeat(120)}.read`,
+  );
   const wide = await hallpass.makeKey({ audiences, scopes });
-  const answer = await hallpass.json(PATH, { grant_type: 'client_credentials', scope: scopes.join(' '), resource: audiences }, { key: wide });
+  const answer = await hallpass.json(
+    PATH,
+    { grant_type: 'client_credentials', scope: scopes.join(' '), resource: audiences },
+    { key: wide },
+  );
   if (answer.status === 200) {
     const { accessToken, refreshToken } = tokensOf(answer);
     assert.equal(await hallpass.isActive(wide, accessToken), true, 'the access token is known to its own server');

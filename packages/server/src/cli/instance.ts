@@ -1,9 +1,20 @@
 /** One Hallpass on its store: what the server and the commands open alike. */
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, statSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  statSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { parseBase64url, printBase64url, type Random } from '@hallpass/protocol';
 import type { ServerClock } from '../oauth/authority.ts';
-import { loadKeyRing, MASTER_KEY_BYTES, type KeyRing } from '../oauth/key_ring.ts';
+import { MASTER_KEY_BYTES, openKeyRing, type LiveKeyRing } from '../oauth/key_ring.ts';
 import { openSqliteStore } from '../store/sqlite.ts';
 import type { Store } from '../store/store.ts';
 import { BadSetting, isDevelopmentIssuer, type Settings } from './settings.ts';
@@ -16,7 +27,7 @@ export interface System {
 export interface Instance extends System {
   readonly settings: Settings;
   readonly store: Store;
-  readonly keys: KeyRing;
+  readonly keys: LiveKeyRing;
 }
 
 /** Opens the store and its keys. Throws `BadSetting` or `StoreUnusable`, each with a sentence for the operator. */
@@ -24,7 +35,7 @@ export async function openInstance(settings: Settings, system: System): Promise<
   const masterKey = findMasterKey(settings, system.random);
   const store = await openSqliteStore({ file: join(settings.dataDir, 'hallpass.db') });
   try {
-    const keys = await loadKeyRing({ store, masterKey, algorithm: settings.signingAlgorithm, ...system });
+    const keys = await openKeyRing({ store, masterKey, algorithm: settings.signingAlgorithm, ...system });
     return { ...system, settings, store, keys };
   } catch (error) {
     await store.close();
@@ -44,6 +55,8 @@ function findMasterKey(settings: Settings, random: Random): Uint8Array {
     }
     makeMasterKey(file, settings.dataDir, random);
   }
+  if (!statSync(file).isFile())
+    throw new BadSetting(`The master key is not a file: ${file}. Set HALLPASS_MASTER_KEY_FILE to one.`);
   if (process.platform !== 'win32' && (statSync(file).mode & 0o077) !== 0) {
     throw new BadSetting(`The master key can be read by others on this machine. Close it first: chmod 600 ${file}`);
   }
@@ -56,17 +69,24 @@ function parseMasterKey(text: string, where: string): Uint8Array {
   throw new BadSetting(`The master key in ${where} is not ${MASTER_KEY_BYTES} bytes as base64url, 43 characters.`);
 }
 
+/** Whole or not at all: a file that a crash has left half written would lock its owner out. */
 function makeMasterKey(file: string, folder: string, random: Random): void {
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
-  let descriptor: number;
+  const draft = `${file}.${printBase64url(random(6))}`;
   try {
-    descriptor = openSync(file, 'wx', 0o600);
-  } catch (error) {
-    // Another process that starts now was first; its key is the one to use.
-    if (error instanceof Error && 'code' in error && error.code === 'EEXIST') return;
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    const descriptor = openSync(draft, 'wx', 0o600);
+    writeSync(descriptor, `${printBase64url(random(MASTER_KEY_BYTES))}\n`);
+    fsyncSync(descriptor);
+    closeSync(descriptor);
+  } catch {
     throw new BadSetting(`The data folder cannot be written: ${folder}. Set HALLPASS_DATA_DIR to one that can.`);
   }
-  writeSync(descriptor, `${printBase64url(random(MASTER_KEY_BYTES))}\n`);
-  fsyncSync(descriptor);
-  closeSync(descriptor);
+  try {
+    linkSync(draft, file);
+  } catch (error) {
+    // Another process that starts now was first; its key is the one to use.
+    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
+  } finally {
+    unlinkSync(draft);
+  }
 }

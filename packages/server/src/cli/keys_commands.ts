@@ -1,4 +1,5 @@
 /** `hallpass keys ...`: API keys on the configured store, with or without a running server beside it. */
+import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline/promises';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import {
@@ -32,6 +33,13 @@ interface CreateOptions extends Json {
   readonly clientId?: string;
   readonly clientSecret?: string;
   readonly allowWeakSecret?: boolean;
+  readonly publicKeys?: string;
+  readonly requireDpop?: boolean;
+  readonly opaque?: boolean;
+  readonly accessTtl?: number;
+  readonly refreshTtl?: number;
+  readonly refreshGrace?: number;
+  readonly requestsPerSecond?: number;
 }
 
 export function keysCommand(withInstance: WithInstance): Command {
@@ -69,8 +77,27 @@ export function keysCommand(withInstance: WithInstance): Command {
     .option('--client-id <id>', 'import existing credentials: the id')
     .option('--client-secret <secret>', 'import existing credentials: the secret, or - to read it from standard input')
     .option('--allow-weak-secret', 'import a secret that could be guessed')
+    .option(
+      '--public-keys <file>',
+      'a file with a JWK or a JWK Set: the key signs with these, and has no secret (private_key_jwt)',
+    )
+    .option('--require-dpop', 'give only tokens that are bound to a key of the caller (RFC 9449)')
+    .option('--opaque', 'give access tokens that only introspection can read')
+    .option(
+      '--access-ttl <duration>',
+      'how long an access token lives, such as 5m; no longer than the server allows',
+      parseSeconds,
+    )
+    .option('--refresh-ttl <duration>', 'how long a grant lives, such as 12h', parseSeconds)
+    .option(
+      '--refresh-grace <duration>',
+      'how long after a rotation the refresh token before the newest still gets the newest',
+      parseSeconds,
+    )
+    .option('--requests-per-second <count>', 'how many requests a second the key may make', Number)
     .option('--json', 'print JSON')
     .action(async (name: string, options: CreateOptions) => {
+      const publicKeys = options.publicKeys === undefined ? undefined : readJwks(options.publicKeys);
       const imported = await readImported(options);
       const made = await withKeys((api) =>
         api.create({
@@ -83,7 +110,16 @@ export function keysCommand(withInstance: WithInstance): Command {
           origins: options.origin,
           requireOrigin: options.requireOrigin ?? false,
           refresh: options.refresh,
-          ...(imported === undefined ? {} : { imported }),
+          requireDpop: options.requireDpop ?? false,
+          accessTokenFormat: options.opaque === true ? 'opaque' : 'jwt',
+          ...given({
+            imported,
+            publicKeys,
+            accessTtlSeconds: options.accessTtl,
+            refreshTtlSeconds: options.refreshTtl,
+            refreshGraceSeconds: options.refreshGrace,
+            requestsPerSecond: options.requestsPerSecond,
+          }),
         }),
       );
       if (options.json === true) return printJson(madeDocument(made));
@@ -143,6 +179,61 @@ export function keysCommand(withInstance: WithInstance): Command {
   }
 
   keys
+    .command('update')
+    .description('change what an API key may do; what is not named stays as it is')
+    .argument('<client_id>')
+    .option('--name <name>', 'what the key is called')
+    .option('--scope <scope>', 'all its scopes anew; may repeat', collect)
+    .option('--default-scope <scope>', 'all its default scopes anew; may repeat', collect)
+    .option('--origin <origin>', 'all its origins anew; may repeat', collect)
+    .option('--audience <uri>', 'all its audiences anew; may repeat', collect)
+    .option('--requests-per-second <count>', 'how many requests a second the key may make', Number)
+    .option('--json', 'print JSON')
+    .action(async (clientId: string, { json, ...options }: Json & UpdateOptions) => {
+      const changes = given({
+        name: options.name,
+        scopes: options.scope,
+        defaultScopes: options.defaultScope,
+        origins: options.origin,
+        audiences: options.audience,
+        requestsPerSecond: options.requestsPerSecond,
+      });
+      if (Object.keys(changes).length === 0)
+        throw new OperatorRefusal('Nothing was named to change. See: hallpass keys update --help');
+      const key = await withKeys((api) => api.update(clientId, changes));
+      if (json === true) return printJson(shownDocument(key));
+      printLine(
+        `${good('Changed')} ${strong(key.name)} (${clientId}). Tokens that are out live to their end; to end them: hallpass keys revoke-tokens ${clientId}`,
+      );
+      printKey(key);
+    });
+
+  keys
+    .command('revoke-tokens')
+    .description('end every token that an API key was given up to now; the key itself goes on')
+    .argument('<client_id>')
+    .option('--json', 'print JSON')
+    .action(async (clientId: string, { json }: Json) => {
+      await withKeys((api) => api.revokeTokens(clientId));
+      if (json === true) printJson({ client_id: clientId, tokens_revoked: true });
+      else printLine(`${good('Ended')} every token of ${clientId}.`);
+    });
+
+  keys
+    .command('set-public-keys')
+    .description(
+      'replace the public keys of an API key that signs: the new one, and the old one for as long as it is in use',
+    )
+    .argument('<client_id>')
+    .argument('<file>', 'a file with a JWK or a JWK Set')
+    .option('--json', 'print JSON')
+    .action(async (clientId: string, file: string, { json }: Json) => {
+      const key = await withKeys((api) => api.setPublicKeys(clientId, readJwks(file)));
+      if (json === true) printJson(shownDocument(key));
+      else printLine(`${good('Changed')} the public keys of ${strong(key.name)} (${clientId}).`);
+    });
+
+  keys
     .command('delete')
     .description('delete an API key and end every token it was given, at once')
     .argument('<client_id>')
@@ -193,7 +284,41 @@ export function keysCommand(withInstance: WithInstance): Command {
   return keys;
 }
 
-function collect(value: string, before: readonly string[]): readonly string[] {
+interface UpdateOptions {
+  readonly name?: string;
+  readonly scope?: readonly string[];
+  readonly defaultScope?: readonly string[];
+  readonly origin?: readonly string[];
+  readonly audience?: readonly string[];
+  readonly requestsPerSecond?: number;
+}
+
+type Given<Options> = { readonly [Name in keyof Options]?: Exclude<Options[Name], undefined> };
+
+/** What was said on the command line, without what was not. */
+function given<Options extends object>(options: Options): Given<Options>;
+function given(options: object): object {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+}
+
+function readJwks(file: string): readonly unknown[] {
+  let document: unknown;
+  try {
+    document = JSON.parse(readFileSync(file, 'utf8'));
+  } catch {
+    throw new OperatorRefusal(`This file cannot be read, or is not JSON: ${file}. It should hold a JWK or a JWK Set.`);
+  }
+  if (typeof document === 'object' && document !== null && 'keys' in document && Array.isArray(document.keys)) {
+    return document.keys;
+  }
+  return [document];
+}
+
+function parseSeconds(text: string): number {
+  return parseDuration(text) / 1000;
+}
+
+function collect(value: string, before: readonly string[] = []): readonly string[] {
   return [...before, value];
 }
 
@@ -251,6 +376,14 @@ function shownDocument(key: Omit<ShownApiKey, 'secrets'> & { readonly secrets: S
     origins: key.origins,
     require_origin: key.requireOrigin,
     refresh: key.refresh,
+    authentication: key.authentication,
+    public_keys: key.publicKeys.map(({ jwk, algorithm }) => ({ ...jwk, alg: algorithm })),
+    require_dpop: key.requireDpop,
+    access_token_format: key.accessTokenFormat,
+    access_ttl_seconds: key.accessTtlSeconds ?? null,
+    refresh_ttl_seconds: key.refreshTtlSeconds ?? null,
+    refresh_grace_seconds: key.refreshGraceSeconds ?? null,
+    requests_per_second: key.requestsPerSecond ?? null,
     disabled: key.disabled,
     created_at: new Date(key.createdAt).toISOString(),
     updated_at: new Date(key.updatedAt).toISOString(),
@@ -264,7 +397,7 @@ function shownDocument(key: Omit<ShownApiKey, 'secrets'> & { readonly secrets: S
 }
 
 function madeDocument({ client, clientSecret }: MadeApiKey): object {
-  return { client_id: client.clientId, client_secret: clientSecret, ...shownDocument(client) };
+  return { client_id: client.clientId, client_secret: clientSecret ?? null, ...shownDocument(client) };
 }
 
 function printMade({ client, clientSecret }: MadeApiKey): void {
@@ -274,7 +407,9 @@ function printMade({ client, clientSecret }: MadeApiKey): void {
     ['scopes', client.scopes.join(' ')],
     ['resource server for', client.resourceServerFor.join(' ')],
   ]);
-  printLine(warn('The secret is shown this once. Keep it where your other secrets are.'));
+  if (clientSecret === undefined)
+    printLine('It has no secret: it signs an assertion with each request (private_key_jwt).');
+  else printLine(warn('The secret is shown this once. Keep it where your other secrets are.'));
 }
 
 function printKey(key: ShownApiKey): void {
@@ -290,6 +425,12 @@ function printKey(key: ShownApiKey): void {
     ['origins', key.origins.join(' ')],
     ['requires an origin', key.requireOrigin ? 'yes' : undefined],
     ['refresh tokens', key.refresh ? 'yes' : 'no'],
+    ['authenticates by', key.authentication === 'private_key_jwt' ? 'signed assertions' : undefined],
+    ['bound tokens only', key.requireDpop ? 'yes' : undefined],
+    ['access tokens', key.accessTokenFormat === 'opaque' ? 'opaque' : undefined],
+    ['access tokens live', seconds(key.accessTtlSeconds)],
+    ['grants live', seconds(key.refreshTtlSeconds)],
+    ['requests a second', key.requestsPerSecond?.toString()],
     ['made', printMoment(key.createdAt)],
     ['changed', printMoment(key.updatedAt)],
     ...key.secrets.map(({ secretId, createdAt, expiresAt, lastUsedAt }, at) => {
@@ -298,4 +439,8 @@ function printKey(key: ShownApiKey): void {
       return [`secret ${at + 1}`, `${secretId}, made ${printMoment(createdAt)}${until}, ${used}`] as const;
     }),
   ]);
+}
+
+function seconds(count: number | undefined): string | undefined {
+  return count === undefined ? undefined : `${count} s`;
 }

@@ -7,6 +7,7 @@ import { openInstance, type Instance } from './instance.ts';
 import { keysCommand, type WithInstance } from './keys_commands.ts';
 import { printError } from './output.ts';
 import { serveCommand } from './serve_command.ts';
+import { revokeEverythingCommand, signingKeysCommand } from './signing_keys_commands.ts';
 import { BadSetting, listSettings, readSettings } from './settings.ts';
 import { systemClock, systemRandom } from './system.ts';
 import { tokenCommand } from './token_commands.ts';
@@ -28,6 +29,8 @@ const program = new Command('hallpass')
   .addCommand(serveCommand(open))
   .addCommand(keysCommand(withInstance))
   .addCommand(tokenCommand(withInstance))
+  .addCommand(signingKeysCommand(withInstance))
+  .addCommand(revokeEverythingCommand(withInstance))
   .addCommand(eventsCommand(withInstance))
   .addHelpText(
     'after',

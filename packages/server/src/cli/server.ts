@@ -7,6 +7,7 @@ import type { Authority } from '../oauth/authority.ts';
 import { feedEndpoint } from '../oauth/feed.ts';
 import { liveEndpoint, readyEndpoint } from '../oauth/health.ts';
 import { introspectionEndpoint } from '../oauth/introspection.ts';
+import { openLimits } from '../oauth/limits.ts';
 import { jwksEndpoint, metadataEndpoint } from '../oauth/metadata.ts';
 import { respondPreflight } from '../oauth/origins.ts';
 import { pingEndpoint } from '../oauth/ping.ts';
@@ -14,6 +15,7 @@ import { revocationEndpoint } from '../oauth/revocation.ts';
 import { tokenEndpoint } from '../oauth/token_endpoint.ts';
 import type { Endpoint } from '../oauth/wire.ts';
 import type { Store } from '../store/store.ts';
+import { tendSigningKeys } from '../operator/signing_keys.ts';
 import type { Instance } from './instance.ts';
 import { BadSetting } from './settings.ts';
 
@@ -29,6 +31,8 @@ export interface Server {
 /** How often the marks of used secrets are written, and expired rows forgotten, in milliseconds. */
 const MARK_INTERVAL_MS = 10_000;
 const FORGET_INTERVAL_MS = 60_000;
+/** How often this process looks whether the keys have changed, by another instance or an operator; in milliseconds. */
+const KEYS_INTERVAL_MS = 500;
 /** The most rows that one step of forgetting takes: small enough not to hold up a request. */
 const FORGET_ROWS_MAX = 500;
 
@@ -54,7 +58,13 @@ export async function startServer(instance: Instance): Promise<Server> {
   const ready = readyEndpoint(store, () => draining);
   const outside = await listenOrExplain(
     publicRoutes(settings.issuer ?? '', { lazily, ready }),
-    { host: settings.host, port: settings.port, log, answered: metrics.answered },
+    {
+      host: settings.host,
+      port: settings.port,
+      log,
+      answered: metrics.answered,
+      trustedProxies: settings.trustedProxies,
+    },
     'HALLPASS_PORT',
   );
   const issuer = settings.issuer ?? outside.url;
@@ -70,6 +80,8 @@ export async function startServer(instance: Instance): Promise<Server> {
     keys: instance.keys,
     clock: instance.clock,
     random: instance.random,
+    limits: openLimits(settings, instance.random(32)),
+    dpopNonces: settings.dpopNonces,
     noteSecretUse: (clientId, secretId) => marks.note(clientId, secretId, instance.clock.now()),
   };
   const operatorRoutes = {
@@ -89,6 +101,8 @@ export async function startServer(instance: Instance): Promise<Server> {
   const care = [
     setInterval(() => attempt(log, () => marks.write()), MARK_INTERVAL_MS),
     setInterval(() => attempt(log, () => forgetExpired(instance)), FORGET_INTERVAL_MS),
+    setInterval(() => attempt(log, () => instance.keys.reload()), KEYS_INTERVAL_MS),
+    setInterval(() => attempt(log, () => tendSigningKeys(instance)), FORGET_INTERVAL_MS),
   ];
   return {
     issuer,

@@ -1,5 +1,6 @@
 /** Settings, one row each: from the environment, or from a JSON file under the same names in camel case. */
 import { existsSync, readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
 import { ACCESS_TOKEN_SECONDS_MAX, SIGNING_ALGORITHMS, type SigningAlgorithm } from '@hallpass/protocol';
 import { LOG_LEVELS, type LogLevel } from '../http/log.ts';
 import { GRANT_SECONDS_MAX } from '../oauth/revocation.ts';
@@ -23,6 +24,11 @@ export interface Settings {
   readonly refreshGraceSeconds: number | undefined;
   readonly masterKey: string | undefined;
   readonly masterKeyFile: string | undefined;
+  readonly dpopNonces: boolean;
+  readonly keyRequestsPerSecond: number;
+  readonly addressFailuresPerMinute: number;
+  readonly trustedProxies: readonly string[];
+  readonly signingKeyDays: number;
   readonly logLevel: LogLevel;
 }
 
@@ -89,21 +95,21 @@ const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = {
   },
   accessTtlSeconds: {
     variable: 'HALLPASS_ACCESS_TTL_SECONDS',
-    parse: seconds(1, ACCESS_TOKEN_SECONDS_MAX),
+    parse: wholeNumber(1, ACCESS_TOKEN_SECONDS_MAX),
     otherwise: 900,
     must: `whole seconds, 1 to ${ACCESS_TOKEN_SECONDS_MAX}`,
     meaning: 'How long an access token lives.',
   },
   refreshTtlSeconds: {
     variable: 'HALLPASS_REFRESH_TTL_SECONDS',
-    parse: seconds(1, GRANT_SECONDS_MAX),
+    parse: wholeNumber(1, GRANT_SECONDS_MAX),
     otherwise: 30 * 86_400,
     must: `whole seconds, 1 to ${GRANT_SECONDS_MAX}`,
     meaning: 'How long a grant lives, from its first token; refreshing does not extend it.',
   },
   refreshGraceSeconds: {
     variable: 'HALLPASS_REFRESH_GRACE_SECONDS',
-    parse: seconds(0, GRANT_SECONDS_MAX),
+    parse: wholeNumber(0, GRANT_SECONDS_MAX),
     otherwise: undefined,
     must: `whole seconds, 0 to ${GRANT_SECONDS_MAX}`,
     meaning:
@@ -123,6 +129,42 @@ const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = {
     must: 'a file',
     meaning:
       'A file that holds the master key, readable by its owner alone. A development server makes `master.key` in the data folder.',
+  },
+  dpopNonces: {
+    variable: 'HALLPASS_DPOP_NONCES',
+    parse: (text) => (text === 'on' ? true : text === 'off' ? false : undefined),
+    otherwise: false,
+    must: 'on or off',
+    meaning: 'Whether proofs of possession must carry a nonce of this server (RFC 9449 §8).',
+  },
+  keyRequestsPerSecond: {
+    variable: 'HALLPASS_KEY_REQUESTS_PER_SECOND',
+    parse: wholeNumber(0, 1_000_000),
+    otherwise: 1_000,
+    must: 'a whole number, 0 to 1000000 (0: no limit)',
+    meaning: 'How many requests a second one API key may make at one instance; a key may have its own number.',
+  },
+  addressFailuresPerMinute: {
+    variable: 'HALLPASS_ADDRESS_FAILURES_PER_MINUTE',
+    parse: wholeNumber(0, 1_000_000),
+    otherwise: 100,
+    must: 'a whole number, 0 to 1000000 (0: no limit)',
+    meaning: 'How many failed authentications a minute one address may make; a fifth of that against one key.',
+  },
+  trustedProxies: {
+    variable: 'HALLPASS_TRUSTED_PROXIES',
+    parse: parseProxies,
+    otherwise: [],
+    must: 'IP addresses or networks, separated by commas, such as 10.0.0.7, 10.1.0.0/16',
+    meaning: 'The proxies whose `X-Forwarded-For` tells the address of a caller. From anyone else it is not believed.',
+  },
+  signingKeyDays: {
+    variable: 'HALLPASS_SIGNING_KEY_DAYS',
+    parse: wholeNumber(0, 3_650),
+    otherwise: 90,
+    must: 'whole days, 0 to 3650 (0: only by command)',
+    meaning:
+      'After how long the signing key is replaced. The next one is published before it is used, and the old one until its last token has expired.',
   },
   logLevel: {
     variable: 'HALLPASS_LOG_LEVEL',
@@ -151,9 +193,16 @@ export function readSettings(environment: Readonly<Record<string, string | undef
     if (parsed === undefined) throw new BadSetting(`${where} must be ${row.must}.`);
     return parsed;
   };
+  const issuer = value('issuer');
+  const host = value('host');
+  if (issuer === undefined && !LOOPBACK.has(host)) {
+    throw new BadSetting(
+      `HALLPASS_ISSUER must be set for a server that others can reach (HALLPASS_HOST is ${host}): tokens name it.`,
+    );
+  }
   return {
-    issuer: value('issuer'),
-    host: value('host'),
+    issuer,
+    host,
     port: value('port'),
     operatorPort: value('operatorPort'),
     dataDir: value('dataDir'),
@@ -164,6 +213,11 @@ export function readSettings(environment: Readonly<Record<string, string | undef
     refreshGraceSeconds: value('refreshGraceSeconds'),
     masterKey: value('masterKey'),
     masterKeyFile: value('masterKeyFile'),
+    dpopNonces: value('dpopNonces'),
+    keyRequestsPerSecond: value('keyRequestsPerSecond'),
+    addressFailuresPerMinute: value('addressFailuresPerMinute'),
+    trustedProxies: value('trustedProxies'),
+    signingKeyDays: value('signingKeyDays'),
     logLevel: value('logLevel'),
   };
 }
@@ -179,7 +233,7 @@ export function listSettings(): readonly {
   const rows = Object.entries(ROWS).map(([name, { variable, otherwise, meaning, must }]) => ({
     variable,
     name,
-    otherwise: otherwise === undefined ? '' : String(otherwise),
+    otherwise: printDefault(otherwise),
     meaning,
     must,
   }));
@@ -193,33 +247,56 @@ export function listSettings(): readonly {
   return [...rows, file];
 }
 
+function printDefault(otherwise: unknown): string {
+  if (typeof otherwise === 'boolean') return otherwise ? 'on' : 'off';
+  return typeof otherwise === 'string' || typeof otherwise === 'number' ? String(otherwise) : '';
+}
+
 /** Whether an issuer is on this very machine: a development server, for which things may be made up. */
 export function isDevelopmentIssuer(issuer: string | undefined): boolean {
   return issuer === undefined || new URL(issuer).protocol === 'http:';
 }
 
+const LOOPBACK: ReadonlySet<string> = new Set(['localhost', '127.0.0.1', '::1', '[::1]']);
+
 function parseIssuer(text: string): string | undefined {
   if (!URL.canParse(text) || /[?#\s]/.test(text) || text.endsWith('/')) return undefined;
   const { protocol, hostname, username, password } = new URL(text);
   if (username !== '' || password !== '') return undefined;
-  const loopback = hostname === 'localhost' || hostname === '127.0.0.1' || hostname === '[::1]';
-  return protocol === 'https:' || (protocol === 'http:' && loopback) ? text : undefined;
+  return protocol === 'https:' || (protocol === 'http:' && LOOPBACK.has(hostname)) ? text : undefined;
+}
+
+function parseProxies(text: string): readonly string[] | undefined {
+  const proxies = text.split(',').map((proxy) => proxy.trim());
+  const good = proxies.every((proxy) => {
+    const [address = '', prefix, ...more] = proxy.split('/');
+    const family = isIP(address);
+    const bits = prefix === undefined ? 0 : /^[0-9]{1,3}$/.test(prefix) ? Number(prefix) : Infinity;
+    return family !== 0 && bits <= (family === 4 ? 32 : 128) && more.length === 0;
+  });
+  return good ? proxies : undefined;
 }
 
 function parsePort(text: string): number | undefined {
   return /^[0-9]{1,5}$/.test(text) && Number(text) <= 65_535 ? Number(text) : undefined;
 }
 
-function seconds(min: number, max: number): (text: string) => number | undefined {
+function wholeNumber(min: number, max: number): (text: string) => number | undefined {
   return (text) => (/^[0-9]{1,9}$/.test(text) && Number(text) >= min && Number(text) <= max ? Number(text) : undefined);
 }
 
 function readSettingsFile(file: string | undefined): Readonly<Record<string, string | undefined>> {
   if (file === undefined || file === '') return {};
   if (!existsSync(file)) throw new BadSetting(`${FILE_VARIABLE} names a file that is not there: ${file}.`);
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch {
+    throw new BadSetting(`The settings file ${file} cannot be read.`);
+  }
   let value: unknown;
   try {
-    value = JSON.parse(readFileSync(file, 'utf8'));
+    value = JSON.parse(text);
   } catch {
     throw new BadSetting(`The settings file ${file} is not JSON.`);
   }

@@ -1,7 +1,8 @@
 /** `hallpass token inspect`: what a token says, and what this store knows of it. */
 import { Command } from 'commander';
-import { numericDate, openRefreshToken, parseAccessToken } from '@hallpass/protocol';
+import { numericDate, openRefreshToken, parseAccessToken, type AccessTokenClaims } from '@hallpass/protocol';
 import { equalBytes } from '../oauth/key_ring.ts';
+import { openSealedToken } from '../oauth/opaque_token.ts';
 import { judgeGeneration } from '../oauth/grants/refresh_token.ts';
 import type { Instance } from './instance.ts';
 import type { WithInstance } from './keys_commands.ts';
@@ -54,7 +55,10 @@ async function inspect(instance: Instance, token: string): Promise<Inspection> {
   );
 }
 
-async function inspectAccessToken({ keys, store, clock }: Instance, token: string): Promise<Inspection | undefined> {
+async function inspectAccessToken(instance: Instance, token: string): Promise<Inspection | undefined> {
+  const { keys, store, clock } = instance;
+  const sealed = openSealedToken(keys, token);
+  if (sealed !== undefined) return await describeAccessToken(instance, sealed, { form: 'opaque' });
   const unverified = parseAccessToken(token);
   const key = unverified === undefined ? undefined : keys.findSigning(unverified.kid);
   if (unverified === undefined || key === undefined || unverified.header !== key.header) return undefined;
@@ -63,9 +67,17 @@ async function inspectAccessToken({ keys, store, clock }: Instance, token: strin
   }
   const claims = unverified.claims();
   if (claims === undefined) return undefined;
+  return await describeAccessToken({ store, clock }, claims, { alg: key.algorithm, kid: key.keyId });
+}
+
+async function describeAccessToken(
+  { store, clock }: Pick<Instance, 'store' | 'clock'>,
+  claims: AccessTokenClaims,
+  header: Readonly<Record<string, string>>,
+): Promise<Inspection> {
   const { jti, grant_id: grantId, client_id: clientId, iat: issuedAt, exp } = claims;
   const found = (active: boolean, state: string): Inspection => {
-    const members = { alg: key.algorithm, kid: key.keyId, ...claims };
+    const members = { ...header, ...claims };
     return { kind: 'access_token', active, state, members };
   };
   if (numericDate(clock.now()) >= exp) return found(false, `It expired at ${printMoment(exp * 1000)}.`);

@@ -34,16 +34,20 @@ export async function listen(
     port,
     log,
     answered,
+    trustedProxies = [],
   }: {
     readonly host: string;
     readonly port: number;
     readonly log: Log;
     readonly answered?: (route: string, status: number, seconds: number) => void;
+    /** Whose X-Forwarded-For is believed. */
+    readonly trustedProxies?: readonly string[];
   },
 ): Promise<Listener> {
   const streams = new Streams();
   const app = Fastify({
     bodyLimit: BODY_BYTES_MAX,
+    trustProxy: trustedProxies.length > 0 ? [...trustedProxies] : false,
     requestTimeout: REQUEST_TIMEOUT_MS,
     http: {
       maxHeaderSize: HEADER_BYTES_MAX,
@@ -52,6 +56,8 @@ export async function listen(
       connectionsCheckingInterval: 1_000,
     },
     forceCloseConnections: 'idle',
+    // What has begun to arrive when the server is told to stop is answered like any other request.
+    return503OnClosing: false,
     genReqId: () => randomUUID(),
     clientErrorHandler: refuseSocket,
     frameworkErrors: (error, _request, reply) => void send(reply, respondError(error, log)),
@@ -59,18 +65,16 @@ export async function listen(
   // What a body means is for the endpoint to say, whatever it is labelled.
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
-  app.addHook('onRequest', async (request, reply) => {
-    void reply.header('x-request-id', request.id).header('x-content-type-options', 'nosniff');
-  });
   app.addHook('onResponse', async (request, reply) => {
     const route = request.routeOptions.url ?? 'none';
     answered?.(route, reply.statusCode, reply.elapsedTime / 1000);
     log.request({ requestId: request.id, method: request.method, route, reply });
   });
   app.setErrorHandler((error, _request, reply) => send(reply, respondError(error, log)));
-  app.setNotFoundHandler((_request, reply) => send(reply, respondRefusal(refuse('not_found'))));
+  app.setNotFoundHandler((request, reply) => send(reply, respondUnrouted(routes, request.url)));
   for (const [path, methods] of Object.entries(routes)) addRoute(app, path, methods, { streams, log });
-  await app.listen({ host, port });
+  // The name may stand for two addresses, and Fastify would make a second server that nobody drains.
+  await app.listen({ host: host === 'localhost' ? '127.0.0.1' : host, port });
   const address = app.server.address();
   assert(typeof address === 'object' && address !== null, 'a TCP listener has a port');
   return {
@@ -93,23 +97,26 @@ function addRoute(
   methods: Readonly<Record<string, Endpoint>>,
   { streams, log }: { readonly streams: Streams; readonly log: Log },
 ): void {
-  const allow = Object.keys(methods).flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method]));
-  app.route({
-    method: app.supportedMethods,
-    url: path,
-    exposeHeadRoute: false,
-    handler: async (request, reply) => {
-      const method = request.method === 'HEAD' ? 'GET' : request.method;
-      const endpoint = Object.hasOwn(methods, method) ? methods[method] : undefined;
-      const answer =
-        endpoint === undefined
-          ? respondRefusal(refuse('method_not_allowed'), { headers: { allow: allow.join(', ') } })
-          : await endpoint(toWire(request, reply, streams)).catch((error: unknown) => respondError(error, log));
+  for (const [method, endpoint] of Object.entries(methods)) {
+    const handler = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
+      const answer = await endpoint(toWire(request, reply, streams)).catch((error: unknown) =>
+        respondError(error, log),
+      );
       // Who asks for the head of a stream alone must not be made to wait for its end.
       const headOnly = request.method === 'HEAD' && typeof answer.body !== 'string';
       return send(reply, headOnly ? { ...answer, body: '' } : answer);
-    },
-  });
+    };
+    app.route({ method: method === 'GET' ? ['GET', 'HEAD'] : method, url: path, exposeHeadRoute: false, handler });
+  }
+}
+
+/** Nothing is at this path, or something that is not done by this method (RFC 9110 §15.5.6). */
+function respondUnrouted(routes: Routes, url: string): WireResponse {
+  const path = url.split('?', 1)[0] ?? '';
+  const methods = Object.hasOwn(routes, path) ? routes[path] : undefined;
+  if (methods === undefined) return respondRefusal(refuse('not_found'));
+  const allow = Object.keys(methods).flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method]));
+  return respondRefusal(refuse('method_not_allowed'), { headers: { allow: allow.join(', ') } });
 }
 
 function toWire(request: FastifyRequest, reply: FastifyReply, streams: Streams): WireRequest {
@@ -121,6 +128,7 @@ function toWire(request: FastifyRequest, reply: FastifyReply, streams: Streams):
       return Array.isArray(value) ? value.join(', ') : value;
     },
     query: new URLSearchParams(query),
+    address: request.ip,
     body: Buffer.isBuffer(request.body) ? request.body : new Uint8Array(),
     untilGone: () => streams.begin(reply),
   };
@@ -149,7 +157,9 @@ class Streams {
 }
 
 function send(reply: FastifyReply, { status, headers, body, note }: WireResponse): FastifyReply {
-  void reply.code(status).headers(headers);
+  void reply
+    .code(status)
+    .headers({ 'x-request-id': reply.request.id, 'x-content-type-options': 'nosniff', ...headers });
   reply.note = note;
   // Fastify would label an empty text as text/plain; the raw form leaves the headers as they are.
   return reply.send(typeof body === 'string' ? (body === '' ? undefined : Buffer.from(body)) : Readable.from(body));

@@ -1,13 +1,14 @@
 /** What the endpoints share: the one issuer, its keys, its store and its settings. */
 import type { Clock, Random } from '@hallpass/protocol';
-import type { Store } from '../store/store.ts';
+import type { Client, Store } from '../store/store.ts';
 import type { KeyRing } from './key_ring.ts';
+import type { Limits } from './limits.ts';
 
 export interface ServerClock extends Clock {
   readonly sleep: (milliseconds: number) => Promise<void>;
 }
 
-interface Lifetimes {
+export interface Lifetimes {
   /** Of an access token, in seconds. */
   readonly accessTokenSeconds: number;
   /** Of a grant with everything refreshed from it, in seconds. */
@@ -26,6 +27,20 @@ export interface Authority {
   readonly keys: KeyRing;
   readonly clock: ServerClock;
   readonly random: Random;
+  readonly limits: Limits;
+  /** Whether proofs of possession must carry a nonce of ours (RFC 9449 §8). */
+  readonly dpopNonces: boolean;
   /** Told of each secret that opened a door; best effort. */
   readonly noteSecretUse: (clientId: string, secretId: string) => void;
+}
+
+/** The lifetimes of one client's tokens: the server's, where the key has none that are tighter. */
+export function lifetimesOf({ lifetimes }: Authority, client: Client): Lifetimes {
+  const { accessTtlSeconds = Infinity, refreshTtlSeconds = Infinity, refreshGraceSeconds = Infinity } = client;
+  const grace = Math.min(refreshGraceSeconds, lifetimes.refreshGraceSeconds ?? Infinity);
+  return {
+    accessTokenSeconds: Math.min(accessTtlSeconds, lifetimes.accessTokenSeconds),
+    refreshSeconds: Math.min(refreshTtlSeconds, lifetimes.refreshSeconds),
+    refreshGraceSeconds: grace === Infinity ? undefined : grace,
+  };
 }

@@ -1,35 +1,62 @@
-/** Who asks (contract §3): client authentication by secret, in the header, in the body, or in both alike. */
+/** Who asks (contract §3): a client with a secret, in the header, in the body or in both alike, or with a signed assertion. */
 import {
+  CLIENT_ASSERTION_TYPE,
   CLIENT_ID_LENGTH_MAX,
   CLIENT_SECRET_LENGTH_MAX,
   isRefusal,
+  judgeClientAssertion,
+  numericDate,
   parseBasic,
+  parseClientAssertion,
   printBasicChallenge,
   refuse,
   type ClientCredentials,
   type Parameters,
   type Refusal,
 } from '@hallpass/protocol';
-import type { ClientSecret, KnownClient } from '../store/store.ts';
+import type { ClientSecret, KnownClient, OnceMark } from '../store/store.ts';
 import type { Authority } from './authority.ts';
 import { equalBytes } from './key_ring.ts';
+import { isSignedBy, sha256 } from './public_key.ts';
 import type { WireRequest } from './wire.ts';
 
-/** The most secrets that a client has at a time. */
+/** The most secrets, or public keys, that a client has at a time. */
 export const SECRETS_MAX = 2;
 
+/** A client that has shown that it is itself. */
+export interface AuthenticatedClient extends KnownClient {
+  /** What it used of the things that can be used once. To be marked when all else holds, and before the answer. */
+  readonly once: readonly OnceMark[];
+}
+
+/** What a request brings to show who it is from. */
+type Evidence =
+  | ({ readonly method: 'client_secret' } & ClientCredentials)
+  | { readonly method: 'private_key_jwt'; readonly assertion: string; readonly clientId: string | undefined };
+
 /**
- * The client that sent a request, or a refusal. Unknown client, wrong secret, expired secret and disabled client are
- * one refusal, after the same work: nobody learns here which keys exist.
+ * The client that sent a request, or a refusal. Unknown client, wrong secret, expired secret, wrong method and disabled
+ * client are one refusal, after the same work: nobody learns here which keys exist.
  */
 export async function authenticateClient(
   authority: Authority,
   request: WireRequest,
   parameters?: Parameters,
-): Promise<KnownClient | Refusal> {
-  const credentials = findCredentials(request.header('authorization'), parameters);
-  if (isRefusal(credentials)) return credentials;
-  return await authenticate(authority, credentials);
+): Promise<AuthenticatedClient | Refusal> {
+  const evidence = findEvidence(request.header('authorization'), parameters);
+  if (isRefusal(evidence)) return evidence;
+  const { limits } = authority;
+  const blocked = await limits.findBlock(request.address, evidence.clientId);
+  if (blocked !== undefined) return blocked;
+  const authenticated =
+    evidence.method === 'client_secret'
+      ? await authenticateBySecret(authority, evidence)
+      : await authenticateByAssertion(authority, evidence);
+  if (isRefusal(authenticated)) {
+    await limits.countFailure(request.address, evidence.clientId);
+    return authenticated;
+  }
+  return (await limits.spend(authenticated.client)) ?? authenticated;
 }
 
 /** RFC 6749 §5.2: who tried by header is told which scheme to use. */
@@ -38,27 +65,43 @@ export function challengeFor(authority: Authority, request: WireRequest, refusal
   return { 'www-authenticate': printBasicChallenge(authority.issuer) };
 }
 
-function findCredentials(header: string | undefined, parameters: Parameters | undefined): ClientCredentials | Refusal {
-  const clientId = parameters?.values.get('client_id');
-  const clientSecret = parameters?.values.get('client_secret');
+function findEvidence(header: string | undefined, parameters: Parameters | undefined): Evidence | Refusal {
+  const values = parameters?.values;
+  const assertion = values?.get('client_assertion');
+  const type = values?.get('client_assertion_type');
+  const clientId = values?.get('client_id');
+  if (assertion === undefined && type === undefined) {
+    return findSecret(header, clientId, values?.get('client_secret'));
+  }
+  // One way to authenticate at a time (RFC 6749 §2.3).
+  const alone = header === undefined && values?.get('client_secret') === undefined;
+  if (assertion === undefined || type !== CLIENT_ASSERTION_TYPE || !alone) return refuse('malformed_assertion');
+  return { method: 'private_key_jwt', assertion, clientId };
+}
+
+function findSecret(
+  header: string | undefined,
+  clientId: string | undefined,
+  clientSecret: string | undefined,
+): Evidence | Refusal {
   if (header === undefined) {
     if (clientId === undefined || clientSecret === undefined) {
       return refuse('authentication_failed', { because: 'no credentials' });
     }
-    return { clientId, clientSecret };
+    return { method: 'client_secret', clientId, clientSecret };
   }
   const basic = parseBasic(header);
   if (basic === undefined)
     return refuse('authentication_failed', { because: 'Authorization is not well-formed Basic' });
   const agree =
     (clientId ?? basic.clientId) === basic.clientId && (clientSecret ?? basic.clientSecret) === basic.clientSecret;
-  return agree ? basic : refuse('conflicting_credentials');
+  return agree ? { method: 'client_secret', ...basic } : refuse('conflicting_credentials');
 }
 
-async function authenticate(
+async function authenticateBySecret(
   authority: Authority,
   { clientId, clientSecret }: ClientCredentials,
-): Promise<KnownClient | Refusal> {
+): Promise<AuthenticatedClient | Refusal> {
   // Before hashing: a secret of a megabyte must not cost one (RFC 6749 §10.10).
   if (clientId.length > CLIENT_ID_LENGTH_MAX || clientSecret.length > CLIENT_SECRET_LENGTH_MAX) {
     return refuse('authentication_failed', { because: 'credentials too long' });
@@ -69,7 +112,7 @@ async function authenticate(
   if (matching === undefined) return refuse('authentication_failed', { because: `wrong secret for ${clientId}` });
   if (known.client.disabled) return refuse('authentication_failed', { because: `${clientId} is disabled` });
   authority.noteSecretUse(clientId, matching.secretId);
-  return known;
+  return { ...known, once: [] };
 }
 
 /** Always hashes and compares for as many secrets as a client can have, whether it has them or not. */
@@ -89,4 +132,26 @@ function findMatchingSecret(
     if (equal && live) matching = secret;
   }
   return matching;
+}
+
+/** RFC 7523 §3, with the issuer as the one audience (rfc7523bis §4). */
+async function authenticateByAssertion(
+  { store, clock, issuer }: Authority,
+  { assertion, clientId }: Extract<Evidence, { method: 'private_key_jwt' }>,
+): Promise<AuthenticatedClient | Refusal> {
+  const no = (because: string): Refusal => refuse('authentication_failed', { because });
+  const parsed = parseClientAssertion(assertion);
+  if (parsed === undefined) return no('not an assertion');
+  if (clientId !== undefined && clientId !== parsed.clientId) return no('client_id is not the sub of the assertion');
+  const known = await store.findClient(parsed.clientId);
+  // The algorithm is the registered key's, never the header's own choice (RFC 8725 §3.1).
+  const keys = (known?.client.publicKeys ?? []).filter(({ algorithm }) => algorithm === parsed.algorithm);
+  const signed = keys.some((key) => isSignedBy(key, parsed.signingInput, parsed.signature));
+  if (known === undefined || known.client.authentication !== 'private_key_jwt' || !signed) return no('wrong signature');
+  const claims = parsed.claims() ?? new Map<string, unknown>();
+  const judged = judgeClientAssertion(claims, { clientId: parsed.clientId, issuer, now: numericDate(clock.now()) });
+  if ('fault' in judged) return no(judged.fault);
+  if (known.client.disabled) return no(`${parsed.clientId} is disabled`);
+  const { jti, expiresAt } = judged;
+  return { ...known, once: [{ space: `assertion ${parsed.clientId}`, id: sha256(jti), expiresAt }] };
 }

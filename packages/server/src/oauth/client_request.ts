@@ -1,18 +1,20 @@
 /** The steps that every endpoint for clients begins with: receive, authenticate, and judge the page it comes from. */
-import { dialectOf, isRefusal, parseParameters, type Parameters } from '@hallpass/protocol';
-import type { KnownClient } from '../store/store.ts';
+import { dialectOf, isRefusal, parseParameters, refuse, type Parameters, type Refusal } from '@hallpass/protocol';
+import type { OnceMark, Store } from '../store/store.ts';
 import type { Authority } from './authority.ts';
-import { authenticateClient, challengeFor } from './client_auth.ts';
+import { authenticateClient, challengeFor, type AuthenticatedClient } from './client_auth.ts';
 import { corsFor, corsForAny, judgeOrigin } from './origins.ts';
 import { noted, respondRefusal, type WireRequest, type WireResponse } from './wire.ts';
 
 /** A client as a request found it. */
-export interface Caller extends KnownClient {
+export interface Caller extends AuthenticatedClient {
   /**
    * A moment just before the client was looked up; milliseconds. Tokens carry it as their `iat`: if the client was
    * disabled after that look-up, every token that comes of it is dated before the revocation, and dead.
    */
   readonly at: number;
+  /** The thumbprint of the key that it has shown to have (RFC 9449); undefined: none was shown. */
+  readonly jkt: string | undefined;
 }
 
 export interface ClientRequest {
@@ -44,5 +46,14 @@ export async function receiveFromClient(
     const answer = respondRefusal(stranger, { dialect: parameters.dialect, headers: { vary: 'Origin' } });
     return noted(answer, { clientId: known.client.clientId });
   }
-  return { caller: { ...known, at }, parameters, headers: corsFor(known.client, request) };
+  return { caller: { ...known, at, jkt: undefined }, parameters, headers: corsFor(known.client, request) };
+}
+
+/** Marks what can be used once; a refusal when some of it was used before (RFC 7523 §3, RFC 9449 §11.1). */
+export async function spendOnce(store: Store, once: readonly OnceMark[]): Promise<Refusal | undefined> {
+  if (once.length === 0) return undefined;
+  const outcome = await store.useOnce(once);
+  if (outcome === 'fresh') return undefined;
+  const because = `replayed: ${outcome.space}`;
+  return refuse(outcome.space.startsWith('proof ') ? 'dpop_proof_not_good' : 'authentication_failed', { because });
 }

@@ -1,9 +1,9 @@
 /**
  * GET /oauth2/revocations: the live revocation feed (contract §9). An event stream that goes on from `Last-Event-ID`,
  * or one page of JSON by `?after=`. Ordered and without gaps; a heartbeat says that the reader has seen everything that
- * was committed before it was sent.
+ * was committed before it was sent, and which keys are published, so that a key that was taken out is dropped at once.
  */
-import { isRefusal, numericDate } from '@hallpass/protocol';
+import { isRefusal, numericDate, PATHS } from '@hallpass/protocol';
 import type { Client } from '../store/store.ts';
 import type { Authority } from './authority.ts';
 import { admit, keyMay, respondNotAdmitted } from './resource.ts';
@@ -17,7 +17,7 @@ const PAGE_ENTRIES_MAX = 1_000;
 
 export function feedEndpoint(authority: Authority): Endpoint {
   return async (request) => {
-    const admitted = await admit(authority, request, { scope: SCOPE, mayByKey });
+    const admitted = await admit(authority, request, { scope: SCOPE, path: PATHS.revocations, mayByKey });
     if (isRefusal(admitted)) return respondNotAdmitted(authority, admitted);
     const note = { clientId: admitted.clientId };
     const after = request.query.get('after');
@@ -64,7 +64,7 @@ async function* stream(
       for (const entry of page.entries)
         yield `event: revocation\nid: ${entry.cursor}\ndata: ${JSON.stringify(entry)}\n\n`;
       if (page.more) continue;
-      yield `event: heartbeat\nid: ${cursor}\ndata: ${JSON.stringify({ cursor })}\n\n`;
+      yield `event: heartbeat\nid: ${cursor}\ndata: ${JSON.stringify({ cursor, keys: authority.keys.publishedVersion })}\n\n`;
       await bell.wait(HEARTBEAT_MS);
     }
   } finally {

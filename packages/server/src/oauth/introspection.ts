@@ -10,8 +10,9 @@ import {
   type IntrospectionResponse,
 } from '@hallpass/protocol';
 import type { Client } from '../store/store.ts';
-import type { Authority } from './authority.ts';
+import { lifetimesOf, type Authority } from './authority.ts';
 import { authenticateClient, challengeFor } from './client_auth.ts';
+import { spendOnce } from './client_request.ts';
 import { judgeGeneration } from './grants/refresh_token.ts';
 import { equalBytes } from './key_ring.ts';
 import { isAlive, openAccessToken } from './mint.ts';
@@ -25,6 +26,8 @@ export function introspectionEndpoint(authority: Authority): Endpoint {
     if (isRefusal(parameters)) return respondRefusal(parameters);
     const caller = await authenticateClient(authority, request, parameters);
     if (isRefusal(caller)) return respondRefusal(caller, { headers: challengeFor(authority, request, caller) });
+    const replayed = await spendOnce(authority.store, caller.once);
+    if (replayed !== undefined) return respondRefusal(replayed);
     const token = parameters.values.get('token');
     const answer =
       token === undefined
@@ -49,16 +52,17 @@ function describe({ scope, client_id, sub, iss, aud, iat, exp, jti, cnf }: Acces
 
 /** A refresh token is its own client's business; a resource server has no use for one (RFC 7662 §4). */
 async function introspectRefreshToken(
-  { issuer, keys, clock, store, lifetimes }: Authority,
+  authority: Authority,
   caller: Client,
   token: string,
 ): Promise<IntrospectionResponse> {
+  const { issuer, keys, clock, store } = authority;
   const state = openRefreshToken(token, { find: keys.findRefresh, equal: equalBytes });
   const now = clock.now();
   if (state === undefined || state.clientId !== caller.clientId || numericDate(now) >= state.expiresAt) return INACTIVE;
   if (!caller.refresh || (await store.isRevoked(state))) return INACTIVE;
   const family = await store.findFamily(state.grantId);
-  const graceSeconds = lifetimes.refreshGraceSeconds;
+  const { refreshGraceSeconds: graceSeconds } = lifetimesOf(authority, caller);
   const standing = judgeGeneration({ generation: state.generation, family, now, graceSeconds });
   if (standing !== 'newest' && standing !== 'predecessor') return INACTIVE;
   const { scope, clientId, audiences, issuedAt, expiresAt } = state;

@@ -26,7 +26,7 @@ import {
   type RefreshKey,
   type SigningAlgorithm,
 } from '@hallpass/protocol';
-import { StoreUnusable, type KeyRecord, type KeyUse, type Store } from '../store/store.ts';
+import { StoreUnusable, type KeyRecord, type KeyUse, type Store, type StoreEvent } from '../store/store.ts';
 
 /** The length of the master key, in bytes. */
 export const MASTER_KEY_BYTES = 32;
@@ -50,49 +50,88 @@ interface SecretKey {
   readonly mac: (text: string) => Buffer;
 }
 
+/** A key for sealing opaque access tokens: AES-256-GCM, 32 bytes. */
+interface SealKey {
+  readonly keyId: string;
+  readonly bytes: Uint8Array;
+}
+
+/** The keys as every endpoint uses them. */
 export interface KeyRing {
   /** The key that signs now. */
   readonly signing: SigningKey;
   readonly findSigning: (keyId: string) => SigningKey | undefined;
   readonly publicJwks: readonly PublicJwk[];
+  readonly publishedVersion: string;
   /** The key that seals refresh tokens now. */
   readonly refresh: RefreshKey;
   readonly findRefresh: (keyId: string) => RefreshKey | undefined;
   /** The key that hashes new secrets. */
   readonly secret: SecretKey;
   readonly findSecret: (keyId: string) => SecretKey | undefined;
+  /** The key that seals opaque access tokens now. */
+  readonly seal: SealKey;
+  readonly findSeal: (keyId: string) => SealKey | undefined;
+}
+
+/** A signing key as it is shown. */
+export interface ListedSigningKey {
+  readonly keyId: string;
+  readonly algorithm: SigningAlgorithm;
+  /** Milliseconds. */
+  readonly createdAt: number;
+  readonly activeFrom: number;
+  readonly state: 'next' | 'signing' | 'retired';
+}
+
+/** What a key ring is opened with. */
+interface KeyRingSource {
+  readonly store: Store;
+  readonly masterKey: Uint8Array;
+  readonly algorithm: SigningAlgorithm;
+  readonly clock: Clock;
+  readonly random: Random;
 }
 
 /**
  * The keys of a store, the missing ones made first. Throws `StoreUnusable` when the master key is not the one that the
  * store's keys were encrypted under.
  */
-export async function loadKeyRing(from: {
-  readonly store: Store;
-  readonly masterKey: Uint8Array;
-  readonly algorithm: SigningAlgorithm;
-  readonly clock: Clock;
-  readonly random: Random;
-}): Promise<KeyRing> {
-  const { store, masterKey, algorithm, clock, random } = from;
-  const wrapping = new Wrapping(masterKey, random);
+export async function openKeyRing(source: KeyRingSource): Promise<LiveKeyRing> {
+  const { store, algorithm, clock, random } = source;
+  const wrapping = new Wrapping(source.masterKey, random);
   const records = await store.loadKeys();
   // Before anything is added: a store must never hold keys under two master keys.
-  const opened = records.map((record) => wrapping.unwrap(record));
-  const wanted: readonly (readonly [KeyUse, string, () => Uint8Array])[] = [
-    ['sign', algorithm, () => generateSigningKey(algorithm)],
-    ['refresh_mac', 'HS256', () => random(32)],
-    ['secret_mac', 'HS256', () => random(32)],
+  for (const record of records) wrapping.unwrap(record);
+  const wanted: readonly (readonly [KeyUse, string])[] = [
+    ['sign', algorithm],
+    ['refresh_mac', 'HS256'],
+    ['secret_mac', 'HS256'],
+    ['access_seal', 'A256GCM'],
   ];
   const missing = wanted.filter(([use, name]) => !records.some((key) => key.use === use && key.algorithm === name));
-  for (const [use, name, make] of missing) {
-    const keyId = printBase64url(random(REFRESH_KEY_ID_BYTES));
-    const plain = { keyId, use, algorithm: name, createdAt: clock.now() };
-    await store.addFirstKey({ ...plain, wrapped: wrapping.wrap(plain, make()) });
+  for (const [use, name] of missing) {
+    const now = clock.now();
+    await store.addKey(makeKey({ use, algorithm: name, now, activeFrom: now, random, wrapping }), -1);
   }
   // Another instance may have been first with any of them, so what counts is what the store holds now.
-  const all = missing.length === 0 ? opened : (await store.loadKeys()).map((record) => wrapping.unwrap(record));
-  return ringOf(all, algorithm);
+  const ring = new LiveKeyRing(source, wrapping);
+  await ring.reload();
+  return ring;
+}
+
+function makeKey(of: {
+  readonly use: KeyUse;
+  readonly algorithm: string;
+  readonly now: number;
+  readonly activeFrom: number;
+  readonly random: Random;
+  readonly wrapping: Wrapping;
+}): KeyRecord {
+  const { use, algorithm, now, activeFrom, random, wrapping } = of;
+  const plain = { keyId: printBase64url(random(REFRESH_KEY_ID_BYTES)), use, algorithm, createdAt: now, activeFrom };
+  const signing = SIGNING_ALGORITHMS.find((name) => use === 'sign' && name === algorithm);
+  return { ...plain, wrapped: wrapping.wrap(plain, signing === undefined ? random(32) : generateSigningKey(signing)) };
 }
 
 interface OpenedKey {
@@ -100,26 +139,110 @@ interface OpenedKey {
   readonly use: KeyUse;
   readonly algorithm: string;
   readonly bytes: Uint8Array;
+  readonly createdAt: number;
+  readonly activeFrom: number;
 }
 
-function ringOf(keys: readonly OpenedKey[], algorithm: SigningAlgorithm): KeyRing {
-  const signing = keys.filter(({ use }) => use === 'sign').map(openSigningKey);
-  const refresh = keys.filter(({ use }) => use === 'refresh_mac').map(openRefreshKey);
-  const secret = keys.filter(({ use }) => use === 'secret_mac').map(openSecretKey);
-  return {
-    signing: newest(signing.filter((key) => key.algorithm === algorithm)),
-    findSigning: finder(signing),
-    publicJwks: signing.map(({ publicJwk }) => publicJwk),
-    refresh: newest(refresh),
-    findRefresh: finder(refresh),
-    secret: newest(secret),
-    findSecret: finder(secret),
+/** The ring as it is now: keys come and go while the server runs, by its own schedule or by an operator's command. */
+export class LiveKeyRing implements KeyRing {
+  readonly #source: KeyRingSource;
+  readonly #wrapping: Wrapping;
+  #loaded = '';
+  #signing: readonly (SigningKey & OpenedKey)[] = [];
+  #byUse: Record<'refresh_mac' | 'secret_mac' | 'access_seal', readonly OpenedKey[]> = {
+    refresh_mac: [],
+    secret_mac: [],
+    access_seal: [],
   };
+  #findSigning: KeyRing['findSigning'] = () => undefined;
+  #findRefresh: KeyRing['findRefresh'] = () => undefined;
+  #findSecret: KeyRing['findSecret'] = () => undefined;
+  #findSeal: KeyRing['findSeal'] = () => undefined;
+
+  constructor(source: KeyRingSource, wrapping: Wrapping) {
+    this.#source = source;
+    this.#wrapping = wrapping;
+  }
+
+  /** Takes over what the store holds now. Cheap when nothing has changed. */
+  async reload(): Promise<void> {
+    const records = await this.#source.store.loadKeys();
+    const loaded = records.map(({ keyId }) => keyId).join(' ');
+    if (loaded === this.#loaded) return;
+    const keys = records.map((record) => this.#wrapping.unwrap(record));
+    const of = (use: KeyUse): readonly OpenedKey[] => keys.filter((key) => key.use === use);
+    this.#signing = of('sign').map((key) => ({ ...key, ...openSigningKey(key) }));
+    this.#byUse = { refresh_mac: of('refresh_mac'), secret_mac: of('secret_mac'), access_seal: of('access_seal') };
+    this.#findSigning = finder(this.#signing);
+    this.#findRefresh = finder(this.#byUse.refresh_mac.map(openRefreshKey));
+    this.#findSecret = finder(this.#byUse.secret_mac.map(openSecretKey));
+    this.#findSeal = finder(this.#byUse.access_seal.map(openSealKey));
+    this.#loaded = loaded;
+  }
+
+  /** The newest key of the configured algorithm whose time has come; a new one is published for a while before it signs. */
+  get signing(): SigningKey {
+    const { algorithm, clock } = this.#source;
+    const now = clock.now();
+    const ours = this.#signing.filter((key) => key.algorithm === algorithm);
+    return present(ours.findLast(({ activeFrom }) => activeFrom <= now) ?? ours.at(0));
+  }
+
+  get publicJwks(): readonly PublicJwk[] {
+    return this.#signing.map(({ publicJwk }) => publicJwk);
+  }
+
+  /** Changes with every change of the published keys; guards hear it with each heartbeat. */
+  get publishedVersion(): string {
+    return createHash('sha256').update(JSON.stringify(this.publicJwks)).digest('base64url').slice(0, 16);
+  }
+
+  get refresh(): RefreshKey {
+    return present(this.#findRefresh(present(this.#byUse.refresh_mac.at(-1)).keyId));
+  }
+
+  get secret(): SecretKey {
+    return present(this.#findSecret(present(this.#byUse.secret_mac.at(-1)).keyId));
+  }
+
+  get seal(): SealKey {
+    return present(this.#findSeal(present(this.#byUse.access_seal.at(-1)).keyId));
+  }
+
+  readonly findSigning = (keyId: string): SigningKey | undefined => this.#findSigning(keyId);
+  readonly findRefresh = (keyId: string): RefreshKey | undefined => this.#findRefresh(keyId);
+  readonly findSecret = (keyId: string): SecretKey | undefined => this.#findSecret(keyId);
+  readonly findSeal = (keyId: string): SealKey | undefined => this.#findSeal(keyId);
+
+  /** The signing keys with their times, in the order in which they sign. */
+  listSigning(): readonly ListedSigningKey[] {
+    const { keyId: current } = this.signing;
+    const now = this.#source.clock.now();
+    return this.#signing.map(({ keyId, algorithm, createdAt, activeFrom }) => {
+      const state = keyId === current ? 'signing' : activeFrom > now ? 'next' : 'retired';
+      return { keyId, algorithm, createdAt, activeFrom, state };
+    });
+  }
+
+  /**
+   * Adds the next signing key of the configured algorithm, unless one was made after `unlessMadeAfter` already.
+   * `activeFrom` and all times in milliseconds.
+   */
+  async addSigning(
+    { activeFrom, unlessMadeAfter }: { readonly activeFrom: number; readonly unlessMadeAfter: number },
+    event: StoreEvent,
+  ): Promise<'added' | 'exists'> {
+    const { store, algorithm, clock, random } = this.#source;
+    const now = clock.now();
+    const key = makeKey({ use: 'sign', algorithm, now, activeFrom, random, wrapping: this.#wrapping });
+    const outcome = await store.addKey(key, unlessMadeAfter, event);
+    await this.reload();
+    return outcome;
+  }
 }
 
-function newest<Key>(keys: readonly Key[]): Key {
-  const key = keys.at(-1);
-  if (key === undefined) throw new StoreUnusable('The store lost a key that was just put there.');
+function present<Key>(key: Key | undefined): Key {
+  if (key === undefined) throw new StoreUnusable('The store has lost a key that this server cannot do without.');
   return key;
 }
 
@@ -188,6 +311,10 @@ function openSecretKey({ keyId, bytes }: OpenedKey): SecretKey {
   return { keyId, mac: (text) => createHmac('sha256', bytes).update(text).digest() };
 }
 
+function openSealKey({ keyId, bytes }: OpenedKey): SealKey {
+  return { keyId, bytes };
+}
+
 /** Whether two runs of bytes are equal, in a time that does not tell how far. */
 export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && timingSafeEqual(a, b);
@@ -232,7 +359,8 @@ class Wrapping {
       const decipher = createDecipheriv('aes-256-gcm', this.#masterKey, nonce).setAAD(aad(record));
       decipher.setAuthTag(sealed.subarray(-16));
       const bytes = Buffer.concat([decipher.update(sealed.subarray(0, -16)), decipher.final()]);
-      return { keyId: record.keyId, use: record.use, algorithm: record.algorithm, bytes };
+      const { keyId, use, algorithm, createdAt, activeFrom } = record;
+      return { keyId, use, algorithm, createdAt, activeFrom, bytes };
     } catch (cause) {
       throw new StoreUnusable(`The key ${record.keyId} in the store was changed.`, { cause });
     }

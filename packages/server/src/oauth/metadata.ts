@@ -1,26 +1,30 @@
 /** What anyone may know of this issuer: its metadata (RFC 8414) and its public keys (RFC 7517). */
 import { createHash } from 'node:crypto';
-import { GRANT_TYPES, PATHS } from '@hallpass/protocol';
+import { CLIENT_ALGORITHMS, GRANT_TYPES, PATHS } from '@hallpass/protocol';
 import type { Authority } from './authority.ts';
 import type { Endpoint, WireRequest, WireResponse } from './wire.ts';
 
 /** How long anyone may keep the key set and the metadata, in seconds. */
 const DOCUMENT_SECONDS = 300;
 
-const SECRET_METHODS = ['client_secret_basic', 'client_secret_post'] as const;
+const METHODS = ['client_secret_basic', 'client_secret_post', 'private_key_jwt'] as const;
 
 export function metadataEndpoint({ issuer }: Authority): Endpoint {
   const at = (path: string): string => issuer.replace(/\/$/, '') + path;
   const document = {
     issuer,
     token_endpoint: at(PATHS.token),
-    token_endpoint_auth_methods_supported: SECRET_METHODS,
+    token_endpoint_auth_methods_supported: METHODS,
+    token_endpoint_auth_signing_alg_values_supported: CLIENT_ALGORITHMS,
     revocation_endpoint: at(PATHS.revoke),
-    revocation_endpoint_auth_methods_supported: SECRET_METHODS,
+    revocation_endpoint_auth_methods_supported: METHODS,
+    revocation_endpoint_auth_signing_alg_values_supported: CLIENT_ALGORITHMS,
     introspection_endpoint: at(PATHS.introspect),
-    introspection_endpoint_auth_methods_supported: SECRET_METHODS,
+    introspection_endpoint_auth_methods_supported: METHODS,
+    introspection_endpoint_auth_signing_alg_values_supported: CLIENT_ALGORITHMS,
     jwks_uri: at(PATHS.jwks),
     grant_types_supported: GRANT_TYPES,
+    dpop_signing_alg_values_supported: CLIENT_ALGORITHMS,
     // REQUIRED by RFC 8414 §2; there is no authorization endpoint, so there are none.
     response_types_supported: [],
   };

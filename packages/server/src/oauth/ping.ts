@@ -1,5 +1,5 @@
 /** GET /ping: whether a token or a key works, for monitors and for a first try. */
-import { isRefusal } from '@hallpass/protocol';
+import { isRefusal, PATHS } from '@hallpass/protocol';
 import type { Authority } from './authority.ts';
 import { admit, keyMay, respondNotAdmitted } from './resource.ts';
 import { NO_STORE, noted, type Endpoint } from './wire.ts';
@@ -8,7 +8,11 @@ const SCOPE = '/ping.read';
 
 export function pingEndpoint(authority: Authority): Endpoint {
   return async (request) => {
-    const admitted = await admit(authority, request, { scope: SCOPE, mayByKey: (client) => keyMay(client, SCOPE) });
+    const admitted = await admit(authority, request, {
+      scope: SCOPE,
+      path: PATHS.ping,
+      mayByKey: (client) => keyMay(client, SCOPE),
+    });
     if (isRefusal(admitted)) return respondNotAdmitted(authority, admitted);
     return noted({ status: 200, headers: NO_STORE, body: '' }, { clientId: admitted.clientId });
   };

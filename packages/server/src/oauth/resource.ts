@@ -3,11 +3,11 @@ import {
   isMeantFor,
   isRefusal,
   opens,
-  parseBearer,
+  parseAccessTokenHeader,
   parseScope,
   isScope,
   printBasicChallenge,
-  printBearerChallenge,
+  printChallenge,
   refuse,
   type Refusal,
 } from '@hallpass/protocol';
@@ -15,9 +15,10 @@ import assert from 'node:assert/strict';
 import type { Client } from '../store/store.ts';
 import type { Authority } from './authority.ts';
 import { authenticateClient } from './client_auth.ts';
+import { judgePossession, nonceHeader, readProof } from './dpop.ts';
 import { isAlive, openAccessToken } from './mint.ts';
 import { allowedScopes } from './policy.ts';
-import { noted, respondRefusal, type WireRequest, type WireResponse } from './wire.ts';
+import { respondRefusal, type WireRequest, type WireResponse } from './wire.ts';
 
 const BASIC = /^basic(\s|$)/i;
 
@@ -28,7 +29,7 @@ const BASIC = /^basic(\s|$)/i;
 export async function admit(
   authority: Authority,
   request: WireRequest,
-  wanted: { readonly scope: string; readonly mayByKey: (client: Client) => boolean },
+  wanted: { readonly scope: string; readonly path: string; readonly mayByKey: (client: Client) => boolean },
 ): Promise<{ readonly clientId: string; readonly stillMay: () => Promise<boolean> } | Refusal> {
   const header = request.header('authorization');
   const lacking = refuse('insufficient_scope', { subject: wanted.scope });
@@ -42,17 +43,49 @@ export async function admit(
     };
     return wanted.mayByKey(known.client) ? { clientId, stillMay } : lacking;
   }
-  const token = parseBearer(header);
-  if (isRefusal(token)) return token;
+  const presented = parseAccessTokenHeader(header);
+  if (isRefusal(presented)) return presented;
+  const { scheme, token } = presented;
   const claims = openAccessToken(authority, token);
-  if (claims === undefined || claims.cnf !== undefined || !isMeantFor(claims.aud, authority.defaultAudience)) {
-    return refuse('token_not_good', { because: 'not a bearer token for this server' });
+  if (claims === undefined || !isMeantFor(claims.aud, authority.defaultAudience)) {
+    return refuse('token_not_good', { because: 'not a token for this server' });
   }
+  const unproved = await judgeBinding(authority, request, {
+    scheme,
+    token,
+    boundTo: claims.cnf?.jkt,
+    path: wanted.path,
+  });
+  if (unproved !== undefined) return unproved;
   if (!(await isAlive(authority, claims))) return refuse('token_not_good', { because: 'expired or revoked' });
   const scope = parseScope(wanted.scope);
   assert(isScope(scope), 'the scopes of our own resources are well-formed');
   if (!opens(claims.scope, scope)) return lacking;
   return { clientId: claims.client_id, stillMay: () => isAlive(authority, claims) };
+}
+
+/** A bound token comes with a proof of its key, every time a new one; a bearer token without (RFC 9449 §7). */
+async function judgeBinding(
+  authority: Authority,
+  request: WireRequest,
+  {
+    scheme,
+    token,
+    boundTo,
+    path,
+  }: {
+    readonly scheme: 'Bearer' | 'DPoP';
+    readonly token: string;
+    readonly boundTo: string | undefined;
+    readonly path: string;
+  },
+): Promise<Refusal | undefined> {
+  if (scheme === 'Bearer') return boundTo === undefined ? undefined : refuse('token_is_bound');
+  const possession = readProof(authority, request, { path, token });
+  const unfit = judgePossession(boundTo, possession);
+  if (unfit !== undefined || possession === undefined || isRefusal(possession)) return unfit;
+  const replayed = await authority.store.useOnce([possession.once]);
+  return replayed === 'fresh' ? undefined : refuse('resource_proof_not_good', { because: 'replayed' });
 }
 
 /** Whether a key's policy holds a scope of our own. */
@@ -62,8 +95,11 @@ export function keyMay(client: Client, text: string): boolean {
 }
 
 /** The answer to who was not admitted, with the challenge for what they tried. */
-export function respondNotAdmitted({ issuer }: Authority, refusal: Refusal): WireResponse {
+export function respondNotAdmitted(authority: Authority, refusal: Refusal): WireResponse {
+  const { issuer } = authority;
   const challenge =
-    refusal.refused === 'authentication_failed' ? printBasicChallenge(issuer) : printBearerChallenge(refusal, issuer);
-  return noted(respondRefusal(refusal, { headers: { 'www-authenticate': challenge } }), {});
+    refusal.refused === 'authentication_failed'
+      ? printBasicChallenge(issuer)
+      : printChallenge(refusal, { realm: issuer });
+  return respondRefusal(refusal, { headers: { 'www-authenticate': challenge, ...nonceHeader(authority) } });
 }

@@ -12,7 +12,7 @@ import {
 } from '@hallpass/protocol';
 import type { KeptRevocation } from '../store/store.ts';
 import type { Authority } from './authority.ts';
-import { receiveFromClient } from './client_request.ts';
+import { receiveFromClient, spendOnce } from './client_request.ts';
 import { equalBytes } from './key_ring.ts';
 import { isAlive, openAccessToken } from './mint.ts';
 import { noted, respondRefusal, respondRevoked, type Endpoint } from './wire.ts';
@@ -33,6 +33,10 @@ export function revocationEndpoint(authority: Authority): Endpoint {
       token === undefined ? refuse('missing_token') : await findRevocation(authority, caller.client.clientId, token);
     if (isRefusal(revocation)) {
       return noted(respondRefusal(revocation, { dialect: parameters.dialect, headers }), note);
+    }
+    const replayed = await spendOnce(authority.store, caller.once);
+    if (replayed !== undefined) {
+      return noted(respondRefusal(replayed, { dialect: parameters.dialect, headers }), note);
     }
     // The answer waits for the disk; what cannot be stored is a 503, never a success (contract §4).
     if (revocation !== undefined) await authority.store.revoke([revocation]);
@@ -82,4 +86,9 @@ export function revocationOfClient(clientId: string, now: NumericDate): KeptRevo
   const expires_at = now + ACCESS_TOKEN_SECONDS_MAX + LEEWAY_SECONDS;
   const keepUntil = now + GRANT_SECONDS_MAX + LEEWAY_SECONDS;
   return { kind: 'client', id: clientId, before: now + 1, expires_at, keepUntil };
+}
+
+/** Ends everything that anybody was given up to and including this second. */
+export function revocationOfEverything(now: NumericDate): KeptRevocation {
+  return { ...revocationOfClient('*', now), kind: 'before' };
 }

@@ -2,7 +2,7 @@
  * POST /oauth2/token. The life of a token request, one step a function, in this order and in no other place:
  *
  *   1 receive        bytes to single-valued parameters
- *   2 authenticate   who asks, and from which page
+ *   2 authenticate   who asks, from which page, and with which key of their own
  *   3 select         which grant, and what is asked for
  *   4 decide         what may be had: the facts, then a rule
  *   5 mint           sign; before the commit, so that a signature that fails consumes nothing
@@ -12,6 +12,7 @@
 import {
   GRANT_TYPES,
   isRefusal,
+  PATHS,
   refuse,
   type GrantType,
   type Parameters,
@@ -19,30 +20,37 @@ import {
   type TokenResponse,
 } from '@hallpass/protocol';
 import assert from 'node:assert/strict';
+import type { OnceMark } from '../store/store.ts';
 import type { Authority } from './authority.ts';
 import { clientCredentials } from './grants/client_credentials.ts';
 import type { Decision, Grant } from './grants/grant.ts';
 import { refreshToken } from './grants/refresh_token.ts';
+import { tokenExchange } from './grants/token_exchange.ts';
 import { mint } from './mint.ts';
-import { receiveFromClient, type Caller, type ClientRequest } from './client_request.ts';
+import { receiveFromClient, spendOnce, type Caller, type ClientRequest } from './client_request.ts';
+import { nonceHeader, readProof } from './dpop.ts';
 import { noted, respondJson, respondRefusal, type Endpoint, type WireRequest, type WireResponse } from './wire.ts';
 
 /** A selection whose grant is settled: from here on the steps need not know which it is. */
 type Selected = (authority: Authority, caller: Caller) => Promise<Decision>;
 
-const GRANTS: Record<GrantType, (authority: Authority, caller: Caller, parameters: Parameters) => Selected | Refusal> =
-  {
-    client_credentials: (...given) => selectWith(clientCredentials, ...given),
-    refresh_token: (...given) => selectWith(refreshToken, ...given),
-  };
+type Select = (authority: Authority, caller: Caller, parameters: Parameters) => Selected | Refusal;
+
+const GRANTS: Record<GrantType, Select> = {
+  client_credentials: (...given) => selectWith(clientCredentials, ...given),
+  refresh_token: (...given) => selectWith(refreshToken, ...given),
+  'urn:ietf:params:oauth:grant-type:token-exchange': (...given) => selectWith(tokenExchange, ...given),
+};
 
 export function tokenEndpoint(authority: Authority): Endpoint {
   return async (request) => {
     const received = await receiveToIssue(authority, request); // 1, 2
     if ('status' in received) return received;
-    const { caller, parameters, headers } = received;
-    const answer = await grant(authority, caller, parameters); // 3 to 6
-    const note = { clientId: caller.client.clientId };
+    const { parameters, headers: forAll } = received;
+    const headers = { ...forAll, ...nonceHeader(authority) };
+    const caller = showPossession(authority, received.caller, request);
+    const answer = isRefusal(caller) ? caller : await grant(authority, caller, parameters); // 3 to 6
+    const note = { clientId: received.caller.client.clientId };
     return isRefusal(answer) // 7
       ? noted(respondRefusal(answer, { dialect: parameters.dialect, headers }), note)
       : noted(respondJson(200, answer, headers), note);
@@ -65,6 +73,14 @@ async function receiveToIssue(authority: Authority, request: WireRequest): Promi
   return respondRefusal(refuse('temporarily_unavailable', { because: 'revoked again and again' }));
 }
 
+/** The key that the tokens will be bound to, if the request proves that the caller has one (RFC 9449 §5). */
+function showPossession(authority: Authority, caller: Caller, request: WireRequest): Caller | Refusal {
+  const possession = readProof(authority, request, { path: PATHS.token });
+  if (isRefusal(possession)) return possession;
+  if (possession !== undefined) return { ...caller, jkt: possession.jkt, once: [...caller.once, possession.once] };
+  return caller.client.requireDpop ? refuse('dpop_required') : caller;
+}
+
 async function grant(authority: Authority, caller: Caller, parameters: Parameters): Promise<TokenResponse | Refusal> {
   const decide = select(authority, caller, parameters); // 3
   if (isRefusal(decide)) return decide;
@@ -74,7 +90,8 @@ async function grant(authority: Authority, caller: Caller, parameters: Parameter
     if (decision.decided === 'refuse') return await remember(authority, decision);
     const minted = mint(authority, decision.issuance, caller.at); // 5
     if (isRefusal(minted)) return minted;
-    const outcome = await commit(authority, decision); // 6
+    const outcome = await commit(authority, decision, attempt === 1 ? caller.once : []); // 6
+    if (isRefusal(outcome)) return outcome;
     if (outcome === 'committed') return minted;
     if (outcome === 'revoked') return refuse('refresh_token_not_good', { because: 'revoked meanwhile' });
   }
@@ -110,7 +127,10 @@ async function remember(
 async function commit(
   { store }: Authority,
   { rotation }: Extract<Decision, { decided: 'issue' }>,
-): Promise<'committed' | 'already_used' | 'revoked'> {
+  once: readonly OnceMark[],
+): Promise<'committed' | 'already_used' | 'revoked' | Refusal> {
+  const replayed = await spendOnce(store, once);
+  if (replayed !== undefined) return replayed;
   if (rotation === undefined) return 'committed';
   const outcome = await store.rotate(rotation);
   return outcome === 'rotated' ? 'committed' : outcome;

@@ -6,6 +6,8 @@ export interface WireRequest {
   /** The value of a header, by its lower-case name. */
   readonly header: (name: string) => string | undefined;
   readonly query: URLSearchParams;
+  /** The network address of the caller. */
+  readonly address: string;
   readonly body: Uint8Array;
   /** A signal that is aborted when the caller has gone or the server is about to; for answers that do not end by themselves. */
   readonly untilGone: () => AbortSignal;
@@ -48,7 +50,8 @@ export function respondRefusal(
   }: { readonly dialect?: Dialect | undefined; readonly headers?: WireResponse['headers'] } = {},
 ): WireResponse {
   const { status, body, field } = wordsOf(refusal);
-  const retry: WireResponse['headers'] = status === 503 ? { 'retry-after': String(RETRY_AFTER_SECONDS) } : {};
+  const seconds = refusal.retryAfterSeconds ?? (status === 503 ? RETRY_AFTER_SECONDS : undefined);
+  const retry: WireResponse['headers'] = seconds === undefined ? {} : { 'retry-after': String(seconds) };
   const answer =
     field !== undefined && dialect === 'json'
       ? respondJson(422, { ...body, [field]: body.error_description }, { ...retry, ...headers })

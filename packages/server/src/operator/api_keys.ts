@@ -1,22 +1,26 @@
 /** What an operator does with API keys: made, shown, changed, ended. Each change is kept with its event, in one transaction. */
 import {
+  ACCESS_TOKEN_SECONDS_MAX,
   CLIENT_ID_LENGTH_MAX,
   CLIENT_SECRET_LENGTH_MAX,
   isScope,
   numericDate,
+  parsePublicJwk,
   parseScope,
   printBase64url,
   SCOPE_LIST_LENGTH_MAX,
   SCOPES_PER_REQUEST_MAX,
   ScopeSet,
+  type ClientPublicKey,
   type Clock,
+  type JwkFault,
   type Random,
   type Scope,
 } from '@hallpass/protocol';
 import { SECRETS_MAX } from '../oauth/client_auth.ts';
 import type { KeyRing } from '../oauth/key_ring.ts';
 import { canonicalOrigin } from '../oauth/origins.ts';
-import { revocationOfClient } from '../oauth/revocation.ts';
+import { GRANT_SECONDS_MAX, revocationOfClient } from '../oauth/revocation.ts';
 import type { Accompanied, Client, ClientSecret, SecretUse, Store } from '../store/store.ts';
 
 /** Something that cannot be done as it was said, with a sentence that says what to do instead. */
@@ -35,14 +39,22 @@ export interface NewApiKey {
   readonly origins?: readonly string[];
   readonly requireOrigin?: boolean;
   readonly refresh?: boolean;
+  readonly requireDpop?: boolean;
+  readonly accessTokenFormat?: Client['accessTokenFormat'];
+  readonly accessTtlSeconds?: number;
+  readonly refreshTtlSeconds?: number;
+  readonly refreshGraceSeconds?: number;
+  readonly requestsPerSecond?: number;
+  /** JWKs: the key authenticates with these, and has no secret (RFC 7523). */
+  readonly publicKeys?: readonly unknown[];
   /** Credentials that exist already, to be taken over. */
   readonly imported?: { readonly clientId: string; readonly clientSecret: string; readonly allowWeak: boolean };
 }
 
-/** A key with its secret, which nobody will see again. */
+/** A key with its secret, which nobody will see again; undefined for one that signs instead. */
 export interface MadeApiKey {
   readonly client: Client;
-  readonly clientSecret: string;
+  readonly clientSecret: string | undefined;
 }
 
 /** A key as it is shown: everything but its secrets' hashes. */
@@ -58,6 +70,7 @@ const CLIENT_SECRET_BYTES = 32;
 const NAME_LENGTH_MAX = 100;
 const SCOPES_PER_KEY_MAX = 500;
 const LIST_ITEMS_MAX = 100;
+const AUDIENCE_LENGTH_MAX = 256;
 
 export interface ApiKeys {
   readonly create: (wanted: NewApiKey) => Promise<MadeApiKey>;
@@ -66,6 +79,15 @@ export interface ApiKeys {
   readonly disable: (clientId: string) => Promise<ShownApiKey>;
   readonly enable: (clientId: string) => Promise<ShownApiKey>;
   readonly delete: (clientId: string) => Promise<void>;
+  /** Ends every token that the key was given up to now; the key itself goes on. */
+  readonly revokeTokens: (clientId: string) => Promise<void>;
+  /** Replaces the public keys of a key that signs. */
+  readonly setPublicKeys: (clientId: string, jwks: readonly unknown[]) => Promise<ShownApiKey>;
+  /** Replaces parts of the policy; what is not named stays. */
+  readonly update: (
+    clientId: string,
+    changes: Omit<Partial<NewApiKey>, 'imported' | 'publicKeys'>,
+  ) => Promise<ShownApiKey>;
   /** A new secret; the one before it works on for the overlap, in milliseconds. */
   readonly rotateSecret: (clientId: string, overlap: number) => Promise<MadeApiKey>;
 }
@@ -104,11 +126,19 @@ export function manageApiKeys(on: {
       const now = clock.now();
       const imported = wanted.imported === undefined ? undefined : checkImported(wanted.imported);
       const clientId = imported?.clientId ?? printId(random(CLIENT_ID_BYTES));
-      const clientSecret = imported?.clientSecret ?? printBase64url(random(CLIENT_SECRET_BYTES));
+      const publicKeys = (wanted.publicKeys ?? []).map(checkPublicKey);
+      if (publicKeys.length > 0 && imported !== undefined) {
+        throw new OperatorRefusal('A key that signs takes no secret: leave out either the secret or the public key.');
+      }
+      checkLength('public keys', publicKeys, SECRETS_MAX);
+      const clientSecret =
+        publicKeys.length > 0 ? undefined : (imported?.clientSecret ?? printBase64url(random(CLIENT_SECRET_BYTES)));
       const client: Client = {
         clientId,
         ...checkPolicy(wanted),
-        secrets: [makeSecret(clientSecret, now)],
+        authentication: clientSecret === undefined ? 'private_key_jwt' : 'client_secret',
+        secrets: clientSecret === undefined ? [] : [makeSecret(clientSecret, now)],
+        publicKeys,
         disabled: false,
         createdAt: now,
         updatedAt: now,
@@ -158,8 +188,44 @@ export function manageApiKeys(on: {
       if (outcome === 'unknown') throw unknownKey(clientId);
     },
 
+    async revokeTokens(clientId) {
+      await find(clientId);
+      const now = clock.now();
+      const event = { at: now, kind: 'key_tokens_revoked', clientId };
+      await store.revoke([revocationOfClient(clientId, numericDate(now))], event);
+    },
+
+    async setPublicKeys(clientId, jwks) {
+      const client = await find(clientId);
+      if (client.authentication !== 'private_key_jwt') {
+        throw new OperatorRefusal(
+          `The API key ${clientId} has a secret, and a key is used in one way only. Make another key with --public-key.`,
+        );
+      }
+      const publicKeys = jwks.map(checkPublicKey);
+      if (publicKeys.length === 0)
+        throw new OperatorRefusal(
+          'Give one public key or two: the new one, and the old one for as long as it is in use.',
+        );
+      checkLength('public keys', publicKeys, SECRETS_MAX);
+      const event = { at: clock.now(), kind: 'key_public_keys_set', clientId };
+      return await show(await change(client, { publicKeys }, { event }));
+    },
+
+    async update(clientId, changes) {
+      const client = await find(clientId);
+      const policy = checkPolicy({ ...client, ...changes });
+      const event = { at: clock.now(), kind: 'key_updated', clientId, detail: Object.keys(changes).join(', ') };
+      return await show(await change(client, policy, { event }));
+    },
+
     async rotateSecret(clientId, overlap) {
       const client = await find(clientId);
+      if (client.authentication !== 'client_secret') {
+        throw new OperatorRefusal(
+          `The API key ${clientId} signs, and has no secret. Change its public keys: hallpass keys set-public-keys ${clientId} FILE`,
+        );
+      }
       const now = clock.now();
       const clientSecret = printBase64url(random(CLIENT_SECRET_BYTES));
       const kept = client.secrets
@@ -197,7 +263,10 @@ function shown({ secrets, ...client }: Client, uses: readonly SecretUse[]): Show
   };
 }
 
-type Policy = Omit<Client, 'clientId' | 'secrets' | 'disabled' | 'createdAt' | 'updatedAt' | 'version'>;
+type Policy = Omit<
+  Client,
+  'clientId' | 'authentication' | 'secrets' | 'publicKeys' | 'disabled' | 'createdAt' | 'updatedAt' | 'version'
+>;
 
 function checkPolicy(wanted: NewApiKey): Policy {
   const { name, mode = 'live', requireOrigin = false, refresh = true } = wanted;
@@ -212,7 +281,8 @@ function checkPolicy(wanted: NewApiKey): Policy {
       `The default scopes are longer than ${SCOPE_LIST_LENGTH_MAX} characters in all. Give the key fewer.`,
     );
   }
-  for (const [what, list] of Object.entries({ audiences, origins })) checkLength(what, list, LIST_ITEMS_MAX);
+  for (const [what, list] of Object.entries({ audiences, origins, 'resource servers': resourceServerFor }))
+    checkLength(what, list, LIST_ITEMS_MAX);
   if (scopes.length === 0 && resourceServerFor.length === 0) {
     throw new OperatorRefusal(
       "A key needs at least one scope: --scope /accounts.write. (A resource server's key may have none.)",
@@ -240,10 +310,50 @@ function checkPolicy(wanted: NewApiKey): Policy {
     origins: [...new Set(origins.map(checkOrigin))],
     requireOrigin,
     refresh,
+    requireDpop: wanted.requireDpop ?? false,
+    accessTokenFormat: wanted.accessTokenFormat ?? 'jwt',
+    ...checkNumbers(wanted),
   };
 }
 
-function checkLength(what: string, list: readonly string[], max: number): void {
+function checkNumbers(wanted: NewApiKey): Pick<Client, keyof typeof NUMBERS> {
+  const numbers: { -readonly [Name in keyof typeof NUMBERS]?: number } = {};
+  for (const name of NUMBER_NAMES) {
+    const value = wanted[name];
+    const { min, max } = NUMBERS[name];
+    if (value === undefined) continue;
+    if (!Number.isSafeInteger(value) || value < min || value > max) {
+      throw new OperatorRefusal(`${name} must be a whole number from ${min} to ${max}.`);
+    }
+    numbers[name] = value;
+  }
+  return numbers;
+}
+
+const NUMBERS = {
+  accessTtlSeconds: { min: 1, max: ACCESS_TOKEN_SECONDS_MAX },
+  refreshTtlSeconds: { min: 1, max: GRANT_SECONDS_MAX },
+  refreshGraceSeconds: { min: 0, max: GRANT_SECONDS_MAX },
+  requestsPerSecond: { min: 1, max: 1_000_000 },
+} as const;
+const NUMBER_NAMES = ['accessTtlSeconds', 'refreshTtlSeconds', 'refreshGraceSeconds', 'requestsPerSecond'] as const;
+
+const JWK_FAULTS: Record<JwkFault, string> = {
+  not_an_object: 'it is not a JSON object',
+  private: 'it holds the PRIVATE key. Nothing was kept; give that key up, make another, and send its public part alone',
+  unknown_kind: 'only EC P-256 (ES256), OKP Ed25519 (EdDSA) and RSA (PS256) keys are taken',
+  malformed: 'one of its members is malformed',
+  wrong_use: 'it is not for signatures (use: sig)',
+  weak: 'an RSA key has 2048 to 8192 bits and the exponent 65537',
+};
+
+function checkPublicKey(jwk: unknown): ClientPublicKey {
+  const key = parsePublicJwk(jwk);
+  if (typeof key !== 'string') return key;
+  throw new OperatorRefusal(`This is not a public key that can be used: ${JWK_FAULTS[key]}.`);
+}
+
+function checkLength(what: string, list: readonly unknown[], max: number): void {
   if (list.length > max) throw new OperatorRefusal(`A key has at most ${max} ${what}.`);
 }
 
@@ -257,6 +367,8 @@ function checkScope(text: string): Scope {
 
 /** An audience is an absolute URI without a fragment (RFC 8707 §2), kept to the letter. */
 function checkAudience(text: string): string {
+  if (text.length > AUDIENCE_LENGTH_MAX)
+    throw new OperatorRefusal(`An audience has at most ${AUDIENCE_LENGTH_MAX} characters.`);
   if (/^[a-z][a-z0-9+.-]*:[\x21\x23-\x5b\x5d-\x7e]+$/i.test(text) && URL.canParse(text) && !text.includes('#'))
     return text;
   throw new OperatorRefusal(

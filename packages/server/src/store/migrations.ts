@@ -26,8 +26,16 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
        key_use    TEXT NOT NULL,
        algorithm  TEXT NOT NULL,
        wrapped    TEXT NOT NULL,
-       created_at BIGINT NOT NULL
+       created_at  BIGINT NOT NULL,
+       active_from BIGINT NOT NULL
      )`,
+    `CREATE TABLE used_once (
+       space      TEXT NOT NULL,
+       id         TEXT NOT NULL,
+       expires_at BIGINT NOT NULL,
+       PRIMARY KEY (space, id)
+     )`,
+    `CREATE INDEX used_once_by_end ON used_once (expires_at)`,
     `CREATE TABLE families (
        grant_id   TEXT PRIMARY KEY,
        client_id  TEXT NOT NULL,

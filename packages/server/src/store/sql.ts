@@ -2,7 +2,7 @@
  * The verbs of the store in portable SQL: no sequences, triggers or advisory locks; compare-and-set updates; ids made
  * by us. An engine brings `Sql` and a way to run a verb in a transaction of its own or in one with others.
  */
-import { isCursor, parseRevocationEntry, type NumericDate } from '@hallpass/protocol';
+import { isCursor, LINEAGE_MAX, lineageOf, parseRevocationEntry, type NumericDate } from '@hallpass/protocol';
 import type {
   Accompanied,
   Client,
@@ -10,6 +10,7 @@ import type {
   KeptRevocation,
   KeyRecord,
   KnownClient,
+  OnceMark,
   RevocationPage,
   RevocationSubject,
   Rotation,
@@ -78,7 +79,7 @@ export async function findSecretUses(sql: Sql, clientId: string): Promise<readon
 
 export async function loadKeys(sql: Sql): Promise<readonly KeyRecord[]> {
   const rows = await sql.all(
-    'SELECT key_id, key_use, algorithm, wrapped, created_at FROM keys ORDER BY created_at, key_id',
+    'SELECT key_id, key_use, algorithm, wrapped, created_at, active_from FROM keys ORDER BY active_from, key_id',
   );
   return rows.map((row) => ({
     keyId: String(row['key_id']),
@@ -86,11 +87,15 @@ export async function loadKeys(sql: Sql): Promise<readonly KeyRecord[]> {
     algorithm: String(row['algorithm']),
     wrapped: String(row['wrapped']),
     createdAt: Number(row['created_at']),
+    activeFrom: Number(row['active_from']),
   }));
 }
 
+const KEY_USES = ['sign', 'refresh_mac', 'secret_mac', 'access_seal'] as const;
+
 function keyUseOf(value: SqlValue | undefined): KeyRecord['use'] {
-  if (value === 'sign' || value === 'refresh_mac' || value === 'secret_mac') return value;
+  const use = KEY_USES.find((known) => known === value);
+  if (use !== undefined) return use;
   throw new Error(`The store holds a key for an unknown use: ${String(value)}`);
 }
 
@@ -111,14 +116,16 @@ export async function findFamily(sql: Sql, grantId: string): Promise<Family | un
 
 export async function isRevoked(sql: Sql, subject: RevocationSubject): Promise<boolean> {
   const { jti, grantId, clientId, issuedAt } = subject;
+  const lineage = jti === undefined ? [] : lineageOf(jti);
+  const tokens = Array.from({ length: LINEAGE_MAX }, (_, at) => lineage[at] ?? '');
   const rows = await sql.all(
     `SELECT 1 AS found FROM revocations WHERE kind = 'grant' AND subject = ?
-     UNION ALL SELECT 1 FROM revocations WHERE kind = 'token' AND subject = ?
+     UNION ALL SELECT 1 FROM revocations WHERE kind = 'token' AND subject IN (?, ?, ?, ?)
      UNION ALL SELECT 1 FROM revocations WHERE kind = 'client' AND subject = ? AND before_date > ?
      UNION ALL SELECT 1 FROM revocations WHERE kind = 'before' AND subject = '*' AND before_date > ?
      LIMIT 1`,
     grantId,
-    jti ?? '',
+    ...tokens,
     clientId,
     issuedAt,
     issuedAt,
@@ -245,19 +252,47 @@ export async function markSecretsUsed(sql: Sql, uses: readonly SecretUse[]): Pro
   }
 }
 
-export async function addFirstKey(sql: Sql, key: KeyRecord): Promise<'added' | 'exists'> {
+export async function addKey(
+  sql: Sql,
+  key: KeyRecord,
+  unlessMadeAfter: number,
+  event?: StoreEvent,
+): Promise<'added' | 'exists'> {
   const written = await sql.run(
-    `INSERT INTO keys (key_id, key_use, algorithm, wrapped, created_at)
-     SELECT ?, ?, ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM keys WHERE key_use = ? AND algorithm = ?)`,
+    `INSERT INTO keys (key_id, key_use, algorithm, wrapped, created_at, active_from)
+     SELECT ?, ?, ?, ?, ?, ?
+      WHERE NOT EXISTS (SELECT 1 FROM keys WHERE key_use = ? AND algorithm = ? AND created_at > ?)`,
     key.keyId,
     key.use,
     key.algorithm,
     key.wrapped,
     key.createdAt,
+    key.activeFrom,
     key.use,
     key.algorithm,
+    unlessMadeAfter,
   );
-  return written === 1 ? 'added' : 'exists';
+  if (written === 0) return 'exists';
+  if (event !== undefined) await recordEvent(sql, event);
+  return 'added';
+}
+
+export async function removeKey(sql: Sql, keyId: string, accompanied: Accompanied): Promise<'removed' | 'unknown'> {
+  if ((await sql.run('DELETE FROM keys WHERE key_id = ?', keyId)) === 0) return 'unknown';
+  await accompany(sql, accompanied);
+  return 'removed';
+}
+
+export async function useOnce(sql: Sql, marks: readonly OnceMark[]): Promise<OnceMark | 'fresh'> {
+  for (const [at, mark] of marks.entries()) {
+    if (marks.slice(0, at).some(({ space, id }) => space === mark.space && id === mark.id)) return mark;
+    const known = await sql.all('SELECT 1 AS found FROM used_once WHERE space = ? AND id = ?', mark.space, mark.id);
+    if (known.length > 0) return mark;
+  }
+  for (const { space, id, expiresAt } of marks) {
+    await sql.run('INSERT INTO used_once (space, id, expires_at) VALUES (?, ?, ?)', space, id, expiresAt);
+  }
+  return 'fresh';
 }
 
 export async function rotate(sql: Sql, rotation: Rotation): Promise<RotationOutcome> {
@@ -341,5 +376,10 @@ export async function forgetExpired(sql: Sql, now: NumericDate, limit: number): 
     (now - EVENTS_KEPT_SECONDS) * 1000,
     Math.max(0, limit - revocations - families),
   );
-  return revocations + families + events;
+  const marks = await sql.run(
+    `DELETE FROM used_once WHERE (space, id) IN (SELECT space, id FROM used_once WHERE expires_at < ? LIMIT ?)`,
+    now - CLOCK_SKEW_SECONDS,
+    Math.max(0, limit - revocations - families - events),
+  );
+  return revocations + families + events + marks;
 }

@@ -45,7 +45,9 @@ export async function openSqliteStore({ file }: { readonly file: string }): Prom
     markSecretsUsed: (uses) => writer.write('markSecretsUsed', uses),
     findSecretUses: (clientId) => read((sql) => verbs.findSecretUses(sql, clientId)),
     loadKeys: () => read(verbs.loadKeys),
-    addFirstKey: (key) => writer.write('addFirstKey', key),
+    addKey: (key, unlessMadeAfter, event) => writer.write('addKey', key, unlessMadeAfter, event),
+    removeKey: (keyId, accompanied) => revoking(writer.write('removeKey', keyId, accompanied)),
+    useOnce: (marks) => writer.write('useOnce', marks),
     findFamily: (grantId) => read((sql) => verbs.findFamily(sql, grantId)),
     rotate: (rotation) => writer.write('rotate', rotation),
     revoke: (revocations, event) => revoking(writer.write('revoke', revocations, event)),
@@ -73,7 +75,7 @@ function outage(cause: unknown): never {
 function openReader(file: string): { readonly sql: Sql; readonly close: () => void } {
   const database = new DatabaseSync(file, { timeout: 1_000 });
   database.exec('PRAGMA query_only = ON');
-  return { sql: sqlOf(database), close: () => database.close() };
+  return { sql: sqlOf(database), close: () => (database.isOpen ? database.close() : undefined) };
 }
 
 /** The writing thread, seen from this one. */
@@ -82,6 +84,7 @@ class Writer {
   readonly #waiting = new Map<number, (message: Extract<WriterMessage, { id: number }>) => void>();
   #nextId = 1;
   #lost: Error | undefined;
+  #closed: Promise<void> | undefined;
 
   static async start(options: WriterOptions): Promise<Writer> {
     // The same file name beside this one, as source (.ts) or built (.js).
@@ -94,6 +97,8 @@ class Writer {
       worker.once('error', reject);
     });
     if ('unusable' in first) throw new StoreUnusable(first.unusable);
+    if ('busy' in first)
+      throw new StoreUnavailable('Another process is writing to the store.', { cause: new Error(first.busy) });
     return new Writer(worker);
   }
 
@@ -134,10 +139,12 @@ class Writer {
     });
   }
 
-  async close(): Promise<void> {
-    const ended = new Promise((resolve) => this.#worker.once('exit', resolve));
-    this.#worker.postMessage('close');
-    await ended;
+  close(): Promise<void> {
+    this.#closed ??= new Promise((resolve) => {
+      this.#worker.once('exit', () => resolve());
+      this.#worker.postMessage('close');
+    });
+    return this.#closed;
   }
 
   #lose(error: Error): void {

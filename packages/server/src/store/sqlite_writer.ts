@@ -32,6 +32,7 @@ export interface WriteRequest {
 export type WriterMessage =
   | { readonly ready: true }
   | { readonly unusable: string }
+  | { readonly busy: string }
   | { readonly id: number; readonly result: unknown }
   | { readonly id: number; readonly failed: string };
 
@@ -39,7 +40,9 @@ const WRITES = {
   saveClient: verbs.saveClient,
   deleteClient: verbs.deleteClient,
   markSecretsUsed: verbs.markSecretsUsed,
-  addFirstKey: verbs.addFirstKey,
+  addKey: verbs.addKey,
+  removeKey: verbs.removeKey,
+  useOnce: verbs.useOnce,
   rotate: verbs.rotate,
   revoke: verbs.revoke,
   recordEvent: verbs.recordEvent,
@@ -58,7 +61,8 @@ function start(port: MessagePort, options: WriterOptions): void {
   try {
     database = openForWriting(options.file);
   } catch (error) {
-    port.postMessage({ unusable: error instanceof Error ? error.message : String(error) } satisfies WriterMessage);
+    const said = error instanceof Error ? error.message : String(error);
+    port.postMessage((isBusy(error) ? { busy: said } : { unusable: said }) satisfies WriterMessage);
     port.close();
     return;
   }
@@ -86,17 +90,22 @@ function start(port: MessagePort, options: WriterOptions): void {
   port.postMessage({ ready: true } satisfies WriterMessage);
 }
 
-/** One batch in one transaction. If it fails, each write is tried alone, so that one of them cannot fail the others. */
+/** One batch in one transaction. If a write in it fails, each is tried alone, so that one of them cannot fail the others. */
 async function commit(database: DatabaseSync, sql: Sql, batch: readonly WriteRequest[]): Promise<WriterMessage[]> {
+  let begun = false;
+  let performed = false;
   try {
     database.exec('BEGIN IMMEDIATE');
+    begun = true;
     const answers: WriterMessage[] = [];
     for (const request of batch) answers.push({ id: request.id, result: await perform(sql, request) });
+    performed = true;
     database.exec('COMMIT');
     return answers;
   } catch (error) {
     if (database.isTransaction) database.exec('ROLLBACK');
-    if (batch.length > 1) {
+    // A store that is locked or full is so for each of them: to try one by one would only make them wait one by one.
+    if (begun && !performed && batch.length > 1) {
       const alone: WriterMessage[] = [];
       for (const request of batch) alone.push(...(await commit(database, sql, [request])));
       return alone;
@@ -112,6 +121,14 @@ function perform(sql: Sql, { verb, values }: WriteRequest): Promise<unknown> {
   return write(sql, ...values);
 }
 
+/** Whether another process held the store for too long (SQLITE_BUSY): a reason to wait, and not to give up. */
+function isBusy(error: unknown): boolean {
+  const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
+  return (
+    cause instanceof Error && 'errcode' in cause && typeof cause.errcode === 'number' && (cause.errcode & 0xff) === 5
+  );
+}
+
 function openForWriting(file: string): DatabaseSync {
   let database: DatabaseSync;
   try {
@@ -123,7 +140,8 @@ function openForWriting(file: string): DatabaseSync {
   }
   assertDurable(database);
   migrate(database);
-  // The file's own entry in its folder has to survive a power cut as well.
+  // The file's own entry in its folder has to survive a power cut as well. (Windows has no such call for folders.)
+  if (process.platform === 'win32') return database;
   const folder = openSync(dirname(file), 'r');
   fsyncSync(folder);
   closeSync(folder);
@@ -143,9 +161,11 @@ function assertDurable(database: DatabaseSync): void {
 }
 
 function migrate(database: DatabaseSync): void {
+  // Most starts find nothing to do, and need not wait for whoever is writing.
+  if (schemaVersionOf(database) === MIGRATIONS.length) return;
   database.exec('BEGIN IMMEDIATE');
   try {
-    const version = Number(database.prepare('PRAGMA user_version').get()?.['user_version']);
+    const version = schemaVersionOf(database);
     if (version > MIGRATIONS.length) {
       throw new Error(
         `The store was written by a newer Hallpass (schema ${version}; this one knows ${MIGRATIONS.length}). ` +
@@ -167,4 +187,8 @@ function migrate(database: DatabaseSync): void {
     if (database.isTransaction) database.exec('ROLLBACK');
     throw error;
   }
+}
+
+function schemaVersionOf(database: DatabaseSync): number {
+  return Number(database.prepare('PRAGMA user_version').get()?.['user_version']);
 }

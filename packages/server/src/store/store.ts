@@ -11,7 +11,7 @@
  *
  * Nothing here is written for issuing a token. State grows with clients, refreshed grants and revocations.
  */
-import type { NumericDate, Revocation, RevocationEntry } from '@hallpass/protocol';
+import type { ClientPublicKey, NumericDate, Revocation, RevocationEntry } from '@hallpass/protocol';
 
 /** The store cannot answer now; the rim of the server makes this a 503. */
 export class StoreUnavailable extends Error {
@@ -41,8 +41,12 @@ export interface Client {
   readonly clientId: string;
   readonly name: string;
   readonly mode: 'test' | 'live';
+  /** How the key shows that it is itself (RFC 6749 §2.3.1, RFC 7523 §2.2). It can do so in this one way alone. */
+  readonly authentication: 'client_secret' | 'private_key_jwt';
   /** At most two, the newest first. */
   readonly secrets: readonly ClientSecret[];
+  /** With `private_key_jwt`: at most two, the newest first. */
+  readonly publicKeys: readonly ClientPublicKey[];
   /** The allowed scopes, templates or filled. */
   readonly scopes: readonly string[];
   /** What a request without `scope` gets; empty: such a request is refused. Filled. */
@@ -56,6 +60,15 @@ export interface Client {
   /** Whether a request without Origin and Referer is refused as well. */
   readonly requireOrigin: boolean;
   readonly refresh: boolean;
+  /** Whether it gets tokens bound to a key only (RFC 9449). */
+  readonly requireDpop: boolean;
+  readonly accessTokenFormat: 'jwt' | 'opaque';
+  /** Tighter than the server's settings, in seconds; absent: as those. */
+  readonly accessTtlSeconds?: number;
+  readonly refreshTtlSeconds?: number;
+  readonly refreshGraceSeconds?: number;
+  /** How many requests a second it may make; absent: as the server's setting. */
+  readonly requestsPerSecond?: number;
   readonly disabled: boolean;
   /** Milliseconds. */
   readonly createdAt: number;
@@ -86,6 +99,7 @@ export interface Family {
 
 /** What a revocation is looked up by: a token of this grant and client, made at this second. */
 export interface RevocationSubject {
+  /** With those of the tokens that it was cut from, if any: `lineageOf(jti)`. */
   readonly jti?: string;
   readonly grantId: string;
   readonly clientId: string;
@@ -133,7 +147,7 @@ export interface Accompanied {
 }
 
 /** What a key of ours is for. */
-export type KeyUse = 'sign' | 'refresh_mac' | 'secret_mac';
+export type KeyUse = 'sign' | 'refresh_mac' | 'secret_mac' | 'access_seal';
 
 /** A key of ours at rest: encrypted under the master key. */
 export interface KeyRecord {
@@ -144,6 +158,17 @@ export interface KeyRecord {
   readonly wrapped: string;
   /** Milliseconds. */
   readonly createdAt: number;
+  /** From when on it is used, having been published since it was made; milliseconds. */
+  readonly activeFrom: number;
+}
+
+/** Something that may be used once: the `jti` of an assertion or a proof. */
+export interface OnceMark {
+  /** Whose it is: a `jti` is unique for who made it, and not beyond. */
+  readonly space: string;
+  readonly id: string;
+  /** Until when it could be used again. */
+  readonly expiresAt: NumericDate;
 }
 
 export interface RevocationPage {
@@ -182,14 +207,23 @@ export interface Store {
   // Our own keys
 
   loadKeys(): Promise<readonly KeyRecord[]>;
-  /** Adds a key unless one of the same use and algorithm is there: of two instances that start at once, one wins. */
-  addFirstKey(key: KeyRecord): Promise<'added' | 'exists'>;
+  /**
+   * Adds a key unless one of the same use and algorithm was made after `unlessMadeAfter` (milliseconds; -1: unless there
+   * is any): of two instances that find at once that a key is due, one adds it.
+   */
+  addKey(key: KeyRecord, unlessMadeAfter: number, event?: StoreEvent): Promise<'added' | 'exists'>;
+  removeKey(keyId: string, accompanied: Accompanied): Promise<'removed' | 'unknown'>;
 
   // Grants
 
   findFamily(grantId: string): Promise<Family | undefined>;
   /** Compare and set, and refused when the grant is revoked: of any number of callers with one generation, one rotates. */
   rotate(rotation: Rotation): Promise<RotationOutcome>;
+
+  // What may be used once
+
+  /** Marks all of them as used, or none: the answer is the first that was used before. */
+  useOnce(marks: readonly OnceMark[]): Promise<OnceMark | 'fresh'>;
 
   // Revocations
 

@@ -29,7 +29,9 @@ const EVERY_VERB: {
   markSecretsUsed: (store) => store.markSecretsUsed([{ clientId: 'client', secretId: 'secret', usedAt: 1 }]),
   findSecretUses: (store) => store.findSecretUses('client'),
   loadKeys: (store) => store.loadKeys(),
-  addFirstKey: (store) => store.addFirstKey(keyRecord()),
+  addKey: (store) => store.addKey(keyRecord(), -1),
+  removeKey: (store) => store.removeKey('key', { event: eventRecord('removed') }),
+  useOnce: (store) => store.useOnce([{ space: 'space', id: 'id', expiresAt: NOW }]),
   findFamily: (store) => store.findFamily('grant'),
   rotate: (store) => store.rotate(rotationRecord()),
   revoke: (store) => store.revoke([revocationRecord('token', 'jti')]),
@@ -44,6 +46,7 @@ const EVERY_VERB: {
 export function testCare(storeTest: StoreTest): void {
   testEvents(storeTest);
   testKeys(storeTest);
+  testOnce(storeTest);
   testForgetting(storeTest);
   testClosing(storeTest);
 }
@@ -82,7 +85,7 @@ function testKeys(storeTest: StoreTest): void {
     const [a, b] = [await open(), await open()];
     const starting = Array.from({ length: 20 }, (_, at) => (at % 2 === 0 ? a : b));
     const outcomes = await Promise.all(
-      starting.map((store, at) => store.addFirstKey(keyRecord({ keyId: `key-${at}` }))),
+      starting.map((store, at) => store.addKey(keyRecord({ keyId: `key-${at}` }), -1)),
     );
     assert.equal(outcomes.filter((outcome) => outcome === 'added').length, 1);
     assert.equal(outcomes.filter((outcome) => outcome === 'exists').length, 19);
@@ -91,20 +94,98 @@ function testKeys(storeTest: StoreTest): void {
   });
 
   storeTest(
-    'each use and each algorithm has a first key of its own, in the order in which they were made',
+    'each use and each algorithm has a first key of its own, in the order in which they become active',
     async ({ open }) => {
       const store = await open();
       const keys = [
-        keyRecord({ keyId: 'c', createdAt: 1 }),
-        keyRecord({ keyId: 'b', createdAt: 2, algorithm: 'EdDSA' }),
-        keyRecord({ keyId: 'a', createdAt: 3, use: 'refresh_mac', algorithm: 'HS256' }),
-        keyRecord({ keyId: 'd', createdAt: 4, use: 'secret_mac', algorithm: 'HS256' }),
+        keyRecord({ keyId: 'c', activeFrom: 1 }),
+        keyRecord({ keyId: 'b', activeFrom: 2, algorithm: 'EdDSA' }),
+        keyRecord({ keyId: 'a', activeFrom: 3, use: 'refresh_mac', algorithm: 'HS256' }),
+        keyRecord({ keyId: 'd', activeFrom: 4, use: 'secret_mac', algorithm: 'HS256' }),
       ];
-      for (const key of keys) assert.equal(await store.addFirstKey(key), 'added');
-      assert.equal(await store.addFirstKey(keyRecord({ keyId: 'e', algorithm: 'EdDSA' })), 'exists');
+      for (const key of keys) assert.equal(await store.addKey(key, -1), 'added');
+      assert.equal(await store.addKey(keyRecord({ keyId: 'e', algorithm: 'EdDSA' }), -1), 'exists');
       assert.deepEqual(await store.loadKeys(), keys);
     },
   );
+
+  storeTest('a key that is due is added once, with its event, and not while one is young enough', async ({ open }) => {
+    const [a, b] = [await open(), await open()];
+    await a.addKey(keyRecord({ keyId: 'old', createdAt: 10, activeFrom: 10 }), -1);
+    const next = (keyId: string) => keyRecord({ keyId, createdAt: 20, activeFrom: 30 });
+    assert.equal(await b.addKey(next('early'), 9, eventRecord('early')), 'exists');
+    const outcomes = await Promise.all([a, b].map((store, at) => store.addKey(next(`${at}`), 10, eventRecord('due'))));
+    assert.deepEqual(outcomes.toSorted(), ['added', 'exists']);
+    assert.deepEqual(
+      (await a.loadKeys()).map(({ keyId }) => keyId),
+      ['old', `${outcomes.indexOf('added')}`],
+    );
+    assert.deepEqual(
+      (await a.listEvents({ limit: 10 })).map(({ kind }) => kind),
+      ['due'],
+    );
+  });
+
+  storeTest(
+    'a key that is removed is gone with its event and revocations; one that is not there leaves no trace',
+    async ({ open }) => {
+      const [a, b] = [await open(), await open()];
+      await a.addKey(keyRecord(), -1);
+      const revocations = [revocationBefore('*', NOW + 1)];
+      assert.equal(await a.removeKey('other', { event: eventRecord('refused'), revocations }), 'unknown');
+      assert.deepEqual((await readFeed(b)).ids, []);
+      assert.equal(await a.removeKey('key', { event: eventRecord('removed'), revocations }), 'removed');
+      assert.deepEqual(await b.loadKeys(), []);
+      assert.deepEqual((await readFeed(b)).ids, ['*']);
+      assert.deepEqual(
+        (await b.listEvents({ limit: 10 })).map(({ kind }) => kind),
+        ['removed'],
+      );
+    },
+  );
+}
+
+function testOnce(storeTest: StoreTest): void {
+  const mark = (id: string, space = 'space') => ({ space, id, expiresAt: NOW + 10 });
+
+  storeTest('of 200 callers in two processes with one mark, one is fresh (RFC 7523 §3)', async ({ open }) => {
+    const [a, b] = [await open(), await open()];
+    const callers = Array.from({ length: 200 }, (_, at) => (at % 2 === 0 ? a : b));
+    const outcomes = await Promise.all(callers.map((store) => store.useOnce([mark('id')])));
+    assert.equal(outcomes.filter((outcome) => outcome === 'fresh').length, 1);
+    assert.deepEqual(
+      outcomes.find((outcome) => outcome !== 'fresh'),
+      mark('id'),
+    );
+  });
+
+  storeTest('a mark is used in its own space alone', async ({ open }) => {
+    const store = await open();
+    assert.equal(await store.useOnce([mark('id')]), 'fresh');
+    assert.equal(await store.useOnce([mark('id', 'another')]), 'fresh');
+    assert.deepEqual(await store.useOnce([mark('id', 'another')]), mark('id', 'another'));
+  });
+
+  storeTest('of several marks all are used or none, and the first that was used is named', async ({ open }) => {
+    const store = await open();
+    await store.useOnce([mark('used')]);
+    assert.deepEqual(await store.useOnce([mark('new'), mark('used')]), mark('used'));
+    assert.equal(await store.useOnce([mark('new')]), 'fresh');
+  });
+
+  storeTest('a mark given twice in one call is a replay of itself, not an outage', async ({ open }) => {
+    const store = await open();
+    assert.deepEqual(await store.useOnce([mark('id'), mark('id')]), mark('id'));
+  });
+
+  storeTest('a mark is kept past its end by as much as clocks may differ, and then forgotten', async ({ open }) => {
+    const store = await open();
+    await store.useOnce([mark('id')]);
+    assert.equal(await store.forgetExpired(NOW + 10 + SKEW_SECONDS, 100), 0);
+    assert.deepEqual(await store.useOnce([mark('id')]), mark('id'));
+    assert.equal(await store.forgetExpired(NOW + 1_000, 100), 1);
+    assert.equal(await store.useOnce([mark('id')]), 'fresh');
+  });
 }
 
 function testForgetting(storeTest: StoreTest): void {
@@ -176,7 +257,7 @@ function testForgetting(storeTest: StoreTest): void {
     const store = await open();
     await store.saveClient(clientRecord(), { event: eventRecord('made') });
     await store.markSecretsUsed([{ clientId: 'client', secretId: 'secret', usedAt: 1 }]);
-    await store.addFirstKey(keyRecord());
+    await store.addKey(keyRecord(), -1);
     assert.equal(await store.forgetExpired(NOW + 900_000_000, 100), 1);
     assert.notEqual(await store.findClient('client'), undefined);
     assert.equal((await store.findSecretUses('client')).length, 1);

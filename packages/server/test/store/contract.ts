@@ -20,12 +20,15 @@ export interface Stores {
   readonly close: (store: Store) => Promise<void>;
 }
 
+/** Far more than any of these tests takes; one that waits for what never comes ends here. */
+const TIMEOUT_MS = 20_000;
+
 /** Adds a test on a fresh store. */
 export type StoreTest = (behaviour: string, body: (stores: Stores, t: TestContext) => Promise<void>) => void;
 
 export function testStoreContract(name: string, { open }: { readonly open: OpenStore }): void {
   const storeTest: StoreTest = (behaviour, body) => {
-    test(behaviour, { timeout: 60_000 }, async (t) => {
+    test(behaviour, { timeout: TIMEOUT_MS }, async (t) => {
       const openOnce = open(t);
       const opened = new Set<Store>();
       const stores: Stores = {

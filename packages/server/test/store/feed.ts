@@ -136,23 +136,26 @@ export function testFeed(storeTest: StoreTest): void {
     assert.deepEqual((await readFeed(store, { after: cursor, now: NOW + 5 })).ids, ['next']);
   });
 
-  storeTest('a reader beside two writing processes sees each of 2,000 revocations once', async ({ open }) => {
-    const [a, b, reader] = [await open(), await open(), await open()];
-    const written = Promise.all(
-      Array.from({ length: 2_000 }, (_, at) => (at % 2 === 0 ? a : b).revoke(tokens(`jti-${at}`))),
-    );
-    const seen: string[] = [];
-    let cursor: string | undefined;
-    while (seen.length < 2_000) {
-      const page = await readFeed(reader, { limit: 37, ...(cursor === undefined ? {} : { after: cursor }) });
-      seen.push(...page.ids);
-      cursor = page.cursor;
-      await turn();
-    }
-    await written;
-    assert.equal(new Set(seen).size, 2_000);
-    assert.deepEqual(seen, (await readFeed(reader, { limit: 1_000 })).ids);
-  });
+  storeTest(
+    'a reader beside two writing processes sees each of 2,000 revocations once',
+    async ({ open }, { signal }) => {
+      const [a, b, reader] = [await open(), await open(), await open()];
+      const written = Promise.all(
+        Array.from({ length: 2_000 }, (_, at) => (at % 2 === 0 ? a : b).revoke(tokens(`jti-${at}`))),
+      );
+      const seen: string[] = [];
+      let cursor: string | undefined;
+      while (seen.length < 2_000 && !signal.aborted) {
+        const page = await readFeed(reader, { limit: 37, ...(cursor === undefined ? {} : { after: cursor }) });
+        seen.push(...page.ids);
+        cursor = page.cursor;
+        await turn();
+      }
+      await written;
+      assert.equal(new Set(seen).size, 2_000);
+      assert.deepEqual(seen, (await readFeed(reader, { limit: 1_000 })).ids);
+    },
+  );
 
   const watchedWrites: readonly (readonly [what: string, write: (store: Store) => Promise<unknown>])[] = [
     ['a revocation', (store) => store.revoke(tokens('one'))],

@@ -9,7 +9,9 @@ export function clientRecord(changes: Partial<Client> = {}): Client {
     clientId: 'client',
     name: 'a key',
     mode: 'test',
+    authentication: 'client_secret',
     secrets: [{ secretId: 'secret', keyId: 'key', hash: 'hash', createdAt: NOW * 1000 }],
+    publicKeys: [],
     scopes: ['/accounts.write'],
     defaultScopes: [],
     audiences: [],
@@ -17,6 +19,8 @@ export function clientRecord(changes: Partial<Client> = {}): Client {
     origins: [],
     requireOrigin: false,
     refresh: true,
+    requireDpop: false,
+    accessTokenFormat: 'jwt',
     disabled: false,
     createdAt: NOW * 1000,
     updatedAt: NOW * 1000,
@@ -30,7 +34,15 @@ export function eventRecord(kind: string, changes: Partial<StoreEvent> = {}): St
 }
 
 export function keyRecord(changes: Partial<KeyRecord> = {}): KeyRecord {
-  return { keyId: 'key', use: 'sign', algorithm: 'ES256', wrapped: 'wrapped', createdAt: NOW * 1000, ...changes };
+  return {
+    keyId: 'key',
+    use: 'sign',
+    algorithm: 'ES256',
+    wrapped: 'wrapped',
+    createdAt: NOW * 1000,
+    activeFrom: NOW * 1000,
+    ...changes,
+  };
 }
 
 export function rotationRecord(changes: Partial<Rotation> = {}): Rotation {

@@ -8,7 +8,7 @@ import {
   type Parameters,
   type Refusal,
 } from '@hallpass/protocol';
-import type { Authority } from '../authority.ts';
+import { lifetimesOf, type Authority } from '../authority.ts';
 import type { Caller } from '../client_request.ts';
 import { allowedScopes, audiencesOf, findOutside, parseRequestedScopes, selectAudiences } from '../policy.ts';
 import type { Grant } from './grant.ts';
@@ -20,16 +20,17 @@ interface Selection {
 
 export const clientCredentials: Grant<Selection> = {
   select,
-  async decide({ random, keys, lifetimes }, { client, at }, { scope, audiences }) {
+  async decide(authority, { client, at, jkt }, { scope, audiences }) {
+    const { random, keys } = authority;
     const grantId = makeIdentifier(at, random);
     const { clientId } = client;
     const issuedAt = numericDate(at);
-    const expiresAt = issuedAt + lifetimes.refreshSeconds;
+    const expiresAt = issuedAt + lifetimesOf(authority, client).refreshSeconds;
     // Nothing is written: the first refresh token says all that there is to know about its grant.
     const state = { grantId, generation: 0, clientId, issuedAt, expiresAt, scope, audiences };
     const refresh = client.refresh ? { state, keyId: keys.refresh.keyId } : undefined;
-    const grantExpiresAt = client.refresh ? expiresAt : undefined;
-    return { decided: 'issue', issuance: { grantId, clientId, scope, audiences, grantExpiresAt, refresh } };
+    const expiresAtMax = client.refresh ? expiresAt : undefined;
+    return { decided: 'issue', issuance: { grantId, client, scope, audiences, expiresAtMax, refresh, jkt } };
   },
 };
 

@@ -3,19 +3,23 @@
  * sign, write or answer, so it cannot forget a step that every grant has to take (`token_endpoint.ts`).
  */
 import type { Parameters, Refusal, RefreshTokenState } from '@hallpass/protocol';
-import type { KeptRevocation, Rotation, StoreEvent } from '../../store/store.ts';
+import type { Client, KeptRevocation, Rotation, StoreEvent } from '../../store/store.ts';
 import type { Authority } from '../authority.ts';
 import type { Caller } from '../client_request.ts';
 
 /** What is to be minted. */
 export interface Issuance {
   readonly grantId: string;
-  readonly clientId: string;
+  readonly client: Client;
   /** Of this access token: filled scopes, one space between. */
   readonly scope: string;
   readonly audiences: readonly string[];
-  /** When the grant ends with all its tokens; seconds. Undefined: it has no refresh token, and ends with this token. */
-  readonly grantExpiresAt: number | undefined;
+  /** When what this token comes from ends: its grant, or the token that it is cut from; seconds. Undefined: nothing does. */
+  readonly expiresAtMax: number | undefined;
+  /** The `jti` of the token that it is cut from (RFC 8693). */
+  readonly parent?: string;
+  /** The thumbprint of the key that it is bound to (RFC 9449 §6); undefined: a bearer token. */
+  readonly jkt: string | undefined;
   /** The refresh token to answer with, and the key to seal it; undefined where there is none. */
   readonly refresh: { readonly state: RefreshTokenState; readonly keyId: string } | undefined;
 }

@@ -17,7 +17,7 @@ import {
   type Scope,
 } from '@hallpass/protocol';
 import type { Family } from '../../store/store.ts';
-import type { Authority } from '../authority.ts';
+import { lifetimesOf, type Authority } from '../authority.ts';
 import type { Caller } from '../client_request.ts';
 import { equalBytes } from '../key_ring.ts';
 import { allowedScopes, findOutside, parseRequestedScopes, selectAudiences } from '../policy.ts';
@@ -38,14 +38,15 @@ export const refreshToken: Grant<Selection> = {
   select,
   async decide(authority, caller, selection) {
     const { presented, requestedScope, resources } = selection;
-    const { store, keys, lifetimes } = authority;
+    const { store, keys } = authority;
+    const { refreshGraceSeconds: graceSeconds } = lifetimesOf(authority, caller.client);
     const now = caller.at;
     if (numericDate(now) >= presented.expiresAt) return no('the grant has expired');
     const { grantId, clientId, issuedAt, generation } = presented;
     if (await store.isRevoked({ grantId, clientId, issuedAt })) return no('the grant is revoked');
 
     const family = await store.findFamily(grantId);
-    const standing = judgeGeneration({ generation, family, now, graceSeconds: lifetimes.refreshGraceSeconds });
+    const standing = judgeGeneration({ generation, family, now, graceSeconds });
     const event = { at: now, clientId, grantId };
     switch (standing) {
       case 'unborn':
@@ -73,9 +74,10 @@ export const refreshToken: Grant<Selection> = {
         : { from: generation, rotatedAt: family?.rotatedAt ?? now, keyId: family?.keyId ?? keys.refresh.keyId };
     const state = { ...presented, generation: generation + 1, issuedAt: numericDate(rotation.rotatedAt) };
     const refresh = { state, keyId: rotation.keyId };
-    const issuance = { grantId, clientId, ...granted, grantExpiresAt: presented.expiresAt, refresh };
-    if (standing === 'predecessor') return { decided: 'issue', issuance };
     const { expiresAt } = presented;
+    const { client, jkt } = caller;
+    const issuance = { grantId, client, ...granted, expiresAtMax: expiresAt, refresh, jkt };
+    if (standing === 'predecessor') return { decided: 'issue', issuance };
     return { decided: 'issue', issuance, rotation: { ...rotation, grantId, clientId, issuedAt, expiresAt } };
   },
 };

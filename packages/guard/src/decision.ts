@@ -1,0 +1,83 @@
+/** What a guard decides, and how a refusal looks on the wire (contract §8, RFC 6750 §3). */
+import {
+  printBearerChallenge,
+  wordsOf,
+  type AccessTokenClaims,
+  type ErrorBody,
+  type NumericDate,
+  type Refusal,
+  type RefusalReason,
+  type ScopeValues,
+} from '@hallpass/protocol';
+
+export type PathValues = Readonly<Record<string, string>>;
+
+/** The request may have what it asks for. */
+export interface Access<Values extends PathValues = PathValues> {
+  readonly allowed: true;
+  /** Who asks. Always a client: there are no users, so never look this id up among yours. */
+  readonly client: { readonly kind: 'client'; readonly clientId: string };
+  /** All scopes of the token. The one that was needed is among them. */
+  readonly scopes: readonly string[];
+  readonly grantId: string;
+  /** The token's own id; fit for a log, unlike the token. */
+  readonly jti: string;
+  readonly expiresAt: NumericDate;
+  /** The values on which was decided: use these, and do not read the path again. */
+  readonly values: Values;
+}
+
+/** The request may not. Send `status`, `headers` and `body` as they are. */
+export interface Denial {
+  readonly allowed: false;
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: ErrorBody;
+  /** For the log only: which check said no. Never holds the token. */
+  readonly because: string;
+}
+
+export type Decision<Values extends PathValues = PathValues> = Access<Values> | Denial;
+
+/**
+ * Access to a route of a policy. `route` is the policy's key; comparing it tells the compiler which `values` there are:
+ * `if (access.route === 'GET /accounts/{accountID}') access.values.accountID`.
+ */
+export type RouteAccess<Route extends string = string> = {
+  [Key in Route]: Access<ScopeValues<Key>> & { readonly route: Key };
+}[Route];
+
+export type RouteDecision<Route extends string = string> = RouteAccess<Route> | Denial;
+
+/** Good claims as the access that they give. */
+export function grantAccess(claims: AccessTokenClaims, values: PathValues): Access {
+  return {
+    allowed: true,
+    client: { kind: 'client', clientId: claims.client_id },
+    scopes: claims.scope.split(' '),
+    grantId: claims.grant_id,
+    jti: claims.jti,
+    expiresAt: claims.exp,
+    values,
+  };
+}
+
+/** Those that better credentials could change; the others are not about credentials (RFC 9110 §11.6.1). */
+const CHALLENGED: readonly RefusalReason[] = [
+  'missing_credentials',
+  'malformed_credentials',
+  'token_not_good',
+  'insufficient_scope',
+  'route_not_allowed',
+];
+/** How soon to come back after an outage, in seconds: the feed is back within two of the server's return. */
+const RETRY_AFTER_SECONDS = 2;
+
+/** A refusal as the answer that it is. */
+export function deny(refusal: Refusal, realm: string): Denial {
+  const { status, body } = wordsOf(refusal);
+  const headers: Record<string, string> = { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' };
+  if (CHALLENGED.includes(refusal.refused)) headers['WWW-Authenticate'] = printBearerChallenge(refusal, realm);
+  if (status === 503) headers['Retry-After'] = String(RETRY_AFTER_SECONDS);
+  return { allowed: false, status, headers, body, because: refusal.because ?? refusal.refused };
+}

@@ -1,0 +1,114 @@
+/** The guard's line to its issuer: one place that says how long, how much and where to. */
+import { parseUtf8, PATHS, printBasic, type ClientCredentials } from '@hallpass/protocol';
+import { nameOf, Outage } from './outage.ts';
+import { alarm } from './surroundings.ts';
+
+/** How long an answer may take, its body included, in seconds. */
+const ANSWER_SECONDS_MAX = 5;
+/** The largest answer that is read, in bytes. */
+const ANSWER_BYTES_MAX = 65_536;
+
+export interface IssuerClientOptions {
+  readonly issuer: string;
+  readonly credentials: ClientCredentials;
+  readonly fetch: typeof fetch;
+  /** Given when the guard is closed: whatever is under way ends. */
+  readonly closing: AbortSignal;
+}
+
+export class IssuerClient {
+  readonly #options: IssuerClientOptions;
+  readonly #base: string;
+  readonly #basic: string;
+
+  constructor(options: IssuerClientOptions) {
+    this.#options = options;
+    this.#base = options.issuer.replace(/\/$/, '');
+    this.#basic = printBasic(options.credentials);
+  }
+
+  /** The issuer's keys, as JSON (RFC 7517 §5). Throws `Outage`. */
+  fetchKeySet(): Promise<unknown> {
+    return this.#fetchJson(PATHS.jwks, { headers: { Accept: 'application/jwk-set+json, application/json' } });
+  }
+
+  /** What the issuer says of a token, as JSON (RFC 7662 §2.1). Throws `Outage`. */
+  introspect(token: string): Promise<unknown> {
+    return this.#fetchJson(PATHS.introspect, {
+      method: 'POST',
+      headers: { Authorization: this.#basic, Accept: 'application/json' },
+      // A form by its type: `fetch` labels it.
+      body: new URLSearchParams({ token, token_type_hint: 'access_token' }),
+    });
+  }
+
+  /** The open feed (contract §9 Feed), from after a cursor or from the beginning. */
+  async openFeed(cursor: string | undefined, signal: AbortSignal): Promise<Response> {
+    const headers = { Authorization: this.#basic, Accept: 'text/event-stream' };
+    const resume = cursor === undefined ? {} : { 'Last-Event-ID': cursor };
+    return await this.#fetch(PATHS.revocations, { headers: { ...headers, ...resume }, signal });
+  }
+
+  /** No redirects: whoever could send us elsewhere would be sent our secret, or would send us its keys. */
+  #fetch(path: string, init: RequestInit): Promise<Response> {
+    const { fetch } = this.#options;
+    return fetch(this.#base + path, { ...init, redirect: 'error', cache: 'no-store' });
+  }
+
+  async #fetchJson(path: string, init: RequestInit): Promise<unknown> {
+    const { closing } = this.#options;
+    const ending = new AbortController();
+    const end = (): void => {
+      ending.abort();
+    };
+    const cancel = alarm(ANSWER_SECONDS_MAX * 1000, end);
+    closing.addEventListener('abort', end);
+    try {
+      if (closing.aborted) throw new Outage('The guard was closed.');
+      const response = await this.#fetch(path, { ...init, signal: ending.signal });
+      if (response.status !== 200) {
+        await response.body?.cancel();
+        throw new Outage(`The issuer answered ${path} with ${response.status}.`);
+      }
+      return parseJson(await readBody(response), path);
+    } catch (cause) {
+      if (cause instanceof Outage) throw cause;
+      const why = ending.signal.aborted ? 'no answer in time' : nameOf(cause);
+      throw new Outage(`The issuer could not be asked for ${path}: ${why}.`, { cause });
+    } finally {
+      cancel();
+      closing.removeEventListener('abort', end);
+    }
+  }
+}
+
+async function readBody(response: Response): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  const reader = response.body?.getReader();
+  for (;;) {
+    const read = await reader?.read();
+    if (read === undefined || read.done) break;
+    length += read.value.length;
+    if (length > ANSWER_BYTES_MAX) {
+      await reader?.cancel();
+      throw new Outage(`The issuer's answer is larger than ${ANSWER_BYTES_MAX} bytes.`);
+    }
+    chunks.push(read.value);
+  }
+  const body = new Uint8Array(length);
+  let at = 0;
+  for (const chunk of chunks) {
+    body.set(chunk, at);
+    at += chunk.length;
+  }
+  return body;
+}
+
+function parseJson(body: Uint8Array, path: string): unknown {
+  try {
+    return JSON.parse(parseUtf8(body) ?? '');
+  } catch (cause) {
+    throw new Outage(`The issuer answered ${path} with something that is not JSON.`, { cause });
+  }
+}

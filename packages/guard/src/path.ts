@@ -1,0 +1,42 @@
+/** The path of a request, read in the one way that every router agrees on, or not at all (CWE-551). */
+
+/** The longest path, in characters. */
+const PATH_LENGTH_MAX = 8_192;
+
+/** The raw characters of RFC 3986's path, less `;`: no control, no space, no backslash, nothing beyond ASCII. */
+const RAW_PATH = /^(?:\/[A-Za-z0-9._~!$&'()*+,=:@%-]+)+$/;
+
+/**
+ * A URL as it was received to the segments of its path, each decoded once; undefined when another reader could come to
+ * another path. Refused are dot segments, empty segments and a slash at the end (frameworks disagree on what they mean),
+ * encoded slashes and backslashes (proxies decode them), `%25` (somebody will decode twice), `;` (a parameter to some),
+ * escapes of what needs none, and whatever is not UTF-8.
+ */
+export function parsePath(url: string): readonly string[] | undefined {
+  const path = url.replace(/^https?:\/\/[^/?#\\]*/i, '').replace(/\?.*$/s, '');
+  if (path === '/') return [];
+  if (path.length > PATH_LENGTH_MAX || !RAW_PATH.test(path) || NEEDLESS_ESCAPE.test(path)) return undefined;
+  const segments: string[] = [];
+  for (const raw of path.slice(1).split('/')) {
+    const segment = decode(raw);
+    if (segment === undefined || UNSAFE.test(segment) || segment === '.' || segment === '..') return undefined;
+    segments.push(segment);
+  }
+  return segments;
+}
+
+/** An escape of a letter, a digit or `-._~`: `%2e` is a dot to some and three characters to others (RFC 3986 §2.3). */
+const NEEDLESS_ESCAPE = /%(?:2[de]|3\d|[46][1-9a-f]|[57][\da]|5f|7e)/i;
+
+/** What only an escape can have brought in: `/`, `\`, `%`, `;` and the control characters. */
+// oxlint-disable-next-line no-control-regex -- they are what it is for
+const UNSAFE = /[/\\%;\u0000-\u001f\u007f-\u009f]/;
+
+/** Percent-encoded UTF-8 to text, once; overlong forms and surrogates are not UTF-8 (RFC 3629 §3). */
+function decode(segment: string): string | undefined {
+  try {
+    return decodeURIComponent(segment);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,97 @@
+/** A guard beside its issuer, both of a test alone, on a clock that the test sets. */
+import assert from 'node:assert/strict';
+import { after } from 'node:test';
+import {
+  createGuard,
+  type Decision,
+  type Denial,
+  type Guard,
+  type GuardEvent,
+  type GuardOptions,
+} from '@hallpass/guard';
+import { API, CREDENTIALS, Issuer, makeKey, TestClock, type SigningKey } from './issuer.ts';
+
+/** What a guard has told, and what it will. */
+export class Events {
+  readonly told: GuardEvent[] = [];
+  #waiting: { readonly kind: GuardEvent['kind']; readonly resolve: (event: GuardEvent) => void }[] = [];
+
+  readonly hear = (event: GuardEvent): void => {
+    this.told.push(event);
+    const woken = this.#waiting.filter(({ kind }) => kind === event.kind);
+    this.#waiting = this.#waiting.filter((waiting) => !woken.includes(waiting));
+    for (const { resolve } of woken) resolve(event);
+  };
+
+  /** Resolves with the next event of that kind; ask before doing what causes it. */
+  next(kind: GuardEvent['kind']): Promise<GuardEvent> {
+    return new Promise((resolve) => {
+      this.#waiting.push({ kind, resolve });
+    });
+  }
+
+  count(kind: GuardEvent['kind']): number {
+    return this.told.filter((event) => event.kind === kind).length;
+  }
+}
+
+export interface Bench {
+  readonly issuer: Issuer;
+  readonly guard: Guard;
+  readonly clock: TestClock;
+  readonly events: Events;
+  /** What the guard says to a token, and to a scope without parameters. */
+  readonly check: (token: string, scope?: string) => Promise<Decision>;
+  readonly bearer: typeof bearer;
+}
+
+const shared = makeKey('key-1');
+
+/** An open issuer; it shuts after the tests. */
+export async function openIssuer(...keys: readonly SigningKey[]): Promise<Issuer> {
+  const issuer = new Issuer(keys.length > 0 ? keys : [await shared]);
+  await issuer.open();
+  after(() => issuer.shut());
+  return issuer;
+}
+
+/** An open issuer and a guard that trusts it. */
+export async function openBench(options: Partial<GuardOptions> = {}, ...keys: readonly SigningKey[]): Promise<Bench> {
+  const issuer = await openIssuer(...keys);
+  return guardOf(issuer, options);
+}
+
+/** A guard that trusts this issuer; it is closed after the tests. */
+export function guardOf(issuer: Issuer, options: Partial<GuardOptions> = {}): Bench {
+  const clock = new TestClock();
+  const events = new Events();
+  const settings = { issuer: issuer.url, audience: API, credentials: CREDENTIALS, clock, onEvent: events.hear };
+  const guard = createGuard({ ...settings, ...options });
+  after(() => guard.close());
+  const check = (token: string, scope = '/accounts.read'): Promise<Decision> => guard.check(bearer(token), scope);
+  return { issuer, guard, clock, events, check, bearer };
+}
+
+/** A request that shows this token. */
+export function bearer(
+  token: string,
+  method = 'GET',
+  url = '/accounts',
+): {
+  readonly method: string;
+  readonly url: string;
+  readonly headers: { readonly authorization: string };
+} {
+  return { method, url, headers: { authorization: `Bearer ${token}` } };
+}
+
+/** A denial with this status; gives it back for a closer look. */
+export function assertDenied(decision: Decision | { readonly allowed: boolean }, status: number, hint = ''): Denial {
+  assert.ok('status' in decision, `allowed: ${hint}`);
+  assert.equal(decision.status, status, `${hint} (${decision.because})`);
+  return decision;
+}
+
+export function assertAllowed(decision: Decision | { readonly allowed: boolean }, hint = ''): void {
+  assert.ok(decision.allowed, `${hint} (${'because' in decision ? decision.because : ''})`);
+}

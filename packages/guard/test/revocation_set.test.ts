@@ -1,0 +1,117 @@
+import { revokes, type Revocation } from '@hallpass/protocol';
+import * as fc from 'fast-check';
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { RevocationSet } from '../src/revocation_set.ts';
+import { NOW_SECONDS, TestClock } from './issuer.ts';
+
+const LEEWAY_SECONDS = 5;
+
+const id = fc.constantFrom('a', 'b', 'c', 'd');
+const seconds = fc.integer({ min: -20, max: 20 }).map((offset) => NOW_SECONDS + offset);
+const revocation: fc.Arbitrary<Revocation> = fc.oneof(
+  fc.record({ kind: fc.constantFrom('token', 'grant'), id, expires_at: seconds }),
+  fc.record({ kind: fc.constant('client'), id, before: seconds, expires_at: seconds }),
+  fc.record({ kind: fc.constant('before'), id: fc.constant('*'), before: seconds, expires_at: seconds }),
+);
+const token = fc.record({ jti: id, grant_id: id, client_id: id, iat: seconds });
+const step = fc.oneof(
+  revocation.map((entry) => ({ add: entry })),
+  token.map((ask) => ({ ask })),
+  fc.integer({ min: 1, max: 15 }).map((wait) => ({ wait })),
+  fc.constant({ sweep: true }),
+);
+
+test('whatever comes in whatever order, a live revocation is never forgotten and nothing else is revoked', () => {
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+      const clock = new TestClock();
+      const set = new RevocationSet(clock, LEEWAY_SECONDS);
+      const all: Revocation[] = [];
+      for (const one of steps) {
+        if ('add' in one) {
+          all.push(one.add);
+          set.add(one.add);
+        } else if ('wait' in one) clock.advance(one.wait);
+        else if ('sweep' in one) set.sweep();
+        else {
+          const hits = all.filter((entry) => revokes(entry, one.ask));
+          const now = Math.floor(clock.now() / 1000);
+          // A dead entry may still be held, or be gone: its tokens are refused for their age.
+          if (hits.some((entry) => entry.expires_at + LEEWAY_SECONDS > now)) assert.ok(set.ends(one.ask));
+          if (hits.length === 0) assert.ok(!set.ends(one.ask));
+        }
+      }
+    }),
+    { numRuns: 3000 },
+  );
+});
+
+test('a token is revoked by its id, its grant, its client and before a moment, each beside its nearest neighbour', () => {
+  const one = { jti: 'j', grant_id: 'g', client_id: 'c', iat: NOW_SECONDS };
+  const expires_at = NOW_SECONDS + 100;
+  const cases: readonly (readonly [Revocation, boolean])[] = [
+    [{ kind: 'token', id: 'j', expires_at }, true],
+    [{ kind: 'token', id: 'g', expires_at }, false],
+    [{ kind: 'grant', id: 'g', expires_at }, true],
+    [{ kind: 'grant', id: 'j', expires_at }, false],
+    [{ kind: 'client', id: 'c', before: NOW_SECONDS + 1, expires_at }, true],
+    [{ kind: 'client', id: 'c', before: NOW_SECONDS, expires_at }, false],
+    [{ kind: 'client', id: 'd', before: NOW_SECONDS + 1, expires_at }, false],
+    [{ kind: 'before', id: '*', before: NOW_SECONDS + 1, expires_at }, true],
+    [{ kind: 'before', id: '*', before: NOW_SECONDS, expires_at }, false],
+    [{ kind: 'token', id: '__proto__', expires_at }, false],
+  ];
+  for (const [entry, ended] of cases) {
+    const set = new RevocationSet(new TestClock(), 0);
+    set.add(entry);
+    assert.equal(set.ends(one), ended, JSON.stringify(entry));
+  }
+});
+
+test('an entry is held until the leeway after its end is over, and not for ever', () => {
+  const clock = new TestClock();
+  const set = new RevocationSet(clock, LEEWAY_SECONDS);
+  set.add({ kind: 'token', id: 'a', expires_at: NOW_SECONDS + 10 });
+  clock.advance(14);
+  for (let round = 0; round < 3; round++) set.sweep();
+  assert.equal(set.size, 1);
+  clock.advance(1);
+  for (let round = 0; round < 3; round++) set.sweep();
+  assert.equal(set.size, 0);
+});
+
+test('over a long time the memory is that of what lives: the dead stay fewer than the living', () => {
+  const clock = new TestClock();
+  const set = new RevocationSet(clock, 0);
+  const LIVING = 1_000;
+  for (let at = 0; at < 50 * LIVING; at++) {
+    clock.advance(1);
+    set.add({ kind: 'token', id: String(at), expires_at: NOW_SECONDS + at + LIVING });
+    assert.ok(set.size <= 2 * LIVING + 2, String(set.size));
+  }
+  clock.advance(2 * LIVING);
+  for (let round = 0; round < 5; round++) set.sweep();
+  assert.equal(set.size, 0);
+});
+
+test('one more than can be held is an outage, nothing is forgotten for it, and room comes back by itself', () => {
+  const clock = new TestClock();
+  const set = new RevocationSet(clock, 0, 3);
+  const entry = (name: string): Revocation => ({ kind: 'token', id: name, expires_at: NOW_SECONDS + 10 });
+  for (const name of ['a', 'b', 'c']) set.add(entry(name));
+  assert.throws(() => set.add(entry('d')), /More revocations than can be held/);
+  // A second word about one that is held takes no room.
+  set.add(entry('a'));
+  for (const jti of ['a', 'b', 'c']) assert.ok(set.ends({ jti, grant_id: '', client_id: '', iat: 0 }));
+  // The feed that comes back begins with the entry that had no room: no heartbeat will have swept before it.
+  clock.advance(11);
+  for (let tries = 0; tries < 2 && set.size > 2; tries++) {
+    try {
+      set.add({ ...entry('d'), expires_at: NOW_SECONDS + 100 });
+    } catch {
+      continue;
+    }
+  }
+  assert.ok(set.ends({ jti: 'd', grant_id: '', client_id: '', iat: 0 }));
+});

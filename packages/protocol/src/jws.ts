@@ -1,0 +1,137 @@
+/** A compact JWS to its parts, strictly (RFC 7515 §7.1), and the public keys that such things are signed with (RFC 7517). */
+import { parseBase64url, parseUtf8, utf8 } from './bytes.ts';
+
+/** The parts of a JWS, not yet believed. */
+export interface UnverifiedJws {
+  readonly header: ReadonlyMap<string, unknown>;
+  readonly signingInput: string;
+  readonly signature: Uint8Array;
+  /** Parses the claims; call it when the signature has been found good, never before. */
+  readonly claims: () => ReadonlyMap<string, unknown> | undefined;
+}
+
+/** A text to the parts of a compact JWS with a JSON object inside; undefined when it has not that form. */
+export function parseJws(text: string): UnverifiedJws | undefined {
+  const [header, payload, signatureText, ...more] = text.split('.');
+  if (header === undefined || payload === undefined || signatureText === undefined || more.length > 0) return undefined;
+  const signature = parseBase64url(signatureText);
+  const members = parseObject(header);
+  if (signature === undefined || members === undefined) return undefined;
+  return { header: members, signingInput: `${header}.${payload}`, signature, claims: () => parseObject(payload) };
+}
+
+/** A segment to the members of the JSON object in it; undefined also for one that names a member twice. */
+function parseObject(segment: string): ReadonlyMap<string, unknown> | undefined {
+  const bytes = parseBase64url(segment);
+  const text = bytes === undefined ? undefined : parseUtf8(bytes);
+  if (text === undefined) return undefined;
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
+    const members = new Map<string, unknown>(Object.entries(value));
+    // Of two members with one name parsers keep the one or the other (RFC 7515 §4): who wrote two wants us to differ.
+    return memberNames(text).length === members.size ? members : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The names of the members of a JSON object, in order and with repeats. `text` is known to be a valid JSON object. */
+export function memberNames(text: string): readonly string[] {
+  const names: string[] = [];
+  let depth = 0;
+  let atName = false;
+  for (let at = 0; at < text.length; at++) {
+    const character = text.charAt(at);
+    if (character === '"') {
+      const end = stringEnd(text, at);
+      if (atName && depth === 1) names.push(String(JSON.parse(text.slice(at, end + 1))));
+      atName = false;
+      at = end;
+    } else if (character === '{' || character === '[') {
+      depth += 1;
+      atName = character === '{';
+    } else if (character === '}' || character === ']') {
+      depth -= 1;
+      atName = false;
+    } else if (character === ',') {
+      // Back in the outermost object, what follows a comma is a name; inside an array or deeper it does not matter.
+      atName = depth === 1;
+    }
+  }
+  return names;
+}
+
+function stringEnd(text: string, start: number): number {
+  let at = start + 1;
+  while (at < text.length && text.charAt(at) !== '"') at += text.charAt(at) === '\\' ? 2 : 1;
+  return at;
+}
+
+/** The algorithms that clients may sign with, in assertions and proofs (FAPI 2.0 Security Profile §5.4.1). */
+export const CLIENT_ALGORITHMS = ['ES256', 'EdDSA', 'PS256'] as const;
+export type ClientAlgorithm = (typeof CLIENT_ALGORITHMS)[number];
+
+/** A public key of a client with the one algorithm that it is for: a header never chooses (RFC 8725 §3.1). */
+export interface ClientPublicKey {
+  readonly algorithm: ClientAlgorithm;
+  /** The required members alone, in the order of their names: what RFC 7638 §3 hashes, and what is kept. */
+  readonly jwk: Readonly<Record<string, string>>;
+}
+
+/** Why a JWK cannot be a client's public key. */
+export type JwkFault = 'not_an_object' | 'private' | 'unknown_kind' | 'malformed' | 'wrong_use' | 'weak';
+
+/** The bounds of an RSA key, in bits of its modulus: below it is weak, above it costs whoever verifies (CVE-2025-29775's kind). */
+const RSA_BITS_MIN = 2048;
+const RSA_BITS_MAX = 8192;
+
+/**
+ * A JWK to the public key in it, or why not. Private and symmetric members are refused rather than dropped: whoever sent
+ * them has just given a secret away, and must hear of it (RFC 7517 §9.3, RFC 9449 §4.3).
+ */
+export function parsePublicJwk(value: unknown): ClientPublicKey | JwkFault {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return 'not_an_object';
+  const members = new Map<string, unknown>(Object.entries(value));
+  if (['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k'].some((name) => members.has(name))) return 'private';
+  const use = members.get('use');
+  if (use !== undefined && use !== 'sig') return 'wrong_use';
+  const key = parseKeyMembers(members);
+  if (typeof key === 'string') return key;
+  const alg = members.get('alg');
+  return alg === undefined || alg === key.algorithm ? key : 'unknown_kind';
+}
+
+function parseKeyMembers(members: ReadonlyMap<string, unknown>): ClientPublicKey | JwkFault {
+  const textOf = (name: string): string => {
+    const text = members.get(name);
+    return typeof text === 'string' ? text : '';
+  };
+  const bytesOf = (name: string): Uint8Array | undefined => parseBase64url(textOf(name));
+  const required = (...names: readonly string[]): Record<string, string> =>
+    Object.fromEntries(names.map((name) => [name, textOf(name)]));
+  const kind = `${textOf('kty')} ${textOf('crv')}`;
+  if (kind === 'EC P-256') {
+    if (bytesOf('x')?.length !== 32 || bytesOf('y')?.length !== 32) return 'malformed';
+    return { algorithm: 'ES256', jwk: required('crv', 'kty', 'x', 'y') };
+  }
+  if (kind === 'OKP Ed25519') {
+    return bytesOf('x')?.length === 32 ? { algorithm: 'EdDSA', jwk: required('crv', 'kty', 'x') } : 'malformed';
+  }
+  if (kind === 'RSA ') {
+    const modulus = bytesOf('n');
+    const exponent = bytesOf('e');
+    if (modulus === undefined || exponent === undefined || modulus[0] === 0) return 'malformed';
+    const bits = modulus.length * 8;
+    // 65537 alone: 3 has had its accidents, and a huge one makes each verification a small attack.
+    const usual = exponent.length === 3 && exponent[0] === 1 && exponent[1] === 0 && exponent[2] === 1;
+    if (bits < RSA_BITS_MIN || bits > RSA_BITS_MAX || !usual) return 'weak';
+    return { algorithm: 'PS256', jwk: required('e', 'kty', 'n') };
+  }
+  return 'unknown_kind';
+}
+
+/** What is hashed for the thumbprint of a key (RFC 7638 §3): its required members in order, without white space. */
+export function thumbprintInput({ jwk }: ClientPublicKey): Uint8Array {
+  return utf8(JSON.stringify(jwk));
+}

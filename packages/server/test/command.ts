@@ -1,0 +1,111 @@
+/** The command itself, as a user starts it: `node_modules/.bin/hallpass` in a process of its own. */
+import assert from 'node:assert/strict';
+import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+const BIN = fileURLToPath(new URL('../../../node_modules/.bin/', import.meta.url));
+
+/** How long a command may take that ought to end by itself, in milliseconds; then it is told to stop. */
+const PATIENCE_MS = 5_000;
+
+export type Environment = Readonly<Record<string, string>>;
+
+export interface Done {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** A folder that goes with the test. */
+export function makeFolder(t: TestContext): string {
+  const folder = mkdtempSync(join(tmpdir(), 'hallpass-command-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+function start(command: string, args: readonly string[], environment: Environment): ChildProcessWithoutNullStreams {
+  // Nothing of this process's settings, and its own runtime before any other of the machine.
+  const inherited = Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !name.startsWith('HALLPASS_') && !name.startsWith('NODE_')),
+  );
+  return spawn(command, args, {
+    env: { ...inherited, PATH: `${BIN}${delimiter}${process.env['PATH'] ?? ''}`, NO_COLOR: '1', ...environment },
+    stdio: 'pipe',
+  });
+}
+
+function collect(child: ChildProcessWithoutNullStreams): {
+  readonly stdout: () => string;
+  readonly stderr: () => string;
+} {
+  let [stdout, stderr] = ['', ''];
+  child.stdout.setEncoding('utf8').on('data', (chunk: string) => (stdout += chunk));
+  child.stderr.setEncoding('utf8').on('data', (chunk: string) => (stderr += chunk));
+  return { stdout: () => stdout, stderr: () => stderr };
+}
+
+/** Runs `hallpass ARGS` to its end. */
+export function startCommand(args: readonly string[], environment: Environment, input = ''): Promise<Done> {
+  return run(join(BIN, 'hallpass'), args, environment, input);
+}
+
+/** Runs a command line through a shell to its end. */
+export function startShell(line: string): Promise<Done> {
+  return run('/bin/sh', ['-c', line], {}, '');
+}
+
+async function run(command: string, args: readonly string[], environment: Environment, input: string): Promise<Done> {
+  const child = start(command, args, environment);
+  const { stdout, stderr } = collect(child);
+  // A command that ends before it has read its input closes the pipe.
+  child.stdin.on('error', () => undefined).end(input);
+  const patience = setTimeout(() => child.kill('SIGTERM'), PATIENCE_MS);
+  const code = await new Promise<number | null>((resolve, reject) => {
+    child.once('error', reject).once('close', resolve);
+  });
+  clearTimeout(patience);
+  return { code, stdout: stdout(), stderr: stderr() };
+}
+
+export interface Running {
+  readonly url: string;
+  readonly environment: Environment;
+  readonly child: ChildProcessWithoutNullStreams;
+  readonly stdout: () => string;
+  readonly stderr: () => string;
+  /** The exit code. */
+  readonly ended: Promise<number | null>;
+}
+
+/** Starts `hallpass serve` on free ports and waits until it says that it is ready. */
+export async function spawnHallpass(t: TestContext, more: Environment = {}): Promise<Running> {
+  const environment = {
+    HALLPASS_DATA_DIR: makeFolder(t),
+    HALLPASS_HOST: '127.0.0.1',
+    HALLPASS_PORT: '0',
+    HALLPASS_OPERATOR_PORT: '0',
+    HALLPASS_LOG_LEVEL: 'warn',
+    ...more,
+  };
+  const child = start(join(BIN, 'hallpass'), ['serve'], environment);
+  const { stdout, stderr } = collect(child);
+  const ended = new Promise<number | null>((resolve) => {
+    child.once('close', resolve);
+  });
+  t.after(() => child.kill('SIGKILL'));
+  await new Promise<void>((resolve, reject) => {
+    const look = (): void => {
+      // The last line that a start prints, with or without a first key.
+      if (/operators on .*\n(.*\n)*.*(keys list|docs\/operating)/.test(stdout())) resolve();
+    };
+    child.stdout.on('data', look);
+    child.once('close', () => reject(new Error(`it ended before it was ready: ${stderr()}`)));
+  });
+  const url = /ready: (\S+)/.exec(stdout())?.[1];
+  assert.ok(url !== undefined);
+  return { url, environment, child, stdout, stderr, ended };
+}
