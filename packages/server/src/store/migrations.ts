@@ -1,3 +1,6 @@
+import { NOBODY } from './sql.ts';
+import type { Client } from './store.ts';
+
 /**
  * The schema, as the steps that led to it. Forward only; a step is never edited once it has shipped. Portable SQL, one
  * statement an item.
@@ -53,7 +56,7 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
        expires_at  BIGINT NOT NULL,
        keep_until  BIGINT NOT NULL
      )`,
-    `CREATE UNIQUE INDEX revocations_by_subject ON revocations (subject, kind)`,
+    `CREATE INDEX revocations_by_subject ON revocations (subject, kind, before_date)`,
     `CREATE INDEX revocations_by_end ON revocations (keep_until)`,
     `CREATE TABLE feed (
        one           BIGINT PRIMARY KEY,
@@ -71,3 +74,39 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
     `CREATE INDEX events_by_time ON events (at)`,
   ],
 ];
+
+/** Nobody's record, about as long as anybody's: what is read in place of a client that is not there. */
+const NOBODYS_RECORD: Client = {
+  clientId: NOBODY,
+  name: 'nobody',
+  mode: 'live',
+  authentication: 'client_secret',
+  secrets: [{ secretId: 'AAAAAAAA', keyId: 'AAAAAAAAAAA', hash: 'A'.repeat(43), createdAt: 0 }],
+  publicKeys: [],
+  scopes: ['/nothing.read'],
+  defaultScopes: [],
+  audiences: [],
+  resourceServerFor: [],
+  origins: [],
+  requireOrigin: false,
+  refresh: true,
+  requireDpop: false,
+  accessTokenFormat: 'jwt',
+  disabled: true,
+  createdAt: 0,
+  updatedAt: 0,
+  version: 0,
+};
+
+/** What a new store begins with. `feedId`: lower-case letters and digits, another for each store. */
+export function firstRows(
+  feedId: string,
+): readonly { readonly text: string; readonly values: readonly (string | number)[] }[] {
+  return [
+    { text: 'INSERT INTO feed (one, feed_id, last_position) VALUES (1, ?, 0)', values: [feedId] },
+    {
+      text: 'INSERT INTO clients (client_id, version, record) VALUES (?, 0, ?)',
+      values: [NOBODY, JSON.stringify(NOBODYS_RECORD)],
+    },
+  ];
+}

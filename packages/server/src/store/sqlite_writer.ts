@@ -7,7 +7,7 @@ import { randomBytes } from 'node:crypto';
 import { dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
-import { MIGRATIONS } from './migrations.ts';
+import { firstRows, MIGRATIONS } from './migrations.ts';
 import * as verbs from './sql.ts';
 import type { Sql } from './sql.ts';
 import { sqlOf } from './sqlite_connection.ts';
@@ -177,9 +177,7 @@ function migrate(database: DatabaseSync): void {
       for (const statement of statements) database.exec(statement.replaceAll('BIGINT', 'INTEGER'));
     }
     if (version === 0) {
-      database
-        .prepare('INSERT INTO feed (one, feed_id, last_position) VALUES (1, ?, 0)')
-        .run(randomBytes(6).toString('hex'));
+      for (const { text, values } of firstRows(randomBytes(6).toString('hex'))) database.prepare(text).run(...values);
     }
     database.exec(`PRAGMA user_version = ${MIGRATIONS.length}`);
     database.exec('COMMIT');

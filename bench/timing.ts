@@ -1,0 +1,94 @@
+/**
+ * Whether time tells what the answer does not: unknown key, wrong secret and disabled key, interleaved at random over
+ * real sockets, compared in pairs by Welch's t. `npm run bench:timing -- --samples 100000`; exit code 1 when |t| reaches 4.5.
+ * The slowest hundredth of each is left out: it is the machine's, not ours.
+ */
+import { Agent, request } from 'node:http';
+import { createKey, RIG, startHallpass, type Credentials } from '../e2e/hallpass_process.ts';
+import { execFileSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { numberOption, printFigures } from './bench.ts';
+import { median, percentile, rounded } from './statistics.ts';
+
+const T_MAX = 4.5;
+const samples = numberOption('samples', { otherwise: 30_000, min: 300, max: 1_000_000 });
+
+await printFigures('timing', async (dataDir) => {
+  const good = await createKey(dataDir, ['good', '--scope', '/accounts.read']);
+  const disabled = await createKey(dataDir, ['disabled', '--scope', '/accounts.read']);
+  const bin = fileURLToPath(new URL('../packages/server/bin/hallpass.js', import.meta.url));
+  const env = { PATH: process.env['PATH'], HALLPASS_DATA_DIR: dataDir };
+  execFileSync(process.execPath, [bin, 'keys', 'disable', disabled.clientId, '--json'], { env });
+  const server = await startHallpass(dataDir, { ...RIG, HALLPASS_LOG_LEVEL: 'silent' });
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  try {
+    // Ids and secrets of the same length, so that the requests differ in nothing that is theirs to differ in.
+    const wrong = good.clientSecret.split('').toReversed().join('');
+    const kinds: Readonly<Record<string, Credentials>> = {
+      unknown: { clientId: good.clientId.split('').toReversed().join(''), clientSecret: good.clientSecret },
+      wrong: { clientId: good.clientId, clientSecret: wrong },
+      disabled,
+    };
+    const times = new Map(Object.keys(kinds).map((kind) => [kind, [] as number[]]));
+    const names = Object.keys(kinds);
+    for (let at = -1_000; at < samples; at++) {
+      const kind = names[Math.floor(Math.random() * names.length)] ?? '';
+      const elapsed = await timeOne(server.url, agent, kinds[kind] ?? good);
+      // The first thousand warm the server up.
+      if (at >= 0) times.get(kind)?.push(elapsed);
+    }
+    const trimmed = new Map([...times].map(([kind, all]) => [kind, trim(all)]));
+    const pairs = [
+      ['unknown', 'wrong'],
+      ['unknown', 'disabled'],
+      ['wrong', 'disabled'],
+    ] as const;
+    const t = Object.fromEntries(
+      pairs.map(([a, b]) => [`${a}/${b}`, rounded(welch(trimmed.get(a) ?? [], trimmed.get(b) ?? []))]),
+    );
+    if (Object.values(t).some((value) => Math.abs(value) >= T_MAX)) process.exitCode = 1;
+    const mediansMicroseconds = Object.fromEntries([...trimmed].map(([kind, all]) => [kind, rounded(median(all), 4)]));
+    return { samples, t, tMax: T_MAX, mediansMicroseconds };
+  } finally {
+    agent.destroy();
+    await server.stop();
+  }
+});
+
+/** One refused request, in microseconds. */
+function timeOne(url: string, agent: Agent, { clientId, clientSecret }: Credentials): Promise<number> {
+  const body = 'grant_type=client_credentials&scope=%2Faccounts.read';
+  const headers = {
+    authorization: `Basic ${Buffer.from(`${clientId}:${clientSecret}`).toString('base64')}`,
+    'content-type': 'application/x-www-form-urlencoded',
+    'content-length': body.length,
+  };
+  return new Promise((resolve, reject) => {
+    const start = process.hrtime.bigint();
+    const asked = request(`${url}/oauth2/token`, { method: 'POST', agent, headers }, (answer) => {
+      const elapsed = Number(process.hrtime.bigint() - start) / 1000;
+      if (answer.statusCode !== 401) reject(new Error(`answered with ${answer.statusCode}`));
+      answer.resume().once('end', () => resolve(elapsed));
+    });
+    asked.once('error', reject).end(body);
+  });
+}
+
+function trim(times: readonly number[]): readonly number[] {
+  const bound = percentile(times, 99);
+  return times.filter((time) => time <= bound);
+}
+
+/** Welch's t between two samples of different variance. */
+function welch(a: readonly number[], b: readonly number[]): number {
+  const [meanA, meanB] = [mean(a), mean(b)];
+  return (meanA - meanB) / Math.sqrt(variance(a, meanA) / a.length + variance(b, meanB) / b.length);
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+function variance(values: readonly number[], around: number): number {
+  return values.reduce((sum, value) => sum + (value - around) ** 2, 0) / (values.length - 1);
+}
