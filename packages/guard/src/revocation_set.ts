@@ -1,6 +1,6 @@
 /** What is revoked, as far as the guard has heard (contract §5). */
 import type { AccessTokenClaims, Clock, NumericDate, Revocation } from '@hallpass/protocol';
-import { numericDate } from '@hallpass/protocol';
+import { lineageOf, numericDate } from '@hallpass/protocol';
 import { Outage } from './outage.ts';
 
 /** The most revocations that are held at once; about 150 bytes each. One more is an outage, since none may be forgotten. */
@@ -64,7 +64,8 @@ export class RevocationSet {
   /** Whether a token was revoked. */
   ends({ jti, grant_id, client_id, iat }: Pick<AccessTokenClaims, 'jti' | 'grant_id' | 'client_id' | 'iat'>): boolean {
     return (
-      this.#holds(keyOf('token', jti), iat) ||
+      // With those that it was cut from: a child is as dead as its parent (RFC 8693).
+      lineageOf(jti).some((id) => this.#holds(keyOf('token', id), iat)) ||
       this.#holds(keyOf('grant', grant_id), iat) ||
       this.#holds(keyOf('client', client_id), iat) ||
       this.#holds(keyOf('before', '*'), iat)

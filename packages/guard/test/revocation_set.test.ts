@@ -14,7 +14,9 @@ const revocation: fc.Arbitrary<Revocation> = fc.oneof(
   fc.record({ kind: fc.constant('client'), id, before: seconds, expires_at: seconds }),
   fc.record({ kind: fc.constant('before'), id: fc.constant('*'), before: seconds, expires_at: seconds }),
 );
-const token = fc.record({ jti: id, grant_id: id, client_id: id, iat: seconds });
+// Tokens that were cut from others are among them (RFC 8693).
+const lineage = fc.array(id, { minLength: 1, maxLength: 3 }).map((ids) => ids.join('~'));
+const token = fc.record({ jti: lineage, grant_id: id, client_id: id, iat: seconds });
 const step = fc.oneof(
   revocation.map((entry) => ({ add: entry })),
   token.map((ask) => ({ ask })),

@@ -147,7 +147,7 @@ const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = {
   addressFailuresPerMinute: {
     variable: 'HALLPASS_ADDRESS_FAILURES_PER_MINUTE',
     parse: wholeNumber(0, 1_000_000),
-    otherwise: 100,
+    otherwise: 300,
     must: 'a whole number, 0 to 1000000 (0: no limit)',
     meaning: 'How many failed authentications a minute one address may make; a fifth of that against one key.',
   },
