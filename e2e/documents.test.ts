@@ -13,6 +13,21 @@ test('the documents that come from the source say what the source says (npm run 
   }
 });
 
+test('every test that the tables of standards and attacks name is there', () => {
+  for (const path of ['docs/rfc.md', 'docs/threats.md']) {
+    const rows = readFileSync(join(root, path), 'utf8')
+      .split('\n')
+      .filter((line) => /^\| (?!---|Clause|Attack)/.test(line));
+    assert.ok(rows.length > 20, path);
+    const names = rows.flatMap((row) => row.split(' | ').at(-1)?.replace(/ ?\|$/, '').split(', ') ?? []);
+    for (const name of names.filter((text) => /^[\w/.-]+$/.test(text))) {
+      const file = name.includes('/') && !name.startsWith('store/') ? name : `packages/server/test/${name}`;
+      const found = ['', '.test.ts'].some((ending) => existsSync(join(root, file + ending)));
+      assert.ok(found, `${path} names ${name}`);
+    }
+  }
+});
+
 test('every link between the documents leads somewhere', () => {
   for (const path of ['README.md', 'ARCHITECTURE.md', 'CONTRIBUTING.md', 'docs/operating.md']) {
     const text = readFileSync(join(root, path), 'utf8');
