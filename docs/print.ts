@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { listRefusals } from '@hallpass/protocol';
+import { openapiDocument } from '../packages/server/src/oauth/openapi.ts';
 import { listSettings } from '../packages/server/src/cli/settings.ts';
 
 const FROM_SOURCE = '<!-- Printed from the source by `npm run docs`. Do not edit. -->';
@@ -13,6 +14,7 @@ export function printDocuments(): ReadonlyMap<string, string> {
     ['docs/configuration.md', printConfiguration()],
     ['docs/errors.md', printErrors()],
     ['docs/cli.md', printCommandLine()],
+    ['docs/openapi.json', `${JSON.stringify(openapiDocument('http://localhost:8080'), undefined, 2)}\n`],
   ]);
 }
 

@@ -56,6 +56,7 @@ export const PATHS = {
   ping: '/ping',
   live: '/health/live',
   ready: '/health/ready',
+  openapi: '/openapi.json',
 } as const;
 
 /** Where an issuer's metadata is: the well-known part stands between host and path (RFC 8414 §3.1). */

@@ -16,6 +16,7 @@ import { systemRandom } from '../src/cli/system.ts';
 import type { ServerClock } from '../src/oauth/authority.ts';
 import { manageApiKeys, type ApiKeys, type NewApiKey } from '../src/operator/api_keys.ts';
 import type { Client, Store } from '../src/store/store.ts';
+import { assertBodyDescribed, assertDescribed } from './described.ts';
 
 /** Where every clock starts: in the middle of a second, so that rounding shows. */
 export const START = Date.UTC(2031, 4, 6, 7, 8, 9, 250);
@@ -167,14 +168,20 @@ export async function startHallpass(options: Options = {}): Promise<Hallpass> {
   const keys = manageApiKeys(opened);
   const request: Hallpass['request'] = async (path, init) => {
     const response = await fetch(url + path, { redirect: 'manual', ...init });
-    return new Answer(response.status, response.headers, await response.text());
+    const text = await response.text();
+    const { status, headers } = response;
+    assertDescribed({ issuer, path, method: init?.method ?? 'GET', status, headers, text });
+    return new Answer(status, headers, text);
   };
-  const post = (path: string, type: string, body: string, { key, headers }: With): Promise<Answer> =>
-    request(path, {
+  const post = async (path: string, type: string, body: string, { key, headers }: With): Promise<Answer> => {
+    const answer = await request(path, {
       method: 'POST',
       headers: { 'content-type': type, ...(key === undefined ? {} : { authorization: printBasic(key) }), ...headers },
       body,
     });
+    if (answer.status < 300) assertBodyDescribed({ issuer, path, type, body });
+    return answer;
+  };
   const form: Hallpass['form'] = (path, params, more = {}) =>
     post(path, 'application/x-www-form-urlencoded', printForm(params), more);
   const introspect: Hallpass['introspect'] = (key, token) => form('/oauth2/introspect', { token }, { key });

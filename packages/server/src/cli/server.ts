@@ -9,6 +9,7 @@ import { liveEndpoint, readyEndpoint } from '../oauth/health.ts';
 import { introspectionEndpoint } from '../oauth/introspection.ts';
 import { openLimits } from '../oauth/limits.ts';
 import { jwksEndpoint, metadataEndpoint } from '../oauth/metadata.ts';
+import { openapiEndpoint } from '../oauth/openapi.ts';
 import { respondPreflight } from '../oauth/origins.ts';
 import { pingEndpoint } from '../oauth/ping.ts';
 import { revocationEndpoint } from '../oauth/revocation.ts';
@@ -132,6 +133,7 @@ function publicRoutes(
     [base + PATHS.revocations]: { GET: lazily(feedEndpoint) },
     [base + PATHS.jwks]: { GET: lazily(jwksEndpoint) },
     [metadataPath]: { GET: lazily(metadataEndpoint) },
+    [base + PATHS.openapi]: { GET: lazily(openapiEndpoint) },
     [base + PATHS.ping]: { GET: lazily(pingEndpoint) },
     [base + PATHS.live]: { GET: liveEndpoint },
     [base + PATHS.ready]: { GET: ready },

@@ -9,15 +9,16 @@ import type { Authority } from './authority.ts';
 import { admit, keyMay, respondNotAdmitted } from './resource.ts';
 import { NO_STORE, noted, respondJson, type Endpoint } from './wire.ts';
 
-const SCOPE = '/oauth2/revocations.read';
+/** What a token must hold to read the feed. */
+export const FEED_SCOPE = '/oauth2/revocations.read';
 /** How often a quiet stream says that it is still there, in milliseconds. */
 const HEARTBEAT_MS = 1_000;
 /** The most entries in one read, and so in one page. */
-const PAGE_ENTRIES_MAX = 1_000;
+export const PAGE_ENTRIES_MAX = 1_000;
 
 export function feedEndpoint(authority: Authority): Endpoint {
   return async (request) => {
-    const admitted = await admit(authority, request, { scope: SCOPE, path: PATHS.revocations, mayByKey });
+    const admitted = await admit(authority, request, { scope: FEED_SCOPE, path: PATHS.revocations, mayByKey });
     if (isRefusal(admitted)) return respondNotAdmitted(authority, admitted);
     const note = { clientId: admitted.clientId };
     const after = request.query.get('after');
@@ -29,7 +30,7 @@ export function feedEndpoint(authority: Authority): Endpoint {
 }
 
 function mayByKey(client: Client): boolean {
-  return client.resourceServerFor.length > 0 || keyMay(client, SCOPE);
+  return client.resourceServerFor.length > 0 || keyMay(client, FEED_SCOPE);
 }
 
 function readPage(

@@ -5,22 +5,22 @@ import type { Authority } from './authority.ts';
 import type { Endpoint, WireRequest, WireResponse } from './wire.ts';
 
 /** How long anyone may keep the key set and the metadata, in seconds. */
-const DOCUMENT_SECONDS = 300;
+export const DOCUMENT_SECONDS = 300;
 
-const METHODS = ['client_secret_basic', 'client_secret_post', 'private_key_jwt'] as const;
+export const CLIENT_METHODS = ['client_secret_basic', 'client_secret_post', 'private_key_jwt'] as const;
 
 export function metadataEndpoint({ issuer }: Authority): Endpoint {
   const at = (path: string): string => issuer.replace(/\/$/, '') + path;
   const document = {
     issuer,
     token_endpoint: at(PATHS.token),
-    token_endpoint_auth_methods_supported: METHODS,
+    token_endpoint_auth_methods_supported: CLIENT_METHODS,
     token_endpoint_auth_signing_alg_values_supported: CLIENT_ALGORITHMS,
     revocation_endpoint: at(PATHS.revoke),
-    revocation_endpoint_auth_methods_supported: METHODS,
+    revocation_endpoint_auth_methods_supported: CLIENT_METHODS,
     revocation_endpoint_auth_signing_alg_values_supported: CLIENT_ALGORITHMS,
     introspection_endpoint: at(PATHS.introspect),
-    introspection_endpoint_auth_methods_supported: METHODS,
+    introspection_endpoint_auth_methods_supported: CLIENT_METHODS,
     introspection_endpoint_auth_signing_alg_values_supported: CLIENT_ALGORITHMS,
     jwks_uri: at(PATHS.jwks),
     grant_types_supported: GRANT_TYPES,
@@ -36,7 +36,7 @@ export function jwksEndpoint({ keys }: Authority): Endpoint {
 }
 
 /** A public document: anyone may read it, from any page, and keep it for a while. */
-function publish(document: () => unknown, contentType: string): Endpoint {
+export function publish(document: () => unknown, contentType: string): Endpoint {
   return async (request) => {
     const body = JSON.stringify(document());
     const etag = `"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"`;

@@ -4,14 +4,14 @@ import type { Authority } from './authority.ts';
 import { admit, keyMay, respondNotAdmitted } from './resource.ts';
 import { NO_STORE, noted, type Endpoint } from './wire.ts';
 
-const SCOPE = '/ping.read';
+export const PING_SCOPE = '/ping.read';
 
 export function pingEndpoint(authority: Authority): Endpoint {
   return async (request) => {
     const admitted = await admit(authority, request, {
-      scope: SCOPE,
+      scope: PING_SCOPE,
       path: PATHS.ping,
-      mayByKey: (client) => keyMay(client, SCOPE),
+      mayByKey: (client) => keyMay(client, PING_SCOPE),
     });
     if (isRefusal(admitted)) return respondNotAdmitted(authority, admitted);
     return noted({ status: 200, headers: NO_STORE, body: '' }, { clientId: admitted.clientId });

@@ -1,0 +1,463 @@
+/** GET /openapi.json: what the public listener takes and answers, for programs that read OpenAPI 3.1. */
+import {
+  BODY_BYTES_MAX,
+  listRefusals,
+  metadataURL,
+  PARAMETERS_MAX,
+  PATHS,
+  splitURL,
+  type RefusalReason,
+} from '@hallpass/protocol';
+import type { Authority } from './authority.ts';
+import { FEED_SCOPE } from './feed.ts';
+import { DOCUMENT_SECONDS, publish } from './metadata.ts';
+import { refTo, SCHEMAS, type Schema } from './openapi_schemas.ts';
+import { PING_SCOPE } from './ping.ts';
+import type { Endpoint } from './wire.ts';
+
+type Ref = { readonly $ref: string };
+type Content = Readonly<Record<string, { readonly schema: Schema }>>;
+type Security = readonly Readonly<Record<string, readonly string[]>>[];
+
+interface Header {
+  readonly description: string;
+  readonly required?: true;
+  readonly schema: Schema;
+}
+
+export interface ApiResponse {
+  readonly description: string;
+  readonly headers: Readonly<Record<string, Ref>>;
+  readonly content?: Content;
+}
+
+export interface Operation {
+  readonly operationId: string;
+  readonly summary: string;
+  readonly description?: string;
+  readonly security: Security;
+  readonly parameters?: readonly Schema[];
+  readonly requestBody?: { readonly required: true; readonly description: string; readonly content: Content };
+  readonly responses: Readonly<Record<string, ApiResponse>>;
+}
+
+type Method = 'get' | 'head' | 'post' | 'options';
+
+interface PathItem extends Readonly<Partial<Record<Method, Operation>>> {
+  readonly servers?: readonly { readonly url: string }[];
+  /** What any other method gets. */
+  readonly 'x-other-methods': Readonly<Record<string, ApiResponse>>;
+}
+
+export interface OpenapiDocument {
+  readonly openapi: '3.1.1';
+  readonly info: Readonly<Record<'title' | 'version' | 'summary' | 'description', string>>;
+  readonly servers: readonly { readonly url: string }[];
+  readonly paths: Readonly<Record<string, PathItem>>;
+  /** What any other path gets. */
+  readonly 'x-other-paths': Readonly<Record<string, ApiResponse>>;
+  readonly components: {
+    readonly schemas: Readonly<Record<string, Schema>>;
+    readonly headers: Readonly<Record<string, Header>>;
+    readonly securitySchemes: Readonly<Record<string, Schema>>;
+  };
+}
+
+/** Answers the document of this issuer; anyone may keep it for a while. */
+export function openapiEndpoint({ issuer }: Authority): Endpoint {
+  const document = openapiDocument(issuer);
+  return publish(() => document, 'application/json');
+}
+
+/** The document, as it holds for an issuer. */
+export function openapiDocument(issuer: string): OpenapiDocument {
+  const base = issuer.replace(/\/$/, '');
+  const metadata = splitURL(metadataURL(base));
+  return {
+    openapi: '3.1.1',
+    info: {
+      title: 'Hallpass',
+      version: '1',
+      summary: 'Short-lived, scoped, revocable access tokens.',
+      description: `A body has at most ${BODY_BYTES_MAX} bytes and ${PARAMETERS_MAX} parameters. Answers may get new members; ignore those that you do not know. After a 503, or no answer at all, repeating the same request is safe.`,
+    },
+    servers: [{ url: base }],
+    paths: {
+      [PATHS.token]: withPreflight(TOKEN, 'preflightToken'),
+      [PATHS.revoke]: withPreflight(REVOKE, 'preflightRevoke'),
+      [PATHS.introspect]: pathOf({ post: INTROSPECT }),
+      [PATHS.jwks]: withHead(published('readKeySet', 'Reads the public signing keys (RFC 7517).', JWKS)),
+      // The well-known part stands before an issuer's path, not below it (RFC 8414 §3.1).
+      [metadata.pathname]: { ...withHead(READ_METADATA), servers: [{ url: metadata.origin }] },
+      [PATHS.revocations]: withHead(REVOCATIONS),
+      [PATHS.ping]: withHead(PING),
+      [PATHS.live]: withHead(LIVE),
+      [PATHS.ready]: withHead(READY),
+      [PATHS.openapi]: withHead(published('readOpenapi', 'Reads this document.', json(refTo('OpenApi')))),
+    },
+    'x-other-paths': refusals(['not_found', ...ANYWHERE]),
+    components: { schemas: SCHEMAS, headers: HEADERS, securitySchemes: securitySchemes(base) },
+  };
+}
+
+// Headers
+
+const string: Schema = { type: 'string' };
+const HEADERS = {
+  RequestId: {
+    description: 'Names this request in the log.',
+    required: true,
+    schema: { type: 'string', format: 'uuid' },
+  },
+  NoStore: { description: 'For one caller and one moment.', required: true, schema: { const: 'no-store' } },
+  PublicCache: {
+    description: 'How long anyone may keep it.',
+    required: true,
+    schema: { const: `public, max-age=${DOCUMENT_SECONDS}` },
+  },
+  ETag: {
+    description: 'Names this version (RFC 9110 §8.8.3).',
+    required: true,
+    schema: { type: 'string', pattern: '^"[^"]+"$' },
+  },
+  AnyOrigin: { description: 'Any page may read it.', required: true, schema: { const: '*' } },
+  Allow: { description: 'The methods that are offered.', required: true, schema: string },
+  RetryAfter: { description: 'Seconds to wait.', required: true, schema: { type: 'integer', minimum: 1 } },
+  Challenge: { description: 'How to authenticate (RFC 9110 §11.6.1).', required: true, schema: string },
+  BasicChallenge: {
+    description: 'When the Authorization header was used (RFC 6749 §5.2).',
+    schema: { type: 'string', pattern: '^Basic realm="' },
+  },
+  DpopNonce: { description: 'For the next proof, where nonces are asked for (RFC 9449 §8).', schema: string },
+  AllowOrigin: {
+    description: 'Your own origin as you wrote it, when the API key lists it, or before it is known, when any does.',
+    schema: { type: 'string', pattern: '^[Hh][Tt][Tt][Pp][Ss]?://' },
+  },
+  AllowMethods: { description: 'Where the origin is listed.', schema: { const: 'POST' } },
+  AllowHeaders: { description: 'Where the origin is listed.', schema: string },
+  MaxAge: { description: 'How long a browser may keep this, in seconds.', schema: { type: 'integer' } },
+} as const satisfies Readonly<Record<string, Header>>;
+
+const header = (name: keyof typeof HEADERS): Ref => ({ $ref: `#/components/headers/${name}` });
+
+const ON_ALL = { 'X-Request-Id': header('RequestId') };
+const PRIVATE = { ...ON_ALL, 'Cache-Control': header('NoStore') };
+const CORS = { 'Access-Control-Allow-Origin': header('AllowOrigin') };
+const NONCE = { 'DPoP-Nonce': header('DpopNonce') };
+const CACHED = {
+  ...ON_ALL,
+  'Cache-Control': header('PublicCache'),
+  ETag: header('ETag'),
+  'Access-Control-Allow-Origin': header('AnyOrigin'),
+};
+
+type Headers = ApiResponse['headers'];
+
+// Refusals
+
+/** What any request may meet. */
+const ANYWHERE = ['malformed_request', 'body_too_large', 'unsupported_media_type', 'server_error'] as const;
+const BODY = ['malformed_body', 'too_many_parameters', 'repeated_parameter', 'malformed_parameter'] as const;
+const CLIENT = ['authentication_failed', 'conflicting_credentials', 'malformed_assertion', 'rate_limited'] as const;
+const STORE = ['temporarily_unavailable'] as const;
+
+/** The headers that a status brings along, wherever it is answered. */
+const BY_STATUS: Readonly<Record<number, Headers>> = {
+  405: { Allow: header('Allow') },
+  429: { 'Retry-After': header('RetryAfter') },
+  503: { 'Retry-After': header('RetryAfter') },
+};
+
+/** Refusals to the answers that they are, by status; in the JSON dialect a missing parameter is a 422 that names it. */
+function refusals(reasons: readonly RefusalReason[], headers: Headers = {}): Record<string, ApiResponse> {
+  const rows = listRefusals().filter(({ reason }) => reasons.some((wanted) => wanted === reason));
+  const statuses = [...new Set(rows.map(({ status }) => status))];
+  const answers = statuses.map((status): readonly [string, ApiResponse] => {
+    const here = rows.filter((row) => row.status === status);
+    const codes = [...new Set(here.map(({ error }) => error))];
+    const sentences = here.map(({ error, description }) => `\`${error}\`: ${description}`);
+    const schema = { allOf: [refTo('Error'), { properties: { error: { enum: codes } } }] };
+    const all = { ...PRIVATE, ...headers, ...BY_STATUS[status] };
+    return [String(status), { description: sentences.join('\n\n'), headers: all, content: json(schema) }];
+  });
+  const missing = rows.flatMap(({ field, error, description }) =>
+    field === undefined ? [] : [{ field, error, description }],
+  );
+  if (missing.length === 0) return Object.fromEntries(answers);
+  const oneOf = missing.map(({ field, error }) => ({
+    required: [field],
+    properties: { error: { const: error }, [field]: { type: 'string' } },
+  }));
+  const unprocessable: ApiResponse = {
+    description: missing
+      .map(({ field, description }) => `JSON alone, with a member \`${field}\`: ${description}`)
+      .join('\n\n'),
+    headers: { ...PRIVATE, ...headers },
+    content: json({ allOf: [refTo('Error'), { oneOf }] }),
+  };
+  return Object.fromEntries([...answers, ['422', unprocessable]]);
+}
+
+function json(schema: Schema): Content {
+  return { 'application/json': { schema } };
+}
+
+// Paths
+
+function pathOf(operations: Readonly<Partial<Record<Method, Operation>>>): PathItem {
+  return { ...operations, 'x-other-methods': refusals(['method_not_allowed', ...ANYWHERE]) };
+}
+
+/** Whatever is read can be asked for its head alone (RFC 9110 §9.3.2). */
+function withHead(get: Operation): PathItem {
+  const responses = Object.entries(get.responses).map(([status, { description, headers }]) => [
+    status,
+    { description, headers },
+  ]);
+  const head = { ...get, operationId: `${get.operationId}Head`, responses: Object.fromEntries(responses) };
+  return pathOf({ get, head });
+}
+
+function withPreflight(post: Operation, operationId: string): PathItem {
+  const headers = {
+    ...PRIVATE,
+    ...CORS,
+    'Access-Control-Allow-Methods': header('AllowMethods'),
+    'Access-Control-Allow-Headers': header('AllowHeaders'),
+    'Access-Control-Max-Age': header('MaxAge'),
+  };
+  const options: Operation = {
+    operationId,
+    summary: 'Tells a browser whether a page may ask (CORS).',
+    security: [],
+    responses: {
+      204: { description: 'With CORS headers when some API key lists the origin.', headers },
+      ...refusals([...ANYWHERE, ...STORE]),
+    },
+  };
+  return pathOf({ post, options });
+}
+
+const JWKS: Content = { 'application/jwk-set+json': { schema: refTo('KeySet') } };
+
+/** A public document with its ETag. */
+function published(operationId: string, summary: string, content: Content): Operation {
+  return {
+    operationId,
+    summary,
+    security: [],
+    responses: {
+      200: { description: 'The document.', headers: CACHED, content },
+      304: { description: 'Not changed since the version in If-None-Match.', headers: CACHED },
+      ...refusals(ANYWHERE),
+    },
+  };
+}
+
+/** No scheme of OpenAPI says that credentials are in the body: the empty one stands for that. */
+const BY_CLIENT: Security = [{ client_secret_basic: [] }, {}];
+const IN_BODY =
+  'The API key authenticates with client_secret_basic, client_secret_post, or private_key_jwt: `client_assertion` in the body.';
+
+function bodyOf(name: 'Token' | 'OneToken'): NonNullable<Operation['requestBody']> {
+  return {
+    required: true,
+    description: 'A form, or one flat JSON object. A form whose first character is `{` is read as JSON.',
+    content: {
+      'application/x-www-form-urlencoded': { schema: refTo(`${name}Form`) },
+      ...json(refTo(`${name}Json`)),
+    },
+  };
+}
+
+const PROOF: Schema = {
+  name: 'DPoP',
+  in: 'header',
+  required: false,
+  description: 'A proof of possession (RFC 9449). At the token endpoint it binds the token to its key.',
+  schema: string,
+};
+
+const BY_ORIGIN: Headers = { ...CORS, 'WWW-Authenticate': header('BasicChallenge') };
+
+const TOKEN: Operation = {
+  operationId: 'createToken',
+  summary: 'Issues an access token, and refreshes one.',
+  description: IN_BODY,
+  security: BY_CLIENT,
+  parameters: [PROOF],
+  requestBody: bodyOf('Token'),
+  responses: {
+    200: {
+      description: 'The token.',
+      headers: { ...PRIVATE, ...CORS, ...NONCE },
+      content: json(refTo('TokenResponse')),
+    },
+    ...refusals(
+      [
+        ...([...ANYWHERE, ...BODY, ...CLIENT, ...STORE, 'origin_not_allowed'] as const),
+        ...(['dpop_required', 'dpop_proof_not_good', 'dpop_nonce_wanted'] as const),
+        ...(['missing_grant_type', 'unsupported_grant_type', 'grant_not_allowed'] as const),
+        ...(['missing_scope', 'malformed_scope', 'unfilled_scope', 'scope_not_allowed', 'scope_not_granted'] as const),
+        ...(['no_scope_left', 'token_too_long', 'target_not_allowed'] as const),
+        ...(['missing_refresh_token', 'refresh_token_not_good'] as const),
+        ...([
+          'missing_subject_token',
+          'exchange_not_offered',
+          'subject_token_not_good',
+          'scope_not_in_subject',
+        ] as const),
+      ],
+      { ...BY_ORIGIN, ...NONCE },
+    ),
+  },
+};
+
+const REVOKE: Operation = {
+  operationId: 'revokeToken',
+  summary: 'Revokes a token: an access token alone, or with a refresh token its whole grant (RFC 7009).',
+  description: IN_BODY,
+  security: BY_CLIENT,
+  requestBody: bodyOf('OneToken'),
+  responses: {
+    200: {
+      description: 'To a form: revoked, or there was nothing to revoke.',
+      headers: { ...PRIVATE, ...CORS },
+      content: json(refTo('Revoked')),
+    },
+    204: { description: 'To JSON: the same.', headers: { ...PRIVATE, ...CORS } },
+    ...refusals(
+      [...ANYWHERE, ...BODY, ...CLIENT, ...STORE, 'origin_not_allowed', 'missing_token', 'token_of_another_client'],
+      BY_ORIGIN,
+    ),
+  },
+};
+
+const INTROSPECT: Operation = {
+  operationId: 'introspectToken',
+  summary: 'Tells what a token is good for, to those it concerns (RFC 7662).',
+  description: IN_BODY,
+  security: BY_CLIENT,
+  requestBody: bodyOf('OneToken'),
+  responses: {
+    200: { description: 'Active or not.', headers: PRIVATE, content: json(refTo('IntrospectionResponse')) },
+    ...refusals([...ANYWHERE, ...BODY, ...CLIENT, ...STORE, 'missing_token'], {
+      'WWW-Authenticate': header('BasicChallenge'),
+    }),
+  },
+};
+
+const READ_METADATA = published(
+  'readMetadata',
+  'Reads where everything is and what is offered (RFC 8414).',
+  json(refTo('Metadata')),
+);
+
+function byToken(scope: string): Security {
+  return [{ access_token: [scope] }, { dpop: [scope] }, { client_secret_basic: [] }];
+}
+
+/** What is asked of the server as a protected resource (RFC 6750 §3). */
+const NOT_ADMITTED = refusals(
+  [
+    ...([...ANYWHERE, ...STORE, 'authentication_failed', 'rate_limited'] as const),
+    ...(['malformed_credentials', 'missing_credentials', 'token_not_good', 'token_is_bound'] as const),
+    ...(['resource_proof_not_good', 'resource_nonce_wanted', 'insufficient_scope'] as const),
+  ],
+  NONCE,
+);
+const CHALLENGED: Record<string, ApiResponse> = Object.fromEntries(
+  Object.entries(NOT_ADMITTED).map(([status, answer]) => [
+    status,
+    ['401', '403'].includes(status)
+      ? { ...answer, headers: { ...answer.headers, 'WWW-Authenticate': header('Challenge') } }
+      : answer,
+  ]),
+);
+
+const REVOCATIONS: Operation = {
+  operationId: 'readRevocations',
+  summary: 'Follows the revocations: an event stream, or with `after` one page of JSON.',
+  description:
+    'For API keys of resource servers. Events are `revocation` with a `Revocation` as data, and `heartbeat` with the cursor that the reader has come to. A cursor that is too old gets everything from the start, never a gap.',
+  security: byToken(FEED_SCOPE),
+  parameters: [
+    {
+      name: 'after',
+      in: 'query',
+      required: false,
+      description: 'Where to go on, and that a page is wanted. Empty: from the start.',
+      schema: string,
+    },
+    {
+      name: 'Last-Event-ID',
+      in: 'header',
+      required: false,
+      description: 'Where the stream is to go on.',
+      schema: string,
+    },
+    PROOF,
+  ],
+  responses: {
+    200: {
+      description: 'The stream or the page.',
+      headers: PRIVATE,
+      content: { 'text/event-stream': { schema: string }, ...json(refTo('RevocationPage')) },
+    },
+    ...CHALLENGED,
+  },
+};
+
+const PING: Operation = {
+  operationId: 'ping',
+  summary: 'Tells whether an access token or an API key works.',
+  security: byToken(PING_SCOPE),
+  parameters: [PROOF],
+  responses: { 200: { description: 'It works.', headers: PRIVATE }, ...CHALLENGED },
+};
+
+const HEALTH = { headers: PRIVATE, content: json(refTo('Health')) };
+
+const LIVE: Operation = {
+  operationId: 'checkLive',
+  summary: 'Tells whether the process can answer at all.',
+  security: [],
+  responses: { 200: { description: 'It can.', ...HEALTH }, ...refusals(ANYWHERE) },
+};
+
+const READY: Operation = {
+  operationId: 'checkReady',
+  summary: 'Tells whether the server can do everything, its store included.',
+  security: [],
+  responses: { 200: { description: 'It can.', ...HEALTH }, ...refusals([...ANYWHERE, ...STORE]) },
+};
+
+function securitySchemes(base: string): OpenapiDocument['components']['securitySchemes'] {
+  return {
+    client_secret_basic: {
+      type: 'http',
+      scheme: 'basic',
+      description:
+        'client_id and client_secret, each form-encoded first (RFC 6749 §2.3.1). In the body instead, as client_id and client_secret, it is client_secret_post; with client_assertion, private_key_jwt.',
+    },
+    access_token: {
+      type: 'oauth2',
+      description: 'Authorization: Bearer TOKEN (RFC 6750).',
+      flows: {
+        clientCredentials: {
+          tokenUrl: base + PATHS.token,
+          refreshUrl: base + PATHS.token,
+          scopes: {
+            [PING_SCOPE]: 'To ask whether the token works.',
+            [FEED_SCOPE]: 'To follow the revocations.',
+          },
+        },
+      },
+    },
+    dpop: {
+      type: 'http',
+      scheme: 'DPoP',
+      description: 'Authorization: DPoP TOKEN, with a proof of its key in the DPoP header (RFC 9449 §7.1).',
+    },
+  };
+}
