@@ -3,7 +3,7 @@ import { Command } from 'commander';
 import { numericDate } from '@hallpass/protocol';
 import type { ListedSigningKey } from '../oauth/key_ring.ts';
 import { revocationOfEverything } from '../oauth/revocation.ts';
-import { listSigningKeys, removeSigningKey, rotateSigningKey } from '../operator/signing_keys.ts';
+import { listSigningKeys, removeSigningKey, rotateSigningKey, showSigningKey } from '../operator/signing_keys.ts';
 import type { WithInstance } from './keys_commands.ts';
 import { good, printJson, printLine, printMoment, printTable, strong } from './output.ts';
 
@@ -53,6 +53,7 @@ export function signingKeysCommand(withInstance: WithInstance): Command {
     .option('--json', 'print JSON')
     .action(async (keyId: string, { dryRun, json }: Json & { readonly dryRun?: boolean }) => {
       if (dryRun === true) {
+        await withInstance((instance) => showSigningKey(instance, keyId));
         if (json === true) return printJson({ kid: keyId, removed: false });
         return printLine(`Would take out ${keyId}, sign with another from now on, and end every token there is.`);
       }

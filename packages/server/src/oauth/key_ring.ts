@@ -166,6 +166,17 @@ export class LiveKeyRing implements KeyRing {
 
   /** Takes over what the store holds now. Cheap when nothing has changed. */
   async reload(): Promise<void> {
+    await this.#load();
+    const { store, algorithm, clock, random } = this.#source;
+    if (this.#signing.some((key) => key.algorithm === algorithm)) return;
+    // The last key of our algorithm was taken out under settings that name another one: without a key nobody gets tokens.
+    const now = clock.now();
+    const key = makeKey({ use: 'sign', algorithm, now, activeFrom: now, random, wrapping: this.#wrapping });
+    await store.addKey(key, -1, { at: now, kind: 'signing_key_added' });
+    await this.#load();
+  }
+
+  async #load(): Promise<void> {
     const records = await this.#source.store.loadKeys();
     const loaded = records.map(({ keyId }) => keyId).join(' ');
     if (loaded === this.#loaded) return;
@@ -225,16 +236,15 @@ export class LiveKeyRing implements KeyRing {
   }
 
   /**
-   * Adds the next signing key of the configured algorithm, unless one was made after `unlessMadeAfter` already.
-   * `activeFrom` and all times in milliseconds.
+   * Adds the next signing key of the configured algorithm, made at `event.at`, unless one was made after
+   * `unlessMadeAfter` already. `activeFrom` and all times in milliseconds.
    */
   async addSigning(
     { activeFrom, unlessMadeAfter }: { readonly activeFrom: number; readonly unlessMadeAfter: number },
     event: StoreEvent,
   ): Promise<'added' | 'exists'> {
-    const { store, algorithm, clock, random } = this.#source;
-    const now = clock.now();
-    const key = makeKey({ use: 'sign', algorithm, now, activeFrom, random, wrapping: this.#wrapping });
+    const { store, algorithm, random } = this.#source;
+    const key = makeKey({ use: 'sign', algorithm, now: event.at, activeFrom, random, wrapping: this.#wrapping });
     const outcome = await store.addKey(key, unlessMadeAfter, event);
     await this.reload();
     return outcome;

@@ -26,6 +26,13 @@ export async function listSigningKeys({ keys }: On): Promise<readonly ListedSign
   return keys.listSigning();
 }
 
+/** One of them. Throws `OperatorRefusal` when there is none with this id. */
+export async function showSigningKey(on: On, keyId: string): Promise<ListedSigningKey> {
+  const key = (await listSigningKeys(on)).find((listed) => listed.keyId === keyId);
+  if (key !== undefined) return key;
+  throw new OperatorRefusal(`There is no signing key ${keyId}. List them with: hallpass signing-keys list`);
+}
+
 /** Publishes a new key now, and signs with it as soon as everyone has had the time to hear of it. */
 export async function rotateSigningKey(on: On): Promise<ListedSigningKey> {
   const { keys, clock } = on;
@@ -47,9 +54,8 @@ export async function rotateSigningKey(on: On): Promise<ListedSigningKey> {
  */
 export async function removeSigningKey(on: On, keyId: string): Promise<void> {
   const { store, keys, clock } = on;
-  const listed = await listSigningKeys(on);
-  if (!listed.some((key) => key.keyId === keyId))
-    throw new OperatorRefusal(`There is no signing key ${keyId}. List them with: hallpass signing-keys list`);
+  await showSigningKey(on, keyId);
+  const listed = keys.listSigning();
   const now = clock.now();
   if (!listed.some((key) => key.keyId !== keyId && key.state === 'signing')) {
     const newestMadeAt = Math.max(...listed.map(({ createdAt }) => createdAt));
