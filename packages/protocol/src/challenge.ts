@@ -10,6 +10,8 @@ function parameter(name: string, value: string): string {
 /** Where a challenge is from. */
 export interface ChallengeOrigin {
   readonly realm: string;
+  /** The scheme that was tried; without it the refusal alone tells. */
+  readonly scheme?: PresentedToken['scheme'] | undefined;
   /** Where the resource's metadata is (RFC 9728 §5.1). */
   readonly resourceMetadata?: string | undefined;
 }
@@ -19,8 +21,8 @@ export interface ChallengeOrigin {
  * §3.1); for `insufficient_scope` it names the scope that is missing; for a proof that will not do it speaks of DPoP
  * (RFC 9449 §7.1).
  */
-export function printChallenge(refusal: Refusal, { realm, resourceMetadata }: ChallengeOrigin): string {
-  const dpop = DPOP_REFUSALS.has(refusal.refused);
+export function printChallenge(refusal: Refusal, { realm, scheme, resourceMetadata }: ChallengeOrigin): string {
+  const dpop = scheme === 'DPoP' || DPOP_REFUSALS.has(refusal.refused);
   const parts = [parameter('realm', realm)];
   if (refusal.refused !== 'missing_credentials') {
     const { body } = wordsOf(refusal);

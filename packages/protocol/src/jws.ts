@@ -122,7 +122,7 @@ function parseKeyMembers(members: ReadonlyMap<string, unknown>): ClientPublicKey
     const modulus = bytesOf('n');
     const exponent = bytesOf('e');
     if (modulus === undefined || exponent === undefined || modulus[0] === 0) return 'malformed';
-    const bits = modulus.length * 8;
+    const bits = modulus.length * 8 - (Math.clz32(modulus[0] ?? 0) - 24);
     // 65537 alone: 3 has had its accidents, and a huge one makes each verification a small attack.
     const usual = exponent.length === 3 && exponent[0] === 1 && exponent[1] === 0 && exponent[2] === 1;
     if (bits < RSA_BITS_MIN || bits > RSA_BITS_MAX || !usual) return 'weak';

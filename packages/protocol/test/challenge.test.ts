@@ -1,4 +1,11 @@
-import { isRefusal, parseBearer, printBasicChallenge, printBearerChallenge, refuse } from '@hallpass/protocol';
+import {
+  isRefusal,
+  parseBearer,
+  printBasicChallenge,
+  printBearerChallenge,
+  printChallenge,
+  refuse,
+} from '@hallpass/protocol';
 import * as fc from 'fast-check';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -18,6 +25,19 @@ test('insufficient_scope names the scope that is missing (RFC 6750 §3)', () => 
     challenge,
     /^Bearer realm="api", error="insufficient_scope", error_description="[^"]+", scope="\/a\.read"$/,
   );
+});
+
+test('the challenge is in the scheme that was tried, and DPoP names its algorithms (RFC 9449 §7.1)', () => {
+  const refusal = refuse('token_not_good');
+  assert.match(
+    printChallenge(refusal, { realm: 'api', scheme: 'DPoP' }),
+    /^DPoP realm="api", .*algs="ES256 EdDSA PS256"/,
+  );
+  assert.match(
+    printChallenge(refusal, { realm: 'api', scheme: 'Bearer' }),
+    /^Bearer realm="api", error="invalid_token"/,
+  );
+  assert.match(printChallenge(refuse('token_is_bound'), { realm: 'api', scheme: 'Bearer' }), /^DPoP .*algs="/);
 });
 
 test('a Basic challenge says which charset (RFC 7617 §2.1)', () => {

@@ -411,8 +411,8 @@ test('an EdDSA signature whose S is larger by the order of the group is 401 (RFC
   const order = 2n ** 252n + 27742317777372353535851937790883648493n;
   const good = forge(edwards, { alg: 'EdDSA' }, goodClaims(byEdwards.clientId));
   const second = withSignature(good, (bytes) => {
-    const s = BigInt(`0x${Buffer.from(bytes.subarray(32)).reverse().toString('hex')}`) + order;
-    return Buffer.concat([bytes.subarray(0, 32), Buffer.from(s.toString(16).padStart(64, '0'), 'hex').reverse()]);
+    const s = BigInt(`0x${Buffer.from(bytes.subarray(32).toReversed()).toString('hex')}`) + order;
+    return Buffer.concat([bytes.subarray(0, 32), Buffer.from(s.toString(16).padStart(64, '0'), 'hex').toReversed()]);
   });
   assertNotAuthenticated(await ask(second));
   assert.equal((await ask(good)).status, 200);

@@ -9,6 +9,7 @@ import {
   printBasicChallenge,
   printChallenge,
   refuse,
+  type PresentedToken,
   type Refusal,
 } from '@hallpass/protocol';
 import assert from 'node:assert/strict';
@@ -22,6 +23,22 @@ import { respondRefusal, type WireRequest, type WireResponse } from './wire.ts';
 
 const BASIC = /^basic(\s|$)/i;
 
+/** A refusal that remembers which scheme was tried: the challenge answers in the same (RFC 9449 §7.1). */
+interface NotAdmitted extends Refusal {
+  readonly scheme?: PresentedToken['scheme'];
+}
+
+interface Admitted {
+  readonly clientId: string;
+  readonly stillMay: () => Promise<boolean>;
+}
+
+interface Wanted {
+  readonly scope: string;
+  readonly path: string;
+  readonly mayByKey: (client: Client) => boolean;
+}
+
 /**
  * The client behind a request that comes with a key over Basic or with an access token for this server, if it may use
  * the scope. `mayByKey` says which keys may; a token has to hold the scope.
@@ -29,10 +46,9 @@ const BASIC = /^basic(\s|$)/i;
 export async function admit(
   authority: Authority,
   request: WireRequest,
-  wanted: { readonly scope: string; readonly path: string; readonly mayByKey: (client: Client) => boolean },
-): Promise<{ readonly clientId: string; readonly stillMay: () => Promise<boolean> } | Refusal> {
+  wanted: Wanted,
+): Promise<Admitted | NotAdmitted> {
   const header = request.header('authorization');
-  const lacking = refuse('insufficient_scope', { subject: wanted.scope });
   if (header !== undefined && BASIC.test(header)) {
     const known = await authenticateClient(authority, request);
     if (isRefusal(known)) return known;
@@ -41,11 +57,21 @@ export async function admit(
       const found = await authority.store.findClient(clientId);
       return found !== undefined && !found.client.disabled && wanted.mayByKey(found.client);
     };
-    return wanted.mayByKey(known.client) ? { clientId, stillMay } : lacking;
+    return wanted.mayByKey(known.client)
+      ? { clientId, stillMay }
+      : refuse('insufficient_scope', { subject: wanted.scope });
   }
   const presented = parseAccessTokenHeader(header);
   if (isRefusal(presented)) return presented;
-  const { scheme, token } = presented;
+  const admitted = await admitByToken(authority, request, { ...wanted, ...presented });
+  return isRefusal(admitted) ? { ...admitted, scheme: presented.scheme } : admitted;
+}
+
+async function admitByToken(
+  authority: Authority,
+  request: WireRequest,
+  { scheme, token, ...wanted }: Wanted & PresentedToken,
+): Promise<Admitted | Refusal> {
   const claims = openAccessToken(authority, token);
   if (claims === undefined || !isMeantFor(claims.aud, authority.defaultAudience)) {
     return refuse('token_not_good', { because: 'not a token for this server' });
@@ -60,7 +86,7 @@ export async function admit(
   if (!(await isAlive(authority, claims))) return refuse('token_not_good', { because: 'expired or revoked' });
   const scope = parseScope(wanted.scope);
   assert(isScope(scope), 'the scopes of our own resources are well-formed');
-  if (!opens(claims.scope, scope)) return lacking;
+  if (!opens(claims.scope, scope)) return refuse('insufficient_scope', { subject: wanted.scope });
   return { clientId: claims.client_id, stillMay: () => isAlive(authority, claims) };
 }
 
@@ -95,11 +121,11 @@ export function keyMay(client: Client, text: string): boolean {
 }
 
 /** The answer to who was not admitted, with the challenge for what they tried. */
-export function respondNotAdmitted(authority: Authority, refusal: Refusal): WireResponse {
+export function respondNotAdmitted(authority: Authority, refusal: NotAdmitted): WireResponse {
   const { issuer } = authority;
   const challenge =
     refusal.refused === 'authentication_failed'
       ? printBasicChallenge(issuer)
-      : printChallenge(refusal, { realm: issuer });
+      : printChallenge(refusal, { realm: issuer, scheme: refusal.scheme });
   return respondRefusal(refusal, { headers: { 'www-authenticate': challenge, ...nonceHeader(authority) } });
 }
