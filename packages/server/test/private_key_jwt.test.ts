@@ -1,5 +1,13 @@
 import assert from 'node:assert/strict';
-import { constants, createHmac, createPublicKey, generateKeyPairSync, randomUUID, sign } from 'node:crypto';
+import {
+  constants,
+  createHmac,
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  randomUUID,
+  sign,
+} from 'node:crypto';
 import { test } from 'node:test';
 import { CLIENT_ASSERTION_TYPE, CLIENT_ALGORITHMS } from '@hallpass/protocol';
 import { exportJWK, generateKeyPair } from 'jose';
@@ -153,6 +161,26 @@ test('a disabled key is refused like a wrong secret, and taken again when it is 
   await own.keys.enable(key.clientId);
   assert.equal((await ask(forge(signer, { alg: 'ES256' }, goodClaims(key.clientId)), {}, own)).status, 200);
   await own.close();
+});
+
+test('the key that stands in for missing ones opens nothing, though everybody can sign with it', async () => {
+  // Its point is the base of the curve, so that its private key is 1.
+  const one = Buffer.alloc(32);
+  one[31] = 1;
+  const jwk = {
+    kty: 'EC',
+    crv: 'P-256',
+    d: one.toString('base64url'),
+    x: 'axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY',
+    y: 'T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU',
+  };
+  const signingKey = createPrivateKey({ key: jwk, format: 'jwk' });
+  for (const nobody of ['nobody', withSecret.clientId, byRsa.clientId, clientId]) {
+    const forged = withSignature(forge(signer, { alg: 'ES256' }, goodClaims(nobody)), (_, input) =>
+      sign('sha256', Buffer.from(input), { key: signingKey, dsaEncoding: 'ieee-p1363' }),
+    );
+    assertNotAuthenticated(await ask(forged));
+  }
 });
 
 test('a key that nobody has is refused like a wrong secret', async () => {
