@@ -259,7 +259,7 @@ test('an IPv4 address is the same mapped to IPv6 and with a port behind it, and 
 
 /** Every failure from an address of its own; how many of 1,000 others are blocked by that. */
 async function shareBlocked(limits: Limits, failures: number): Promise<number> {
-  for (let count = 0; count < failures; count++) await limits.countFailure(`attacker ${count}`, 'a key');
+  for (let count = 0; count < failures; count++) await limits.countFailure(`attacker ${count}`, undefined);
   let blocked = 0;
   for (let count = 0; count < 1_000; count++) if (await isBlocked(limits, `bystander ${count}`)) blocked += 1;
   return blocked / 1_000;
@@ -280,7 +280,7 @@ test('200,000 addresses fill a bounded number of buckets: and more addresses tak
   assert.ok((await shareBlocked(limits, 200_000)) > 0.9, 'there are no more buckets than that');
   const bytes = heapUsed() - before;
   assert.ok(bytes < 131_072 * 600, `${bytes} bytes`);
-  for (let count = 0; count < 20_000; count++) await limits.countFailure(`another ${count}`, 'a key');
+  for (let count = 0; count < 20_000; count++) await limits.countFailure(`another ${count}`, undefined);
   const more = heapUsed() - before - bytes;
   assert.ok(more < bytes / 4, `${bytes} bytes, and then ${more}`);
 });

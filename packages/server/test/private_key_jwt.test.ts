@@ -551,7 +551,9 @@ test('a request that is refused for another reason does not use the assertion up
     assert.equal((await ask(assertion, params)).outcome, outcome);
   }
   const shared = { client_assertion_type: CLIENT_ASSERTION_TYPE, client_assertion: assertion };
-  assert.equal((await hallpass.form('/oauth2/revoke', shared)).outcome, '400 invalid_request', 'no token');
+  for (const path of ['/oauth2/revoke', '/oauth2/introspect']) {
+    assert.equal((await hallpass.form(path, shared)).outcome, '400 invalid_request', 'no token');
+  }
   const { accessToken } = await hallpass.issue(withSecret);
   const foreign = await hallpass.form('/oauth2/revoke', { ...shared, token: accessToken });
   assert.equal(foreign.outcome, '400 invalid_request', "another key's token");

@@ -26,14 +26,15 @@ export function introspectionEndpoint(authority: Authority): Endpoint {
     if (isRefusal(parameters)) return respondRefusal(parameters);
     const caller = await authenticateClient(authority, request, parameters);
     if (isRefusal(caller)) return respondRefusal(caller, { headers: challengeFor(authority, request, caller) });
-    const replayed = await spendOnce(authority.store, caller.once);
-    if (replayed !== undefined) return respondRefusal(replayed);
+    const note = { clientId: caller.client.clientId };
     const token = parameters.values.get('token');
-    const answer =
-      token === undefined
-        ? respondRefusal(refuse('missing_token'), { dialect: parameters.dialect })
-        : respondJson(200, await introspect(authority, caller.client, token));
-    return noted(answer, { clientId: caller.client.clientId });
+    if (token === undefined) {
+      return noted(respondRefusal(refuse('missing_token'), { dialect: parameters.dialect }), note);
+    }
+    // Last: an assertion is used up only by a request that is answered (contract §9).
+    const replayed = await spendOnce(authority.store, caller.once);
+    if (replayed !== undefined) return noted(respondRefusal(replayed), note);
+    return noted(respondJson(200, await introspect(authority, caller.client, token)), note);
   };
 }
 
