@@ -1,8 +1,9 @@
 /** What a guard decides, and how a refusal looks on the wire (contract §8, RFC 6750 §3). */
 import {
-  printBearerChallenge,
+  printChallenge,
   wordsOf,
   type AccessTokenClaims,
+  type ChallengeOrigin,
   type ErrorBody,
   type NumericDate,
   type Refusal,
@@ -23,6 +24,8 @@ export interface Access<Values extends PathValues = PathValues> {
   /** The token's own id; fit for a log, unlike the token. */
   readonly jti: string;
   readonly expiresAt: NumericDate;
+  /** The thumbprint of the key that the token is bound to and that the request was signed with (RFC 9449 §6.1). */
+  readonly boundTo?: string;
   /** The values on which was decided: use these, and do not read the path again. */
   readonly values: Values;
 }
@@ -58,6 +61,7 @@ export function grantAccess(claims: AccessTokenClaims, values: PathValues): Acce
     grantId: claims.grant_id,
     jti: claims.jti,
     expiresAt: claims.exp,
+    ...(claims.cnf === undefined ? {} : { boundTo: claims.cnf.jkt }),
     values,
   };
 }
@@ -67,6 +71,8 @@ const CHALLENGED: readonly RefusalReason[] = [
   'missing_credentials',
   'malformed_credentials',
   'token_not_good',
+  'token_is_bound',
+  'resource_proof_not_good',
   'insufficient_scope',
   'route_not_allowed',
 ];
@@ -74,10 +80,10 @@ const CHALLENGED: readonly RefusalReason[] = [
 const RETRY_AFTER_SECONDS = 2;
 
 /** A refusal as the answer that it is. */
-export function deny(refusal: Refusal, realm: string): Denial {
+export function deny(refusal: Refusal, origin: ChallengeOrigin): Denial {
   const { status, body } = wordsOf(refusal);
   const headers: Record<string, string> = { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' };
-  if (CHALLENGED.includes(refusal.refused)) headers['WWW-Authenticate'] = printBearerChallenge(refusal, realm);
+  if (CHALLENGED.includes(refusal.refused)) headers['WWW-Authenticate'] = printChallenge(refusal, origin);
   if (status === 503) headers['Retry-After'] = String(RETRY_AFTER_SECONDS);
   return { allowed: false, status, headers, body, because: refusal.because ?? refusal.refused };
 }

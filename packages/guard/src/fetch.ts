@@ -1,6 +1,7 @@
 /** The guard in front of a handler of web requests: Hono, workers, Deno, Bun, service workers. */
 import type { RouteAccess } from './decision.ts';
 import type { Guard } from './guard.ts';
+import { answerMetadata } from './metadata_endpoint.ts';
 import type { Policy } from './policy.ts';
 
 /**
@@ -15,6 +16,8 @@ export function protect<Route extends string>(
   handler: (request: Request, access: RouteAccess<Route>) => Response | Promise<Response>,
 ): (request: Request) => Promise<Response> {
   return async (request) => {
+    const described = answerMetadata(guard, policy, request);
+    if (described !== undefined) return Response.json(described.body, described);
     const decision = await guard.checkRoute(policy, request);
     if (decision.allowed) return await handler(request, decision);
     const { status, headers, body } = decision;

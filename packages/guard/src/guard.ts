@@ -2,11 +2,14 @@
 import {
   fillScope,
   isRefusal,
+  numericDate,
   isScope,
   opens,
   parseScope,
   refuse,
   type AccessTokenClaims,
+  type ChallengeOrigin,
+  type PresentedToken,
   type Refusal,
   type Scope,
   type ScopeParameter,
@@ -26,11 +29,15 @@ import { IssuerClient } from './issuer_client.ts';
 import { KeySet, RETRY_SECONDS } from './key_set.ts';
 import { parseOptions, type GuardOptions, type GuardSettings } from './options.ts';
 import { nameOf, Outage } from './outage.ts';
+import { publicAddress } from './path.ts';
 import type { Match, Policy } from './policy.ts';
-import { readBearer, type GuardedRequest } from './request.ts';
+import { verifyPossession } from './possession.ts';
+import { ProofMemory, type UsedProof } from './proof_memory.ts';
+import { readAccessToken, readProofs, type GuardedRequest } from './request.ts';
+import { describeResource, metadataPath, metadataURL, type ResourceMetadata } from './resource_metadata.ts';
 import { RevocationFeed } from './revocation_feed.ts';
 import { RevocationSet } from './revocation_set.ts';
-import { pause, stayAlive } from './surroundings.ts';
+import { alarm, pause, stayAlive } from './surroundings.ts';
 import { verifyAccessToken } from './verification.ts';
 
 /** The values of a scope template as the last argument of `check`: required when it has parameters, absent when not. */
@@ -64,6 +71,13 @@ export interface Guard {
   /** Ends all connections and timers. A closed guard answers 503. */
   readonly close: () => void;
   readonly health: () => GuardHealth;
+  /**
+   * What this API says of itself (RFC 9728 §2), with the scopes of a policy that are the same for all requests. Throws
+   * a TypeError when the audience is no address.
+   */
+  readonly metadata: (policy?: Policy) => ResourceMetadata;
+  /** The path under which the adapters serve that; undefined without the option `resourceMetadata`. */
+  readonly metadataPath: string | undefined;
 }
 
 export interface GuardHealth {
@@ -86,6 +100,8 @@ export function createGuard(options: GuardOptions): Guard {
     ready: () => guard.ready(),
     close: () => guard.close(),
     health: () => guard.health(),
+    metadata: (policy) => guard.metadata(policy),
+    metadataPath: guard.metadataPath,
   };
 }
 
@@ -103,6 +119,8 @@ class ApiGuard {
   readonly #revocations: RevocationSet;
   readonly #feed: RevocationFeed;
   readonly #templates = new Templates();
+  readonly #proofs: ProofMemory;
+  readonly #origin: ChallengeOrigin;
 
   constructor(settings: GuardSettings) {
     const { clock, algorithms, leewaySeconds, maxStalenessSeconds, startWaitSeconds } = settings;
@@ -111,6 +129,9 @@ class ApiGuard {
     const issuer = new IssuerClient({ ...settings, closing });
     const set = new RevocationSet(clock, leewaySeconds);
     this.#settings = settings;
+    this.#proofs = new ProofMemory(clock);
+    const { realm, audience, resourceMetadata } = settings;
+    this.#origin = resourceMetadata ? { realm, resourceMetadata: metadataURL(audience) } : { realm };
     this.#issuer = issuer;
     this.#revocations = set;
     this.#keySet = new KeySet({ fetchKeySet: () => issuer.fetchKeySet(), algorithms, clock, report });
@@ -121,6 +142,7 @@ class ApiGuard {
       clock,
       startWaitSeconds,
       report,
+      hearKeysVersion: (version) => this.#keySet.hearVersion(version),
       closing,
     });
   }
@@ -164,23 +186,63 @@ class ApiGuard {
   }
 
   async #authenticate(request: GuardedRequest): Promise<AccessTokenClaims | Refusal> {
-    const token = readBearer(request.headers);
-    if (isRefusal(token)) return token;
+    const presented = readAccessToken(request.headers);
+    if (isRefusal(presented)) return presented;
+    const { token } = presented;
     try {
       if (this.#closing.signal.aborted) throw new Outage('The guard was closed.');
       // Started before the keys are asked for, so that a cold guard waits for both at once.
       const { settled } = this.#feed.start();
       const claims = await verifyAccessToken(token, { ...this.#settings, keySet: this.#keySet });
       if (isRefusal(claims)) return claims;
+      const proof = await this.#judgeBinding(request, presented, claims);
+      if (isRefusal(proof)) return proof;
       if (this.#isStale()) await settled;
       const active = !this.#isStale() || (await this.#isActive(token));
       if (!active) return refuse('token_not_good', { because: 'inactive by introspection' });
+      if (this.#revocations.ends(claims)) return refuse('token_not_good', { because: 'revoked' });
+      const replayed = proof === undefined ? undefined : await this.#use(proof);
+      if (replayed !== undefined) return replayed;
       // Last, with nothing awaited after it: a revocation that arrived during the work above counts.
       return this.#revocations.ends(claims) ? refuse('token_not_good', { because: 'revoked' }) : claims;
     } catch (error) {
       if (error instanceof Outage) return refuse('temporarily_unavailable', { because: error.message });
       throw error;
     }
+  }
+
+  /** A bound token comes with a proof of its key, every time a new one; a bearer token without (RFC 9449 §7). */
+  async #judgeBinding(
+    request: GuardedRequest,
+    { scheme, token }: PresentedToken,
+    { cnf }: AccessTokenClaims,
+  ): Promise<UsedProof | Refusal | undefined> {
+    if (cnf === undefined) {
+      return scheme === 'Bearer' ? undefined : refuse('token_not_good', { because: 'DPoP with a token not bound' });
+    }
+    // Stolen and shown without the proof of its key: the downgrade that RFC 9449 §7.2 warns of.
+    if (scheme === 'Bearer') return refuse('token_is_bound');
+    const { publicURL, clock } = this.#settings;
+    return await verifyPossession({
+      method: request.method,
+      url: publicAddress(request.url, publicURL),
+      proofs: readProofs(request.headers),
+      token,
+      boundTo: cnf.jkt,
+      now: numericDate(clock.now()),
+    });
+  }
+
+  /** Uses a proof up, when all else about the token holds: a refusal if it was used before (RFC 9449 §11.1). */
+  async #use(proof: UsedProof): Promise<Refusal | undefined> {
+    const used = this.#proofs.use(proof);
+    if (used !== 'fresh') return refuse('resource_proof_not_good', { because: `the proof: ${used}` });
+    const { rememberProof } = this.#settings;
+    if (rememberProof === undefined) return undefined;
+    const isFresh = await askInTime(() => rememberProof(proof.id, proof.expiresAt));
+    return isFresh === true
+      ? undefined
+      : refuse('resource_proof_not_good', { because: 'the proof: replayed elsewhere' });
   }
 
   #isStale(): boolean {
@@ -200,7 +262,7 @@ class ApiGuard {
   }
 
   #deny(refusal: Refusal): Denial {
-    return deny(refusal, this.#settings.realm);
+    return deny(refusal, this.#origin);
   }
 
   /** Whoever listens to events must not be able to change a decision, by throwing for instance. */
@@ -249,6 +311,41 @@ class ApiGuard {
   health(): GuardHealth {
     const { stalenessSeconds, connected } = this.#feed;
     return { stalenessSeconds, revocations: this.#revocations.size, connected };
+  }
+
+  metadata(policy?: Policy): ResourceMetadata {
+    const { audience, issuer, publicURL } = this.#settings;
+    // A scope with a parameter is a pattern of scopes: nobody can ask for it, or is given it.
+    const plain = policy?.scopes.filter(({ parameters }) => parameters.length === 0) ?? [];
+    return describeResource({
+      audience,
+      issuer,
+      provable: publicURL !== undefined,
+      scopes: plain.map(({ text }) => text),
+    });
+  }
+
+  get metadataPath(): string | undefined {
+    const { audience, resourceMetadata } = this.#settings;
+    return resourceMetadata ? metadataPath(audience) : undefined;
+  }
+}
+
+/** How long the shared store of proofs may take, in seconds. */
+const STORE_SECONDS_MAX = 5;
+
+/** What a shared store says; anything but an answer in time is an outage, since the proof may be a replay. */
+async function askInTime(ask: () => Promise<unknown>): Promise<unknown> {
+  let cancel = (): void => {};
+  const late = new Promise<never>((_resolve, reject) => {
+    cancel = alarm(STORE_SECONDS_MAX * 1000, () => reject(new Outage('no answer in time')));
+  });
+  try {
+    return await Promise.race([ask(), late]);
+  } catch (cause) {
+    throw new Outage(`The shared store of proofs could not be asked: ${nameOf(cause)}.`, { cause });
+  } finally {
+    cancel();
   }
 }
 

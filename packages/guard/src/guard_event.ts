@@ -4,7 +4,7 @@
  *   feed_lost             the feed ended or fell silent; the guard reconnects by itself
  *   feed_refused          the server does not accept the guard's credentials (401 or 403); it goes on trying, slowly
  *   key_set_fetched       `keys` counts the keys that can be used
- *   key_set_failed        the keys it has are used on, for an hour at most
+ *   key_set_failed        the keys it has are used on, for an hour at most, or 30 s when others were published
  *   introspection_failed  a check was answered with 503
  */
 export type GuardEvent =

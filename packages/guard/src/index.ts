@@ -4,4 +4,5 @@ export type { GuardOptions } from './options.ts';
 export type { GuardEvent } from './guard_event.ts';
 export type { GuardedRequest } from './request.ts';
 export type { Access, Decision, Denial, PathValues, RouteAccess, RouteDecision } from './decision.ts';
+export { metadataPath, type ResourceMetadata } from './resource_metadata.ts';
 export { compilePolicy, type Policy, type PolicyRoutes } from './policy.ts';

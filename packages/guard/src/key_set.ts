@@ -11,6 +11,10 @@ const KEYS_FRESH_SECONDS = 300;
 const KEYS_USABLE_SECONDS = 3_600;
 /** How often, at most, an unknown `kid` makes us ask the issuer: anybody can make one up. In seconds. */
 const UNKNOWN_KID_COOLDOWN_SECONDS = 5;
+/** How long keys are used on after the issuer published others, while those cannot be fetched; in seconds. */
+const KEYS_OUTDATED_SECONDS = 30;
+/** When the keys are fetched once more after a change, in seconds: another instance of the issuer may hear of it later. */
+const SECOND_LOOK_SECONDS = 10;
 /** How often, at most, the issuer is asked while it fails, in seconds. */
 export const RETRY_SECONDS = 1;
 
@@ -29,11 +33,16 @@ interface Held {
   readonly keys: VerificationKeys;
   readonly kids: ReadonlySet<string>;
   readonly fetchedAt: number;
+  /** The version that was published when they were asked for, as far as was known. */
+  readonly version: string | undefined;
 }
 
 export class KeySet {
   readonly #options: KeySetOptions;
   #held: Held | undefined;
+  /** The version that is published, as far as was heard, and since when. */
+  #version: string | undefined;
+  #versionAt = -Infinity;
   #attemptedAt = -Infinity;
   #lastFailed = false;
   #underWay: Promise<void> | undefined;
@@ -58,13 +67,48 @@ export class KeySet {
 
   /** Waits for keys that may be used, and has them refreshed in time. Throws `Outage` when there are none. */
   async load(): Promise<void> {
-    const age = this.#age();
-    if (age <= KEYS_FRESH_SECONDS) return;
+    if (this.#age() <= KEYS_FRESH_SECONDS && !this.#isOutdated()) return;
     const refreshed = this.#refresh(RETRY_SECONDS);
     // Keys of a few minutes' age still serve; nobody waits for their successors.
-    if (age <= KEYS_USABLE_SECONDS) return;
+    if (this.#isUsable()) return;
     await refreshed;
-    if (this.#age() > KEYS_USABLE_SECONDS) throw new Outage('The key set could not be fetched.');
+    if (!this.#isUsable()) throw new Outage('The key set could not be fetched.');
+  }
+
+  /**
+   * Hears which version of the keys is published. Another one than before has them fetched at once, whatever was
+   * fetched when: a key that was taken out may be in the wrong hands. A fetch that failed is tried again with the next
+   * heartbeat.
+   */
+  hearVersion(version: string): void {
+    const isNews = version !== this.#version;
+    if (isNews) {
+      this.#version = version;
+      this.#versionAt = this.#options.clock.now();
+    }
+    if (!this.#isOutdated() && !this.#wantsSecondLook()) return;
+    const cooldownSeconds = isNews ? 0 : RETRY_SECONDS;
+    // What is under way may have been answered before the change.
+    if (this.#underWay === undefined) void this.#refresh(cooldownSeconds);
+    else void this.#underWay.then(() => (this.#isOutdated() ? this.#refresh(cooldownSeconds) : undefined));
+  }
+
+  /** Whether others were published than those that are held. */
+  #isOutdated(): boolean {
+    return this.#held?.version !== this.#version;
+  }
+
+  /** Whether what is held might be the answer of an instance that had not heard of the change. */
+  #wantsSecondLook(): boolean {
+    const { clock } = this.#options;
+    const fetchedAt = this.#held?.fetchedAt ?? -Infinity;
+    const lookAt = this.#versionAt + SECOND_LOOK_SECONDS * 1000;
+    return clock.now() >= lookAt && fetchedAt < lookAt;
+  }
+
+  #isUsable(): boolean {
+    if (this.#age() > KEYS_USABLE_SECONDS) return false;
+    return !this.#isOutdated() || secondsSince(this.#options.clock, this.#versionAt) <= KEYS_OUTDATED_SECONDS;
   }
 
   #age(): number {
@@ -86,6 +130,7 @@ export class KeySet {
     const { fetchKeySet, algorithms, clock, report } = this.#options;
     this.#attemptedAt = clock.now();
     const fetchedAt = this.#attemptedAt;
+    const version = this.#version;
     try {
       const usable = parseKeySet(await fetchKeySet(), algorithms);
       if (usable === undefined) throw new Outage('The key set is malformed or has no key that can be used.');
@@ -94,6 +139,7 @@ export class KeySet {
         keys: createLocalJWKSet({ keys: usable }),
         kids: new Set(usable.map(({ kid }) => kid)),
         fetchedAt,
+        version,
       };
       this.#lastFailed = false;
       report({ kind: 'key_set_fetched', keys: usable.length });

@@ -2,6 +2,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { RouteAccess } from './decision.ts';
 import type { Guard } from './guard.ts';
+import { answerMetadata } from './metadata_endpoint.ts';
+import { pathOf } from './path.ts';
 import type { Policy } from './policy.ts';
 
 /**
@@ -16,8 +18,15 @@ export function protect<Route extends string>(
 ): (request: IncomingMessage, response: ServerResponse) => void {
   const handle = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     // `headersDistinct`, because `headers` silently drops a second Authorization.
-    const { method = '', url = '', headersDistinct: headers } = request;
+    const { method = '', headersDistinct: headers } = request;
+    // A request line may name any host at all (RFC 9112 §3.2.2); that is nobody's address but the client's own idea.
+    const url = pathOf(request.url ?? '');
     try {
+      const described = answerMetadata(guard, policy, { method, url });
+      if (described !== undefined) {
+        response.writeHead(described.status, described.headers).end(JSON.stringify(described.body));
+        return;
+      }
       const decision = await guard.checkRoute(policy, { method, url, headers });
       if (decision.allowed) return await handler(request, response, decision);
       const { status, headers: fields, body } = decision;

@@ -1,6 +1,13 @@
 /** What a guard has to be told, and what it assumes otherwise. */
-import { SIGNING_ALGORITHMS, type ClientCredentials, type Clock, type SigningAlgorithm } from '@hallpass/protocol';
+import {
+  SIGNING_ALGORITHMS,
+  type ClientCredentials,
+  type Clock,
+  type NumericDate,
+  type SigningAlgorithm,
+} from '@hallpass/protocol';
 import type { GuardEvent } from './guard_event.ts';
+import { metadataURL } from './resource_metadata.ts';
 import { SYSTEM_CLOCK } from './surroundings.ts';
 
 export interface GuardOptions {
@@ -10,7 +17,25 @@ export interface GuardOptions {
   readonly audience: string;
   /** A resource-server key of the issuer. Without one a guard could not hear of revocations. */
   readonly credentials: ClientCredentials;
-  /** How old the guard's knowledge of revocations may be, in seconds: 1 to 3600, default 10. */
+  /**
+   * Where clients call this API: an origin, with the path that a proxy takes away, if one does. A proof of possession
+   * names the address that it was made for (RFC 9449 §4.2), and only this option says what that is whatever `Host` says.
+   * Default: the address of the request where that is absolute, as a web `Request`'s is; in Node it is not, and without
+   * this option bound tokens are refused there.
+   */
+  readonly publicURL?: string;
+  /**
+   * Marks a proof as used, in a store that all instances of this API share: resolves to true when `id` was not there,
+   * and keeps it until `expiresAt` (NumericDate seconds), both in one step. Asked after this guard's own memory, which
+   * a replay to another instance would pass. When it rejects, the check is a 503. Default: each guard by itself.
+   */
+  readonly rememberProof?: (id: string, expiresAt: NumericDate) => Promise<boolean>;
+  /**
+   * Whether the adapters serve this API's metadata (RFC 9728), to anybody, and challenges say where it is. The audience
+   * has to be an https address (http on this machine). Default: false.
+   */
+  readonly resourceMetadata?: boolean;
+  /** How old the guard's knowledge of revocations may be, in seconds: 3 to 3600, default 10. */
   readonly maxStalenessSeconds?: number;
   /** What to do with a token past that age: refuse with 503, or ask the issuer each time. Default `refuse`. */
   readonly whenStale?: 'refuse' | 'introspect';
@@ -30,15 +55,29 @@ export interface GuardOptions {
   readonly fetch?: typeof fetch;
 }
 
-export type GuardSettings = Required<GuardOptions>;
+type Plain = Omit<GuardOptions, 'publicURL' | 'rememberProof' | 'resourceMetadata'>;
+
+export interface GuardSettings extends Required<Plain> {
+  readonly publicURL: string | undefined;
+  readonly rememberProof: GuardOptions['rememberProof'];
+  readonly resourceMetadata: boolean;
+}
+
+/** The server says every second how fresh we are: below this a beat that comes late would be an outage. In seconds. */
+const MAX_STALENESS_SECONDS_MIN = 3;
 
 /** Options to settings. Throws a TypeError that says what to change; it never repeats a credential. */
 export function parseOptions(options: GuardOptions): GuardSettings {
   const { issuer, audience, credentials } = options;
-  checkIssuer(issuer);
+  checkAddress('issuer', issuer);
+  const { publicURL } = options;
+  if (publicURL !== undefined) checkAddress('publicURL', publicURL);
   if (typeof audience !== 'string' || audience === '') throw new TypeError('audience must name this API.');
   if (!isText(credentials?.clientId) || !isText(credentials.clientSecret)) {
     throw new TypeError('credentials must hold the clientId and the clientSecret of a resource-server key.');
+  }
+  if (options.rememberProof !== undefined && typeof options.rememberProof !== 'function') {
+    throw new TypeError('rememberProof must be a function.');
   }
   const whenStale = options.whenStale ?? 'refuse';
   if (whenStale !== 'refuse' && whenStale !== 'introspect') {
@@ -54,13 +93,25 @@ export function parseOptions(options: GuardOptions): GuardSettings {
       'realm (the audience, if there is none) must be printable ASCII without quotes and backslashes.',
     );
   }
+  const resourceMetadata = options.resourceMetadata ?? false;
+  // Throws for an audience that is no address.
+  if (resourceMetadata) checkAddress('audience', new URL(metadataURL(audience)).origin);
   return {
     issuer,
     audience,
+    // Paths begin with a slash of their own.
+    publicURL: publicURL?.replace(/\/$/, ''),
+    rememberProof: options.rememberProof,
+    resourceMetadata,
     credentials,
     whenStale,
     algorithms,
-    maxStalenessSeconds: within('maxStalenessSeconds', options.maxStalenessSeconds ?? 10, 1, 3_600),
+    maxStalenessSeconds: within(
+      'maxStalenessSeconds',
+      options.maxStalenessSeconds ?? 10,
+      MAX_STALENESS_SECONDS_MIN,
+      3_600,
+    ),
     leewaySeconds: within('leewaySeconds', options.leewaySeconds ?? 5, 0, 60),
     startWaitSeconds: within('startWaitSeconds', options.startWaitSeconds ?? 5, 0, 60),
     realm,
@@ -74,18 +125,18 @@ export function parseOptions(options: GuardOptions): GuardSettings {
 const REALM = /^[\x20-\x21\x23-\x5b\x5d-\x7e]+$/;
 
 // No credentials, no query, no fragment; `new URL` forgives more than anyone means.
-const ISSUER = /^https?:\/\/[^\s/?#@\\]+(?:\/[^\s?#\\]*)?$/;
+const ADDRESS = /^https?:\/\/[^\s/?#@\\]+(?:\/[^\s?#\\]*)?$/;
 const LOOPBACK = /^(?:(?:[a-z0-9-]+\.)*localhost|127\.0\.0\.1|\[::1\])$/;
 
 /** Over plain http whoever is in between could hand us keys of their own (RFC 9068 §4, RFC 8414 §2). */
-function checkIssuer(issuer: string): void {
-  if (typeof issuer !== 'string' || !ISSUER.test(issuer) || !URL.canParse(issuer)) {
-    throw new TypeError('issuer must be like https://auth.example.com: no credentials, no query, no fragment.');
+function checkAddress(name: string, address: string): void {
+  if (typeof address !== 'string' || !ADDRESS.test(address) || !URL.canParse(address)) {
+    throw new TypeError(`${name} must be like https://auth.example.com: no credentials, no query, no fragment.`);
   }
-  const { protocol, hostname } = new URL(issuer);
+  const { protocol, hostname } = new URL(address);
   if (protocol !== 'https:' && !LOOPBACK.test(hostname)) {
     throw new TypeError(
-      'issuer must begin with https://. Plain http is accepted on localhost, 127.0.0.1 and [::1] alone.',
+      `${name} must begin with https://. Plain http is accepted on localhost, 127.0.0.1 and [::1] alone.`,
     );
   }
 }

@@ -1,5 +1,23 @@
 /** The path of a request, read in the one way that every router agrees on, or not at all (CWE-551). */
 
+const ORIGIN = /^https?:\/\/[^/?#\\]*/i;
+
+/** A URL as it was received without its origin, if it has one: path and query. */
+export function pathOf(url: string): string {
+  return url.replace(ORIGIN, '');
+}
+
+/**
+ * The address that a client called, query and all; undefined when that cannot be known. `publicURL` comes before
+ * whatever the request says of its host; without one an absolute URL is taken at its word.
+ */
+export function publicAddress(url: string, publicURL: string | undefined): string | undefined {
+  if (publicURL === undefined) return ORIGIN.test(url) ? url : undefined;
+  const path = pathOf(url);
+  // Anything else would not be appended to the host but become part of it.
+  return path === '' || path.startsWith('/') || path.startsWith('?') ? publicURL + path : undefined;
+}
+
 /** The longest path, in characters. */
 const PATH_LENGTH_MAX = 8_192;
 
@@ -13,7 +31,7 @@ const RAW_PATH = /^(?:\/[A-Za-z0-9._~!$&'()*+,=:@%-]+)+$/;
  * escapes of what needs none, and whatever is not UTF-8.
  */
 export function parsePath(url: string): readonly string[] | undefined {
-  const path = url.replace(/^https?:\/\/[^/?#\\]*/i, '').replace(/\?.*$/s, '');
+  const path = pathOf(url).replace(/\?.*$/s, '');
   if (path === '/') return [];
   if (path.length > PATH_LENGTH_MAX || !RAW_PATH.test(path) || NEEDLESS_ESCAPE.test(path)) return undefined;
   const segments: string[] = [];

@@ -21,6 +21,8 @@ export interface Match<Route extends string = string> {
 /** Made by `compilePolicy`; holds no state between requests. */
 export interface Policy<Route extends string = string> {
   readonly match: (method: string, url: string) => Match<Route> | Refusal;
+  /** The scopes of its routes, each once, in order. */
+  readonly scopes: readonly Scope[];
 }
 
 /** Routes with their scopes; every parameter of a scope has to be one of its route, for the compiler too. */
@@ -67,7 +69,8 @@ export function compilePolicy<const Routes extends Readonly<Record<string, strin
     if (!isScope(scope)) return refuse('malformed_path', { because: `path parameter: ${scope}` });
     return { route: route.key, values, scope };
   };
-  return { match };
+  const texts = [...new Set(Object.values<string>(routes))].toSorted();
+  return { match, scopes: texts.map(parseScope).filter(isScope) };
 }
 
 const ROUTE = /^([A-Z][A-Z-]*) (\/.*)$/;

@@ -22,6 +22,8 @@ export interface RevocationFeedOptions {
   /** How long after the start a check may wait for the first heartbeat, in seconds. */
   readonly startWaitSeconds: number;
   readonly report: (event: GuardEvent) => void;
+  /** Hears which key set is published, by its version, with each heartbeat that says so. */
+  readonly hearKeysVersion: (version: string) => void;
   readonly closing: AbortSignal;
 }
 
@@ -124,12 +126,15 @@ export class RevocationFeed {
     if (type !== 'revocation' && type !== 'heartbeat') return;
     // Only now: an entry that was not taken is to be sent again.
     if (isCursor(lastEventId)) this.#cursor = lastEventId;
-    if (type === 'heartbeat') this.#hearHeartbeat();
+    if (type === 'heartbeat') this.#hearHeartbeat(parseJson(data));
   }
 
   /** Everything that was committed before it was sent has been sent. */
-  #hearHeartbeat(): void {
-    const { clock, set, report } = this.#options;
+  #hearHeartbeat(data: unknown): void {
+    const { clock, set, report, hearKeysVersion } = this.#options;
+    const keys = typeof data === 'object' && data !== null && 'keys' in data ? data.keys : undefined;
+    // First: who waits for the heartbeat is to find that the keys that are held are old ones.
+    if (typeof keys === 'string') hearKeysVersion(keys);
     this.#heartbeatAt = clock.now();
     set.sweep();
     this.#onHeartbeat();

@@ -23,7 +23,7 @@ export interface Expected {
   readonly clock: Clock;
 }
 
-/** A token to its claims, each of them good at this moment. Throws `Outage` when the keys are out of reach. */
+/** A token to its claims, each of them good at this moment; `cnf` is still to be proved. Throws `Outage` when the keys are out of reach. */
 export async function verifyAccessToken(token: string, expected: Expected): Promise<AccessTokenClaims | Refusal> {
   // Length and form before any other work.
   const kid = parseAccessToken(token)?.kid;
@@ -39,8 +39,6 @@ export async function verifyAccessToken(token: string, expected: Expected): Prom
   const claims = parseAccessTokenClaims(payload);
   if (claims === undefined) return notGood('claims outside the profile');
   if (claims.iat > now + expected.leewaySeconds) return notGood('issued in the future');
-  // Stolen and shown without the proof of its key: the downgrade that RFC 9449 §7.2 warns of.
-  if (claims.cnf !== undefined) return notGood('bound to a key, and shown as a bearer token');
   return claims;
 }
 

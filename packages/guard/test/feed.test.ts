@@ -342,6 +342,7 @@ function follow(
     set: new RevocationSet(clock, 0),
     clock,
     report: events.hear,
+    hearKeysVersion: () => {},
     closing: closing.signal,
     ...bounds,
   });
@@ -458,6 +459,7 @@ test('close lets a process end by itself, and nothing is thrown on the way', { t
 test('options that cannot be meant are a TypeError that names them and no secret', () => {
   const good = { issuer: 'https://auth.example.com', audience: API, credentials: CREDENTIALS };
   createGuard(good).close();
+  createGuard({ ...good, maxStalenessSeconds: 3 }).close();
   for (const issuer of ['http://localhost:8080', 'http://127.0.0.1', 'http://[::1]:1', 'https://a.example/tenant'])
     createGuard({ ...good, issuer }).close();
   for (const issuer of [
@@ -479,6 +481,8 @@ test('options that cannot be meant are a TypeError that names them and no secret
     [{ audience: '' }, /audience/],
     [{ credentials: { clientId: 'a', clientSecret: '' } }, /credentials/],
     [{ maxStalenessSeconds: 0 }, /maxStalenessSeconds/],
+    // A heartbeat a second, and one may be late.
+    [{ maxStalenessSeconds: 2.9 }, /maxStalenessSeconds/],
     [{ maxStalenessSeconds: 3_601 }, /maxStalenessSeconds/],
     [{ maxStalenessSeconds: Number.NaN }, /maxStalenessSeconds/],
     [{ leewaySeconds: -1 }, /leewaySeconds/],
@@ -488,6 +492,10 @@ test('options that cannot be meant are a TypeError that names them and no secret
     [{ algorithms: [] }, /algorithms/],
     [{ algorithms: ['HS256'] }, /algorithms/],
     [{ algorithms: ['none'] }, /algorithms/],
+    [{ publicURL: 'http://api.example.com' }, /publicURL/],
+    [{ publicURL: 'https://api.example.com?x' }, /publicURL/],
+    [{ publicURL: '' }, /publicURL/],
+    [{ rememberProof: 'redis' }, /rememberProof/],
     // A challenge that cannot be sent would turn every 401 into a crash.
     [{ realm: 'two\r\nlines' }, /realm/],
     [{ realm: 'a "quote"' }, /realm/],

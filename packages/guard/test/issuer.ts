@@ -67,6 +67,8 @@ export class Issuer {
   readonly instead = new Map<string, Answer>();
   /** Whether a feed that opens, or is told of something, ends its message with a heartbeat. */
   heartbeats = true;
+  /** What heartbeats call the version of the keys; undefined for those that say nothing of it. */
+  keysVersion: string | undefined;
   readonly #server: Server;
   readonly #counts = new Map<string, number>();
   readonly #log: Entry[] = [];
@@ -167,7 +169,8 @@ export class Issuer {
 
   #printHeartbeat(): string {
     const cursor = `c${this.#log.length}`;
-    return `event: heartbeat\nid: ${cursor}\ndata: {"cursor":"${cursor}"}\n\n`;
+    const data = JSON.stringify({ cursor, keys: this.keysVersion });
+    return `event: heartbeat\nid: ${cursor}\ndata: ${data}\n\n`;
   }
 
   #answer(request: IncomingMessage, response: ServerResponse): void {
