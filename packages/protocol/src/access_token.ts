@@ -1,7 +1,8 @@
 /** The access token profile (contract §5, RFC 9068): a JWS whose header and claims are exactly these. */
-import { parseBase64url, parseUtf8, printBase64url, utf8 } from './bytes.ts';
+import { printBase64url, utf8 } from './bytes.ts';
 import type { NumericDate } from './clock.ts';
 import { isIdentifier, isTokenIdentifier } from './identifier.ts';
+import { parseJws } from './jws.ts';
 
 /** The signature algorithms on offer (RFC 7518 §3.1, RFC 8037 §3.1). */
 export const SIGNING_ALGORITHMS = ['ES256', 'EdDSA', 'RS256'] as const;
@@ -67,17 +68,17 @@ export interface UnverifiedAccessToken {
  */
 export function parseAccessToken(token: string): UnverifiedAccessToken | undefined {
   if (token.length > ACCESS_TOKEN_LENGTH_MAX) return undefined;
-  const [header, payload, signatureText, ...more] = token.split('.');
-  if (header === undefined || payload === undefined || signatureText === undefined || more.length > 0) return undefined;
-  const signature = parseBase64url(signatureText);
-  const kid = parseObject(header)?.['kid'];
-  if (signature === undefined || typeof kid !== 'string') return undefined;
+  const jws = parseJws(token);
+  const kid = jws?.header.get('kid');
+  if (jws === undefined || typeof kid !== 'string') return undefined;
+  const { signingInput, signature, claims } = jws;
+  const header = signingInput.slice(0, signingInput.indexOf('.'));
   return {
     header,
     kid,
-    signingInput: `${header}.${payload}`,
+    signingInput,
     signature,
-    claims: () => parseAccessTokenClaims(parseObject(payload)),
+    claims: () => parseAccessTokenClaims(Object.fromEntries(claims() ?? [])),
   };
 }
 
@@ -125,16 +126,4 @@ export function isNumericDate(value: unknown): value is NumericDate {
 /** Whether an `aud` claim names an audience, compared to the letter (RFC 7519 §4.1.3). */
 export function isMeantFor(aud: string | readonly string[], audience: string): boolean {
   return typeof aud === 'string' ? aud === audience : aud.includes(audience);
-}
-
-function parseObject(segment: string): Record<string, unknown> | undefined {
-  const bytes = parseBase64url(segment);
-  const text = bytes === undefined ? undefined : parseUtf8(bytes);
-  if (text === undefined) return undefined;
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === 'object' && value !== null ? Object.fromEntries(Object.entries(value)) : undefined;
-  } catch {
-    return undefined;
-  }
 }
