@@ -28,38 +28,50 @@ function parseObject(segment: string): ReadonlyMap<string, unknown> | undefined 
   try {
     const value: unknown = JSON.parse(text);
     if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
-    const members = new Map<string, unknown>(Object.entries(value));
     // Of two members with one name parsers keep the one or the other (RFC 7515 §4): who wrote two wants us to differ.
-    return memberNames(text).length === members.size ? members : undefined;
+    return namesOf(text).some(hasRepeat) ? undefined : new Map<string, unknown>(Object.entries(value));
   } catch {
     return undefined;
   }
 }
 
-/** The names of the members of a JSON object, in order and with repeats. `text` is known to be a valid JSON object. */
-export function memberNames(text: string): readonly string[] {
-  const names: string[] = [];
-  let depth = 0;
+/**
+ * The names of the members of each object in a JSON text, in order and with repeats; the outermost object first. `text`
+ * is known to be valid JSON.
+ */
+export function namesOf(text: string): readonly (readonly string[])[] {
+  const objects: string[][] = [];
+  // What is open at this place, the innermost last: the names of an object, or an array, which has none.
+  const open: (string[] | undefined)[] = [];
   let atName = false;
   for (let at = 0; at < text.length; at++) {
     const character = text.charAt(at);
     if (character === '"') {
       const end = stringEnd(text, at);
-      if (atName && depth === 1) names.push(String(JSON.parse(text.slice(at, end + 1))));
+      if (atName) open.at(-1)?.push(String(JSON.parse(text.slice(at, end + 1))));
       atName = false;
       at = end;
-    } else if (character === '{' || character === '[') {
-      depth += 1;
-      atName = character === '{';
+    } else if (character === '{') {
+      const names: string[] = [];
+      objects.push(names);
+      open.push(names);
+      atName = true;
+    } else if (character === '[') {
+      open.push(undefined);
+      atName = false;
     } else if (character === '}' || character === ']') {
-      depth -= 1;
+      open.pop();
       atName = false;
     } else if (character === ',') {
-      // Back in the outermost object, what follows a comma is a name; inside an array or deeper it does not matter.
-      atName = depth === 1;
+      atName = open.at(-1) !== undefined;
     }
   }
-  return names;
+  return objects;
+}
+
+/** Whether a name comes twice. */
+export function hasRepeat(names: readonly string[]): boolean {
+  return new Set(names).size < names.length;
 }
 
 function stringEnd(text: string, start: number): number {

@@ -4,7 +4,7 @@
  * clients expect. The query string is not read here or anywhere else.
  */
 import { parseUtf8, utf8 } from './bytes.ts';
-import { memberNames } from './jws.ts';
+import { hasRepeat, namesOf } from './jws.ts';
 import { refuse, type Refusal } from './refusal.ts';
 
 /** The largest body, in bytes. */
@@ -14,6 +14,7 @@ export const PARAMETERS_MAX = 64;
 
 /** The parameters that Hallpass reads; any other is ignored, but still may not come twice. */
 const KNOWN = [
+  'audience',
   'client_id',
   'client_secret',
   'client_assertion',
@@ -161,8 +162,9 @@ function parseFlatJson(text: string): Pairs | Refusal {
     return refuse('malformed_body', { because: 'not a JSON object' });
   }
   const members = new Map<string, unknown>(Object.entries(value));
-  const names = memberNames(text);
+  // Its own names alone: what is inside an unknown member is ignored, whatever it is.
+  const [names = []] = namesOf(text);
   if (names.length > PARAMETERS_MAX) return refuse('too_many_parameters');
-  if (new Set(names).size < names.length) return refuse('repeated_parameter', { because: 'a JSON member' });
+  if (hasRepeat(names)) return refuse('repeated_parameter', { because: 'a JSON member' });
   return names.map((name) => [name, members.get(name)]);
 }

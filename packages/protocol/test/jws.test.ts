@@ -1,4 +1,12 @@
-import { memberNames, parseJws, parsePublicJwk, printBase64url, thumbprintInput, utf8 } from '@hallpass/protocol';
+import {
+  hasRepeat,
+  namesOf,
+  parseJws,
+  parsePublicJwk,
+  printBase64url,
+  thumbprintInput,
+  utf8,
+} from '@hallpass/protocol';
 import * as fc from 'fast-check';
 import assert from 'node:assert/strict';
 import { createHash, generateKeyPairSync } from 'node:crypto';
@@ -64,16 +72,18 @@ function escape(name: string): string {
   );
 }
 
-test('the names are those of the outermost object alone', () => {
+test('the names of every object are found, the outermost first', () => {
   fc.assert(
     fc.property(fc.dictionary(fc.string(), fc.jsonValue()), fc.constantFrom(0, 2), (members, indent) => {
       const text = JSON.stringify(members, undefined, indent);
       const expected: unknown = JSON.parse(text);
       assert.ok(typeof expected === 'object' && expected !== null);
-      assert.deepEqual(new Set(memberNames(text)), new Set(Object.keys(expected)));
+      assert.deepEqual(new Set(namesOf(text)[0]), new Set(Object.keys(expected)));
+      assert.ok(!namesOf(text).some(hasRepeat));
     }),
   );
-  assert.deepEqual(memberNames('{"a":{"a":1,"b":[{"a":2}]},"a":"\\"b\\":{"}'), ['a', 'a']);
+  const text = '{"a":{"a":1,"b":[{"a":2,"c":{}},"a",["d"]],"a":3},"a":"\\"b\\":{"}';
+  assert.deepEqual(namesOf(text), [['a', 'a'], ['a', 'b', 'a'], ['a', 'c'], []]);
 });
 
 for (const [name, text] of [

@@ -203,10 +203,10 @@ export async function startHallpass(options: Options = {}): Promise<Hallpass> {
       clientSecret: demand((await keys.rotateSecret(clientId, overlap)).clientSecret),
     }),
     changeKey: async ({ clientId }, changes) => {
-      const known = await opened.store.findClient(clientId);
-      assert.ok(known !== undefined, 'a key to change');
+      const client = await opened.store.findClient(clientId);
+      assert.ok(client !== undefined, 'a key to change');
       const event = { at: clock.now(), kind: 'key_changed', clientId };
-      const changed = { ...known.client, ...changes, version: known.client.version + 1 };
+      const changed = { ...client, ...changes, version: client.version + 1 };
       assert.equal(await opened.store.saveClient(changed, { event }), 'saved');
     },
     request,

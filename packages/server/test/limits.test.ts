@@ -68,6 +68,14 @@ test('the budget comes back when its second is over, however often one asked mea
   await hallpass.close();
 });
 
+test('the first token after everything of a key was revoked costs one request of its budget, as any', async () => {
+  const hallpass = await startHallpass();
+  const key = await hallpass.makeKey({ requestsPerSecond: 1 });
+  await hallpass.keys.revokeTokens(key.clientId);
+  assert.equal((await ask(hallpass, key)).status, 200);
+  await hallpass.close();
+});
+
 test("a key's own budget stands in place of the setting, for more and for less, and changes while the server runs", async () => {
   const hallpass = await startHallpass({ environment: { HALLPASS_KEY_REQUESTS_PER_SECOND: '3' } });
   const keys = [

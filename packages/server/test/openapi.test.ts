@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { createConfig, lintFromString } from '@redocly/openapi-core';
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { isScope, listRefusals, parseScope, PATHS } from '@hallpass/protocol';
 import { openapiDocument, type Operation } from '../src/oauth/openapi.ts';
@@ -35,6 +36,30 @@ test('the document is OpenAPI 3.1, and one with a mistake is not', async () => {
   assert.ok(valid, JSON.stringify(errors));
   const broken: Record<string, unknown> = { ...JSON.parse(text), paths: [] };
   assert.equal((await new Validator().validate(broken)).valid, false);
+});
+
+/** A linter's rules that do not hold here, each with why. */
+const NOT_OURS = {
+  // An operation says per answer what it is; there is no licence to name for a server that somebody runs.
+  'info-license': 'off',
+  'info-license-strict': 'off',
+  // The server is the issuer, which is localhost in development.
+  'no-server-example.com': 'off',
+  // It does not look into `x-other-methods`; a test below looks everywhere.
+  'no-unused-components': 'off',
+} as const;
+
+async function lint(source: string): Promise<readonly string[]> {
+  const config = await createConfig({ extends: ['recommended-strict'], rules: NOT_OURS });
+  const problems = await lintFromString({ source, config });
+  return problems.map(({ ruleId, message, location }) => `${ruleId}: ${message} (${location[0]?.pointer ?? ''})`);
+}
+
+test('a linter finds nothing in the document, and finds a mistake that a schema does not see', async () => {
+  assert.deepEqual(await lint(text), []);
+  const [operation] = operations();
+  const twice = text.replaceAll(/"operationId":"[^"]+"/g, `"operationId":"${operation?.[1].operationId ?? ''}"`);
+  assert.match((await lint(twice)).join('\n'), /operation-operationId-unique/);
 });
 
 test('every operation has an identifier of its own, a summary, and what happens when it is refused', () => {

@@ -128,6 +128,35 @@ test("never for another audience than the parent's, though the key may have it (
   }
 });
 
+test('audience names a target as resource does, and both together are both meant (RFC 8693 §2.1)', async () => {
+  const by = await hallpass.makeKey({ audiences: [FIRST, SECOND] });
+  const both = await hallpass.issue(by, '/accounts.write', { resource: [FIRST, SECOND] });
+  const audienceOf = async (more: More): Promise<unknown> =>
+    decode(tokensOf(await cut(both.accessToken, more, { by })).accessToken).claims['aud'];
+  assert.equal(await audienceOf({ audience: SECOND }), SECOND);
+  assert.equal(await audienceOf({ audience: FIRST, resource: FIRST }), FIRST);
+  assert.deepEqual(await audienceOf({ audience: SECOND, resource: FIRST }), [FIRST, SECOND]);
+  for (const audience of [`${SECOND}/`, hallpass.issuer, 'a logical name']) {
+    assert.equal((await cut(both.accessToken, { audience }, { by })).outcome, '400 invalid_target');
+  }
+});
+
+test('an audience that the key has lost is not given any more, at exchange and refresh neither (contract §9)', async () => {
+  const by = await hallpass.makeKey({ audiences: [FIRST, SECOND] });
+  const both = await hallpass.issue(by, '/accounts.write', { resource: [FIRST, SECOND] });
+  const first = await hallpass.issue(by, '/accounts.write', { resource: FIRST });
+  await hallpass.keys.update(by.clientId, { audiences: [SECOND] });
+  for (const answer of [await cut(both.accessToken, {}, { by }), await hallpass.refresh(by, both.refreshToken)]) {
+    assert.equal(decode(tokensOf(answer).accessToken).claims['aud'], SECOND);
+  }
+  for (const answer of [await cut(first.accessToken, {}, { by }), await hallpass.refresh(by, first.refreshToken)]) {
+    assert.equal(answer.outcome, '400 invalid_target');
+  }
+  await hallpass.keys.update(by.clientId, { audiences: [FIRST, SECOND] });
+  const again = tokensOf(await hallpass.refresh(by, first.refreshToken));
+  assert.equal(decode(again.accessToken).claims['aud'], FIRST, 'nothing was used up');
+});
+
 test('never longer: the child ends with its parent, to the second, however late it was cut', async () => {
   const parent = await hallpass.issue(key);
   const end = decode(parent.accessToken).claims['exp'];

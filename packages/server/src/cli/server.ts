@@ -10,7 +10,7 @@ import { introspectionEndpoint } from '../oauth/introspection.ts';
 import { openLimits } from '../oauth/limits.ts';
 import { jwksEndpoint, metadataEndpoint } from '../oauth/metadata.ts';
 import { openapiEndpoint } from '../oauth/openapi.ts';
-import { respondPreflight } from '../oauth/origins.ts';
+import { corsForAny, respondPreflight } from '../oauth/origins.ts';
 import { pingEndpoint } from '../oauth/ping.ts';
 import { revocationEndpoint } from '../oauth/revocation.ts';
 import { tokenEndpoint } from '../oauth/token_endpoint.ts';
@@ -57,6 +57,8 @@ export async function startServer(instance: Instance): Promise<Server> {
     };
   };
   const ready = readyEndpoint(store, () => draining);
+  const base = splitURL(settings.issuer ?? '').pathname;
+  const forPages = new Set([base + PATHS.token, base + PATHS.revoke]);
   const outside = await listenOrExplain(
     publicRoutes(settings.issuer ?? '', { lazily, ready }),
     {
@@ -65,6 +67,8 @@ export async function startServer(instance: Instance): Promise<Server> {
       log,
       answered: metrics.answered,
       trustedProxies: settings.trustedProxies,
+      headersOfFailure: async (route, request) =>
+        authority === undefined || !forPages.has(route) ? {} : await corsForAny(authority, request).catch(() => ({})),
     },
     'HALLPASS_PORT',
   );

@@ -82,8 +82,8 @@ async function describeAccessToken(
   };
   if (numericDate(clock.now()) >= exp) return found(false, `It expired at ${printMoment(exp * 1000)}.`);
   if (await store.isRevoked({ jti, grantId, clientId, issuedAt })) return found(false, 'It is revoked.');
-  const known = await store.findClient(clientId);
-  if (known === undefined || known.client.disabled) return found(false, 'Its API key is disabled or deleted.');
+  const client = await store.findClient(clientId);
+  if (client === undefined || client.disabled) return found(false, 'Its API key is disabled or deleted.');
   return found(true, `It expires at ${printMoment(exp * 1000)}.`);
 }
 
@@ -112,8 +112,8 @@ async function inspectRefreshToken(
   const now = clock.now();
   if (numericDate(now) >= expiresAt) return found(false, `Its grant ended at ${printMoment(expiresAt * 1000)}.`);
   if (await store.isRevoked(state)) return found(false, 'Its grant is revoked.');
-  const known = await store.findClient(clientId);
-  if (known === undefined || known.client.disabled) return found(false, 'Its API key is disabled or deleted.');
+  const client = await store.findClient(clientId);
+  if (client === undefined || client.disabled) return found(false, 'Its API key is disabled or deleted.');
   const family = await store.findFamily(grantId);
   const newest = family?.generation ?? 0;
   const standing = judgeGeneration({ generation, family, now, graceSeconds: settings.refreshGraceSeconds });

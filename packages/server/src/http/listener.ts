@@ -35,6 +35,8 @@ export async function listen(
     log,
     answered,
     trustedProxies = [],
+    headersOfFailure,
+    requestTimeoutMs = REQUEST_TIMEOUT_MS,
   }: {
     readonly host: string;
     readonly port: number;
@@ -42,18 +44,24 @@ export async function listen(
     readonly answered?: (route: string, status: number, seconds: number) => void;
     /** Whose X-Forwarded-For is believed. */
     readonly trustedProxies?: readonly string[];
+    /** What an answer carries that no endpoint made, such as that a body was too large: what lets a web page read it. */
+    readonly headersOfFailure?: (route: string, request: WireRequest) => Promise<WireResponse['headers']>;
+    /** Milliseconds. */
+    readonly requestTimeoutMs?: number;
   },
 ): Promise<Listener> {
   const streams = new Streams();
   const app = Fastify({
     bodyLimit: BODY_BYTES_MAX,
     trustProxy: trustedProxies.length > 0 ? [...trustedProxies] : false,
-    requestTimeout: REQUEST_TIMEOUT_MS,
+    requestTimeout: requestTimeoutMs,
     http: {
       maxHeaderSize: HEADER_BYTES_MAX,
-      headersTimeout: REQUEST_TIMEOUT_MS,
+      headersTimeout: requestTimeoutMs,
       // How often the timeouts are looked at; by default so rarely that a slow sender gets half a minute more.
-      connectionsCheckingInterval: 1_000,
+      connectionsCheckingInterval: Math.min(1_000, requestTimeoutMs),
+      // Node would answer a request without one by itself; it is refused below, in our words.
+      requireHostHeader: false,
     },
     forceCloseConnections: 'idle',
     // What has begun to arrive when the server is told to stop is answered like any other request.
@@ -70,9 +78,19 @@ export async function listen(
     answered?.(route, reply.statusCode, reply.elapsedTime / 1000);
     log.request({ requestId: request.id, method: request.method, route, reply });
   });
-  app.setErrorHandler((error, _request, reply) => send(reply, respondError(error, log)));
+  const fail = async (error: unknown, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
+    const answer = respondError(error, log);
+    const more = await headersOfFailure?.(request.routeOptions.url ?? '', toWire(request, reply, streams));
+    return send(reply, { ...answer, headers: { ...answer.headers, ...more } });
+  };
+  app.setErrorHandler(fail);
+  app.addHook('onRequest', async (request, reply) => {
+    // RFC 9112 §3.2. HTTP/1.0 has no need of one.
+    const needsHost = request.raw.httpVersion === '1.1' && request.headers.host === undefined;
+    if (needsHost) return await send(reply, respondRefusal(refuse('malformed_request', { because: 'no Host' })));
+  });
   app.setNotFoundHandler((request, reply) => send(reply, respondUnrouted(routes, request.url)));
-  for (const [path, methods] of Object.entries(routes)) addRoute(app, path, methods, { streams, log });
+  for (const [path, methods] of Object.entries(routes)) addRoute(app, path, methods, { streams, fail });
   // The name may stand for two addresses, and Fastify would make a second server that nobody drains.
   await app.listen({ host: host === 'localhost' ? '127.0.0.1' : host, port });
   const address = app.server.address();
@@ -95,13 +113,22 @@ function addRoute(
   app: FastifyInstance,
   path: string,
   methods: Readonly<Record<string, Endpoint>>,
-  { streams, log }: { readonly streams: Streams; readonly log: Log },
+  {
+    streams,
+    fail,
+  }: {
+    readonly streams: Streams;
+    readonly fail: (error: unknown, request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply>;
+  },
 ): void {
   for (const [method, endpoint] of Object.entries(methods)) {
     const handler = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
-      const answer = await endpoint(toWire(request, reply, streams)).catch((error: unknown) =>
-        respondError(error, log),
-      );
+      let answer: WireResponse;
+      try {
+        answer = await endpoint(toWire(request, reply, streams));
+      } catch (error) {
+        return await fail(error, request, reply);
+      }
       // Who asks for the head of a stream alone must not be made to wait for its end.
       const headOnly = request.method === 'HEAD' && typeof answer.body !== 'string';
       return send(reply, headOnly ? { ...answer, body: '' } : answer);

@@ -18,7 +18,7 @@ import {
   type Refusal,
   type UnverifiedAssertion,
 } from '@hallpass/protocol';
-import type { ClientSecret, KnownClient, OnceMark } from '../store/store.ts';
+import type { Client, ClientSecret, OnceMark } from '../store/store.ts';
 import type { Authority } from './authority.ts';
 import { equalBytes } from './key_ring.ts';
 import { isSignedBy, sha256 } from './public_key.ts';
@@ -28,7 +28,8 @@ import type { WireRequest } from './wire.ts';
 export const SECRETS_MAX = 2;
 
 /** A client that has shown that it is itself. */
-export interface AuthenticatedClient extends KnownClient {
+export interface AuthenticatedClient {
+  readonly client: Client;
   /** What it used of the things that can be used once. To be marked when all else holds, and before the answer. */
   readonly once: readonly OnceMark[];
 }
@@ -110,13 +111,13 @@ async function authenticateBySecret(
   if (clientId.length > CLIENT_ID_LENGTH_MAX || clientSecret.length > CLIENT_SECRET_LENGTH_MAX) {
     return refuse('authentication_failed', { because: 'credentials too long' });
   }
-  const known = await authority.store.findClient(clientId);
-  const matching = findMatchingSecret(authority, clientSecret, known?.client.secrets ?? NOBODYS_SECRETS);
-  if (known === undefined) return refuse('authentication_failed', { because: 'unknown client' });
+  const client = await authority.store.findClient(clientId);
+  const matching = findMatchingSecret(authority, clientSecret, client?.secrets ?? NOBODYS_SECRETS);
+  if (client === undefined) return refuse('authentication_failed', { because: 'unknown client' });
   if (matching === undefined) return refuse('authentication_failed', { because: `wrong secret for ${clientId}` });
-  if (known.client.disabled) return refuse('authentication_failed', { because: `${clientId} is disabled` });
+  if (client.disabled) return refuse('authentication_failed', { because: `${clientId} is disabled` });
   authority.noteSecretUse(clientId, matching.secretId);
-  return { ...known, once: [] };
+  return { client, once: [] };
 }
 
 /** In place of those of a client that is not there: no text hashes to it, and it ended long ago. */
@@ -152,15 +153,15 @@ async function authenticateByAssertion(
   const parsed = parseClientAssertion(assertion);
   if (parsed === undefined) return no('not an assertion');
   if (clientId !== undefined && clientId !== parsed.clientId) return no('client_id is not the sub of the assertion');
-  const known = await store.findClient(parsed.clientId);
-  const signed = isSignedByOneOf(known?.client.publicKeys ?? [], parsed);
-  if (known === undefined || known.client.authentication !== 'private_key_jwt' || !signed) return no('wrong signature');
+  const client = await store.findClient(parsed.clientId);
+  const signed = isSignedByOneOf(client?.publicKeys ?? [], parsed);
+  if (client === undefined || client.authentication !== 'private_key_jwt' || !signed) return no('wrong signature');
   const claims = parsed.claims() ?? new Map<string, unknown>();
   const judged = judgeClientAssertion(claims, { clientId: parsed.clientId, issuer, now: numericDate(clock.now()) });
   if ('fault' in judged) return no(judged.fault);
-  if (known.client.disabled) return no(`${parsed.clientId} is disabled`);
+  if (client.disabled) return no(`${parsed.clientId} is disabled`);
   const { jti, expiresAt } = judged;
-  return { ...known, once: [{ space: `assertion ${parsed.clientId}`, id: sha256(jti), expiresAt }] };
+  return { client, once: [{ space: `assertion ${parsed.clientId}`, id: sha256(jti), expiresAt }] };
 }
 
 /** Always verifies for as many public keys as a client can have, whether it has them or not. */

@@ -51,15 +51,15 @@ function notGood(token: string | undefined, because: string): Refusal {
   return refuse(token === undefined ? 'dpop_proof_not_good' : 'resource_proof_not_good', { because });
 }
 
-/** Whether a bound token came with the key that it is bound to; a Bearer token needs none. */
+/** Whether a token came with the key that it is bound to: then the mark of the proof, to be spent when all else holds. */
 export function judgePossession(
   boundTo: string | undefined,
   possession: Possession | Refusal | undefined,
-): Refusal | undefined {
+): OnceMark | Refusal {
   if (boundTo === undefined) return refuse('token_not_good', { because: 'DPoP with a token that is not bound' });
   if (isRefusal(possession)) return possession;
   if (possession === undefined) return refuse('resource_proof_not_good', { because: 'no proof' });
-  return possession.jkt === boundTo ? undefined : refuse('resource_proof_not_good', { because: 'another key' });
+  return possession.jkt === boundTo ? possession.once : refuse('resource_proof_not_good', { because: 'another key' });
 }
 
 /** The nonce to put into the next proof (RFC 9449 §8). The same on every instance, since it is made from the time and a shared key. */

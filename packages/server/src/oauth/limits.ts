@@ -30,6 +30,13 @@ const BUCKETS = 65_536;
 /** Failures against one key are bounded this much more tightly. */
 const KEY_SHARE = 5;
 
+/** For what was counted already. */
+export const NO_LIMITS: Limits = {
+  findBlock: async () => undefined,
+  countFailure: async () => undefined,
+  spend: async () => undefined,
+};
+
 /** `salt`: 32 random bytes of this process. */
 export function openLimits(
   { keyRequestsPerSecond, addressFailuresPerMinute }: LimitSettings,

@@ -87,6 +87,6 @@ export async function isAlive({ store, clock }: Authority, claims: AccessTokenCl
   if (numericDate(clock.now()) >= claims.exp) return false;
   const { jti, grant_id: grantId, client_id: clientId, iat: issuedAt } = claims;
   if (await store.isRevoked({ jti, grantId, clientId, issuedAt })) return false;
-  const known = await store.findClient(clientId);
-  return known !== undefined && !known.client.disabled;
+  const client = await store.findClient(clientId);
+  return client !== undefined && !client.disabled;
 }

@@ -193,7 +193,7 @@ function refusals(reasons: readonly RefusalReason[], headers: Headers = {}): Rec
       .map(({ field, description }) => `JSON alone, with a member \`${field}\`: ${description}`)
       .join('\n\n'),
     headers: { ...PRIVATE, ...headers },
-    content: json({ allOf: [refTo('Error'), { oneOf }] }),
+    content: json({ allOf: [refTo('Error'), ...(oneOf.length === 1 ? oneOf : [{ oneOf }])] }),
   };
   return Object.fromEntries([...answers, ['422', unprocessable]]);
 }

@@ -63,6 +63,9 @@ const PARAMETERS: Record<ParameterName | 'resource', Schema> = {
       { type: 'array', items: { type: 'string', format: 'uri' } },
     ],
   },
+  audience: text(
+    'With token exchange: the same as `resource`, by the name that RFC 8693 has for it; ignored otherwise.',
+  ),
   refresh_token: text('With `grant_type=refresh_token`, and ignored otherwise.', {
     maxLength: REFRESH_TOKEN_LENGTH_MAX,
   }),
@@ -120,6 +123,7 @@ const TOKEN = requestSchema(
     'refresh_token',
     'subject_token',
     'subject_token_type',
+    'audience',
     'requested_token_type',
     'actor_token',
   ],

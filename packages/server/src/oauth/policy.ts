@@ -30,6 +30,20 @@ export function selectAudiences(resources: readonly string[], may: readonly stri
   return named.length > 0 ? named : may.slice(0, 1);
 }
 
+/**
+ * The audiences of a token that comes of a grant or of another token: those that it was granted, or of these the ones
+ * that the request names, and none that the key has lost since (RFC 8707 §2.2). Refused when nothing is left.
+ */
+export function narrowAudiences(
+  named: readonly string[],
+  granted: readonly string[],
+  allowed: readonly string[],
+): readonly string[] | Refusal {
+  const left = granted.filter((audience) => allowed.includes(audience));
+  if (left.length === 0) return refuse('target_not_allowed', { because: 'the key has lost the audience' });
+  return named.length === 0 ? left : selectAudiences(named, left);
+}
+
 /** The audiences that a client may name; the first is its default. */
 export function audiencesOf(client: Client, defaultAudience: string): readonly string[] {
   return client.audiences.length > 0 ? client.audiences : [defaultAudience];

@@ -13,7 +13,7 @@ import {
   type Refusal,
 } from '@hallpass/protocol';
 import assert from 'node:assert/strict';
-import type { Client } from '../store/store.ts';
+import type { Client, OnceMark } from '../store/store.ts';
 import type { Authority } from './authority.ts';
 import { authenticateClient } from './client_auth.ts';
 import { judgePossession, nonceHeader, readProof } from './dpop.ts';
@@ -55,7 +55,7 @@ export async function admit(
     const { clientId } = known.client;
     const stillMay = async (): Promise<boolean> => {
       const found = await authority.store.findClient(clientId);
-      return found !== undefined && !found.client.disabled && wanted.mayByKey(found.client);
+      return found !== undefined && !found.disabled && wanted.mayByKey(found);
     };
     return wanted.mayByKey(known.client)
       ? { clientId, stillMay }
@@ -76,22 +76,20 @@ async function admitByToken(
   if (claims === undefined || !isMeantFor(claims.aud, authority.defaultAudience)) {
     return refuse('token_not_good', { because: 'not a token for this server' });
   }
-  const unproved = await judgeBinding(authority, request, {
-    scheme,
-    token,
-    boundTo: claims.cnf?.jkt,
-    path: wanted.path,
-  });
-  if (unproved !== undefined) return unproved;
+  const once = judgeBinding(authority, request, { scheme, token, boundTo: claims.cnf?.jkt, path: wanted.path });
+  if (isRefusal(once)) return once;
   if (!(await isAlive(authority, claims))) return refuse('token_not_good', { because: 'expired or revoked' });
   const scope = parseScope(wanted.scope);
   assert(isScope(scope), 'the scopes of our own resources are well-formed');
   if (!opens(claims.scope, scope)) return refuse('insufficient_scope', { subject: wanted.scope });
+  // Last: a proof is used up only by a request that is let in.
+  const used = once === undefined ? 'fresh' : await authority.store.useOnce([once]);
+  if (used !== 'fresh') return refuse('resource_proof_not_good', { because: 'replayed' });
   return { clientId: claims.client_id, stillMay: () => isAlive(authority, claims) };
 }
 
-/** A bound token comes with a proof of its key, every time a new one; a bearer token without (RFC 9449 §7). */
-async function judgeBinding(
+/** A bound token comes with a proof of its key, every time a new one, which is given back; a bearer token without (RFC 9449 §7). */
+function judgeBinding(
   authority: Authority,
   request: WireRequest,
   {
@@ -105,13 +103,9 @@ async function judgeBinding(
     readonly boundTo: string | undefined;
     readonly path: string;
   },
-): Promise<Refusal | undefined> {
+): OnceMark | Refusal | undefined {
   if (scheme === 'Bearer') return boundTo === undefined ? undefined : refuse('token_is_bound');
-  const possession = readProof(authority, request, { path, token });
-  const unfit = judgePossession(boundTo, possession);
-  if (unfit !== undefined || possession === undefined || isRefusal(possession)) return unfit;
-  const replayed = await authority.store.useOnce([possession.once]);
-  return replayed === 'fresh' ? undefined : refuse('resource_proof_not_good', { because: 'replayed' });
+  return judgePossession(boundTo, readProof(authority, request, { path, token }));
 }
 
 /** Whether a key's policy holds a scope of our own. */

@@ -26,6 +26,7 @@ import { clientCredentials } from './grants/client_credentials.ts';
 import type { Decision, Grant } from './grants/grant.ts';
 import { refreshToken } from './grants/refresh_token.ts';
 import { tokenExchange } from './grants/token_exchange.ts';
+import { NO_LIMITS } from './limits.ts';
 import { mint } from './mint.ts';
 import { receiveFromClient, spendOnce, type Caller, type ClientRequest } from './client_request.ts';
 import { nonceHeader, readProof } from './dpop.ts';
@@ -63,12 +64,15 @@ export function tokenEndpoint(authority: Authority): Endpoint {
  * `iat` in the future; and then looks at the client anew, since that may have been disabled meanwhile.
  */
 async function receiveToIssue(authority: Authority, request: WireRequest): Promise<ClientRequest | WireResponse> {
+  const { store, clock } = authority;
   for (let attempt = 1; attempt <= 3; attempt++) {
-    const received = await receiveFromClient(authority, request);
+    // One request, counted once, however often it is looked at.
+    const received = await receiveFromClient(attempt === 1 ? authority : { ...authority, limits: NO_LIMITS }, request);
     if ('status' in received) return received;
-    const wait = received.caller.issueNotBefore * 1000 - received.caller.at;
+    const { client, at } = received.caller;
+    const wait = (await store.findIssueNotBefore(client.clientId)) * 1000 - at;
     if (wait <= 0) return received;
-    await authority.clock.sleep(wait);
+    await clock.sleep(wait);
   }
   return respondRefusal(refuse('temporarily_unavailable', { because: 'revoked again and again' }));
 }

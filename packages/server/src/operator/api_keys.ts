@@ -21,7 +21,14 @@ import { SECRETS_MAX } from '../oauth/client_auth.ts';
 import type { KeyRing } from '../oauth/key_ring.ts';
 import { canonicalOrigin } from '../oauth/origins.ts';
 import { GRANT_SECONDS_MAX, revocationOfClient } from '../oauth/revocation.ts';
-import type { Accompanied, Client, ClientSecret, SecretUse, Store } from '../store/store.ts';
+import {
+  CLIENTS_MAX,
+  type Accompanied,
+  type Client,
+  type ClientSecret,
+  type SecretUse,
+  type Store,
+} from '../store/store.ts';
 
 /** Something that cannot be done as it was said, with a sentence that says what to do instead. */
 export class OperatorRefusal extends Error {
@@ -107,9 +114,9 @@ export function manageApiKeys(on: {
     createdAt: now,
   });
   const find = async (clientId: string): Promise<Client> => {
-    const known = await store.findClient(clientId);
-    if (known === undefined) throw unknownKey(clientId);
-    return known.client;
+    const client = await store.findClient(clientId);
+    if (client === undefined) throw unknownKey(clientId);
+    return client;
   };
   const show = async (client: Client): Promise<ShownApiKey> =>
     shown(client, await store.findSecretUses(client.clientId));
@@ -145,7 +152,13 @@ export function manageApiKeys(on: {
         version: 1,
       };
       const event = { at: now, kind: 'key_created', clientId, detail: client.name };
-      if ((await store.saveClient(client, { event })) === 'saved') return { client, clientSecret };
+      const outcome = await store.saveClient(client, { event });
+      if (outcome === 'saved') return { client, clientSecret };
+      if (outcome === 'too_many') {
+        throw new OperatorRefusal(
+          `There are ${CLIENTS_MAX} API keys, which is as many as a store keeps. Delete those that are not used.`,
+        );
+      }
       throw new OperatorRefusal(
         `There is an API key with the client_id ${clientId} already. Delete it first, or import another.`,
       );

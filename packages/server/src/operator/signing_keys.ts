@@ -37,7 +37,7 @@ export async function showSigningKey(on: On, keyId: string): Promise<ListedSigni
 export async function rotateSigningKey(on: On): Promise<ListedSigningKey> {
   const { keys, clock } = on;
   const listed = await listSigningKeys(on);
-  const next = listed.find(({ state }) => state === 'next');
+  const next = nextOf(listed);
   if (next !== undefined) {
     throw new OperatorRefusal(`There is a next signing key already: ${next.keyId}. It takes over by itself.`);
   }
@@ -85,9 +85,15 @@ export async function tendSigningKeys(
     settings.signingKeyDays > 0 &&
     signing !== undefined &&
     now - signing.activeFrom >= settings.signingKeyDays * DAY_MS;
-  if (!due || listed.some(({ state }) => state === 'next')) return;
+  if (!due || nextOf(listed) !== undefined) return;
   const event = { at: now, kind: 'signing_key_added', detail: 'by schedule' };
   await keys.addSigning({ activeFrom: now + PUBLISH_AHEAD_MS, unlessMadeAfter: signing.createdAt }, event);
+}
+
+/** The key that is to follow the one that signs now. After a change of the algorithm another one's may wait as well. */
+function nextOf(listed: readonly ListedSigningKey[]): ListedSigningKey | undefined {
+  const algorithm = listed.find(({ state }) => state === 'signing')?.algorithm;
+  return listed.find((key) => key.state === 'next' && key.algorithm === algorithm);
 }
 
 function lastOf(keys: readonly ListedSigningKey[]): ListedSigningKey {

@@ -3,20 +3,20 @@
  * by us. An engine brings `Sql` and a way to run a verb in a transaction of its own or in one with others.
  */
 import { isCursor, LINEAGE_MAX, lineageOf, parseRevocationEntry, type NumericDate } from '@hallpass/protocol';
-import type {
-  Accompanied,
-  Client,
-  Family,
-  KeptRevocation,
-  KeyRecord,
-  KnownClient,
-  OnceMark,
-  RevocationPage,
-  RevocationSubject,
-  Rotation,
-  RotationOutcome,
-  SecretUse,
-  StoreEvent,
+import {
+  CLIENTS_MAX,
+  type Accompanied,
+  type Client,
+  type Family,
+  type KeptRevocation,
+  type KeyRecord,
+  type OnceMark,
+  type RevocationPage,
+  type RevocationSubject,
+  type Rotation,
+  type RotationOutcome,
+  type SecretUse,
+  type StoreEvent,
 } from './store.ts';
 
 export type SqlValue = string | number | null;
@@ -39,23 +39,24 @@ const EVENTS_KEPT_SECONDS = 90 * 86_400;
 /** Who is asked for when there is no such client: the one row of this id, which nobody can have. See `findClient`. */
 export const NOBODY = '';
 
-/**
- * A client that is not there costs as much time as one that is: a row is read and its record parsed either way, since
- * the time of a refusal must not tell which clients exist. Where there is none, the row is nobody's.
- */
-export async function findClient(sql: Sql, clientId: string): Promise<KnownClient | undefined> {
+/** A row is read and its record parsed either way: where there is no such client, the row is nobody's. */
+export async function findClient(sql: Sql, clientId: string): Promise<Client | undefined> {
   const [row] = await sql.all(
-    `SELECT client_id, record,
-            (SELECT MAX(before_date) FROM revocations
-              WHERE (kind = 'client' AND subject = ?) OR (kind = 'before' AND subject = '*')) AS issue_not_before
-       FROM clients WHERE client_id IN (?, '') ORDER BY client_id DESC LIMIT 1`,
-    clientId,
+    "SELECT client_id, record FROM clients WHERE client_id IN (?, '') ORDER BY client_id DESC LIMIT 1",
     clientId,
   );
   if (row === undefined) throw new Error('The store has no row for nobody: its set-up was not finished.');
   const client = clientOf(row);
-  const found = row['client_id'] === clientId && clientId !== NOBODY;
-  return found ? { client, issueNotBefore: Number(row['issue_not_before'] ?? 0) } : undefined;
+  return row['client_id'] === clientId && clientId !== NOBODY ? client : undefined;
+}
+
+export async function findIssueNotBefore(sql: Sql, clientId: string): Promise<NumericDate> {
+  const [row] = await sql.all(
+    `SELECT MAX(before_date) AS issue_not_before FROM revocations
+      WHERE (kind = 'client' AND subject = ?) OR (kind = 'before' AND subject = '*')`,
+    clientId,
+  );
+  return Number(row?.['issue_not_before'] ?? 0);
 }
 
 export async function listClients(
@@ -205,7 +206,8 @@ export async function saveClient(
   sql: Sql,
   client: Client,
   accompanied: Accompanied,
-): Promise<'saved' | 'changed_meanwhile'> {
+): Promise<'saved' | 'changed_meanwhile' | 'too_many'> {
+  if (client.version === 1 && (await countClients(sql)) >= CLIENTS_MAX) return 'too_many';
   const record = JSON.stringify(client);
   const written =
     client.version === 1
@@ -228,6 +230,11 @@ export async function saveClient(
   }
   await accompany(sql, accompanied);
   return 'saved';
+}
+
+async function countClients(sql: Sql): Promise<number> {
+  const [row] = await sql.all("SELECT COUNT(*) AS clients FROM clients WHERE client_id <> ''");
+  return Number(row?.['clients']);
 }
 
 export async function deleteClient(

@@ -38,6 +38,7 @@ export async function openSqliteStore({ file }: { readonly file: string }): Prom
 
   return {
     findClient: (clientId) => read((sql) => verbs.findClient(sql, clientId)),
+    findIssueNotBefore: (clientId) => read((sql) => verbs.findIssueNotBefore(sql, clientId)),
     listClients: (page) => read((sql) => verbs.listClients(sql, page)),
     saveClient: (client, accompanied) => revoking(writer.write('saveClient', client, accompanied)),
     deleteClient: (clientId, accompanied) => revoking(writer.write('deleteClient', clientId, accompanied)),

@@ -23,6 +23,9 @@ export class StoreUnusable extends Error {
   override readonly name = 'StoreUnusable';
 }
 
+/** The most clients that a store keeps: what may be listed, searched and copied has a bound. */
+export const CLIENTS_MAX = 100_000;
+
 /** A secret of a client, as far as it is kept: a keyed hash. The secret itself was shown once. */
 export interface ClientSecret {
   readonly secretId: string;
@@ -76,13 +79,6 @@ export interface Client {
   readonly updatedAt: number;
   /** 1 when made, one more with each change. */
   readonly version: number;
-}
-
-/** A client as a request finds it. */
-export interface KnownClient {
-  readonly client: Client;
-  /** No token of this client may carry an `iat` below this: everything earlier was revoked at one stroke. */
-  readonly issueNotBefore: NumericDate;
 }
 
 /** Where a refreshed grant stands. A grant that was never refreshed has none: it stands at generation 0. */
@@ -189,14 +185,17 @@ export interface SecretUse {
 export interface Store {
   // API keys
 
-  findClient(clientId: string): Promise<KnownClient | undefined>;
+  /** A client that is not there costs as much time as one that is: the time of a refusal must not tell which exist. */
+  findClient(clientId: string): Promise<Client | undefined>;
+  /** No token of this client may carry an `iat` below this: everything earlier was revoked at one stroke. 0: nothing was. */
+  findIssueNotBefore(clientId: string): Promise<NumericDate>;
   /** In order of `clientId`, those after `after`. */
   listClients(page: { readonly after?: string; readonly limit: number }): Promise<readonly Client[]>;
   /**
    * Keeps a client, if the kept version is `client.version - 1` (0: there is none), with its event and revocations
-   * in one transaction.
+   * in one transaction. A new one beyond `CLIENTS_MAX` is not kept.
    */
-  saveClient(client: Client, accompanied: Accompanied): Promise<'saved' | 'changed_meanwhile'>;
+  saveClient(client: Client, accompanied: Accompanied): Promise<'saved' | 'changed_meanwhile' | 'too_many'>;
   deleteClient(clientId: string, accompanied: Accompanied): Promise<'deleted' | 'unknown'>;
   /** Whether a client that is not disabled lists this origin. */
   isOriginListed(origin: string): Promise<boolean>;

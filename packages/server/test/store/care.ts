@@ -22,6 +22,7 @@ const EVERY_VERB: {
   readonly [Name in Exclude<keyof Store, 'watchRevocations' | 'close'>]: (store: Store) => Promise<unknown>;
 } = {
   findClient: (store) => store.findClient('client'),
+  findIssueNotBefore: (store) => store.findIssueNotBefore('client'),
   listClients: (store) => store.listClients({ limit: 1 }),
   saveClient: (store) => store.saveClient(clientRecord(), { event: eventRecord('made') }),
   deleteClient: (store) => store.deleteClient('client', { event: eventRecord('deleted') }),

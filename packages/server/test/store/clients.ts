@@ -12,10 +12,10 @@ export function testClients(storeTest: StoreTest): void {
     const [a, b] = [await open(), await open()];
     const client = clientRecord({ origins: ['https://app.example.com'], defaultScopes: ['/accounts.write'] });
     assert.equal(await a.saveClient(client, { event }), 'saved');
-    assert.deepEqual((await a.findClient('client'))?.client, client);
-    assert.deepEqual((await b.findClient('client'))?.client, client);
+    assert.deepEqual(await a.findClient('client'), client);
+    assert.deepEqual(await b.findClient('client'), client);
     await close(a);
-    assert.deepEqual((await (await open()).findClient('client'))?.client, client);
+    assert.deepEqual(await (await open()).findClient('client'), client);
   });
 
   storeTest('a client that nobody saved is not found', async ({ open }) => {
@@ -29,7 +29,7 @@ export function testClients(storeTest: StoreTest): void {
     const store = await open();
     assert.equal(await store.saveClient(clientRecord(), { event }), 'saved');
     assert.equal(await store.saveClient(clientRecord({ name: 'another' }), { event }), 'changed_meanwhile');
-    assert.equal((await store.findClient('client'))?.client.name, 'a key');
+    assert.equal((await store.findClient('client'))?.name, 'a key');
   });
 
   storeTest(
@@ -44,7 +44,7 @@ export function testClients(storeTest: StoreTest): void {
         await store.saveClient(clientRecord({ clientId: 'nobody', version: 2 }), { event }),
         'changed_meanwhile',
       );
-      assert.equal((await store.findClient('client'))?.client.name, 'second');
+      assert.equal((await store.findClient('client'))?.name, 'second');
       assert.equal(await store.findClient('nobody'), undefined);
     },
   );
@@ -59,7 +59,7 @@ export function testClients(storeTest: StoreTest): void {
       ]);
       assert.deepEqual(outcomes.toSorted(), ['changed_meanwhile', 'saved']);
       const winner = outcomes[0] === 'saved' ? 'a' : 'b';
-      assert.equal((await a.findClient('client'))?.client.name, `${winner} ${version}`);
+      assert.equal((await a.findClient('client'))?.name, `${winner} ${version}`);
     }
   });
 
@@ -83,7 +83,7 @@ export function testClients(storeTest: StoreTest): void {
         ['made'],
       );
       assert.deepEqual((await readFeed(store)).ids, []);
-      assert.equal((await store.findClient('client'))?.issueNotBefore, 0);
+      assert.equal(await store.findIssueNotBefore('client'), 0);
 
       await store.saveClient(clientRecord({ version: 2, disabled: true }), {
         event: eventRecord('disabled'),
@@ -94,7 +94,7 @@ export function testClients(storeTest: StoreTest): void {
         ['disabled', 'made'],
       );
       assert.deepEqual((await readFeed(store)).ids, ['client']);
-      assert.equal((await store.findClient('client'))?.issueNotBefore, NOW + 1);
+      assert.equal(await store.findIssueNotBefore('client'), NOW + 1);
     },
   );
 
@@ -130,20 +130,20 @@ export function testClients(storeTest: StoreTest): void {
     await store.saveClient(clientRecord(), { event });
     await store.deleteClient('client', { event, revocations: [revocationBefore('client', NOW + 1)] });
     assert.equal(await store.saveClient(clientRecord(), { event }), 'saved');
-    assert.equal((await store.findClient('client'))?.issueNotBefore, NOW + 1);
+    assert.equal(await store.findIssueNotBefore('client'), NOW + 1);
   });
 
   storeTest('a client may issue nothing dated before the latest stroke against it or against all', async ({ open }) => {
     const store = await open();
     await store.saveClient(clientRecord(), { event });
     await store.revoke([revocationBefore('other', NOW + 9)]);
-    assert.equal((await store.findClient('client'))?.issueNotBefore, 0);
+    assert.equal(await store.findIssueNotBefore('client'), 0);
     await store.revoke([revocationBefore('client', NOW + 1)]);
-    assert.equal((await store.findClient('client'))?.issueNotBefore, NOW + 1);
+    assert.equal(await store.findIssueNotBefore('client'), NOW + 1);
     await store.revoke([revocationBefore('*', NOW + 5)]);
-    assert.equal((await store.findClient('client'))?.issueNotBefore, NOW + 5);
+    assert.equal(await store.findIssueNotBefore('client'), NOW + 5);
     await store.revoke([revocationBefore('client', NOW + 7)]);
-    assert.equal((await store.findClient('client'))?.issueNotBefore, NOW + 7);
+    assert.equal(await store.findIssueNotBefore('client'), NOW + 7);
   });
 
   storeTest('pages of clients follow one another in the order of code points, each client once', async ({ open }) => {

@@ -9,7 +9,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { suite, test, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { openSqliteStore } from '../../src/store/sqlite.ts';
-import { StoreUnavailable, StoreUnusable, type Store } from '../../src/store/store.ts';
+import { CLIENTS_MAX, StoreUnavailable, StoreUnusable, type Store } from '../../src/store/store.ts';
 import { testStoreContract } from './contract.ts';
 import { clientRecord, eventRecord, readFeed, revocationRecord } from './records.ts';
 
@@ -56,6 +56,24 @@ function isStore(value: unknown): value is Store {
 }
 
 suite('the embedded engine', () => {
+  test('it keeps as many clients as CLIENTS_MAX, and not one more', async (t) => {
+    const file = await tampered(t, (database) => {
+      database.exec(
+        `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${CLIENTS_MAX - 1})
+         INSERT INTO clients (client_id, version, record) SELECT 'c' || i, 1, '{}' FROM n`,
+      );
+    });
+    const store = await openUntilEnd(t, file);
+    const save = (clientId: string) => store.saveClient(clientRecord({ clientId }), { event: eventRecord('made') });
+    assert.equal(await save('last'), 'saved');
+    assert.equal(await save('beyond'), 'too_many');
+    assert.equal(await store.findClient('beyond'), undefined);
+    await store.deleteClient('c1', { event: eventRecord('deleted') });
+    assert.equal(await save('beyond'), 'saved');
+    const changed = clientRecord({ clientId: 'last', version: 2 });
+    assert.equal(await store.saveClient(changed, { event: eventRecord('changed') }), 'saved', 'a change adds none');
+  });
+
   test('the file is in write-ahead mode', async (t) => {
     const file = freshFile(t);
     await openUntilEnd(t, file);

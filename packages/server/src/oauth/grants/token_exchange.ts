@@ -18,7 +18,7 @@ import {
 import type { Authority } from '../authority.ts';
 import type { Caller } from '../client_request.ts';
 import { isAlive, openAccessToken } from '../mint.ts';
-import { allowedScopes, findOutside, parseRequestedScopes, selectAudiences } from '../policy.ts';
+import { allowedScopes, audiencesOf, findOutside, narrowAudiences, parseRequestedScopes } from '../policy.ts';
 import type { Grant } from './grant.ts';
 
 interface Selection {
@@ -66,7 +66,10 @@ function select(authority: Authority, { client }: Caller, parameters: Parameters
   if (lineageOf(subject.jti).length >= LINEAGE_MAX)
     return refuse('subject_token_not_good', { because: 'cut too often' });
   const held = typeof subject.aud === 'string' ? [subject.aud] : subject.aud;
-  const audiences = resources.length === 0 ? held : selectAudiences(resources, held);
+  // RFC 8693 §2.1: `audience` names a target like `resource` does; both may come, and then both are meant.
+  const target = values.get('audience');
+  const named = target === undefined ? resources : [...resources, target];
+  const audiences = narrowAudiences(named, held, audiencesOf(client, authority.defaultAudience));
   if (isRefusal(audiences)) return audiences;
   const scopes = parseRequestedScopes(values.get('scope') ?? subject.scope);
   if (isRefusal(scopes)) return scopes;
