@@ -2,9 +2,15 @@
 import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { listRefusals } from '@hallpass/protocol';
+import * as protocol from '@hallpass/protocol';
 import { openapiDocument } from '../packages/server/src/oauth/openapi.ts';
 import { listSettings } from '../packages/server/src/cli/settings.ts';
+import { HEADER_BYTES_MAX, REQUEST_TIMEOUT_MS } from '../packages/server/src/http/listener.ts';
+import { SECRETS_MAX } from '../packages/server/src/oauth/client_auth.ts';
+import { PAGE_ENTRIES_MAX } from '../packages/server/src/oauth/feed.ts';
+import { GRANT_SECONDS_MAX } from '../packages/server/src/oauth/revocation.ts';
+import * as apiKeys from '../packages/server/src/operator/api_keys.ts';
+import { CLIENTS_MAX } from '../packages/server/src/store/store.ts';
 
 const FROM_SOURCE = '<!-- Printed from the source by `npm run docs`. Do not edit. -->';
 
@@ -12,6 +18,7 @@ const FROM_SOURCE = '<!-- Printed from the source by `npm run docs`. Do not edit
 export function printDocuments(): ReadonlyMap<string, string> {
   return new Map([
     ['docs/configuration.md', printConfiguration()],
+    ['docs/limits.md', printLimits()],
     ['docs/errors.md', printErrors()],
     ['docs/cli.md', printCommandLine()],
     ['docs/openapi.json', `${JSON.stringify(openapiDocument('http://localhost:8080'), undefined, 2)}\n`],
@@ -40,11 +47,106 @@ function cell(text: string): string {
   return text.replaceAll('|', '\\|');
 }
 
+/** Every limit: its name in the source, what it bounds, and what happens beyond it. */
+const LIMITS: readonly (readonly [name: string, value: number, what: string, beyond: string])[] = [
+  ['BODY_BYTES_MAX', protocol.BODY_BYTES_MAX, 'bytes of a body', '413'],
+  ['PARAMETERS_MAX', protocol.PARAMETERS_MAX, 'parameters in a body', '400 `invalid_request`'],
+  ['HEADER_BYTES_MAX', HEADER_BYTES_MAX, 'bytes of a head, request line and headers', '4xx, and the connection ends'],
+  [
+    'REQUEST_TIMEOUT_MS',
+    REQUEST_TIMEOUT_MS,
+    'milliseconds for the head to arrive, and for a whole request',
+    'the connection ends',
+  ],
+  ['CLIENT_ID_LENGTH_MAX', protocol.CLIENT_ID_LENGTH_MAX, 'characters of a `client_id`', '401 `invalid_client`'],
+  [
+    'CLIENT_SECRET_LENGTH_MAX',
+    protocol.CLIENT_SECRET_LENGTH_MAX,
+    'characters of a `client_secret`',
+    '401 `invalid_client`, without hashing it',
+  ],
+  [
+    'CLIENT_ASSERTION_LENGTH_MAX',
+    protocol.CLIENT_ASSERTION_LENGTH_MAX,
+    'characters of an assertion',
+    '401 `invalid_client`',
+  ],
+  [
+    'DPOP_PROOF_LENGTH_MAX',
+    protocol.DPOP_PROOF_LENGTH_MAX,
+    'characters of a proof of possession',
+    '400 or 401 `invalid_dpop_proof`',
+  ],
+  ['SCOPE_LENGTH_MAX', protocol.SCOPE_LENGTH_MAX, 'characters of a scope', '400 `invalid_scope`'],
+  ['SEGMENT_LENGTH_MAX', protocol.SEGMENT_LENGTH_MAX, 'characters of a segment of a scope', '400 `invalid_scope`'],
+  ['SCOPES_PER_REQUEST_MAX', protocol.SCOPES_PER_REQUEST_MAX, 'scopes in a request', '400 `invalid_scope`'],
+  [
+    'SCOPE_LIST_LENGTH_MAX',
+    protocol.SCOPE_LIST_LENGTH_MAX,
+    'characters of all scopes of a request together',
+    '400 `invalid_scope`',
+  ],
+  [
+    'ACCESS_TOKEN_LENGTH_MAX',
+    protocol.ACCESS_TOKEN_LENGTH_MAX,
+    'characters of an access token',
+    'not issued, not read',
+  ],
+  [
+    'REFRESH_TOKEN_LENGTH_MAX',
+    protocol.REFRESH_TOKEN_LENGTH_MAX,
+    'characters of a refresh token',
+    'not issued, not read',
+  ],
+  [
+    'ACCESS_TOKEN_SECONDS_MAX',
+    protocol.ACCESS_TOKEN_SECONDS_MAX,
+    'seconds that any access token lives',
+    'the setting is refused',
+  ],
+  ['GRANT_SECONDS_MAX', GRANT_SECONDS_MAX, 'seconds that any grant lives', 'the setting is refused'],
+  ['LINEAGE_MAX', protocol.LINEAGE_MAX, 'tokens cut one from the other', '400 `invalid_request`'],
+  ['CLIENTS_MAX', CLIENTS_MAX, 'API keys in a store', 'the command is refused'],
+  [
+    'SECRETS_MAX',
+    SECRETS_MAX,
+    'live secrets, or public keys, of an API key',
+    'the oldest secret ends; a third public key is refused',
+  ],
+  ['SCOPES_PER_KEY_MAX', apiKeys.SCOPES_PER_KEY_MAX, 'scopes of an API key', 'the command is refused'],
+  [
+    'LIST_ITEMS_MAX',
+    apiKeys.LIST_ITEMS_MAX,
+    'audiences, origins, resource servers of an API key, each',
+    'the command is refused',
+  ],
+  ['AUDIENCE_LENGTH_MAX', apiKeys.AUDIENCE_LENGTH_MAX, 'characters of an audience', 'the command is refused'],
+  ['NAME_LENGTH_MAX', apiKeys.NAME_LENGTH_MAX, 'characters of the name of an API key', 'the command is refused'],
+  ['PAGE_ENTRIES_MAX', PAGE_ENTRIES_MAX, 'revocations on a page of the feed', 'there is a next page'],
+];
+
+function printLimits(): string {
+  const rows = LIMITS.map(([name, value, what, beyond]) => `| \`${name}\` | ${value} | ${what} | ${beyond} |`);
+  return `${FROM_SOURCE}
+
+# Limits
+
+Everything that comes from outside has a bound. These are fixed; how often one may ask is a setting
+([configuration.md](configuration.md): \`HALLPASS_KEY_REQUESTS_PER_SECOND\`, \`HALLPASS_ADDRESS_FAILURES_PER_MINUTE\`).
+
+| Name | At most | Of what | Beyond it |
+| --- | --- | --- | --- |
+${rows.join('\n')}
+`;
+}
+
 function printErrors(): string {
-  const rows = listRefusals().map(
-    ({ reason, status, error, description }) =>
-      `| ${status} | \`${error}\` | ${description} | ${reason.replaceAll('_', ' ')} |`,
-  );
+  const rows = protocol
+    .listRefusals()
+    .map(
+      ({ reason, status, error, description }) =>
+        `| ${status} | \`${error}\` | ${description} | ${reason.replaceAll('_', ' ')} |`,
+    );
   return `${FROM_SOURCE}
 
 # Errors

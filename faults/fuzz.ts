@@ -21,6 +21,13 @@ import { chanceOf, type Chance } from './chance.ts';
 
 const FORM = 'application/x-www-form-urlencoded';
 
+function printJws(header: object, claims: object): string {
+  const segment = (part: object): string => Buffer.from(JSON.stringify(part)).toString('base64url');
+  return `${segment(header)}.${segment(claims)}.${'A'.repeat(86)}`;
+}
+
+const JWK = { kty: 'EC', crv: 'P-256', x: 'A'.repeat(43), y: 'A'.repeat(43) };
+
 /** What a stranger might begin with. */
 const SEEDS: readonly string[] = [
   'grant_type=client_credentials&client_id=a&client_secret=b&scope=%2Faccounts.write&resource=https%3A%2F%2Fa.example',
@@ -31,6 +38,9 @@ const SEEDS: readonly string[] = [
   'Bearer eyJhbGciOiJFUzI1NiIsImtpZCI6ImEiLCJ0eXAiOiJhdCtqd3QifQ.e30.AAAA',
   '{"kty":"EC","crv":"P-256","x":"AAAA","y":"AAAA","alg":"ES256","d":"x"}',
   '{"cursor":"a-1","kind":"client","id":"x","before":1,"expires_at":2}',
+  printJws({ typ: 'dpop+jwt', alg: 'ES256', jwk: JWK }, { jti: 'a', htm: 'POST', htu: 'http://localhost/x', iat: 1 }),
+  printJws({ alg: 'ES256', typ: 'JWT' }, { iss: 'a', sub: 'a', aud: 'http://localhost', jti: 'b', exp: 2 }),
+  JSON.stringify(JWK),
   '{"__proto__":{"x":1},"constructor":null,"scope":"\\u0000"}',
 ];
 

@@ -501,6 +501,17 @@ test('a proof opens a resource once, and not for a second token either (RFC 9449
   assert.equal((await ping(secondToken, proof)).outcome, '401 invalid_dpop_proof');
 });
 
+test('a proof is used up only by a request that is let in: one that lacks the scope costs none', async () => {
+  const narrow = tokensOf(await ask(make(), { scope: '/accounts.write' })).accessToken;
+  const proof = proveFor(narrow);
+  assert.equal((await ping(narrow, proof)).outcome, '403 insufficient_scope');
+  assert.equal((await ping(narrow, proof)).outcome, '403 insufficient_scope');
+  const jti = randomUUID();
+  assert.equal((await ping(narrow, proveFor(narrow, { claims: { jti } }))).status, 403);
+  assert.equal((await ping(boundToken, proveFor(boundToken, { claims: { jti } }))).status, 200);
+  assert.equal((await ping(boundToken, proveFor(boundToken, { claims: { jti } }))).status, 401);
+});
+
 test('a bearer token as DPoP is 401, whatever it is proved with (RFC 9449 §7.1)', async () => {
   for (const proof of [undefined, proveFor(bearerToken)]) {
     assert.equal((await ping(bearerToken, proof)).outcome, '401 invalid_token');

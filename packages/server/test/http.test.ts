@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
 import { createConnection } from 'node:net';
 import { test } from 'node:test';
+import { listen } from '../src/http/listener.ts';
+import { openLog } from '../src/http/log.ts';
+import { respondJson, type Endpoint } from '../src/oauth/wire.ts';
 import { basicOf, startHallpass, within } from './harness.ts';
 import { spawnHallpass, startCommand } from './command.ts';
 
@@ -255,6 +258,46 @@ test('no cookies, and nothing is sniffed', async () => {
   const answer = await hallpass.form('/oauth2/token', ASK, { key, headers: { cookie: 'a=b' } });
   assert.equal(answer.header('set-cookie'), undefined);
   assert.equal(answer.header('x-content-type-options'), 'nosniff');
+});
+
+// Slow senders, at a listener of their own with less patience: the real one's ten seconds would be ten seconds here.
+const PATIENCE_MS = 300;
+const BEGINNING = `POST /slow HTTP/1.1\r\nHost: x\r\nContent-Type: ${FORM}\r\nContent-Length: 3\r\n`;
+for (const [what, beginning] of [
+  ['nothing at all', ''],
+  ['half a head', BEGINNING],
+  ['half a body', `${BEGINNING}\r\na=`],
+] as const) {
+  test(`who sends ${what} and then waits is cut off, and holds up nobody (slow connections)`, async (t) => {
+    const endpoint: Endpoint = async ({ body }) => respondJson(200, { bytes: body.length });
+    const listener = await listen(
+      { '/slow': { POST: endpoint } },
+      { host: '127.0.0.1', port: 0, log: openLog('silent'), requestTimeoutMs: PATIENCE_MS },
+    );
+    t.after(() => listener.close());
+    const { port, hostname } = new URL(listener.url);
+    const slow = Array.from({ length: 200 }, () => createConnection(Number(port), hostname));
+    const ends = slow.map(async (socket) => {
+      let answer = '';
+      socket.on('data', (chunk: Buffer) => (answer += chunk.toString()));
+      socket.on('error', () => undefined);
+      socket.write(beginning);
+      await new Promise((resolve) => socket.once('close', resolve));
+      return answer;
+    });
+    const asked = await fetch(`${listener.url}/slow`, { method: 'POST', body: 'a=b' });
+    assert.deepEqual(await asked.json(), { bytes: 3 }, 'who sends it at once is answered');
+    assert.ok(await within(10_000, Promise.all(ends)), 'all of them are cut off');
+    for (const answer of await Promise.all(ends)) assert.match(answer, /^(HTTP\/1\.1 4\d\d |$)/);
+  });
+}
+
+test('HTTP/1.1 without a Host is 400 in our words, HTTP/1.0 needs none (RFC 9112 §3.2)', async () => {
+  const without = await hallpass.raw('GET /health/live HTTP/1.1\r\nConnection: close\r\n\r\n');
+  assert.match(without, /^HTTP\/1\.1 400 /);
+  assert.match(without, /\r\nx-request-id: [0-9a-f-]{36}\r\n/i);
+  assert.match(without, /"error":"invalid_request"/);
+  assert.match(await hallpass.raw('GET /health/live HTTP/1.0\r\n\r\n'), /^HTTP\/1\.1 200 /);
 });
 
 test('the operator listener has the metrics and the health, and none of the public endpoints', async () => {

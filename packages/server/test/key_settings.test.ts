@@ -236,6 +236,36 @@ suite('settings by the command, on a running server', { concurrency: 3 }, () => 
     assert.equal((await ask(at, key)).status, 200, 'what was refused has changed nothing');
   });
 
+  test('keys update takes every part of a policy, and gives a number back to the server', async (t) => {
+    const at = await spawnHallpass(t);
+    const run = command(at);
+    const key = await makeKey(at, '--access-ttl', '5m', '--requests-per-second', '50');
+    const numbers = ['--access-ttl', 'server', '--refresh-ttl', '1h', '--requests-per-second', 'server'] as const;
+    const switches = ['--no-refresh', '--opaque', '--require-dpop', '--mode', 'test'] as const;
+    const changed = documentOf(await run('keys', 'update', key.clientId, ...numbers, ...switches, '--json'));
+    const expected = {
+      access_ttl_seconds: null,
+      refresh_ttl_seconds: 3600,
+      requests_per_second: null,
+      refresh: false,
+      access_token_format: 'opaque',
+      require_dpop: true,
+      mode: 'test',
+    };
+    assert.deepEqual(Object.fromEntries(Object.keys(expected).map((name) => [name, changed[name]])), expected);
+    const kept = documentOf(await run('keys', 'show', key.clientId, '--json'));
+    assert.equal(kept['access_ttl_seconds'], null, 'and it does not come back from what was kept');
+    const back = ['--refresh', '--no-opaque', '--no-require-dpop'] as const;
+    assert.equal(documentOf(await run('keys', 'update', key.clientId, ...back, '--json'))['require_dpop'], false);
+    const tokens = tokensOf(await ask(at, key));
+    assert.equal(tokens.expiresIn, 900);
+    assert.notEqual(tokens.refreshToken, undefined);
+    const unsaid = await run('keys', 'update', key.clientId, '--access-ttl', 'default');
+    assert.equal(unsaid.code, 2);
+    assert.match(unsaid.stderr, /A duration is a number/);
+    assertRefused(await run('keys', 'update', key.clientId, '--access-ttl', '0s'), /whole number from 1/);
+  });
+
   test('keys update --requests-per-second: the budget holds within a second', async (t) => {
     const at = await spawnHallpass(t);
     const key = await makeKey(at);

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { StoreUnavailable } from '../src/store/store.ts';
 import { startHallpass, type Answer, type Key } from './harness.ts';
 
 const hallpass = await startHallpass();
@@ -31,6 +32,29 @@ for (const origin of [
     assert.equal(answer.header('access-control-allow-credentials'), undefined);
     const exposed = (answer.header('access-control-expose-headers') ?? '').toLowerCase();
     for (const name of ['www-authenticate', 'retry-after']) assert.ok(exposed.includes(name), name);
+  });
+}
+
+const AWAY = await startHallpass({
+  folder: hallpass.folder,
+  faulty: (store) => ({ ...store, findClient: () => Promise.reject(new StoreUnavailable('away for this test')) }),
+});
+for (const [what, status, at, params] of [
+  ['a body that is too large', 413, hallpass, { scope: 'a'.repeat(20_000) }],
+  ['another media type', 415, hallpass, undefined],
+  ['a store that cannot answer', 503, AWAY, { scope: '/accounts.write' }],
+] as const) {
+  test(`a page that is listed may read that there was ${what}; another may not (contract §3, §6)`, async () => {
+    const post = (origin: string): Promise<Answer> =>
+      params === undefined
+        ? at.request('/oauth2/token', { method: 'POST', body: 'x', headers: { 'content-type': 'text/plain', origin } })
+        : at.form('/oauth2/token', { grant_type: 'client_credentials', ...params }, { key, headers: { origin } });
+    const answer = await post(APP);
+    assert.equal(answer.status, status);
+    assert.equal(answer.header('access-control-allow-origin'), APP);
+    const other = await post('https://evil.example');
+    assert.equal(other.status, status);
+    assertNoCors(other);
   });
 }
 

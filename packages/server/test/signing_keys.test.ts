@@ -423,6 +423,22 @@ test('ES256, EdDSA and RS256 side by side: each is published, and tokens of all 
   await at.close();
 });
 
+test('a next key of the algorithm that was used before does not hold up the rotation of the new one', async () => {
+  const first = await start();
+  await rotateSigningKey(first.instance);
+  await first.close();
+  const second = await start({
+    folder: first.folder,
+    clock: first.clock,
+    environment: { HALLPASS_SIGNING_ALGORITHM: 'EdDSA' },
+  });
+  const next = await rotateSigningKey(second.instance);
+  assert.equal(next.algorithm, 'EdDSA');
+  assert.equal(next.state, 'next');
+  await assert.rejects(rotateSigningKey(second.instance), /There is a next signing key already/);
+  await second.close();
+});
+
 test('back to an algorithm that was used before: its key signs again, and no key is made', async () => {
   const first = await start();
   const kid = await currentOf(first);

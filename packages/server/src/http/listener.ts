@@ -20,11 +20,11 @@ export interface Listener {
 }
 
 /** The time for a request to arrive whole, in milliseconds. */
-const REQUEST_TIMEOUT_MS = 10_000;
+export const REQUEST_TIMEOUT_MS = 10_000;
 /** How long answers may take to get out once the server is told to stop, in milliseconds. */
 const DRAIN_TIMEOUT_MS = 10_000;
 /** The largest head of a request, in bytes. */
-const HEADER_BYTES_MAX = 16 * 1024;
+export const HEADER_BYTES_MAX = 16 * 1024;
 
 /** Serves routes on a host and port; port 0 takes any that is free. Rejects when the port is taken. */
 export async function listen(

@@ -32,14 +32,14 @@ export function selectAudiences(resources: readonly string[], may: readonly stri
 
 /**
  * The audiences of a token that comes of a grant or of another token: those that it was granted, or of these the ones
- * that the request names, and none that the key has lost since (RFC 8707 §2.2). Refused when nothing is left.
+ * that the request names, and none that the key has lost since (RFC 8707 §2.2). Refused when nothing is left. A key
+ * without a list has lost none: when the server's default changes, its grants go on for the audience that they are for.
  */
 export function narrowAudiences(
-  named: readonly string[],
-  granted: readonly string[],
-  allowed: readonly string[],
+  { audiences }: Client,
+  { named, granted }: { readonly named: readonly string[]; readonly granted: readonly string[] },
 ): readonly string[] | Refusal {
-  const left = granted.filter((audience) => allowed.includes(audience));
+  const left = audiences.length === 0 ? granted : granted.filter((audience) => audiences.includes(audience));
   if (left.length === 0) return refuse('target_not_allowed', { because: 'the key has lost the audience' });
   return named.length === 0 ? left : selectAudiences(named, left);
 }

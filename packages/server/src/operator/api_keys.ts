@@ -74,10 +74,10 @@ const PAGE_KEYS_MAX = 200;
 const CLIENT_ID_BYTES = 12;
 const CLIENT_SECRET_BYTES = 32;
 /** The longest name, in characters, and the longest lists. */
-const NAME_LENGTH_MAX = 100;
-const SCOPES_PER_KEY_MAX = 500;
-const LIST_ITEMS_MAX = 100;
-const AUDIENCE_LENGTH_MAX = 256;
+export const NAME_LENGTH_MAX = 100;
+export const SCOPES_PER_KEY_MAX = 500;
+export const LIST_ITEMS_MAX = 100;
+export const AUDIENCE_LENGTH_MAX = 256;
 
 export interface ApiKeys {
   readonly create: (wanted: NewApiKey) => Promise<MadeApiKey>;
@@ -229,7 +229,10 @@ export function manageApiKeys(on: {
       const client = await find(clientId);
       const policy = checkPolicy({ ...client, ...changes });
       const event = { at: clock.now(), kind: 'key_updated', clientId, detail: Object.keys(changes).join(', ') };
-      return await show(await change(client, policy, { event }));
+      // Of the kept client only what is no policy: a number that was taken away must not come back from it.
+      const { secrets, publicKeys, authentication, disabled, createdAt, version } = client;
+      const rest = { clientId, secrets, publicKeys, authentication, disabled, createdAt, version };
+      return await show(await change({ ...rest, ...policy, updatedAt: event.at }, {}, { event }));
     },
 
     async rotateSecret(clientId, overlap) {

@@ -20,7 +20,7 @@ import type { Family } from '../../store/store.ts';
 import { lifetimesOf, type Authority } from '../authority.ts';
 import type { Caller } from '../client_request.ts';
 import { equalBytes } from '../key_ring.ts';
-import { allowedScopes, audiencesOf, findOutside, narrowAudiences, parseRequestedScopes } from '../policy.ts';
+import { allowedScopes, findOutside, narrowAudiences, parseRequestedScopes } from '../policy.ts';
 import { revocationOfGrant } from '../revocation.ts';
 import type { Decision, Grant } from './grant.ts';
 
@@ -65,7 +65,7 @@ export const refreshToken: Grant<Selection> = {
       case 'predecessor':
     }
 
-    const granted = narrow(authority, caller, selection);
+    const granted = narrow(caller, selection);
     if (isRefusal(granted)) return { decided: 'refuse', refusal: granted };
     // A repeated answer is made from what was stored at the rotation, so that it is the same to the last byte.
     const rotation =
@@ -130,11 +130,10 @@ export function judgeGeneration({
 
 /** Same or fewer scopes and audiences than were granted, and none that the key has lost since (RFC 6749 §6, RFC 8707 §2.2). */
 function narrow(
-  { defaultAudience }: Authority,
   { client }: Caller,
   { presented, requestedScope, resources }: Selection,
 ): { readonly scope: string; readonly audiences: readonly string[] } | Refusal {
-  const audiences = narrowAudiences(resources, presented.audiences, audiencesOf(client, defaultAudience));
+  const audiences = narrowAudiences(client, { named: resources, granted: presented.audiences });
   if (isRefusal(audiences)) return audiences;
   const original = parseScopeList(presented.scope);
   if ('fault' in original) return refuse('refresh_token_not_good', { because: `its scopes: ${original.fault}` });

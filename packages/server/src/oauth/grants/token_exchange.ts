@@ -18,7 +18,7 @@ import {
 import type { Authority } from '../authority.ts';
 import type { Caller } from '../client_request.ts';
 import { isAlive, openAccessToken } from '../mint.ts';
-import { allowedScopes, audiencesOf, findOutside, narrowAudiences, parseRequestedScopes } from '../policy.ts';
+import { allowedScopes, findOutside, narrowAudiences, parseRequestedScopes } from '../policy.ts';
 import type { Grant } from './grant.ts';
 
 interface Selection {
@@ -69,7 +69,7 @@ function select(authority: Authority, { client }: Caller, parameters: Parameters
   // RFC 8693 §2.1: `audience` names a target like `resource` does; both may come, and then both are meant.
   const target = values.get('audience');
   const named = target === undefined ? resources : [...resources, target];
-  const audiences = narrowAudiences(named, held, audiencesOf(client, authority.defaultAudience));
+  const audiences = narrowAudiences(client, { named, granted: held });
   if (isRefusal(audiences)) return audiences;
   const scopes = parseRequestedScopes(values.get('scope') ?? subject.scope);
   if (isRefusal(scopes)) return scopes;

@@ -1,0 +1,35 @@
+/** Values on the command line, as they are written there. */
+import { InvalidArgumentError } from 'commander';
+
+/** A duration to seconds. */
+export function parseSeconds(text: string): number {
+  return parseDuration(text) / 1000;
+}
+
+/** Gathers an option that may repeat. */
+export function collect(value: string, before: readonly string[] = []): readonly string[] {
+  return [...before, value];
+}
+
+const UNIT_MS = new Map([
+  ['s', 1_000],
+  ['m', 60_000],
+  ['h', 3_600_000],
+  ['d', 86_400_000],
+]);
+
+/** A duration, such as 90s, 15m, 24h, 7d, to milliseconds. */
+export function parseDuration(text: string): number {
+  const [, count, unit = ''] = /^([0-9]{1,6})([a-z])$/.exec(text) ?? [];
+  const unitMs = UNIT_MS.get(unit);
+  if (unitMs === undefined) throw new InvalidArgumentError('A duration is a number with a unit: 90s, 15m, 24h, 7d.');
+  return Number(count) * unitMs;
+}
+
+type Given<Options> = { readonly [Name in keyof Options]?: Exclude<Options[Name], undefined> };
+
+/** What was said on the command line, without what was not. */
+export function given<Options extends object>(options: Options): Given<Options>;
+export function given(options: object): object {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+}

@@ -1,0 +1,94 @@
+/** API keys as the command line shows them: to people, and as JSON under the names that the wire has. */
+import type { MadeApiKey, ShownApiKey } from '../operator/api_keys.ts';
+import { good, printFields, printLine, printMoment, warn } from './output.ts';
+
+/** When a key was last used, for people; undefined: never. */
+export function lastUse({ secrets }: ShownApiKey): string | undefined {
+  const last = Math.max(...secrets.map(({ lastUsedAt = 0 }) => lastUsedAt));
+  return last > 0 ? printMoment(last) : undefined;
+}
+
+/** A key as JSON. */
+export function shownDocument(key: ShownApiKey): object {
+  return {
+    client_id: key.clientId,
+    name: key.name,
+    mode: key.mode,
+    scopes: key.scopes,
+    default_scopes: key.defaultScopes,
+    audiences: key.audiences,
+    resource_server_for: key.resourceServerFor,
+    origins: key.origins,
+    require_origin: key.requireOrigin,
+    refresh: key.refresh,
+    authentication: key.authentication,
+    public_keys: key.publicKeys.map(({ jwk, algorithm }) => ({ ...jwk, alg: algorithm })),
+    require_dpop: key.requireDpop,
+    access_token_format: key.accessTokenFormat,
+    access_ttl_seconds: key.accessTtlSeconds ?? null,
+    refresh_ttl_seconds: key.refreshTtlSeconds ?? null,
+    refresh_grace_seconds: key.refreshGraceSeconds ?? null,
+    requests_per_second: key.requestsPerSecond ?? null,
+    disabled: key.disabled,
+    created_at: new Date(key.createdAt).toISOString(),
+    updated_at: new Date(key.updatedAt).toISOString(),
+    secrets: key.secrets.map(({ secretId, createdAt, expiresAt, lastUsedAt }) => ({
+      secret_id: secretId,
+      created_at: new Date(createdAt).toISOString(),
+      expires_at: expiresAt === undefined ? null : new Date(expiresAt).toISOString(),
+      last_used_at: lastUsedAt === undefined ? null : new Date(lastUsedAt).toISOString(),
+    })),
+  };
+}
+
+/** A key that was just made, with its secret, as JSON. */
+export function madeDocument({ client, clientSecret }: MadeApiKey): object {
+  return { client_id: client.clientId, client_secret: clientSecret ?? null, ...shownDocument(client) };
+}
+
+/** A key that was just made, with its secret, for people. */
+export function printMade({ client, clientSecret }: MadeApiKey): void {
+  printFields([
+    ['client_id', client.clientId],
+    ['client_secret', clientSecret],
+    ['scopes', client.scopes.join(' ')],
+    ['resource server for', client.resourceServerFor.join(' ')],
+  ]);
+  if (clientSecret === undefined)
+    printLine('It has no secret: it signs an assertion with each request (private_key_jwt).');
+  else printLine(warn('The secret is shown this once. Keep it where your other secrets are.'));
+}
+
+/** A key for people, everything that is kept of it. */
+export function printKey(key: ShownApiKey): void {
+  printFields([
+    ['client_id', key.clientId],
+    ['name', key.name],
+    ['mode', key.mode],
+    ['state', key.disabled ? warn('disabled') : good('enabled')],
+    ['scopes', key.scopes.join(' ')],
+    ['default scopes', key.defaultScopes.join(' ')],
+    ['audiences', key.audiences.join(' ')],
+    ['resource server for', key.resourceServerFor.join(' ')],
+    ['origins', key.origins.join(' ')],
+    ['requires an origin', key.requireOrigin ? 'yes' : undefined],
+    ['refresh tokens', key.refresh ? 'yes' : 'no'],
+    ['authenticates by', key.authentication === 'private_key_jwt' ? 'signed assertions' : undefined],
+    ['bound tokens only', key.requireDpop ? 'yes' : undefined],
+    ['access tokens', key.accessTokenFormat === 'opaque' ? 'opaque' : undefined],
+    ['access tokens live', seconds(key.accessTtlSeconds)],
+    ['grants live', seconds(key.refreshTtlSeconds)],
+    ['requests a second', key.requestsPerSecond?.toString()],
+    ['made', printMoment(key.createdAt)],
+    ['changed', printMoment(key.updatedAt)],
+    ...key.secrets.map(({ secretId, createdAt, expiresAt, lastUsedAt }, at) => {
+      const until = expiresAt === undefined ? '' : `, until ${printMoment(expiresAt)}`;
+      const used = lastUsedAt === undefined ? 'never used' : `last used ${printMoment(lastUsedAt)}`;
+      return [`secret ${at + 1}`, `${secretId}, made ${printMoment(createdAt)}${until}, ${used}`] as const;
+    }),
+  ]);
+}
+
+function seconds(count: number | undefined): string | undefined {
+  return count === undefined ? undefined : `${count} s`;
+}
