@@ -4,6 +4,7 @@ import { listen, type Listener, type Routes } from '../http/listener.ts';
 import { openLog, type Log } from '../http/log.ts';
 import { openMetrics } from '../http/metrics.ts';
 import type { Authority } from '../oauth/authority.ts';
+import { ClientCopies } from '../oauth/client_copies.ts';
 import { feedEndpoint } from '../oauth/feed.ts';
 import { liveEndpoint, readyEndpoint } from '../oauth/health.ts';
 import { introspectionEndpoint } from '../oauth/introspection.ts';
@@ -82,6 +83,7 @@ export async function startServer(instance: Instance): Promise<Server> {
       refreshGraceSeconds: settings.refreshGraceSeconds,
     },
     store,
+    copies: new ClientCopies(),
     keys: instance.keys,
     clock: instance.clock,
     random: instance.random,

@@ -1,6 +1,7 @@
 /** What the endpoints share: the one issuer, its keys, its store and its settings. */
 import type { Clock, Random } from '@hallpass/protocol';
 import type { Client, Store } from '../store/store.ts';
+import type { ClientCopies } from './client_copies.ts';
 import type { KeyRing } from './key_ring.ts';
 import type { Limits } from './limits.ts';
 
@@ -24,6 +25,8 @@ export interface Authority {
   readonly defaultAudience: string;
   readonly lifetimes: Lifetimes;
   readonly store: Store;
+  /** Clients as they were last read, for when the store is away. */
+  readonly copies: ClientCopies;
   readonly keys: KeyRing;
   readonly clock: ServerClock;
   readonly random: Random;

@@ -26,7 +26,7 @@ import { OPAQUE_TOKEN_PREFIX, openSealedToken, sealAccessToken } from './opaque_
  * long to be sent back.
  */
 export function mint(authority: Authority, issuance: Issuance, at: number): TokenResponse | Refusal {
-  const { issuer, keys, random } = authority;
+  const { issuer, keys, clock, random } = authority;
   const { grantId, client, scope, audiences, expiresAtMax = Infinity, parent, refresh, jkt } = issuance;
   const { clientId } = client;
   const iat = numericDate(at);
@@ -50,7 +50,10 @@ export function mint(authority: Authority, issuance: Issuance, at: number): Toke
     client.accessTokenFormat === 'opaque' ? sealAccessToken(keys, random, claims) : sign(keys, claims);
   if (access_token.length > ACCESS_TOKEN_LENGTH_MAX) return refuse('token_too_long');
   const token_type = jkt === undefined ? 'Bearer' : 'DPoP';
-  const answer = { access_token, token_type, expires_in: exp - iat, scope } as const;
+  // A token that is dated back, since the store is away, has that much less to live (`client_copies.ts`).
+  const age = numericDate(clock.now()) - iat;
+  const expires_in = Math.max(0, exp - iat - (age > 1 ? age : 0));
+  const answer = { access_token, token_type, expires_in, scope } as const;
   if (parent !== undefined) return { ...answer, issued_token_type: ACCESS_TOKEN_TYPE_URN };
   if (refresh === undefined) return answer;
   const key = keys.findRefresh(refresh.keyId);

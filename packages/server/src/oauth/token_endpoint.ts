@@ -20,7 +20,7 @@ import {
   type TokenResponse,
 } from '@hallpass/protocol';
 import assert from 'node:assert/strict';
-import type { OnceMark } from '../store/store.ts';
+import { StoreUnavailable, type OnceMark } from '../store/store.ts';
 import type { Authority } from './authority.ts';
 import { clientCredentials } from './grants/client_credentials.ts';
 import type { Decision, Grant } from './grants/grant.ts';
@@ -58,23 +58,56 @@ export function tokenEndpoint(authority: Authority): Endpoint {
   };
 }
 
+/** A caller that may be issued tokens. While the store is away: one that it could still be read a moment ago. */
+async function receiveToIssue(authority: Authority, request: WireRequest): Promise<ClientRequest | WireResponse> {
+  try {
+    return await receiveFromStore(authority, request);
+  } catch (outage) {
+    if (!(outage instanceof StoreUnavailable)) throw outage;
+    const received = await receiveFromCopy(authority, request);
+    if (received === undefined) throw outage;
+    return received;
+  }
+}
+
 /**
  * After everything of a client was revoked at one stroke, tokens of that very second are dead, and `iat` knows whole
  * seconds only. So the first token after it waits for the next second, rather than be dead on arrival or carry an
  * `iat` in the future; and then looks at the client anew, since that may have been disabled meanwhile.
  */
-async function receiveToIssue(authority: Authority, request: WireRequest): Promise<ClientRequest | WireResponse> {
-  const { store, clock } = authority;
+async function receiveFromStore(authority: Authority, request: WireRequest): Promise<ClientRequest | WireResponse> {
+  const { store, clock, copies } = authority;
   for (let attempt = 1; attempt <= 3; attempt++) {
     // One request, counted once, however often it is looked at.
     const received = await receiveFromClient(attempt === 1 ? authority : { ...authority, limits: NO_LIMITS }, request);
     if ('status' in received) return received;
     const { client, at } = received.caller;
-    const wait = (await store.findIssueNotBefore(client.clientId)) * 1000 - at;
+    const issueNotBefore = await store.findIssueNotBefore(client.clientId);
+    copies.remember({ client, at, issueNotBefore });
+    const wait = issueNotBefore * 1000 - at;
     if (wait <= 0) return received;
     await clock.sleep(wait);
   }
   return respondRefusal(refuse('temporarily_unavailable', { because: 'revoked again and again' }));
+}
+
+/**
+ * The caller by the copy of its client, if there is one; what needs the store in a later step still fails there. Whatever
+ * a copy would refuse may be wrong by now, and would tell which clients are known: then the outage is the answer.
+ */
+async function receiveFromCopy(
+  authority: Authority,
+  request: WireRequest,
+): Promise<ClientRequest | WireResponse | undefined> {
+  const { store, clock, copies } = authority;
+  const now = clock.now();
+  const byCopy = { ...authority, store: copies.asStore(store, now) };
+  const received = await receiveFromClient(byCopy, request).catch(() => undefined);
+  if (received === undefined) return undefined;
+  if ('status' in received) return received.status === 429 ? received : undefined;
+  const copy = copies.find(received.caller.client.clientId, now);
+  if (copy === undefined || copy.issueNotBefore * 1000 > copy.at) return undefined;
+  return { ...received, caller: { ...received.caller, at: copy.at } };
 }
 
 /** The key that the tokens will be bound to, if the request proves that the caller has one (RFC 9449 §5). */
