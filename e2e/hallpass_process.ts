@@ -24,6 +24,7 @@ export const RIG: Environment = {
 };
 
 export interface HallpassProcess {
+  readonly pid: number;
   readonly issuer: string;
   /** Where it listens. */
   readonly url: string;
@@ -44,11 +45,18 @@ export function makeDataDir(): { readonly dataDir: string; readonly remove: () =
   return { dataDir, remove: () => rmSync(dataDir, { recursive: true, force: true }) };
 }
 
-/** Starts a server on ports that are free and resolves when it says that it is ready. */
-export async function startHallpass(dataDir: string, environment: Environment = {}): Promise<HallpassProcess> {
+/**
+ * Starts a server on ports that are free and resolves when it says that it is ready. `words` is what follows
+ * `hallpass serve`.
+ */
+export async function startHallpass(
+  dataDir: string,
+  environment: Environment = {},
+  words: readonly string[] = [],
+): Promise<HallpassProcess> {
   const startedAt = performance.now();
   const ports = { HALLPASS_HOST: '127.0.0.1', HALLPASS_PORT: '0', HALLPASS_OPERATOR_PORT: '0' };
-  const child = spawnHallpass(['serve'], dataDir, { ...ports, HALLPASS_LOG_LEVEL: 'error', ...environment });
+  const child = spawnHallpass(['serve', ...words], dataDir, { ...ports, HALLPASS_LOG_LEVEL: 'error', ...environment });
   child.stderr.pipe(process.stderr);
   let output = '';
   const lines = new Promise<void>((resolve, reject) => {
@@ -62,7 +70,10 @@ export async function startHallpass(dataDir: string, environment: Environment = 
       clearTimeout(timer);
       resolve();
     });
-    child.once('exit', (code) => reject(new Error(`hallpass serve ended with ${code}: ${output}`)));
+    child.once('exit', (code) => {
+      clearTimeout(timer);
+      reject(new Error(`hallpass serve ended with ${code}: ${output}`));
+    });
   });
   await lines.catch((error: unknown) => {
     child.kill('SIGKILL');
@@ -79,6 +90,7 @@ export async function startHallpass(dataDir: string, environment: Environment = 
     return child.exitCode;
   };
   return {
+    pid: child.pid ?? 0,
     issuer,
     url: /^ {2}listening on (\S+)$/m.exec(output)?.[1] ?? issuer,
     operatorUrl: OPERATOR.exec(output)?.[1] ?? '',

@@ -1,10 +1,11 @@
 /** `hallpass serve`: the server, until it is told to stop. */
-import { Command } from 'commander';
+import { Command, InvalidArgumentError } from 'commander';
 import { manageApiKeys } from '../operator/api_keys.ts';
 import type { Instance } from './instance.ts';
 import { good, printFields, printLine, strong, warn } from './output.ts';
 import { startServer, type Server } from './server.ts';
 import { isDevelopmentIssuer } from './settings.ts';
+import { isWorker, leave, startAsWorker, startWorkers, untilAlone } from './workers.ts';
 
 /** What the first key of a development server may have: enough to try everything. */
 const FIRST_SCOPES = [
@@ -16,19 +17,48 @@ const FIRST_SCOPES = [
 ];
 
 export function serveCommand(open: () => Promise<Instance>): Command {
-  return new Command('serve').description('serve token requests until SIGTERM or SIGINT').action(async () => {
-    const instance = await open();
-    const server = await startServer(instance).catch(async (error: unknown) => {
-      await instance.store.close();
-      throw error;
+  return new Command('serve')
+    .description('serve token requests until SIGTERM or SIGINT')
+    .option('--workers <count>', 'processes that serve, to use several cores of one machine', parseCount, 1)
+    .action(async ({ workers }: { readonly workers: number }) => {
+      const instance = await open();
+      try {
+        await (isWorker ? work(instance) : serve(instance, workers));
+      } catch (error) {
+        await instance.store.close();
+        throw error;
+      } finally {
+        leave();
+      }
     });
-    printLine(`${good('Hallpass is ready:')} ${strong(server.issuer)}`);
-    if (server.issuer !== server.url) printLine(`  listening on ${server.url}`);
-    printLine(`  for operators on ${server.operatorUrl}/metrics`);
-    if (isDevelopmentIssuer(instance.settings.issuer)) await welcome(instance, server);
-    await untilToldToStop();
-    await server.close();
-  });
+}
+
+/** The most workers: more than a machine has cores are of no use. */
+const WORKERS_MAX = 64;
+
+function parseCount(text: string): number {
+  const count = /^[0-9]{1,3}$/.test(text) ? Number(text) : 0;
+  if (count >= 1 && count <= WORKERS_MAX) return count;
+  throw new InvalidArgumentError(`The count of workers is a whole number from 1 to ${WORKERS_MAX}.`);
+}
+
+async function serve(instance: Instance, workers: number): Promise<void> {
+  const server = await (workers === 1 ? startServer(instance) : startWorkers(instance, workers));
+  printLine(`${good('Hallpass is ready:')} ${strong(server.issuer)}`);
+  if (server.issuer !== server.url) printLine(`  listening on ${server.url}`);
+  if (workers > 1) printLine(`  with ${workers} workers`);
+  printLine(`  for operators on ${server.operatorUrl}/metrics`);
+  if (isDevelopmentIssuer(instance.settings.issuer)) await welcome(instance, server);
+  await untilToldToStop();
+  await server.close();
+}
+
+/** What a worker does: it serves, and says nothing. */
+async function work(instance: Instance): Promise<void> {
+  const side = await startAsWorker(instance);
+  await Promise.race([untilToldToStop(), untilAlone()]);
+  await side.close();
+  await instance.store.close();
 }
 
 /** On a development server's empty store: a first key, printed once, with a line that works when it is pasted. */

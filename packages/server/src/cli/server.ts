@@ -1,8 +1,8 @@
-/** The running server: two listeners on one instance, and what has to be done from time to time. */
+/** The running server: its public side and its operators' side, and what has to be done from time to time. */
 import { metadataURL, numericDate, PATHS, splitURL } from '@hallpass/protocol';
 import { listen, type Listener, type Routes } from '../http/listener.ts';
 import { openLog, type Log } from '../http/log.ts';
-import { openMetrics } from '../http/metrics.ts';
+import { openMetrics, type Metrics } from '../http/metrics.ts';
 import type { Authority } from '../oauth/authority.ts';
 import { ClientCopies } from '../oauth/client_copies.ts';
 import { feedEndpoint } from '../oauth/feed.ts';
@@ -38,11 +38,38 @@ const KEYS_INTERVAL_MS = 500;
 /** The most rows that one step of forgetting takes: small enough not to hold up a request. */
 const FORGET_ROWS_MAX = 500;
 
-/** Starts serving. Rejects with `BadSetting` when a port is taken. */
+/** Starts serving, both sides in this process. Rejects with `BadSetting` when a port is taken. */
 export async function startServer(instance: Instance): Promise<Server> {
-  const { settings, store } = instance;
-  const log = openLog(settings.logLevel);
+  const log = openLog(instance.settings.logLevel);
   const metrics = openMetrics();
+  const outside = await startPublicSide(instance, { log, metrics });
+  const inside = await startOperatorSide(instance, { log, metrics: metrics.endpoint }).catch(async (error: unknown) => {
+    await outside.close();
+    throw error;
+  });
+  return {
+    issuer: outside.issuer,
+    url: outside.url,
+    operatorUrl: inside.url,
+    close: async () => {
+      await Promise.all([outside.close(), inside.close()]);
+      await instance.store.close();
+    },
+  };
+}
+
+export interface PublicSide {
+  readonly issuer: string;
+  readonly url: string;
+  readonly close: () => Promise<void>;
+}
+
+/** The public listener with its endpoints: what there may be several of on one store. */
+export async function startPublicSide(
+  instance: Instance,
+  { log, metrics }: { readonly log: Log; readonly metrics: Metrics },
+): Promise<PublicSide> {
+  const { settings, store } = instance;
   const marks = new UseMarks(store);
   let draining = false;
 
@@ -60,7 +87,7 @@ export async function startServer(instance: Instance): Promise<Server> {
   const ready = readyEndpoint(store, () => draining);
   const base = splitURL(settings.issuer ?? '').pathname;
   const forPages = new Set([base + PATHS.token, base + PATHS.revoke]);
-  const outside = await listenOrExplain(
+  const listener = await listenOrExplain(
     publicRoutes(settings.issuer ?? '', { lazily, ready }),
     {
       host: settings.host,
@@ -73,7 +100,7 @@ export async function startServer(instance: Instance): Promise<Server> {
     },
     'HALLPASS_PORT',
   );
-  const issuer = settings.issuer ?? outside.url;
+  const issuer = settings.issuer ?? listener.url;
   authority = {
     issuer,
     defaultAudience: settings.audience ?? issuer,
@@ -91,36 +118,46 @@ export async function startServer(instance: Instance): Promise<Server> {
     dpopNonces: settings.dpopNonces,
     noteSecretUse: (clientId, secretId) => marks.note(clientId, secretId, instance.clock.now()),
   };
-  const operatorRoutes = {
-    '/metrics': { GET: metrics.endpoint },
-    [PATHS.live]: { GET: liveEndpoint },
-    [PATHS.ready]: { GET: ready },
-  };
-  const operator = await listenOrExplain(
-    operatorRoutes,
-    { host: '127.0.0.1', port: settings.operatorPort, log },
-    'HALLPASS_OPERATOR_PORT',
-  ).catch(async (error: unknown) => {
-    await outside.close();
-    throw error;
-  });
-
   const care = [
     setInterval(() => attempt(log, () => marks.write()), MARK_INTERVAL_MS),
-    setInterval(() => attempt(log, () => forgetExpired(instance)), FORGET_INTERVAL_MS),
     setInterval(() => attempt(log, () => instance.keys.reload()), KEYS_INTERVAL_MS),
-    setInterval(() => attempt(log, () => tendSigningKeys(instance)), FORGET_INTERVAL_MS),
   ];
   return {
     issuer,
-    url: outside.url,
-    operatorUrl: operator.url,
+    url: listener.url,
     close: async () => {
       draining = true;
       for (const timer of care) clearInterval(timer);
-      await Promise.all([outside.close(), operator.close()]);
+      await listener.close();
       await marks.write().catch((error: Error) => log.outage(error));
-      await store.close();
+    },
+  };
+}
+
+/** The operator listener, and what has to be done from time to time: once for all the public sides of a machine. */
+export async function startOperatorSide(
+  instance: Instance,
+  { log, metrics }: { readonly log: Log; readonly metrics: Endpoint },
+): Promise<{ readonly url: string; readonly close: () => Promise<void> }> {
+  const { settings, store } = instance;
+  const listener = await listenOrExplain(
+    {
+      '/metrics': { GET: metrics },
+      [PATHS.live]: { GET: liveEndpoint },
+      [PATHS.ready]: { GET: readyEndpoint(store, () => false) },
+    },
+    { host: '127.0.0.1', port: settings.operatorPort, log },
+    'HALLPASS_OPERATOR_PORT',
+  );
+  const care = [
+    setInterval(() => attempt(log, () => forgetExpired(instance)), FORGET_INTERVAL_MS),
+    setInterval(() => attempt(log, () => tendSigningKeys(instance)), FORGET_INTERVAL_MS),
+  ];
+  return {
+    url: listener.url,
+    close: async () => {
+      for (const timer of care) clearInterval(timer);
+      await listener.close();
     },
   };
 }

@@ -1,5 +1,5 @@
 /** What a Prometheus server may know of this process. No label holds anything that a caller has sent. */
-import { collectDefaultMetrics, Histogram, Registry } from '@prometheus-io/client';
+import { AggregatorRegistry, collectDefaultMetrics, Histogram } from '@prometheus-io/client';
 import type { Endpoint } from '../oauth/wire.ts';
 
 export interface Metrics {
@@ -7,9 +7,11 @@ export interface Metrics {
   readonly endpoint: Endpoint;
 }
 
+/** The metrics of this process. In a worker they are also told to the process that it works for, when that one asks. */
 export function openMetrics(): Metrics {
-  const registry = new Registry();
+  const registry = new AggregatorRegistry();
   collectDefaultMetrics({ register: registry });
+  AggregatorRegistry.setRegistries(registry);
   const requests = new Histogram({
     name: 'hallpass_request_seconds',
     help: 'Time from a request to its answer, by route and status.',
@@ -25,4 +27,14 @@ export function openMetrics(): Metrics {
       body: await registry.metrics(),
     }),
   };
+}
+
+/** The metrics of all workers of this process together. */
+export function workersMetricsEndpoint(): Endpoint {
+  const registry = new AggregatorRegistry();
+  return async () => ({
+    status: 200,
+    headers: { 'content-type': registry.contentType, 'cache-control': 'no-store' },
+    body: await registry.clusterMetrics(),
+  });
 }

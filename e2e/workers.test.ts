@@ -1,0 +1,122 @@
+/** `hallpass serve --workers N`: several processes behave as one server (contract, Many instances). */
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { Agent, request } from 'node:http';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createKey, makeDataDir, RIG, startHallpass, type Credentials } from './hallpass_process.ts';
+
+const WORKERS = 3;
+const PATIENCE_MS = 15_000;
+
+/** The processes that a process has started. */
+function childrenOf(pid: number): readonly number[] {
+  const text =
+    process.platform === 'linux'
+      ? readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
+      : execFileSync('pgrep', ['-P', String(pid)], { encoding: 'utf8' });
+  return text.split(/\s+/).filter(Boolean).map(Number);
+}
+
+async function until(holds: () => Promise<boolean> | boolean): Promise<void> {
+  const end = performance.now() + PATIENCE_MS;
+  while (!(await holds())) {
+    assert.ok(performance.now() < end, 'it did not come to hold in time');
+    await sleep(20);
+  }
+}
+
+/** One form on a connection of its own, so that it comes to whichever worker is next. */
+function post(
+  url: string,
+  { clientId, clientSecret }: Credentials,
+  form: Readonly<Record<string, string>>,
+): Promise<Readonly<Record<string, unknown>>> {
+  const body = new URLSearchParams(form).toString();
+  const headers = {
+    authorization: `Basic ${Buffer.from(`${clientId}:${clientSecret}`).toString('base64')}`,
+    'content-type': 'application/x-www-form-urlencoded',
+    'content-length': body.length,
+  };
+  return new Promise((resolve, reject) => {
+    const asked = request(url, { method: 'POST', agent: new Agent(), headers }, (answer) => {
+      let text = '';
+      answer.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+      answer.once('end', () => resolve({ status: answer.statusCode, ...JSON.parse(text) }));
+      answer.once('error', reject);
+    });
+    asked.once('error', reject).end(body);
+  });
+}
+
+test('workers share keys, revocations and families: what one has acknowledged all of them honour', async (t) => {
+  const { dataDir, remove } = makeDataDir();
+  t.after(remove);
+  const key = await createKey(dataDir, ['partner', '--scope', '/accounts.write']);
+  const server = await startHallpass(dataDir, RIG, ['--workers', String(WORKERS)]);
+  t.after(() => server.stop());
+  const { url } = server;
+  const issue = () => post(`${url}/oauth2/token`, key, { grant_type: 'client_credentials', scope: '/accounts.write' });
+  const introspect = (token: string) => post(`${url}/oauth2/introspect`, key, { token });
+  assert.equal(childrenOf(server.pid).length, WORKERS);
+
+  for (let round = 0; round < 5; round++) {
+    const tokens = await issue();
+    const token = String(tokens['access_token']);
+    const alive = await Promise.all(Array.from({ length: 2 * WORKERS }, () => introspect(token)));
+    assert.deepEqual(new Set(alive.map(({ active }) => active)), new Set([true]));
+    const refresh = { grant_type: 'refresh_token', refresh_token: String(tokens['refresh_token']) };
+    const answers = await Promise.all(Array.from({ length: 20 }, () => post(`${url}/oauth2/token`, key, refresh)));
+    const next = new Set(answers.map((answer) => String(answer['refresh_token'])));
+    assert.equal(next.size, 1, 'of twenty at once, over all workers, all get the same next one');
+    assert.equal((await post(`${url}/oauth2/revoke`, key, { token: [...next][0] ?? '' }))['status'], 200);
+    const dead = await Promise.all(Array.from({ length: 2 * WORKERS }, () => introspect(token)));
+    assert.deepEqual(new Set(dead.map(({ active }) => active)), new Set([false]));
+  }
+  const metrics = await (await fetch(`${server.operatorUrl}/metrics`)).text();
+  const counted = /hallpass_request_seconds_count\{route="\/oauth2\/introspect",status="200"\} (\d+)/.exec(metrics);
+  assert.equal(Number(counted?.[1]), 5 * 4 * WORKERS, 'the metrics are of all workers together');
+});
+
+test('a worker that dies is replaced, and the others serve on; and all end with the server', async (t) => {
+  const { dataDir, remove } = makeDataDir();
+  t.after(remove);
+  const key = await createKey(dataDir, ['partner', '--scope', '/accounts.write']);
+  const server = await startHallpass(dataDir, { ...RIG, HALLPASS_LOG_LEVEL: 'silent' }, ['--workers', '2']);
+  const ask = { grant_type: 'client_credentials', scope: '/accounts.write' };
+  const before = childrenOf(server.pid);
+  const [victim = 0] = before;
+  process.kill(victim, 'SIGKILL');
+  await until(() => !childrenOf(server.pid).includes(victim));
+  assert.equal((await post(`${server.url}/oauth2/token`, key, ask))['status'], 200);
+  await until(() => childrenOf(server.pid).length === 2);
+  for (let count = 0; count < 6; count++) {
+    assert.equal((await post(`${server.url}/oauth2/token`, key, ask))['status'], 200);
+  }
+  assert.equal(await server.stop(), 0);
+
+  const killed = await startHallpass(dataDir, RIG, ['--workers', '2']);
+  const orphans = childrenOf(killed.pid);
+  await killed.kill();
+  await until(() => orphans.every((pid) => !isRunning(pid)));
+});
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return process.platform !== 'linux' || !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
+  }
+}
+
+test('a port that is taken, and a count that is none, are a sentence and exit code 2', async (t) => {
+  const { dataDir, remove } = makeDataDir();
+  t.after(remove);
+  const server = await startHallpass(dataDir, RIG);
+  t.after(() => server.stop());
+  const taken = { ...RIG, HALLPASS_PORT: new URL(server.url).port };
+  await assert.rejects(startHallpass(dataDir, taken, ['--workers', '2']), /ended with 2/);
+  await assert.rejects(startHallpass(dataDir, RIG, ['--workers', '0']), /ended with 2/);
+});
