@@ -73,6 +73,16 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
      )`,
     `CREATE INDEX events_by_time ON events (at)`,
   ],
+  [
+    `CREATE TABLE counters (
+       name       TEXT NOT NULL,
+       period     BIGINT NOT NULL,
+       used       BIGINT NOT NULL,
+       expires_at BIGINT NOT NULL,
+       PRIMARY KEY (name, period)
+     )`,
+    `CREATE INDEX counters_by_end ON counters (expires_at)`,
+  ],
 ];
 
 /** Nobody's record, about as long as anybody's: what is read in place of a client that is not there. */

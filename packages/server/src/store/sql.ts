@@ -7,6 +7,7 @@ import {
   CLIENTS_MAX,
   type Accompanied,
   type Client,
+  type Counter,
   type Family,
   type KeptRevocation,
   type KeyRecord,
@@ -299,6 +300,27 @@ export async function removeKey(sql: Sql, keyId: string, accompanied: Accompanie
   return 'removed';
 }
 
+export async function rewrapKey(
+  sql: Sql,
+  keyId: string,
+  { from, to }: { readonly from: string; readonly to: string },
+): Promise<'kept' | 'changed_meanwhile'> {
+  const written = await sql.run('UPDATE keys SET wrapped = ? WHERE key_id = ? AND wrapped = ?', to, keyId, from);
+  return written === 1 ? 'kept' : 'changed_meanwhile';
+}
+
+export async function count(sql: Sql, { name, period, by, expiresAt }: Counter): Promise<number> {
+  const [row] = await sql.all(
+    `INSERT INTO counters (name, period, used, expires_at) VALUES (?, ?, ?, ?)
+     ON CONFLICT (name, period) DO UPDATE SET used = counters.used + excluded.used RETURNING used`,
+    name,
+    period,
+    by,
+    expiresAt,
+  );
+  return Number(row?.['used']);
+}
+
 export async function useOnce(sql: Sql, marks: readonly OnceMark[]): Promise<OnceMark | 'fresh'> {
   for (const [at, mark] of marks.entries()) {
     if (marks.slice(0, at).some(({ space, id }) => space === mark.space && id === mark.id)) return mark;
@@ -397,5 +419,10 @@ export async function forgetExpired(sql: Sql, now: NumericDate, limit: number): 
     now - CLOCK_SKEW_SECONDS,
     Math.max(0, limit - revocations - families - events),
   );
-  return revocations + families + events + marks;
+  const counters = await sql.run(
+    `DELETE FROM counters WHERE (name, period) IN (SELECT name, period FROM counters WHERE expires_at < ? LIMIT ?)`,
+    now - CLOCK_SKEW_SECONDS,
+    Math.max(0, limit - revocations - families - events - marks),
+  );
+  return revocations + families + events + marks + counters;
 }

@@ -48,6 +48,8 @@ export async function openSqliteStore({ file }: { readonly file: string }): Prom
     loadKeys: () => read(verbs.loadKeys),
     addKey: (key, unlessMadeAfter, event) => writer.write('addKey', key, unlessMadeAfter, event),
     removeKey: (keyId, accompanied) => revoking(writer.write('removeKey', keyId, accompanied)),
+    rewrapKey: (keyId, wrapped) => writer.write('rewrapKey', keyId, wrapped),
+    count: (counter) => writer.write('count', counter),
     useOnce: (marks) => writer.write('useOnce', marks),
     findFamily: (grantId) => read((sql) => verbs.findFamily(sql, grantId)),
     rotate: (rotation) => writer.write('rotate', rotation),

@@ -42,6 +42,8 @@ const WRITES = {
   markSecretsUsed: verbs.markSecretsUsed,
   addKey: verbs.addKey,
   removeKey: verbs.removeKey,
+  rewrapKey: verbs.rewrapKey,
+  count: verbs.count,
   useOnce: verbs.useOnce,
   rotate: verbs.rotate,
   revoke: verbs.revoke,

@@ -167,6 +167,17 @@ export interface OnceMark {
   readonly expiresAt: NumericDate;
 }
 
+/** A counter of a period: how often something was done in it. */
+export interface Counter {
+  readonly name: string;
+  /** Which period of those that the name has. */
+  readonly period: number;
+  /** How much is added. */
+  readonly by: number;
+  /** When nobody asks for this period any more. */
+  readonly expiresAt: NumericDate;
+}
+
 export interface RevocationPage {
   readonly entries: readonly RevocationEntry[];
   /** Where to read on, also when there was nothing. */
@@ -212,6 +223,11 @@ export interface Store {
    */
   addKey(key: KeyRecord, unlessMadeAfter: number, event?: StoreEvent): Promise<'added' | 'exists'>;
   removeKey(keyId: string, accompanied: Accompanied): Promise<'removed' | 'unknown'>;
+  /** Keeps a key encrypted anew, if it is still encrypted as in `from`. */
+  rewrapKey(
+    keyId: string,
+    wrapped: { readonly from: string; readonly to: string },
+  ): Promise<'kept' | 'changed_meanwhile'>;
 
   // Grants
 
@@ -223,6 +239,13 @@ export interface Store {
 
   /** Marks all of them as used, or none: the answer is the first that was used before. */
   useOnce(marks: readonly OnceMark[]): Promise<OnceMark | 'fresh'>;
+
+  // What is counted
+
+  /**
+   * Adds to a counter that all processes share and says what it holds then. Best effort: it need not survive a crash.
+   */
+  count(counter: Counter): Promise<number>;
 
   // Revocations
 

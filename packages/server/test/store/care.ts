@@ -32,6 +32,8 @@ const EVERY_VERB: {
   loadKeys: (store) => store.loadKeys(),
   addKey: (store) => store.addKey(keyRecord(), -1),
   removeKey: (store) => store.removeKey('key', { event: eventRecord('removed') }),
+  rewrapKey: (store) => store.rewrapKey('key', { from: 'wrapped', to: 'wrapped anew' }),
+  count: (store) => store.count({ name: 'name', period: 1, by: 1, expiresAt: NOW }),
   useOnce: (store) => store.useOnce([{ space: 'space', id: 'id', expiresAt: NOW }]),
   findFamily: (store) => store.findFamily('grant'),
   rotate: (store) => store.rotate(rotationRecord()),
@@ -53,6 +55,36 @@ export function testCare(storeTest: StoreTest): void {
 }
 
 function testEvents(storeTest: StoreTest): void {
+  storeTest('a key is encrypted anew only where it is as it was, and all processes see it', async ({ open }) => {
+    const [a, b] = [await open(), await open()];
+    await a.addKey(keyRecord(), -1);
+    assert.equal(await b.rewrapKey('key', { from: 'something else', to: 'lost' }), 'changed_meanwhile');
+    assert.equal(await b.rewrapKey('nobody', { from: 'wrapped', to: 'lost' }), 'changed_meanwhile');
+    const outcomes = await Promise.all([
+      a.rewrapKey('key', { from: 'wrapped', to: 'by a' }),
+      b.rewrapKey('key', { from: 'wrapped', to: 'by b' }),
+    ]);
+    assert.deepEqual(outcomes.toSorted(), ['changed_meanwhile', 'kept']);
+    const [kept] = await a.loadKeys();
+    assert.equal(kept?.wrapped, outcomes[0] === 'kept' ? 'by a' : 'by b');
+    assert.deepEqual(await b.loadKeys(), await a.loadKeys());
+  });
+
+  storeTest('a counter is one for all processes, each period of each name for itself', async ({ open }) => {
+    const [a, b] = [await open(), await open()];
+    const counter = { name: 'key', period: 7, by: 3, expiresAt: NOW };
+    const totals = await Promise.all(Array.from({ length: 20 }, (_, at) => (at % 2 === 0 ? a : b).count(counter)));
+    assert.deepEqual(
+      totals.toSorted((x, y) => x - y),
+      Array.from({ length: 20 }, (_, at) => 3 * (at + 1)),
+    );
+    assert.equal(await a.count({ ...counter, period: 8 }), 3);
+    assert.equal(await b.count({ ...counter, name: 'other', by: 1 }), 1);
+    assert.equal(await b.count({ ...counter, by: 0 }), 60);
+    await a.forgetExpired(NOW + 3600, 100);
+    assert.equal(await a.count(counter), 3, 'and is forgotten when its period is long over');
+  });
+
   storeTest(
     'events come newest first, those of one moment in reverse order, at most as many as asked',
     async ({ open }) => {
