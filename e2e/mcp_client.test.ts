@@ -1,62 +1,44 @@
 /**
  * A client of the Model Context Protocol that acts for itself (its client credentials extension). It knows the address of
  * an API and its own credentials, and finds the rest: the API's challenge, its metadata (RFC 9728), the metadata of the
- * authorization server (RFC 8414), and a token for this API and no other (RFC 8707).
+ * authorization server (RFC 8414), and a token for this API and no other (RFC 8707), which the API then takes. The API has
+ * the guard in front of it, and nothing else to do with tokens.
  */
 import assert from 'node:assert/strict';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { after, before, describe, test } from 'node:test';
+import { compilePolicy } from '@hallpass/guard';
 import { decodeJwt } from 'jose';
 import * as oauth from 'oauth4webapi';
+import { openApi, type GuardedApi } from './guarded_api.ts';
 import { createKey, makeDataDir, startHallpass, type Credentials, type HallpassProcess } from './hallpass_process.ts';
 import { createSigningKey, type SigningClient } from './signing_key.ts';
 
 const SCOPE = '/tools.call';
+const OTHER_API = 'https://other.example.com';
 const insecure = { [oauth.allowInsecureRequests]: true };
 const { dataDir, remove } = makeDataDir();
+let api: GuardedApi;
 let hallpass: HallpassProcess;
 let agent: Credentials;
 let signingAgent: SigningClient;
 
-/** An API that has nothing but the way to its authorization server. */
-const api = createServer((request, response) => {
-  if (request.url === '/.well-known/oauth-protected-resource/mcp') {
-    const metadata = { resource: resource(), authorization_servers: [hallpass.issuer], scopes_supported: [SCOPE] };
-    response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(metadata));
-    return;
-  }
-  const address = `${origin()}/.well-known/oauth-protected-resource/mcp`;
-  response.writeHead(401, { 'www-authenticate': `Bearer resource_metadata="${address}", scope="${SCOPE}"` }).end();
-});
-
-function origin(): string {
-  const address = api.address();
-  assert.ok(isTcp(address), 'the API listens');
-  return `http://127.0.0.1:${address.port}`;
-}
-
-function isTcp(address: string | AddressInfo | null): address is AddressInfo {
-  return typeof address === 'object' && address !== null;
-}
-
 function resource(): string {
-  return `${origin()}/mcp`;
+  return `${api.origin}/mcp`;
 }
 
 before(async () => {
-  await new Promise<void>((resolve) => {
-    api.listen(0, '127.0.0.1', resolve);
-  });
-  const words = ['--scope', SCOPE, '--audience', 'https://other.example.com', '--audience', resource()];
+  api = await openApi();
+  const words = ['--scope', SCOPE, '--audience', OTHER_API, '--audience', resource()];
   agent = await createKey(dataDir, ['Agent', ...words]);
   signingAgent = await createSigningKey(dataDir, ['Signing agent', ...words]);
+  const credentials = await createKey(dataDir, ['Tools', '--resource-server', resource()]);
   hallpass = await startHallpass(dataDir);
+  const options = { issuer: hallpass.issuer, audience: resource(), credentials, resourceMetadata: true };
+  await api.guardBy(compilePolicy({ 'POST /mcp': SCOPE }), options).ready();
 });
 after(async () => {
-  await hallpass.stop();
-  api.closeAllConnections();
   api.close();
+  await hallpass.stop();
   remove();
 });
 
@@ -67,24 +49,24 @@ async function find(): Promise<{
   readonly target: string;
 }> {
   const address = new URL(resource());
-  const challenged = await oauth
-    .protectedResourceRequest('none', 'POST', address, undefined, null, insecure)
-    .then(() => assert.fail('the API lets nobody in without a token'))
-    .catch((error: unknown) => {
-      assert.ok(error instanceof oauth.WWWAuthenticateChallengeError, String(error));
-      return error.cause[0]?.parameters;
-    });
-  assert.equal(challenged?.['resource_metadata'], `${origin()}/.well-known/oauth-protected-resource/mcp`);
-  const described = await oauth.processResourceDiscoveryResponse(
-    address,
-    await oauth.resourceDiscoveryRequest(address, insecure),
-  );
+  const challenged = await fetch(address, { method: 'POST' });
+  assert.equal(challenged.status, 401, 'the API lets nobody in without a token');
+  const challenge = challenged.headers.get('www-authenticate') ?? '';
+  const metadata = /^Bearer .*resource_metadata="([^"]+)"/.exec(challenge)?.[1] ?? '';
+  assert.equal(metadata, `${api.origin}/.well-known/oauth-protected-resource/mcp`);
+  const described = await oauth.processResourceDiscoveryResponse(address, await fetch(metadata));
   const issuer = new URL(described.authorization_servers?.[0] ?? '');
   const server = await oauth.processDiscoveryResponse(
     issuer,
     await oauth.discoveryRequest(issuer, { ...insecure, algorithm: 'oauth2' }),
   );
-  return { server, scope: challenged['scope'] ?? '', target: described.resource };
+  return { server, scope: described.scopes_supported?.join(' ') ?? '', target: described.resource };
+}
+
+/** What the API says to a client with this token: its status, and the error of its challenge. */
+async function call(token: string): Promise<readonly [status: number, error: string | undefined]> {
+  const response = await fetch(resource(), { method: 'POST', headers: { authorization: `Bearer ${token}` } });
+  return [response.status, /error="([^"]+)"/.exec(response.headers.get('www-authenticate') ?? '')?.[1]];
 }
 
 async function ask(
@@ -120,6 +102,14 @@ describe('an MCP client that knows the API and its own credentials', () => {
       assert.equal(granted, SCOPE);
       const request = new Request(target, { headers: { authorization: `Bearer ${access_token}` } });
       assert.equal((await oauth.validateJwtAccessToken(server, request, target, insecure)).aud, target);
+      assert.deepEqual(await call(access_token), [200, undefined]);
+    });
+
+    test(`gets a token for another API with ${name}, and with that one this API does not let it in (RFC 9068 §4)`, async () => {
+      const { server, scope } = await find();
+      const { access_token } = await ask(server, way(), { scope, resource: OTHER_API });
+      assert.equal(decodeJwt(access_token).aud, OTHER_API);
+      assert.deepEqual(await call(access_token), [401, 'invalid_token']);
     });
 
     test(`is refused a token for an API that it may not name, with ${name} (RFC 8707 §2)`, async () => {

@@ -26,6 +26,8 @@ export interface Access<Values extends PathValues = PathValues> {
   readonly expiresAt: NumericDate;
   /** The thumbprint of the key that the token is bound to and that the request was signed with (RFC 9449 §6.1). */
   readonly boundTo?: string;
+  /** What the answer has to carry, whatever it is; the adapters see to it. Empty but for a new nonce (RFC 9449 §8.2). */
+  readonly headers: Readonly<Record<string, string>>;
   /** The values on which was decided: use these, and do not read the path again. */
   readonly values: Values;
 }
@@ -52,8 +54,8 @@ export type RouteAccess<Route extends string = string> = {
 
 export type RouteDecision<Route extends string = string> = RouteAccess<Route> | Denial;
 
-/** Good claims as the access that they give. */
-export function grantAccess(claims: AccessTokenClaims, values: PathValues): Access {
+/** Good claims as the access that they give, and the nonce that the client is to hear of, if there is one. */
+export function grantAccess(claims: AccessTokenClaims, values: PathValues, newNonce: string | undefined): Access {
   return {
     allowed: true,
     client: { kind: 'client', clientId: claims.client_id },
@@ -62,6 +64,8 @@ export function grantAccess(claims: AccessTokenClaims, values: PathValues): Acce
     jti: claims.jti,
     expiresAt: claims.exp,
     ...(claims.cnf === undefined ? {} : { boundTo: claims.cnf.jkt }),
+    // A stored answer would tell the nonce of another day (RFC 9449 §8).
+    headers: newNonce === undefined ? {} : { 'DPoP-Nonce': newNonce, 'Cache-Control': 'no-store' },
     values,
   };
 }
@@ -73,17 +77,30 @@ const CHALLENGED: readonly RefusalReason[] = [
   'token_not_good',
   'token_is_bound',
   'resource_proof_not_good',
+  'resource_nonce_wanted',
   'insufficient_scope',
   'route_not_allowed',
 ];
-/** How soon to come back after an outage, in seconds: the feed is back within two of the server's return. */
+/** Those that time will change. */
+const RETRIED: readonly RefusalReason[] = ['rate_limited', 'temporarily_unavailable'];
+/** How soon to come back for that, in seconds: the feed is back within two of the server's return. */
 const RETRY_AFTER_SECONDS = 2;
 
-/** A refusal as the answer that it is. */
-export function deny(refusal: Refusal, origin: ChallengeOrigin): Denial {
+/** What a refusal's answer is made with, beside the refusal. */
+export interface DenialOrigin extends ChallengeOrigin {
+  /** The nonce for the next proof, where one is asked for. */
+  readonly nonce?: string | undefined;
+}
+
+/** A refusal as the answer that it is. With a challenge for DPoP goes the nonce (RFC 9449 §9). */
+export function deny(refusal: Refusal, origin: DenialOrigin): Denial {
   const { status, body } = wordsOf(refusal);
   const headers: Record<string, string> = { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' };
-  if (CHALLENGED.includes(refusal.refused)) headers['WWW-Authenticate'] = printChallenge(refusal, origin);
-  if (status === 503) headers['Retry-After'] = String(RETRY_AFTER_SECONDS);
+  if (CHALLENGED.includes(refusal.refused)) {
+    const challenge = printChallenge(refusal, origin);
+    headers['WWW-Authenticate'] = challenge;
+    if (origin.nonce !== undefined && challenge.startsWith('DPoP ')) headers['DPoP-Nonce'] = origin.nonce;
+  }
+  if (RETRIED.includes(refusal.refused)) headers['Retry-After'] = String(RETRY_AFTER_SECONDS);
   return { allowed: false, status, headers, body, because: refusal.because ?? refusal.refused };
 }

@@ -8,7 +8,6 @@ import {
   parseScope,
   refuse,
   type AccessTokenClaims,
-  type ChallengeOrigin,
   type PresentedToken,
   type Refusal,
   type Scope,
@@ -21,23 +20,25 @@ import {
   type Access,
   type Decision,
   type Denial,
+  type DenialOrigin,
   type PathValues,
   type RouteDecision,
 } from './decision.ts';
 import type { GuardEvent } from './guard_event.ts';
 import { IssuerClient } from './issuer_client.ts';
 import { KeySet, RETRY_SECONDS } from './key_set.ts';
+import { Nonces } from './nonces.ts';
 import { parseOptions, type GuardOptions, type GuardSettings } from './options.ts';
 import { nameOf, Outage } from './outage.ts';
 import { publicAddress } from './path.ts';
 import type { Match, Policy } from './policy.ts';
-import { verifyPossession } from './possession.ts';
-import { ProofMemory, type UsedProof } from './proof_memory.ts';
+import { verifyPossession, type Possession } from './possession.ts';
+import { ProofRegister } from './proof_register.ts';
 import { readAccessToken, readProofs, type GuardedRequest } from './request.ts';
 import { describeResource, metadataPath, metadataURL, type ResourceMetadata } from './resource_metadata.ts';
 import { RevocationFeed } from './revocation_feed.ts';
 import { RevocationSet } from './revocation_set.ts';
-import { alarm, pause, stayAlive } from './surroundings.ts';
+import { pause, stayAlive } from './surroundings.ts';
 import { verifyAccessToken } from './verification.ts';
 
 /** The values of a scope template as the last argument of `check`: required when it has parameters, absent when not. */
@@ -108,6 +109,13 @@ export function createGuard(options: GuardOptions): Guard {
 /** What a request asks for, once its path or its values have been read. */
 type Demand = Pick<Match, 'scope' | 'values'>;
 
+/** Who asks, with a token that holds. */
+interface Caller {
+  readonly claims: AccessTokenClaims;
+  /** What they are to put into their next proof, when they are to hear of it. */
+  readonly newNonce: string | undefined;
+}
+
 /** A stream that says nothing for so long is dead: the server speaks at least every 5 s. In seconds. */
 const SILENCE_SECONDS_MAX = 6;
 
@@ -119,8 +127,9 @@ class ApiGuard {
   readonly #revocations: RevocationSet;
   readonly #feed: RevocationFeed;
   readonly #templates = new Templates();
-  readonly #proofs: ProofMemory;
-  readonly #origin: ChallengeOrigin;
+  readonly #proofs: ProofRegister;
+  readonly #nonces: Nonces | undefined;
+  readonly #origin: DenialOrigin;
 
   constructor(settings: GuardSettings) {
     const { clock, algorithms, leewaySeconds, maxStalenessSeconds, startWaitSeconds } = settings;
@@ -129,8 +138,9 @@ class ApiGuard {
     const issuer = new IssuerClient({ ...settings, closing });
     const set = new RevocationSet(clock, leewaySeconds);
     this.#settings = settings;
-    this.#proofs = new ProofMemory(clock);
-    const { realm, audience, resourceMetadata } = settings;
+    this.#proofs = new ProofRegister(settings);
+    const { realm, audience, resourceMetadata, nonceKey } = settings;
+    this.#nonces = nonceKey === undefined ? undefined : new Nonces(clock, nonceKey);
     this.#origin = resourceMetadata ? { realm, resourceMetadata: metadataURL(audience) } : { realm };
     this.#issuer = issuer;
     this.#revocations = set;
@@ -155,7 +165,7 @@ class ApiGuard {
       const filled = fillScope(scope, values);
       return isScope(filled) ? { scope: filled, values } : refuse('malformed_path', { because: filled });
     };
-    return await this.#decide(request, demand, (claims) => grantAccess(claims, values));
+    return await this.#decide(request, demand, ({ claims, newNonce }) => grantAccess(claims, values, newNonce));
   }
 
   async checkRoute<Route extends string>(
@@ -163,8 +173,8 @@ class ApiGuard {
     request: GuardedRequest,
   ): Promise<RouteDecision<Route>> {
     const demand = (): Match<Route> | Refusal => policy.match(request.method, request.url);
-    const decision = await this.#decide(request, demand, (claims, { route, values }) => ({
-      ...grantAccess(claims, values),
+    const decision = await this.#decide(request, demand, ({ claims, newNonce }, { route, values }) => ({
+      ...grantAccess(claims, values, newNonce),
       route,
     }));
     // oxlint-disable-next-line no-unsafe-type-assertion -- a match's values are those that its route names
@@ -175,19 +185,19 @@ class ApiGuard {
   async #decide<Asked extends Demand, Granted extends Access>(
     request: GuardedRequest,
     demand: () => Asked | Refusal,
-    grant: (claims: AccessTokenClaims, asked: Asked) => Granted,
+    grant: (caller: Caller, asked: Asked) => Granted,
   ): Promise<Granted | Denial> {
-    const claims = await this.#authenticate(request);
-    if (isRefusal(claims)) return this.#deny(claims);
+    const presented = readAccessToken(request.headers);
+    if (isRefusal(presented)) return this.#deny(presented);
+    const caller = await this.#authenticate(request, presented);
+    if (isRefusal(caller)) return this.#deny(caller, presented);
     const asked = demand();
-    if (isRefusal(asked)) return this.#deny(asked);
-    if (opens(claims.scope, asked.scope)) return grant(claims, asked);
-    return this.#deny(refuse('insufficient_scope', { subject: asked.scope.text }));
+    if (isRefusal(asked)) return this.#deny(asked, presented);
+    if (opens(caller.claims.scope, asked.scope)) return grant(caller, asked);
+    return this.#deny(refuse('insufficient_scope', { subject: asked.scope.text }), presented);
   }
 
-  async #authenticate(request: GuardedRequest): Promise<AccessTokenClaims | Refusal> {
-    const presented = readAccessToken(request.headers);
-    if (isRefusal(presented)) return presented;
+  async #authenticate(request: GuardedRequest, presented: PresentedToken): Promise<Caller | Refusal> {
     const { token } = presented;
     try {
       if (this.#closing.signal.aborted) throw new Outage('The guard was closed.');
@@ -195,16 +205,21 @@ class ApiGuard {
       const { settled } = this.#feed.start();
       const claims = await verifyAccessToken(token, { ...this.#settings, keySet: this.#keySet });
       if (isRefusal(claims)) return claims;
-      const proof = await this.#judgeBinding(request, presented, claims);
-      if (isRefusal(proof)) return proof;
+      const possession = await this.#judgeBinding(request, presented, claims);
+      if (isRefusal(possession)) return possession;
       if (this.#isStale()) await settled;
-      const active = !this.#isStale() || (await this.#isActive(token));
+      const wasStale = this.#isStale();
+      const active = !wasStale || (await this.#isActive(token));
       if (!active) return refuse('token_not_good', { because: 'inactive by introspection' });
       if (this.#revocations.ends(claims)) return refuse('token_not_good', { because: 'revoked' });
-      const replayed = proof === undefined ? undefined : await this.#use(proof);
+      // Last of what can be refused about the token: a proof is not used up by one that is no good anyway.
+      const replayed = possession === undefined ? undefined : await this.#proofs.use(possession.proof);
       if (replayed !== undefined) return replayed;
+      // The store of proofs may have taken its time. Where the issuer was asked, staleness does not matter.
+      if (!wasStale && this.#isStale()) throw new Outage('The revocation feed went stale during the check.');
       // Last, with nothing awaited after it: a revocation that arrived during the work above counts.
-      return this.#revocations.ends(claims) ? refuse('token_not_good', { because: 'revoked' }) : claims;
+      if (this.#revocations.ends(claims)) return refuse('token_not_good', { because: 'revoked' });
+      return { claims, newNonce: possession?.newNonce };
     } catch (error) {
       if (error instanceof Outage) return refuse('temporarily_unavailable', { because: error.message });
       throw error;
@@ -215,8 +230,8 @@ class ApiGuard {
   async #judgeBinding(
     request: GuardedRequest,
     { scheme, token }: PresentedToken,
-    { cnf }: AccessTokenClaims,
-  ): Promise<UsedProof | Refusal | undefined> {
+    { cnf, client_id }: AccessTokenClaims,
+  ): Promise<Possession | Refusal | undefined> {
     if (cnf === undefined) {
       return scheme === 'Bearer' ? undefined : refuse('token_not_good', { because: 'DPoP with a token not bound' });
     }
@@ -229,20 +244,10 @@ class ApiGuard {
       proofs: readProofs(request.headers),
       token,
       boundTo: cnf.jkt,
+      clientId: client_id,
       now: numericDate(clock.now()),
+      nonces: await this.#nonces?.now(),
     });
-  }
-
-  /** Uses a proof up, when all else about the token holds: a refusal if it was used before (RFC 9449 §11.1). */
-  async #use(proof: UsedProof): Promise<Refusal | undefined> {
-    const used = this.#proofs.use(proof);
-    if (used !== 'fresh') return refuse('resource_proof_not_good', { because: `the proof: ${used}` });
-    const { rememberProof } = this.#settings;
-    if (rememberProof === undefined) return undefined;
-    const isFresh = await askInTime(() => rememberProof(proof.id, proof.expiresAt));
-    return isFresh === true
-      ? undefined
-      : refuse('resource_proof_not_good', { because: 'the proof: replayed elsewhere' });
   }
 
   #isStale(): boolean {
@@ -261,8 +266,10 @@ class ApiGuard {
     }
   }
 
-  #deny(refusal: Refusal): Denial {
-    return deny(refusal, this.#origin);
+  /** In the scheme that was tried, if one was (RFC 9449 §7.1). */
+  async #deny(refusal: Refusal, tried?: PresentedToken): Promise<Denial> {
+    const nonces = await this.#nonces?.now();
+    return deny(refusal, { ...this.#origin, scheme: tried?.scheme, nonce: nonces?.current });
   }
 
   /** Whoever listens to events must not be able to change a decision, by throwing for instance. */
@@ -328,24 +335,6 @@ class ApiGuard {
   get metadataPath(): string | undefined {
     const { audience, resourceMetadata } = this.#settings;
     return resourceMetadata ? metadataPath(audience) : undefined;
-  }
-}
-
-/** How long the shared store of proofs may take, in seconds. */
-const STORE_SECONDS_MAX = 5;
-
-/** What a shared store says; anything but an answer in time is an outage, since the proof may be a replay. */
-async function askInTime(ask: () => Promise<unknown>): Promise<unknown> {
-  let cancel = (): void => {};
-  const late = new Promise<never>((_resolve, reject) => {
-    cancel = alarm(STORE_SECONDS_MAX * 1000, () => reject(new Outage('no answer in time')));
-  });
-  try {
-    return await Promise.race([ask(), late]);
-  } catch (cause) {
-    throw new Outage(`The shared store of proofs could not be asked: ${nameOf(cause)}.`, { cause });
-  } finally {
-    cancel();
   }
 }
 

@@ -28,7 +28,10 @@ export function protect<Route extends string>(
         return;
       }
       const decision = await guard.checkRoute(policy, { method, url, headers });
-      if (decision.allowed) return await handler(request, response, decision);
+      if (decision.allowed) {
+        for (const [name, value] of Object.entries(decision.headers)) response.setHeader(name, value);
+        return await handler(request, response, decision);
+      }
       const { status, headers: fields, body } = decision;
       response.writeHead(status, fields).end(JSON.stringify(body));
     } catch (error) {

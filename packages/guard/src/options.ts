@@ -1,14 +1,16 @@
 /** What a guard has to be told, and what it assumes otherwise. */
 import {
   SIGNING_ALGORITHMS,
+  utf8,
   type ClientCredentials,
   type Clock,
   type NumericDate,
   type SigningAlgorithm,
 } from '@hallpass/protocol';
 import type { GuardEvent } from './guard_event.ts';
+import { PROOFS_PER_CLIENT_MAX } from './proof_memory.ts';
 import { metadataURL } from './resource_metadata.ts';
-import { SYSTEM_CLOCK } from './surroundings.ts';
+import { randomBytes, SYSTEM_CLOCK } from './surroundings.ts';
 
 export interface GuardOptions {
   /** Exactly as tokens have it in `iss`: https, or http on this machine. Everything else is found below it. */
@@ -19,9 +21,9 @@ export interface GuardOptions {
   readonly credentials: ClientCredentials;
   /**
    * Where clients call this API: an origin, with the path that a proxy takes away, if one does. A proof of possession
-   * names the address that it was made for (RFC 9449 §4.2), and only this option says what that is whatever `Host` says.
-   * Default: the address of the request where that is absolute, as a web `Request`'s is; in Node it is not, and without
-   * this option bound tokens are refused there.
+   * names the address that it was made for (RFC 9449 §4.2), and only this option says what that is: `Host`, and with it
+   * the address of a web `Request`, is whatever the sender wrote. Default: none, and tokens that are bound to a key are
+   * refused.
    */
   readonly publicURL?: string;
   /**
@@ -30,6 +32,23 @@ export interface GuardOptions {
    * a replay to another instance would pass. When it rejects, the check is a 503. Default: each guard by itself.
    */
   readonly rememberProof?: (id: string, expiresAt: NumericDate) => Promise<boolean>;
+  /**
+   * How many proofs of one client are held at once, until they are too old to be used: 1 to 1,000,000, default 50,000,
+   * which is some 700 requests a second. One more is a 429. Of all clients together ten times as many are held, about
+   * 200 bytes each; as those run short, each client may hold fewer.
+   */
+  readonly proofsPerClientMax?: number;
+  /**
+   * Whether a proof has to carry a nonce of ours, so that none can be made ahead of its time (RFC 9449 §9). Who comes
+   * without one is told it in `DPoP-Nonce`, for a page to read if the API exposes that header to it. Default: false.
+   */
+  readonly dpopNonces?: boolean;
+  /**
+   * What nonces are made with, for several instances of this API that are to take each other's: a secret of 32 bytes or
+   * more. Default: a random one of each guard's own: proofs from before a restart are good no more, and a client that is
+   * sent to another instance has to ask twice.
+   */
+  readonly nonceKey?: string;
   /**
    * Whether the adapters serve this API's metadata (RFC 9728), to anybody, and challenges say where it is. The audience
    * has to be an https address (http on this machine). Default: false.
@@ -55,11 +74,13 @@ export interface GuardOptions {
   readonly fetch?: typeof fetch;
 }
 
-type Plain = Omit<GuardOptions, 'publicURL' | 'rememberProof' | 'resourceMetadata'>;
+type Plain = Omit<GuardOptions, 'publicURL' | 'rememberProof' | 'dpopNonces' | 'nonceKey' | 'resourceMetadata'>;
 
 export interface GuardSettings extends Required<Plain> {
   readonly publicURL: string | undefined;
   readonly rememberProof: GuardOptions['rememberProof'];
+  /** What nonces are made with; undefined where none are asked for. */
+  readonly nonceKey: Uint8Array | undefined;
   readonly resourceMetadata: boolean;
 }
 
@@ -102,6 +123,8 @@ export function parseOptions(options: GuardOptions): GuardSettings {
     // Paths begin with a slash of their own.
     publicURL: publicURL?.replace(/\/$/, ''),
     rememberProof: options.rememberProof,
+    proofsPerClientMax: within('proofsPerClientMax', options.proofsPerClientMax ?? PROOFS_PER_CLIENT_MAX, 1, 1_000_000),
+    nonceKey: parseNonceKey(options),
     resourceMetadata,
     credentials,
     whenStale,
@@ -119,6 +142,21 @@ export function parseOptions(options: GuardOptions): GuardSettings {
     clock: options.clock ?? SYSTEM_CLOCK,
     fetch: options.fetch ?? ((input, init) => globalThis.fetch(input, init)),
   };
+}
+
+/** The shortest key that nonces are made with, in bytes: as long as what HMAC-SHA-256 gives (RFC 2104 §3). */
+const NONCE_KEY_BYTES_MIN = 32;
+
+function parseNonceKey({ dpopNonces = false, nonceKey }: GuardOptions): Uint8Array | undefined {
+  if (typeof dpopNonces !== 'boolean') throw new TypeError('dpopNonces must be true or false.');
+  if (nonceKey === undefined) return dpopNonces ? randomBytes(NONCE_KEY_BYTES_MIN) : undefined;
+  // Whoever gives a key believes that nonces are asked for.
+  if (!dpopNonces) throw new TypeError('nonceKey is of no use without dpopNonces.');
+  const key = typeof nonceKey === 'string' ? utf8(nonceKey) : new Uint8Array();
+  if (key.length < NONCE_KEY_BYTES_MIN) {
+    throw new TypeError(`nonceKey must be a secret text of at least ${NONCE_KEY_BYTES_MIN} bytes.`);
+  }
+  return key;
 }
 
 /** What a quoted string of a header holds as it is (RFC 9110 §5.6.4): with anything else no 401 could be sent. */

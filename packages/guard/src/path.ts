@@ -8,11 +8,12 @@ export function pathOf(url: string): string {
 }
 
 /**
- * The address that a client called, query and all; undefined when that cannot be known. `publicURL` comes before
- * whatever the request says of its host; without one an absolute URL is taken at its word.
+ * The address that a client called, query and all; undefined when that cannot be known. Only `publicURL` says which host
+ * that is. What the request says of it is the word of whoever sent it: an API that a client trusts less than this one
+ * could pass a token and its proof on, with its own name in `Host`, and the proof would fit (RFC 9449 §4.3, 9).
  */
 export function publicAddress(url: string, publicURL: string | undefined): string | undefined {
-  if (publicURL === undefined) return ORIGIN.test(url) ? url : undefined;
+  if (publicURL === undefined) return undefined;
   const path = pathOf(url);
   // Anything else would not be appended to the host but become part of it.
   return path === '' || path.startsWith('/') || path.startsWith('?') ? publicURL + path : undefined;

@@ -12,6 +12,7 @@ import {
   type Refusal,
   type UnverifiedProof,
 } from '@hallpass/protocol';
+import type { NoncesNow } from './nonces.ts';
 import type { UsedProof } from './proof_memory.ts';
 
 /** What a proof has to fit. */
@@ -24,15 +25,26 @@ export interface ProvedRequest {
   readonly token: string;
   /** The thumbprint of the key that the token is bound to. */
   readonly boundTo: string;
+  /** Whose token it is. */
+  readonly clientId: string;
   readonly now: NumericDate;
+  /** The nonces of this moment, where one is asked for. */
+  readonly nonces: NoncesNow | undefined;
+}
+
+/** A request that was signed as it should be. */
+export interface Possession {
+  readonly proof: UsedProof;
+  /** The nonce for the next proof, when this one's is going to end. */
+  readonly newNonce: string | undefined;
 }
 
 /**
  * The proof of a request, good in all but that it may have been used before: that is for the caller to find out, when
  * all else holds.
  */
-export async function verifyPossession(request: ProvedRequest): Promise<UsedProof | Refusal> {
-  const { method, url, proofs, token, boundTo, now } = request;
+export async function verifyPossession(request: ProvedRequest): Promise<Possession | Refusal> {
+  const { method, url, proofs, token, boundTo, clientId, now, nonces } = request;
   if (url === undefined) return notGood('the address that clients call is not known: set publicURL');
   const [header, ...more] = proofs;
   if (header === undefined) return notGood('no proof');
@@ -43,9 +55,17 @@ export async function verifyPossession(request: ProvedRequest): Promise<UsedProo
   if ((await sha256(thumbprintInput(proof.key))) !== boundTo) return notGood('the proof is of another key');
   if (!(await isSigned(proof))) return notGood('the signature of the proof is wrong');
   const ath = await sha256(utf8(token));
-  const judged = judgeDpopProof(proof.claims() ?? new Map(), { method, url, now, ath });
-  if ('fault' in judged) return notGood(judged.fault);
-  return { jkt: boundTo, id: await sha256(utf8(`${boundTo} ${judged.jti}`)), expiresAt: judged.expiresAt };
+  const claims = proof.claims() ?? new Map<string, unknown>();
+  const judged = judgeDpopProof(claims, { method, url, now, ath, isNonceGood: nonces?.isGood });
+  if ('fault' in judged) {
+    return judged.wantsNonce === true
+      ? refuse('resource_nonce_wanted', { because: judged.fault })
+      : notGood(judged.fault);
+  }
+  const { jti, expiresAt } = judged;
+  // A `jti` is its key's own: another key may have the same (RFC 9449 §4.2).
+  const used = { clientId, id: await sha256(utf8(`${boundTo} ${jti}`)), expiresAt };
+  return { proof: used, newNonce: nonces?.isOld(claims.get('nonce')) === true ? nonces.current : undefined };
 }
 
 function notGood(because: string): Refusal {

@@ -2,14 +2,16 @@
 import { numericDate, type Clock, type NumericDate } from '@hallpass/protocol';
 import { Outage } from './outage.ts';
 
-/** The most proofs of one key that are held at once: some 700 requests a second, for as long as a proof can be used. */
-export const PROOFS_PER_KEY_MAX = 50_000;
-/** The most proofs that are held at once; about 200 bytes each. One more is an outage, since none may be forgotten. */
-const PROOFS_MAX = 500_000;
+/** The most proofs of one client that are held at once, unless told otherwise: for some 700 requests a second. */
+export const PROOFS_PER_CLIENT_MAX = 50_000;
+/** How many clients' shares are held in all. One proof more is an outage, since none may be forgotten. */
+const SHARES = 10;
+/** How much a client may hold, as a part of what is free: six whole shares, and from there on less and less. */
+const FREE_PART_MAX = 0.25;
 
 export interface UsedProof {
-  /** The thumbprint of the key that signed it (RFC 7638). */
-  readonly jkt: string;
+  /** Whose token it came with. Keys are no measure: a client makes as many as it likes. */
+  readonly clientId: string;
   /** One text for each `jti` of each key, short whatever the `jti` is. */
   readonly id: string;
   /** From when on the proof is too old to be used at all. */
@@ -17,8 +19,9 @@ export interface UsedProof {
 }
 
 export interface ProofBounds {
-  readonly perKeyMax: number;
-  readonly totalMax: number;
+  readonly perClientMax: number;
+  /** About 200 bytes each. Default: ten shares. */
+  readonly totalMax?: number;
 }
 
 /**
@@ -27,43 +30,48 @@ export interface ProofBounds {
  */
 export class ProofMemory {
   readonly #clock: Clock;
-  readonly #bounds: ProofBounds;
-  readonly #byKey = new Map<string, Set<string>>();
+  readonly #bounds: Required<ProofBounds>;
+  readonly #ids = new Set<string>();
+  readonly #heldBy = new Map<string, number>();
   readonly #byEnd = new Map<NumericDate, UsedProof[]>();
-  #size = 0;
   #sweptAt: NumericDate = 0;
 
-  constructor(clock: Clock, bounds: ProofBounds = { perKeyMax: PROOFS_PER_KEY_MAX, totalMax: PROOFS_MAX }) {
+  constructor(clock: Clock, { perClientMax, totalMax = perClientMax * SHARES }: ProofBounds) {
     this.#clock = clock;
-    this.#bounds = bounds;
+    this.#bounds = { perClientMax, totalMax };
   }
 
   get size(): number {
-    return this.#size;
+    return this.#ids.size;
   }
 
   /**
-   * Whether a proof is used for the first time; from now on it is not. A key whose share is full gets no further, and
-   * takes nothing from the others. Throws `Outage` when all that may be held is held.
+   * Whether a proof is used for the first time; from now on it is not. A client whose share is full gets no further
+   * until some of its proofs have ended. The share shrinks as the memory fills, so that dozens of clients that send as
+   * much as they can leave room for whoever sends little. A proof that ended while its request was being checked comes
+   * too late: it could not be told from one that was used and forgotten. Throws `Outage` when all is full.
    */
-  use(proof: UsedProof): 'fresh' | 'replayed' | 'too_many' {
-    this.#sweep();
-    const { jkt, id, expiresAt } = proof;
-    const ofKey = this.#byKey.get(jkt) ?? new Set();
-    if (ofKey.has(id)) return 'replayed';
-    if (ofKey.size >= this.#bounds.perKeyMax) return 'too_many';
-    if (this.#size >= this.#bounds.totalMax) throw new Outage('More DPoP proofs than can be remembered.');
-    this.#byKey.set(jkt, ofKey.add(id));
+  use(proof: UsedProof): 'fresh' | 'replayed' | 'ended' | 'too_many' {
+    const now = numericDate(this.#clock.now());
+    this.#sweep(now);
+    const { clientId, id, expiresAt } = proof;
+    if (expiresAt <= now) return 'ended';
+    if (this.#ids.has(id)) return 'replayed';
+    const { perClientMax, totalMax } = this.#bounds;
+    const held = this.#heldBy.get(clientId) ?? 0;
+    const free = totalMax - this.size;
+    if (free <= 0) throw new Outage('More DPoP proofs than can be remembered.');
+    if (held >= Math.min(perClientMax, free * FREE_PART_MAX)) return 'too_many';
+    this.#ids.add(id);
+    this.#heldBy.set(clientId, held + 1);
     const ending = this.#byEnd.get(expiresAt) ?? [];
     ending.push(proof);
     this.#byEnd.set(expiresAt, ending);
-    this.#size += 1;
     return 'fresh';
   }
 
   /** Forgets what has ended, once a second at most. */
-  #sweep(): void {
-    const now = numericDate(this.#clock.now());
+  #sweep(now: NumericDate): void {
     if (now === this.#sweptAt) return;
     this.#sweptAt = now;
     for (const [end, proofs] of this.#byEnd) {
@@ -73,10 +81,10 @@ export class ProofMemory {
     }
   }
 
-  #forget({ jkt, id }: UsedProof): void {
-    const ofKey = this.#byKey.get(jkt);
-    ofKey?.delete(id);
-    if (ofKey?.size === 0) this.#byKey.delete(jkt);
-    this.#size -= 1;
+  #forget({ clientId, id }: UsedProof): void {
+    this.#ids.delete(id);
+    const held = (this.#heldBy.get(clientId) ?? 0) - 1;
+    if (held > 0) this.#heldBy.set(clientId, held);
+    else this.#heldBy.delete(clientId);
   }
 }

@@ -35,7 +35,7 @@ export function describeResource({
 }: {
   readonly audience: string;
   readonly issuer: string;
-  /** Whether the address that clients call is known, so that proofs are taken by every adapter. */
+  /** Whether the address that clients call is known, so that proofs are taken. */
   readonly provable: boolean;
   readonly scopes: readonly string[];
 }): ResourceMetadata {

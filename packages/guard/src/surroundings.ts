@@ -40,6 +40,11 @@ export function jittered(milliseconds: number): number {
   return milliseconds * (0.5 + Math.random() / 2);
 }
 
+/** Bytes that nobody can guess. */
+export function randomBytes(length: number): Uint8Array {
+  return crypto.getRandomValues(new Uint8Array(length));
+}
+
 /** How long ago an instant was. Infinity when it lies ahead: a clock that was set back can vouch for nothing. */
 export function secondsSince(clock: Clock, milliseconds: number): number {
   const seconds = (clock.now() - milliseconds) / 1000;

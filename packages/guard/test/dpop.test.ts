@@ -2,6 +2,7 @@ import { compilePolicy, type Guard } from '@hallpass/guard';
 import { protect as protectFetch } from '@hallpass/guard/fetch';
 import { protect as protectNode } from '@hallpass/guard/node';
 import * as fc from 'fast-check';
+import { decodeJwt } from 'jose';
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
@@ -117,6 +118,31 @@ test('a bad token is bad whatever proof comes with it, and a good one opens no m
   assert.equal(status, 403);
   assert.match(challenge, /error="insufficient_scope".*scope="\/transfers\.read"/);
 });
+
+test('the challenge is in the scheme that was tried, whatever was wrong, and that of DPoP names its algorithms (RFC 9449 §7.1)', async () => {
+  const refused: Readonly<Record<string, readonly [number, string, string]>> = {
+    'no token at all': [401, 'abc', '/accounts'],
+    expired: [401, await issuer.token({ exp: 1 }), '/accounts'],
+    "another API's": [401, await issuer.token({ aud: 'https://other.example.com' }), '/accounts'],
+    'without the scope': [403, await issuer.token({ scope: '/other.read' }), '/accounts'],
+    'for no route': [403, await issuer.token(), '/nowhere'],
+  };
+  for (const [hint, [status, shown, target]] of Object.entries(refused)) {
+    const asBearer = await send([`Authorization: Bearer ${shown}`], { target });
+    assert.equal(asBearer.status, status, hint);
+    assert.match(asBearer.challenge, /^Bearer realm="[^"]*", error="(?!.*algs=)/, hint);
+    const mine = shown === 'abc' ? shown : await rebind(shown);
+    const proof = prover.prove(mine, { htu: API + target });
+    const asDPoP = await send(dpop(mine, proof), { target });
+    assert.equal(asDPoP.status, status, hint);
+    assert.match(asDPoP.challenge, /^DPoP realm="[^"]*", error="[^"]*", .*algs="ES256 EdDSA PS256"$/, hint);
+  }
+});
+
+/** The same token, bound to the prover's key. */
+async function rebind(unbound: string): Promise<string> {
+  return await issuer.token({ ...decodeJwt(unbound), cnf: { jkt: prover.jkt } });
+}
 
 test('there is one proof: none is refused, and so are two, equal or not, in two headers or in one (RFC 9449 §4.3, 1)', async () => {
   const [one, other] = [prover.prove(token), prover.prove(token)];
@@ -277,6 +303,51 @@ test('a revocation that arrives while the shared store is asked counts', async (
   );
 });
 
+test('a client with as many keys as it likes has one share of what is remembered: past it, it alone is told to wait (429)', async () => {
+  const own = guardOf(issuer, { publicURL: API, proofsPerClientMax: 3, maxStalenessSeconds: 3_600 });
+  const present = async (clientId: string, seconds = 0): ReturnType<Guard['check']> => {
+    const another = new Prover();
+    const mine = await issuer.token({ sub: clientId, client_id: clientId, cnf: { jkt: another.jkt } });
+    const proof = another.prove(mine, { iat: NOW_SECONDS + seconds });
+    return await own.guard.check(proved(mine, proof), '/accounts.read');
+  };
+  for (let at = 0; at < 3; at++) assertAllowed(await present('busy'));
+  const { headers, body } = assertDenied(await present('busy'), 429);
+  assert.equal(body.error, 'rate_limited');
+  assert.match(headers['Retry-After'] ?? '', /^[1-9]\d*$/);
+  // Its credentials are good: there is nothing to challenge.
+  assert.equal(headers['WWW-Authenticate'], undefined);
+  assertAllowed(await present('quiet'));
+  assertAllowed(await own.check(await issuer.token({ sub: 'busy', client_id: 'busy' })), 'a bearer token');
+  own.clock.advance(61);
+  assertAllowed(await present('busy', 61));
+});
+
+test('the share of a client is a number within its bounds', () => {
+  for (const proofsPerClientMax of [1, 1_000_000]) guardOf(issuer, { proofsPerClientMax });
+  for (const proofsPerClientMax of [0, 1_000_001, Number.NaN])
+    assert.throws(() => guardOf(issuer, { proofsPerClientMax }), /^TypeError: proofsPerClientMax must be a number/);
+});
+
+test('a guard whose knowledge grows too old while the shared store is asked lets nobody in (503)', async () => {
+  for (const [seconds, status] of [
+    [10, 200],
+    [11, 503],
+  ] as const) {
+    const own: Bench = guardOf(issuer, {
+      publicURL: API,
+      rememberProof: () => {
+        own.clock.advance(seconds);
+        return Promise.resolve(true);
+      },
+    });
+    await own.guard.ready();
+    const decision = await own.guard.check(proved(token, prover.prove(token)), '/accounts.read');
+    if (status === 200) assertAllowed(decision);
+    else assertDenied(decision, status);
+  }
+});
+
 test('instances that share a store take a proof once among them; without one each takes it once (RFC 9449 §11.1)', async () => {
   const store = new Map<string, number>();
   const rememberProof = (id: string, expiresAt: number): Promise<boolean> => {
@@ -294,7 +365,8 @@ test('instances that share a store take a proof once among them; without one eac
     assert.equal((await send(dpop(token, proof), { to: one })).status, 200);
     assert.equal((await send(dpop(token, proof), { to: other })).status, second);
   }
-  assert.deepEqual([...store.values()], [NOW_SECONDS + 61]);
+  // Longer than the proof can be used here: an instance whose clock is behind takes it for longer, and the store takes its time.
+  assert.deepEqual([...store.values()], [NOW_SECONDS + 61 + 10]);
   const [id = ''] = store.keys();
   assert.match(id, /^[\w-]{43}$/);
 });
@@ -320,7 +392,7 @@ test('a shared store that does not answer is a 503, and anything but true from i
   }
 });
 
-test('in Node, an address that clients call is known from publicURL alone: neither Host nor the request line makes one up', async () => {
+test('in Node, the address that clients call is known from publicURL alone: neither Host nor the request line makes one up', async () => {
   const blind = guardOf(issuer);
   const to = await listen(blind.guard);
   for (const target of ['/accounts', `${API}/accounts`]) {
@@ -351,18 +423,40 @@ test('publicURL may have a path, which a proxy takes away before the guard sees 
   }
 });
 
-test('fetch: without publicURL the address is that of the request, and with it the option goes first', async () => {
-  const handlerOf = (guarded: Guard): ((request: Request) => Promise<Response>) =>
-    protectFetch(guarded, policy, (_request, { boundTo }) => new Response(boundTo));
+test('fetch: the host is that of publicURL, and never what a Request says: a proof that was passed on fits nowhere (RFC 9449 §4.3, 9)', async () => {
   const statusOf = async (guarded: Guard, url: string, htu: string): Promise<number> => {
+    const handler = protectFetch(guarded, policy, (_request, { boundTo }) => new Response(boundTo));
     const headers = { authorization: `DPoP ${token}`, dpop: prover.prove(token, { htu }) };
-    return (await handlerOf(guarded)(new Request(url, { headers }))).status;
+    return (await handler(new Request(url, { headers }))).status;
   };
-  const { guard: own } = guardOf(issuer);
-  assert.equal(await statusOf(own, HTU, HTU), 200);
-  assert.equal(await statusOf(own, 'http://10.0.0.1/accounts', HTU), 401);
-  assert.equal(await statusOf(guard, 'http://10.0.0.1/accounts', HTU), 200);
-  assert.equal(await statusOf(guard, 'http://10.0.0.1/accounts', 'http://10.0.0.1/accounts'), 401);
+  // Made for another API, which passes token and proof on under its own name.
+  const elsewhere = 'https://evil.example/accounts';
+  for (const url of [HTU, elsewhere, 'http://10.0.0.1/accounts']) {
+    assert.equal(await statusOf(guard, url, HTU), 200, url);
+    assert.equal(await statusOf(guard, url, elsewhere), 401, url);
+  }
+  const { guard: blind } = guardOf(issuer);
+  for (const htu of [HTU, elsewhere]) assert.equal(await statusOf(blind, htu, htu), 401, htu);
+});
+
+test('scheme, host and port are compared for what they mean, the path to the letter (RFC 9449 §4.3, RFC 3986 §6.2)', async () => {
+  const same: Readonly<Record<string, readonly string[]>> = {
+    'https://API.example.com:443': [HTU, 'https://api.example.com:443/accounts', 'HTTPS://api.EXAMPLE.com/accounts'],
+    'http://localhost': ['http://localhost/accounts', 'http://LOCALHOST:80/accounts'],
+    'http://localhost:3000': ['http://localhost:3000/accounts'],
+  };
+  const others: Readonly<Record<string, readonly string[]>> = {
+    'https://API.example.com:443': ['https://api.example.com:80/accounts', 'http://api.example.com:443/accounts'],
+    'http://localhost': ['http://localhost:443/accounts', 'https://localhost/accounts', 'http://localhost/ACCOUNTS'],
+    'http://localhost:3000': ['http://localhost/accounts', 'http://localhost:30000/accounts'],
+  };
+  for (const [publicURL, good] of Object.entries(same)) {
+    const own = guardOf(issuer, { publicURL });
+    const check = (htu: string): ReturnType<Guard['check']> =>
+      own.guard.check(proved(token, prover.prove(token, { htu })), '/accounts.read');
+    for (const htu of good) assertAllowed(await check(htu), htu);
+    for (const htu of others[publicURL] ?? []) assertDenied(await check(htu), 401, htu);
+  }
 });
 
 test('whatever stands in the header of the proof, the answer is a refusal and never a failure', async () => {

@@ -1,6 +1,6 @@
 /** The `WWW-Authenticate` header of a protected resource (RFC 6750 §3), and the credentials that it asks for. */
 import { CLIENT_ALGORITHMS } from './jws.ts';
-import { isRefusal, refuse, wordsOf, type Refusal, type RefusalReason } from './refusal.ts';
+import { refuse, wordsOf, type Refusal, type RefusalReason } from './refusal.ts';
 
 /** One parameter of a challenge, quoted (RFC 9110 §11.2). Our own texts never hold what would need escaping. */
 function parameter(name: string, value: string): string {
@@ -65,16 +65,4 @@ export function parseAccessTokenHeader(header: string | undefined): PresentedTok
   if (token !== undefined) return { scheme: scheme.toLowerCase() === 'dpop' ? 'DPoP' : 'Bearer', token };
   // Another scheme is no access token at all; one of ours with anything but one token is a malformed request.
   return refuse(/^(?:bearer|dpop)(?:\s|$)/i.test(header) ? 'malformed_credentials' : 'missing_credentials');
-}
-
-/** An `Authorization` header to the bearer token in it, where no other kind is offered. */
-export function parseBearer(header: string | undefined): string | Refusal {
-  const presented = parseAccessTokenHeader(header);
-  if (isRefusal(presented)) return presented;
-  return presented.scheme === 'Bearer' ? presented.token : refuse('missing_credentials');
-}
-
-/** The challenge of a resource that takes bearer tokens alone. */
-export function printBearerChallenge(refusal: Refusal, realm: string): string {
-  return printChallenge(refusal, { realm });
 }

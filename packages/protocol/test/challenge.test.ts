@@ -1,26 +1,19 @@
-import {
-  isRefusal,
-  parseBearer,
-  printBasicChallenge,
-  printBearerChallenge,
-  printChallenge,
-  refuse,
-} from '@hallpass/protocol';
+import { isRefusal, parseAccessTokenHeader, printBasicChallenge, printChallenge, refuse } from '@hallpass/protocol';
 import * as fc from 'fast-check';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 test('without credentials the challenge has no error code (RFC 6750 §3.1)', () => {
-  assert.equal(printBearerChallenge(refuse('missing_credentials'), 'api'), 'Bearer realm="api"');
+  assert.equal(printChallenge(refuse('missing_credentials'), { realm: 'api' }), 'Bearer realm="api"');
 });
 
 test('with a token that is not good it has one, and no scope (RFC 6750 §3)', () => {
-  const challenge = printBearerChallenge(refuse('token_not_good', { subject: '/a.read' }), 'api');
+  const challenge = printChallenge(refuse('token_not_good', { subject: '/a.read' }), { realm: 'api' });
   assert.match(challenge, /^Bearer realm="api", error="invalid_token", error_description="[^"]+"$/);
 });
 
 test('insufficient_scope names the scope that is missing (RFC 6750 §3)', () => {
-  const challenge = printBearerChallenge(refuse('insufficient_scope', { subject: '/a.read' }), 'api');
+  const challenge = printChallenge(refuse('insufficient_scope', { subject: '/a.read' }), { realm: 'api' });
   assert.match(
     challenge,
     /^Bearer realm="api", error="insufficient_scope", error_description="[^"]+", scope="\/a\.read"$/,
@@ -53,27 +46,35 @@ test('a quotation mark in a realm cannot end it: no parameter is smuggled in', (
 });
 
 for (const [header, found] of [
-  ['Bearer abc', 'abc'],
-  ['bearer abc', 'abc'],
-  ['BEARER a-b._~+/c==', 'a-b._~+/c=='],
+  ['Bearer abc', { scheme: 'Bearer', token: 'abc' }],
+  ['bearer abc', { scheme: 'Bearer', token: 'abc' }],
+  ['BEARER a-b._~+/c==', { scheme: 'Bearer', token: 'a-b._~+/c==' }],
+  ['DPoP abc', { scheme: 'DPoP', token: 'abc' }],
+  ['dpop abc', { scheme: 'DPoP', token: 'abc' }],
+  ['DPOP a-b._~+/c==', { scheme: 'DPoP', token: 'a-b._~+/c==' }],
   [undefined, 'missing_credentials'],
   ['', 'missing_credentials'],
   ['Basic YTpi', 'missing_credentials'],
   ['Bearerabc', 'missing_credentials'],
+  ['DPoPabc', 'missing_credentials'],
   ['Bearer', 'malformed_credentials'],
+  ['DPoP', 'malformed_credentials'],
   ['Bearer ', 'malformed_credentials'],
   ['Bearer  abc', 'malformed_credentials'],
+  ['DPoP  abc', 'malformed_credentials'],
   ['Bearer\tabc', 'malformed_credentials'],
   ['Bearer abc ', 'malformed_credentials'],
   ['Bearer abc\n', 'malformed_credentials'],
   ['Bearer abc def', 'malformed_credentials'],
+  ['DPoP abc def', 'malformed_credentials'],
   ['Bearer abc, Bearer def', 'malformed_credentials'],
   ['Bearer a=b', 'malformed_credentials'],
   ['Bearer =', 'malformed_credentials'],
   ['Bearer caf\u00e9', 'malformed_credentials'],
 ] as const) {
-  test(`Authorization: ${JSON.stringify(header)} holds ${found} (RFC 6750 §2.1)`, () => {
-    const parsed = parseBearer(header);
-    assert.equal(isRefusal(parsed) ? parsed.refused : parsed, found);
+  const holds = typeof found === 'string' ? found : `${found.token} for ${found.scheme}`;
+  test(`Authorization: ${JSON.stringify(header)} holds ${holds} (RFC 6750 §2.1, RFC 9449 §7.1)`, () => {
+    const parsed = parseAccessTokenHeader(header);
+    assert.deepEqual(isRefusal(parsed) ? parsed.refused : parsed, found);
   });
 }
