@@ -182,6 +182,8 @@ function printCommandLine(): string {
     ['signing-keys', 'list'],
     ['signing-keys', 'rotate'],
     ['signing-keys', 'remove'],
+    ['master-key', 'list'],
+    ['master-key', 'rewrap'],
     ['revoke-everything'],
     ['events'],
   ];

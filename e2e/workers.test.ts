@@ -79,6 +79,28 @@ test('workers share keys, revocations and families: what one has acknowledged al
   assert.equal(Number(counted?.[1]), 5 * 4 * WORKERS, 'the metrics are of all workers together');
 });
 
+test('workers count together: a budget is one for all of them, and so are the failures of an address', async (t) => {
+  const { dataDir, remove } = makeDataDir();
+  t.after(remove);
+  const key = await createKey(dataDir, ['partner', '--scope', '/accounts.write', '--requests-per-second', '10']);
+  const limited = { ...RIG, HALLPASS_ADDRESS_FAILURES_PER_MINUTE: '100' };
+  const server = await startHallpass(dataDir, limited, ['--workers', String(WORKERS)]);
+  t.after(() => server.stop());
+  const ask = (by: Credentials) =>
+    post(`${server.url}/oauth2/token`, by, { grant_type: 'client_credentials', scope: '/accounts.write' });
+  const began = Date.now();
+  const answers = await Promise.all(Array.from({ length: 150 }, () => ask(key)));
+  const seconds = Math.floor(Date.now() / 1000) - Math.floor(began / 1000) + 1;
+  const good = answers.filter(({ status }) => status === 200).length;
+  assert.ok(good >= 10 - (WORKERS - 1) && good <= 10 * seconds, `${good} in ${seconds} seconds`);
+
+  const wrong = { clientId: key.clientId, clientSecret: 'not the secret of anybody' };
+  let failures = 0;
+  while ((await ask(wrong))['status'] === 401) failures += 1;
+  // A fifth of 100 against one key, and each worker hears of the others' with its own next one; a minute may end meanwhile.
+  assert.ok(failures >= 20 - WORKERS && failures <= 2 * (20 + WORKERS), `${failures} failures`);
+});
+
 test('a worker that dies is replaced, and the others serve on; and all end with the server', async (t) => {
   const { dataDir, remove } = makeDataDir();
   t.after(remove);

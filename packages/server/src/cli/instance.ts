@@ -1,4 +1,5 @@
 /** One Hallpass on its store: what the server and the commands open alike. */
+import { execSync, type StdioOptions } from 'node:child_process';
 import {
   closeSync,
   existsSync,
@@ -32,10 +33,10 @@ export interface Instance extends System {
 
 /** Opens the store and its keys. Throws `BadSetting` or `StoreUnusable`, each with a sentence for the operator. */
 export async function openInstance(settings: Settings, system: System): Promise<Instance> {
-  const masterKey = findMasterKey(settings, system.random);
+  const masterKeys = findMasterKeys(settings, system.random);
   const store = await openSqliteStore({ file: join(settings.dataDir, 'hallpass.db') });
   try {
-    const keys = await openKeyRing({ store, masterKey, algorithm: settings.signingAlgorithm, ...system });
+    const keys = await openKeyRing({ store, masterKeys, algorithm: settings.signingAlgorithm, ...system });
     return { ...system, settings, store, keys };
   } catch (error) {
     await store.close();
@@ -43,9 +44,17 @@ export async function openInstance(settings: Settings, system: System): Promise<
   }
 }
 
-/** From the setting, or from its file; made up only for a development server. */
-function findMasterKey(settings: Settings, random: Random): Uint8Array {
-  if (settings.masterKey !== undefined) return parseMasterKey(settings.masterKey, 'HALLPASS_MASTER_KEY');
+/** From the setting, from what a command prints, or from a file; made up only for a development server. */
+function findMasterKeys(settings: Settings, random: Random): readonly Uint8Array[] {
+  const { masterKey, masterKeyCommand } = settings;
+  if ([masterKey, masterKeyCommand, settings.masterKeyFile].filter((given) => given !== undefined).length > 1) {
+    throw new BadSetting(
+      'The master key comes from one place: set only one of HALLPASS_MASTER_KEY, HALLPASS_MASTER_KEY_FILE and HALLPASS_MASTER_KEY_COMMAND.',
+    );
+  }
+  if (masterKey !== undefined) return parseMasterKeys(masterKey, 'HALLPASS_MASTER_KEY');
+  if (masterKeyCommand !== undefined)
+    return parseMasterKeys(runMasterKeyCommand(masterKeyCommand), 'what HALLPASS_MASTER_KEY_COMMAND prints');
   const file = settings.masterKeyFile ?? join(settings.dataDir, 'master.key');
   if (!existsSync(file)) {
     if (settings.masterKeyFile !== undefined || !isDevelopmentIssuer(settings.issuer)) {
@@ -60,13 +69,32 @@ function findMasterKey(settings: Settings, random: Random): Uint8Array {
   if (process.platform !== 'win32' && (statSync(file).mode & 0o077) !== 0) {
     throw new BadSetting(`The master key can be read by others on this machine. Close it first: chmod 600 ${file}`);
   }
-  return parseMasterKey(readFileSync(file, 'utf8').trim(), file);
+  return parseMasterKeys(readFileSync(file, 'utf8'), file);
 }
 
-function parseMasterKey(text: string, where: string): Uint8Array {
-  const bytes = parseBase64url(text);
-  if (bytes?.length === MASTER_KEY_BYTES) return bytes;
-  throw new BadSetting(`The master key in ${where} is not ${MASTER_KEY_BYTES} bytes as base64url, 43 characters.`);
+/** How long a command may take to print the master key, in milliseconds: a service far away answers within that. */
+const MASTER_KEY_COMMAND_TIMEOUT_MS = 30_000;
+
+function runMasterKeyCommand(command: string): string {
+  try {
+    const stdio: StdioOptions = ['ignore', 'pipe', 'inherit'];
+    return execSync(command, { encoding: 'utf8', stdio, timeout: MASTER_KEY_COMMAND_TIMEOUT_MS, maxBuffer: 4_096 });
+  } catch {
+    // Not the cause: it would hold what the command has printed.
+    throw new BadSetting('HALLPASS_MASTER_KEY_COMMAND failed, or took longer than 30 s. It must print the master key.');
+  }
+}
+
+/** The current one, and behind white space those before it, while they are being replaced. */
+function parseMasterKeys(text: string, where: string): readonly Uint8Array[] {
+  return text
+    .trim()
+    .split(/\s+/)
+    .map((word) => {
+      const bytes = parseBase64url(word);
+      if (bytes?.length === MASTER_KEY_BYTES) return bytes;
+      throw new BadSetting(`The master key in ${where} is not ${MASTER_KEY_BYTES} bytes as base64url, 43 characters.`);
+    });
 }
 
 /** Whole or not at all: a file that a crash has left half written would lock its owner out. */

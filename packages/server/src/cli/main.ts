@@ -5,6 +5,7 @@ import { StoreUnavailable, StoreUnusable } from '../store/store.ts';
 import { eventsCommand } from './events_command.ts';
 import { openInstance, type Instance } from './instance.ts';
 import { keysCommand, type WithInstance } from './keys_commands.ts';
+import { masterKeyCommand } from './master_key_commands.ts';
 import { printError } from './output.ts';
 import { serveCommand } from './serve_command.ts';
 import { revokeEverythingCommand, signingKeysCommand } from './signing_keys_commands.ts';
@@ -30,6 +31,7 @@ const program = new Command('hallpass')
   .addCommand(keysCommand(withInstance))
   .addCommand(tokenCommand(withInstance))
   .addCommand(signingKeysCommand(withInstance))
+  .addCommand(masterKeyCommand(withInstance))
   .addCommand(revokeEverythingCommand(withInstance))
   .addCommand(eventsCommand(withInstance))
   .addHelpText(

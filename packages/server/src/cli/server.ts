@@ -4,6 +4,7 @@ import { listen, type Listener, type Routes } from '../http/listener.ts';
 import { openLog, type Log } from '../http/log.ts';
 import { openMetrics, type Metrics } from '../http/metrics.ts';
 import type { Authority } from '../oauth/authority.ts';
+import { countAlone } from '../oauth/counts.ts';
 import { ClientCopies } from '../oauth/client_copies.ts';
 import { feedEndpoint } from '../oauth/feed.ts';
 import { liveEndpoint, readyEndpoint } from '../oauth/health.ts';
@@ -42,7 +43,11 @@ const FORGET_ROWS_MAX = 500;
 export async function startServer(instance: Instance): Promise<Server> {
   const log = openLog(instance.settings.logLevel);
   const metrics = openMetrics();
-  const outside = await startPublicSide(instance, { log, metrics });
+  const outside = await startPublicSide(instance, {
+    log,
+    metrics,
+    shared: instance.settings.databaseUrl !== undefined,
+  });
   const inside = await startOperatorSide(instance, { log, metrics: metrics.endpoint }).catch(async (error: unknown) => {
     await outside.close();
     throw error;
@@ -67,7 +72,16 @@ export interface PublicSide {
 /** The public listener with its endpoints: what there may be several of on one store. */
 export async function startPublicSide(
   instance: Instance,
-  { log, metrics }: { readonly log: Log; readonly metrics: Metrics },
+  {
+    log,
+    metrics,
+    shared,
+  }: {
+    readonly log: Log;
+    readonly metrics: Metrics;
+    /** Whether other processes serve on the same store, so that limits have to be counted together. */
+    readonly shared: boolean;
+  },
 ): Promise<PublicSide> {
   const { settings, store } = instance;
   const marks = new UseMarks(store);
@@ -114,7 +128,12 @@ export async function startPublicSide(
     keys: instance.keys,
     clock: instance.clock,
     random: instance.random,
-    limits: openLimits(settings, instance.random(32)),
+    limits: openLimits(settings, {
+      // Not a random one: processes that count together have to put an address into the same bucket.
+      salt: instance.keys.secret.mac('buckets of addresses'),
+      clock: instance.clock,
+      count: shared ? (counter) => store.count(counter) : countAlone(),
+    }),
     dpopNonces: settings.dpopNonces,
     noteSecretUse: (clientId, secretId) => marks.note(clientId, secretId, instance.clock.now()),
   };

@@ -22,8 +22,13 @@ export interface Settings {
   readonly accessTtlSeconds: number;
   readonly refreshTtlSeconds: number;
   readonly refreshGraceSeconds: number | undefined;
+  /** Undefined: the embedded store. */
+  readonly databaseUrl: string | undefined;
+  readonly databaseCaFile: string | undefined;
+  readonly databaseConnections: number;
   readonly masterKey: string | undefined;
   readonly masterKeyFile: string | undefined;
+  readonly masterKeyCommand: string | undefined;
   readonly dpopNonces: boolean;
   readonly keyRequestsPerSecond: number;
   readonly addressFailuresPerMinute: number;
@@ -115,12 +120,35 @@ const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = {
     meaning:
       'How long after a rotation the refresh token before the newest still gets the newest. Unset: always; 0: never.',
   },
+  databaseUrl: {
+    variable: 'HALLPASS_DATABASE_URL',
+    parse: (text) => (/^postgres(?:ql)?:\/\//.test(text) && URL.canParse(text) ? text : undefined),
+    otherwise: undefined,
+    must: 'an address such as postgres://hallpass:PASSWORD@db.example.com/hallpass?sslmode=verify-full',
+    meaning:
+      'The PostgreSQL database that instances share. Unset: the embedded store in the data folder, for one machine.',
+  },
+  databaseCaFile: {
+    variable: 'HALLPASS_DATABASE_CA_FILE',
+    parse: (text) => text,
+    otherwise: undefined,
+    must: 'a file',
+    meaning: 'The certificate authority, as PEM, that the database must show a certificate of.',
+  },
+  databaseConnections: {
+    variable: 'HALLPASS_DATABASE_CONNECTIONS',
+    parse: wholeNumber(2, 1_000),
+    otherwise: 10,
+    must: 'a whole number, 2 to 1000',
+    meaning: 'How many connections to the database a process keeps at most.',
+  },
   masterKey: {
     variable: 'HALLPASS_MASTER_KEY',
-    parse: (text) => (/^[A-Za-z0-9_-]{43}$/.test(text) ? text : undefined),
+    parse: (text) => (MASTER_KEYS.test(text) ? text : undefined),
     otherwise: undefined,
     must: '32 random bytes as base64url, 43 characters (make one with: openssl rand 32 | basenc --base64url | tr -d =)',
-    meaning: 'The key that encrypts the keys in the store.',
+    meaning:
+      'The key that encrypts the keys in the store. While it is being replaced: the new one, a space, and the one before it.',
   },
   masterKeyFile: {
     variable: 'HALLPASS_MASTER_KEY_FILE',
@@ -129,6 +157,14 @@ const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = {
     must: 'a file',
     meaning:
       'A file that holds the master key, readable by its owner alone. A development server makes `master.key` in the data folder.',
+  },
+  masterKeyCommand: {
+    variable: 'HALLPASS_MASTER_KEY_COMMAND',
+    parse: (text) => text,
+    otherwise: undefined,
+    must: 'a command line',
+    meaning:
+      'A command that prints the master key, such as one that has it decrypted by a key management service. It is run by the shell at each start.',
   },
   dpopNonces: {
     variable: 'HALLPASS_DPOP_NONCES',
@@ -142,7 +178,8 @@ const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = {
     parse: wholeNumber(0, 1_000_000),
     otherwise: 1_000,
     must: 'a whole number, 0 to 1000000 (0: no limit)',
-    meaning: 'How many requests a second one API key may make at one instance; a key may have its own number.',
+    meaning:
+      'How many requests a second one API key may make, over all workers and instances; a key may have its own number.',
   },
   addressFailuresPerMinute: {
     variable: 'HALLPASS_ADDRESS_FAILURES_PER_MINUTE',
@@ -200,6 +237,13 @@ export function readSettings(environment: Readonly<Record<string, string | undef
       `HALLPASS_ISSUER must be set for a server that others can reach (HALLPASS_HOST is ${host}): tokens name it.`,
     );
   }
+  const databaseUrl = value('databaseUrl');
+  if (issuer === undefined && databaseUrl !== undefined) {
+    // Instances that share a store must agree on it, and one that follows its port would not.
+    throw new BadSetting(
+      'HALLPASS_ISSUER must be set for a server on a database (HALLPASS_DATABASE_URL): tokens name it.',
+    );
+  }
   return {
     issuer,
     host,
@@ -211,8 +255,12 @@ export function readSettings(environment: Readonly<Record<string, string | undef
     accessTtlSeconds: value('accessTtlSeconds'),
     refreshTtlSeconds: value('refreshTtlSeconds'),
     refreshGraceSeconds: value('refreshGraceSeconds'),
+    databaseUrl,
+    databaseCaFile: value('databaseCaFile'),
+    databaseConnections: value('databaseConnections'),
     masterKey: value('masterKey'),
     masterKeyFile: value('masterKeyFile'),
+    masterKeyCommand: value('masterKeyCommand'),
     dpopNonces: value('dpopNonces'),
     keyRequestsPerSecond: value('keyRequestsPerSecond'),
     addressFailuresPerMinute: value('addressFailuresPerMinute'),
@@ -256,6 +304,9 @@ function printDefault(otherwise: unknown): string {
 export function isDevelopmentIssuer(issuer: string | undefined): boolean {
   return issuer === undefined || new URL(issuer).protocol === 'http:';
 }
+
+/** One or more, such as the new one and the one before it. */
+const MASTER_KEYS = /^[A-Za-z0-9_-]{43}(?:\s+[A-Za-z0-9_-]{43}){0,3}$/;
 
 const LOOPBACK: ReadonlySet<string> = new Set(['localhost', '127.0.0.1', '::1', '[::1]']);
 

@@ -52,7 +52,7 @@ export async function startWorkers(instance: Instance, count: number): Promise<S
 /** The public side of a worker, which says to the process that started it where it listens. */
 export async function startAsWorker(instance: Instance): Promise<PublicSide> {
   const log = openLog(instance.settings.logLevel);
-  const side = await startPublicSide(instance, { log, metrics: openMetrics() });
+  const side = await startPublicSide(instance, { log, metrics: openMetrics(), shared: true });
   process.send?.({ issuer: side.issuer, url: side.url } satisfies Listening);
   return side;
 }

@@ -15,6 +15,7 @@ import {
   timingSafeEqual,
   type KeyObject,
 } from 'node:crypto';
+import assert from 'node:assert/strict';
 import {
   parseBase64url,
   printAccessTokenHeader,
@@ -87,7 +88,8 @@ export interface ListedSigningKey {
 /** What a key ring is opened with. */
 interface KeyRingSource {
   readonly store: Store;
-  readonly masterKey: Uint8Array;
+  /** The current one first; with it all those that the store may still hold keys under. */
+  readonly masterKeys: readonly Uint8Array[];
   readonly algorithm: SigningAlgorithm;
   readonly clock: Clock;
   readonly random: Random;
@@ -99,9 +101,10 @@ interface KeyRingSource {
  */
 export async function openKeyRing(source: KeyRingSource): Promise<LiveKeyRing> {
   const { store, algorithm, clock, random } = source;
-  const wrapping = new Wrapping(source.masterKey, random);
+  const wrapping = new Wrapping(source.masterKeys, random);
   const records = await store.loadKeys();
-  // Before anything is added: a store must never hold keys under two master keys.
+  // Before anything is added: a store must never hold a key that this server cannot read.
+  wrapping.follow(records);
   for (const record of records) wrapping.unwrap(record);
   const wanted: readonly (readonly [KeyUse, string])[] = [
     ['sign', algorithm],
@@ -129,9 +132,17 @@ function makeKey(of: {
   readonly wrapping: Wrapping;
 }): KeyRecord {
   const { use, algorithm, now, activeFrom, random, wrapping } = of;
-  const plain = { keyId: printBase64url(random(REFRESH_KEY_ID_BYTES)), use, algorithm, createdAt: now, activeFrom };
+  const plain = { keyId: makeKeyId(random), use, algorithm, createdAt: now, activeFrom };
   const signing = SIGNING_ALGORITHMS.find((name) => use === 'sign' && name === algorithm);
   return { ...plain, wrapped: wrapping.wrap(plain, signing === undefined ? random(32) : generateSigningKey(signing)) };
+}
+
+/** An id that no command line takes for an option: on the day that a key is lost, it has to be named at once. */
+function makeKeyId(random: Random): string {
+  for (;;) {
+    const keyId = printBase64url(random(REFRESH_KEY_ID_BYTES));
+    if (!keyId.startsWith('-')) return keyId;
+  }
 }
 
 interface OpenedKey {
@@ -178,8 +189,9 @@ export class LiveKeyRing implements KeyRing {
 
   async #load(): Promise<void> {
     const records = await this.#source.store.loadKeys();
-    const loaded = records.map(({ keyId }) => keyId).join(' ');
+    const loaded = records.map((record) => `${record.keyId} ${masterKeyIdOf(record)}`).join(' ');
     if (loaded === this.#loaded) return;
+    this.#wrapping.follow(records);
     const keys = records.map((record) => this.#wrapping.unwrap(record));
     const of = (use: KeyUse): readonly OpenedKey[] => keys.filter((key) => key.use === use);
     this.#signing = of('sign').map((key) => ({ ...key, ...openSigningKey(key) }));
@@ -224,6 +236,29 @@ export class LiveKeyRing implements KeyRing {
   readonly findRefresh = (keyId: string): RefreshKey | undefined => this.#findRefresh(keyId);
   readonly findSecret = (keyId: string): SecretKey | undefined => this.#findSecret(keyId);
   readonly findSeal = (keyId: string): SealKey | undefined => this.#findSeal(keyId);
+
+  /** How many keys of the store are under each master key, by its id; and which of them is the current one. */
+  async countWrapped(): Promise<{ readonly current: string; readonly byMasterKey: ReadonlyMap<string, number> }> {
+    const byMasterKey = new Map<string, number>();
+    for (const record of await this.#source.store.loadKeys()) {
+      const id = masterKeyIdOf(record);
+      byMasterKey.set(id, (byMasterKey.get(id) ?? 0) + 1);
+    }
+    return { current: this.#wrapping.current, byMasterKey };
+  }
+
+  /** Encrypts every key of the store under the current master key, and says how many were not so before. */
+  async rewrap(): Promise<number> {
+    const { store } = this.#source;
+    let count = 0;
+    for (const record of await store.loadKeys()) {
+      if (masterKeyIdOf(record) === this.#wrapping.current) continue;
+      const to = this.#wrapping.wrap(record, this.#wrapping.unwrap(record).bytes, this.#wrapping.current);
+      if ((await store.rewrapKey(record.keyId, { from: record.wrapped, to })) === 'kept') count += 1;
+    }
+    await this.reload();
+    return count;
+  }
 
   /** The signing keys with their times, in the order in which they sign. */
   listSigning(): readonly ListedSigningKey[] {
@@ -332,41 +367,58 @@ export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
 
 // At rest
 
-/** AES-256-GCM under the master key: `v1.MASTER_KEY_ID.NONCE.CIPHERTEXT_AND_TAG`, bound to the key's id and use. */
+/**
+ * AES-256-GCM under a master key: `v1.MASTER_KEY_ID.NONCE.CIPHERTEXT_AND_TAG`, bound to the key's id and use. New keys are
+ * put under the master key that the store's keys are under already: while some instances know only that one, a key
+ * under another would stop them. `rewrap` is what moves them all.
+ */
 class Wrapping {
-  readonly #masterKey: Uint8Array;
-  readonly #masterKeyId: string;
+  readonly #masterKeys: ReadonlyMap<string, Uint8Array>;
+  /** The id of the first that was given: the one to move to. */
+  readonly current: string;
+  #inUse: string;
   readonly #random: Random;
 
-  constructor(masterKey: Uint8Array, random: Random) {
-    this.#masterKey = masterKey;
-    this.#masterKeyId = printBase64url(
-      createHash('sha256').update('hallpass master key id').update(masterKey).digest().subarray(0, 8),
-    );
+  constructor(masterKeys: readonly Uint8Array[], random: Random) {
+    this.#masterKeys = new Map(masterKeys.map((key) => [idOf(key), key]));
+    const [current] = this.#masterKeys.keys();
+    assert(current !== undefined, 'there is a master key');
+    this.current = current;
+    this.#inUse = current;
     this.#random = random;
   }
 
-  wrap(key: Omit<KeyRecord, 'wrapped'>, bytes: Uint8Array): string {
+  /** Takes over which master key is in use. */
+  follow(records: readonly KeyRecord[]): void {
+    const before = records.map(masterKeyIdOf).find((id) => id !== this.current && this.#masterKeys.has(id));
+    this.#inUse = before ?? this.current;
+  }
+
+  wrap(key: Omit<KeyRecord, 'wrapped'>, bytes: Uint8Array, under = this.#inUse): string {
     const nonce = this.#random(12);
-    const cipher = createCipheriv('aes-256-gcm', this.#masterKey, nonce).setAAD(aad(key));
+    const cipher = createCipheriv('aes-256-gcm', this.#find(under), nonce).setAAD(aad(key));
     const sealed = Buffer.concat([cipher.update(bytes), cipher.final(), cipher.getAuthTag()]);
-    return ['v1', this.#masterKeyId, printBase64url(nonce), printBase64url(sealed)].join('.');
+    return ['v1', under, printBase64url(nonce), printBase64url(sealed)].join('.');
+  }
+
+  #find(masterKeyId: string): Uint8Array {
+    const masterKey = this.#masterKeys.get(masterKeyId);
+    if (masterKey !== undefined) return masterKey;
+    throw new StoreUnusable(
+      `The master key is not the one that this store was set up with: its keys are under the one with the id ${masterKeyId}. Set HALLPASS_MASTER_KEY, its file or its command to that one.`,
+    );
   }
 
   unwrap(record: KeyRecord): OpenedKey {
-    const [version, masterKeyId, nonceText = '', sealedText = ''] = record.wrapped.split('.');
+    const [version, masterKeyId = '', nonceText = '', sealedText = ''] = record.wrapped.split('.');
     const nonce = parseBase64url(nonceText);
     const sealed = parseBase64url(sealedText);
     if (version !== 'v1' || nonce?.length !== 12 || sealed === undefined || sealed.length < 16) {
       throw new StoreUnusable(`The key ${record.keyId} in the store is damaged, or from a newer Hallpass.`);
     }
-    if (masterKeyId !== this.#masterKeyId) {
-      throw new StoreUnusable(
-        'The master key is not the one that this store was set up with. Set HALLPASS_MASTER_KEY or HALLPASS_MASTER_KEY_FILE to that one.',
-      );
-    }
+    const masterKey = this.#find(masterKeyId);
     try {
-      const decipher = createDecipheriv('aes-256-gcm', this.#masterKey, nonce).setAAD(aad(record));
+      const decipher = createDecipheriv('aes-256-gcm', masterKey, nonce).setAAD(aad(record));
       decipher.setAuthTag(sealed.subarray(-16));
       const bytes = Buffer.concat([decipher.update(sealed.subarray(0, -16)), decipher.final()]);
       const { keyId, use, algorithm, createdAt, activeFrom } = record;
@@ -375,6 +427,17 @@ class Wrapping {
       throw new StoreUnusable(`The key ${record.keyId} in the store was changed.`, { cause });
     }
   }
+}
+
+/** Says which master key, and nothing about it. */
+function idOf(masterKey: Uint8Array): string {
+  return printBase64url(
+    createHash('sha256').update('hallpass master key id').update(masterKey).digest().subarray(0, 8),
+  );
+}
+
+function masterKeyIdOf({ wrapped }: KeyRecord): string {
+  return wrapped.split('.')[1] ?? '';
 }
 
 /** A wrapped key moved to another id or use does not open. */

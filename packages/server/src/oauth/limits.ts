@@ -2,10 +2,10 @@
  * How often one may ask (contract §9): a budget for each key, and a bound on failed authentication, from one address and
  * against one key from one address. The right secret from elsewhere still works, so nobody can lock a client out.
  */
-import { refuse, type Refusal } from '@hallpass/protocol';
+import { refuse, type Clock, type Refusal } from '@hallpass/protocol';
 import { createHmac } from 'node:crypto';
-import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
 import type { Client } from '../store/store.ts';
+import { Budgets, Failures, type Count } from './counts.ts';
 
 export interface LimitSettings {
   /** For a key that has no budget of its own; 0: none. */
@@ -24,11 +24,13 @@ export interface Limits {
 
 /**
  * What is counted is not the address but one of so many buckets that it falls into, by a keyed hash: an attacker with
- * endless addresses can fill no more memory than this, and cannot choose whom to share a bucket with.
+ * endless addresses can fill no more memory than this, and cannot choose whom to share a bucket with (ADR 9).
  */
 const BUCKETS = 65_536;
 /** Failures against one key are bounded this much more tightly. */
 const KEY_SHARE = 5;
+const MINUTE_SECONDS = 60;
+const SECOND_MS = 1_000;
 
 /** For what was counted already. */
 export const NO_LIMITS: Limits = {
@@ -37,56 +39,51 @@ export const NO_LIMITS: Limits = {
   spend: async () => undefined,
 };
 
-/** `salt`: 32 random bytes of this process. */
+/** `salt`: 32 bytes that nobody else knows, the same for all processes that count together. */
 export function openLimits(
   { keyRequestsPerSecond, addressFailuresPerMinute }: LimitSettings,
-  salt: Uint8Array,
+  { salt, clock, count }: { readonly salt: Uint8Array; readonly clock: Clock; readonly count: Count },
 ): Limits {
   const bucket = (...words: readonly string[]): string =>
     String(createHmac('sha256', salt).update(JSON.stringify(words)).digest().readUInt32BE(0) % BUCKETS);
-  const byAddress = makeLimiter('address', addressFailuresPerMinute, 60);
-  const byAddressAndKey = makeLimiter('address and key', Math.ceil(addressFailuresPerMinute / KEY_SHARE), 60);
-  const budgets = new Map<number, RateLimiterMemory>();
+  const failures = new Failures(count, MINUTE_SECONDS);
+  const budgets = new Budgets(count);
+  const byAddress = (address: string): Bounded => ({
+    name: `of an address ${bucket(networkOf(address))}`,
+    bound: addressFailuresPerMinute,
+  });
+  const byAddressAndKey = (address: string, clientId: string): Bounded => ({
+    name: `against a key ${bucket(networkOf(address), clientId)}`,
+    bound: Math.ceil(addressFailuresPerMinute / KEY_SHARE),
+  });
+  const bounds = (address: string, clientId: string | undefined): readonly Bounded[] => {
+    if (addressFailuresPerMinute === 0) return [];
+    return clientId === undefined ? [byAddress(address)] : [byAddress(address), byAddressAndKey(address, clientId)];
+  };
 
   return {
     async findBlock(address, clientId) {
-      if (addressFailuresPerMinute === 0) return undefined;
-      const place = networkOf(address);
-      return (
-        (await findSpent(byAddress, bucket(place))) ??
-        (clientId === undefined ? undefined : await findSpent(byAddressAndKey, bucket(place, clientId)))
-      );
+      const now = clock.now();
+      const spent = bounds(address, clientId).some(({ name, bound }) => failures.known(name, now) >= bound);
+      return spent ? refuseFor(failures.left(now), 'too many failed authentications') : undefined;
     },
     async countFailure(address, clientId) {
-      if (addressFailuresPerMinute === 0) return;
-      const place = networkOf(address);
-      await byAddress.penalty(bucket(place));
-      if (clientId !== undefined) await byAddressAndKey.penalty(bucket(place, clientId));
+      const now = clock.now();
+      await Promise.all(bounds(address, clientId).map(({ name }) => failures.add(name, now)));
     },
-    async spend({ clientId, requestsPerSecond = keyRequestsPerSecond }) {
-      if (requestsPerSecond === 0) return undefined;
-      // As many limiters as there are different budgets, and those are an operator's to choose.
-      const limiter = budgets.get(requestsPerSecond) ?? makeLimiter('key', requestsPerSecond, 1);
-      budgets.set(requestsPerSecond, limiter);
-      try {
-        await limiter.consume(clientId);
-        return undefined;
-      } catch (spent) {
-        if (spent instanceof RateLimiterRes) return refuseFor(spent.msBeforeNext, `the budget of ${clientId} is spent`);
-        throw spent;
-      }
+    async spend({ clientId, requestsPerSecond: budget = keyRequestsPerSecond }) {
+      const now = clock.now();
+      // By the budget too, so that one that an operator changes holds from that moment on.
+      if (budget === 0 || (await budgets.take(`${budget} ${clientId}`, { budget, now }))) return undefined;
+      return refuseFor(SECOND_MS - (now % SECOND_MS), `the budget of ${clientId} is spent`);
     },
   };
 }
 
-function makeLimiter(keyPrefix: string, points: number, duration: number): RateLimiterMemory {
-  return new RateLimiterMemory({ keyPrefix, points, duration });
-}
-
-async function findSpent(limiter: RateLimiterMemory, key: string): Promise<Refusal | undefined> {
-  const counted = await limiter.get(key);
-  const spent = counted !== null && counted.consumedPoints >= limiter.points;
-  return spent ? refuseFor(counted.msBeforeNext, 'too many failed authentications') : undefined;
+/** Something that is counted, and how much of it is let be in a period. */
+interface Bounded {
+  readonly name: string;
+  readonly bound: number;
 }
 
 function refuseFor(milliseconds: number, because: string): Refusal {

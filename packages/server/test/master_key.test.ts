@@ -1,0 +1,135 @@
+/** The master key: where it comes from, and how it is replaced while instances serve (contract, Many instances). */
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { suite, test, type TestContext } from 'node:test';
+import { listMasterKeys, rewrapKeys } from '../src/operator/master_key.ts';
+import { rotateSigningKey } from '../src/operator/signing_keys.ts';
+import { StoreUnusable } from '../src/store/store.ts';
+import { makeFolder, startCommand, type Done } from './command.ts';
+import { startHallpass, tokensOf, type Hallpass } from './harness.ts';
+
+const newKey = (): string => randomBytes(32).toString('base64url');
+const [A, B] = [newKey(), newKey()];
+
+const start = (masterKey: string, on?: Hallpass): Promise<Hallpass> =>
+  startHallpass({
+    environment: { HALLPASS_ISSUER: 'http://127.0.0.1:8080', HALLPASS_MASTER_KEY: masterKey },
+    ...(on === undefined ? {} : { folder: on.folder, clock: on.clock }),
+  });
+const usesOf = async (at: Hallpass): Promise<readonly number[]> =>
+  (await listMasterKeys(at.instance)).map(({ keys }) => keys);
+
+test('a master key is replaced while instances serve, and every token, secret and family goes on', async () => {
+  const before = await start(A);
+  const key = await before.makeKey();
+  const opaque = await before.makeKey({ accessTokenFormat: 'opaque' });
+  const tokens = await before.issue(key);
+  const sealed = await before.issue(opaque);
+  const both = await start(`${B} ${A}`, before);
+  assert.deepEqual(await usesOf(both), [0, 4]);
+  assert.equal(await both.isActive(key, tokens.accessToken), true);
+  await rotateSigningKey(both.instance);
+  assert.deepEqual(await usesOf(both), [0, 5], 'until it is said, new keys are where all instances can read them');
+  await before.instance.keys.reload();
+  assert.equal(before.instance.keys.publicJwks.length, 2, 'as one that knows the old one alone does');
+
+  const another = await start(`${A}\n${B}`, before);
+  assert.equal(await rewrapKeys(both.instance), 5);
+  assert.deepEqual(await usesOf(both), [5]);
+  assert.equal(await rewrapKeys(both.instance), 0, 'again, and there is nothing to do');
+  const [event] = await both.instance.store.listEvents({ limit: 1 });
+  assert.equal(event?.kind, 'keys_rewrapped');
+  for (const at of [both, another]) {
+    await at.instance.keys.reload();
+    assert.equal(await at.isActive(key, tokens.accessToken), true);
+    assert.equal(await at.isActive(opaque, sealed.accessToken), true);
+  }
+  await assert.rejects(before.instance.keys.reload(), StoreUnusable);
+  assert.equal(await before.isActive(key, tokens.accessToken), true, 'and even who was forgotten serves on');
+
+  const after = await start(B, before);
+  const refreshed = tokensOf(await after.refresh(key, tokens.refreshToken));
+  assert.equal(await before.isActive(key, refreshed.accessToken), true);
+  await assert.rejects(start(A, before), /not the one that this store was set up with/);
+  for (const at of [before, both, another, after]) await at.close();
+});
+
+test('two that put keys under another master key at once do it once', async () => {
+  const first = await start(A);
+  const [a, b] = [await start(`${B} ${A}`, first), await start(`${B} ${A}`, first)];
+  const [byA, byB] = await Promise.all([rewrapKeys(a.instance), rewrapKeys(b.instance)]);
+  assert.equal(byA + byB, 4);
+  assert.deepEqual(await usesOf(a), [4]);
+  for (const at of [first, a, b]) await at.close();
+});
+
+test('no file of the store holds a master key, a secret, a token or a key in the clear', async () => {
+  const at = await start(A);
+  const secrets = [A, Buffer.from(A, 'base64url').toString('latin1')];
+  for (let count = 0; count < 20; count++) {
+    const key = await at.makeKey({ accessTokenFormat: count % 2 === 0 ? 'jwt' : 'opaque' });
+    const { accessToken, refreshToken } = await at.issue(key);
+    const next = tokensOf(await at.refresh(key, refreshToken));
+    await at.revoke(key, next.accessToken);
+    secrets.push(key.clientSecret, accessToken, refreshToken, next.accessToken, next.refreshToken);
+  }
+  const files = readdirSync(at.folder).map((name) => readFileSync(join(at.folder, name), 'latin1'));
+  assert.ok(
+    files.some((text) => text.includes('key_created')),
+    'the store was read',
+  );
+  for (const secret of secrets) assert.ok(!files.some((text) => text.includes(secret)), secret.slice(0, 8));
+  assert.ok(!files.some((text) => text.includes('PRIVATE KEY')));
+  await at.close();
+});
+
+suite('the master key, from the command line', () => {
+  const run = (t: TestContext, environment: Readonly<Record<string, string>>, ...words: readonly string[]) =>
+    startCommand(words, { HALLPASS_DATA_DIR: makeFolder(t), HALLPASS_ISSUER: 'https://a.example', ...environment });
+  const assertRefused = ({ code, stdout, stderr }: Done, sentence: RegExp): void => {
+    assert.equal(code, 2, stdout);
+    assert.match(stderr, sentence);
+  };
+
+  test('a command may print it, and its output is never shown', async (t) => {
+    const good = await run(t, { HALLPASS_MASTER_KEY_COMMAND: `echo ${A}` }, 'keys', 'list', '--json');
+    assert.equal(good.code, 0, good.stderr);
+    const failing = await run(t, { HALLPASS_MASTER_KEY_COMMAND: `echo ${A}; exit 3` }, 'keys', 'list');
+    assertRefused(failing, /HALLPASS_MASTER_KEY_COMMAND failed/);
+    assert.ok(!failing.stderr.includes(A));
+    const short = await run(t, { HALLPASS_MASTER_KEY_COMMAND: 'echo secretive' }, 'keys', 'list');
+    assertRefused(short, /what HALLPASS_MASTER_KEY_COMMAND prints is not 32 bytes/);
+    assert.ok(!short.stderr.includes('secretive'));
+  });
+
+  test('it comes from one place', async (t) => {
+    const two = { HALLPASS_MASTER_KEY: A, HALLPASS_MASTER_KEY_COMMAND: `echo ${A}` };
+    assertRefused(await run(t, two, 'keys', 'list'), /comes from one place/);
+  });
+
+  test('master-key rewrap: a dry run does nothing, and the run says what to do next', async (t) => {
+    const folder = { HALLPASS_DATA_DIR: makeFolder(t) };
+    await run(t, { ...folder, HALLPASS_MASTER_KEY: A }, 'keys', 'list');
+    const both = { ...folder, HALLPASS_MASTER_KEY: `${B} ${A}` };
+    const dry = await run(t, both, 'master-key', 'rewrap', '--dry-run');
+    assert.match(dry.stdout, /Would put 4 keys under/);
+    assert.deepEqual(JSON.parse((await run(t, both, 'master-key', 'rewrap', '--dry-run', '--json')).stdout), {
+      keys: 4,
+      rewrapped: false,
+    });
+    assertRefused(
+      await run(t, { ...folder, HALLPASS_MASTER_KEY: B }, 'keys', 'list'),
+      /not the one that this store was set up with/,
+    );
+    assert.match((await run(t, both, 'master-key', 'rewrap')).stdout, /Put 4 keys under .*\n.*can be taken out/);
+    assert.equal((await run(t, { ...folder, HALLPASS_MASTER_KEY: B }, 'keys', 'list')).code, 0);
+    assertRefused(
+      await run(t, { ...folder, HALLPASS_MASTER_KEY: A }, 'keys', 'list'),
+      /not the one that this store was set up with/,
+    );
+    const listed = await run(t, { ...folder, HALLPASS_MASTER_KEY: B }, 'master-key', 'list', '--json');
+    assert.match(listed.stdout, /"keys": 4,\s+"current": true/);
+  });
+});
