@@ -63,9 +63,13 @@ export function judgeDpopProof(
   return { jti, expiresAt: Math.ceil(iat) + DPOP_WINDOW_SECONDS + 1 };
 }
 
-/** An address without query and fragment, scheme and host in lower case, default port dropped (RFC 9449 §4.3, RFC 3986 §6.2.2). */
+/**
+ * An address without query and fragment, normalized (RFC 9449 §4.3, RFC 3986 §6.2.2.1, §6.2.3): scheme and host in lower
+ * case, escapes in upper case, the default port dropped. Nothing is decoded: whose routes are whose is not for a proof to say.
+ */
 function comparable(url: string): string {
   const [, scheme = '', authority = '', path = ''] = /^([a-z]+):\/\/([^/?#]*)([^?#]*)/i.exec(url) ?? [];
   const port = scheme.toLowerCase() === 'https' ? /:443$/ : /:80$/;
-  return `${scheme.toLowerCase()}://${authority.toLowerCase().replace(port, '')}${path === '' ? '/' : path}`;
+  const escaped = path.replaceAll(/%[0-9a-f]{2}/gi, (escape) => escape.toUpperCase());
+  return `${scheme.toLowerCase()}://${authority.toLowerCase().replace(port, '')}${escaped === '' ? '/' : escaped}`;
 }

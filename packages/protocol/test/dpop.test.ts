@@ -115,3 +115,10 @@ test('the longest proof is 4096 characters, and no text throws', () => {
     }),
   );
 });
+
+test('escapes in an address are equal in any case, and are not decoded (RFC 9449 §4.3, RFC 3986 §6.2.2.1)', () => {
+  const url = 'https://api.example.com/caf%C3%A9/x';
+  assert.ok('jti' in judge({ htu: 'https://api.example.com/caf%c3%a9/x' }, { url }));
+  assert.ok('fault' in judge({ htu: 'https://api.example.com/caf%C3%A9%2Fx' }, { url }));
+  assert.ok('fault' in judge({ htu: 'https://api.example.com/caf%C3%A9/%78' }, { url }));
+});
