@@ -45,7 +45,9 @@ export async function rotateSigningKey(on: On): Promise<ListedSigningKey> {
   const event = { at: now, kind: 'signing_key_added' };
   const newestMadeAt = Math.max(...listed.map(({ createdAt }) => createdAt));
   await keys.addSigning({ activeFrom: now + PUBLISH_AHEAD_MS, unlessMadeAfter: newestMadeAt }, event);
-  return lastOf(keys.listSigning());
+  const made = nextOf(keys.listSigning());
+  if (made === undefined) throw new OperatorRefusal('The new signing key is not there. Try again.');
+  return made;
 }
 
 /**
@@ -94,10 +96,4 @@ export async function tendSigningKeys(
 function nextOf(listed: readonly ListedSigningKey[]): ListedSigningKey | undefined {
   const algorithm = listed.find(({ state }) => state === 'signing')?.algorithm;
   return listed.find((key) => key.state === 'next' && key.algorithm === algorithm);
-}
-
-function lastOf(keys: readonly ListedSigningKey[]): ListedSigningKey {
-  const last = keys.at(-1);
-  if (last === undefined) throw new OperatorRefusal('The new signing key is not there. Try again.');
-  return last;
 }
