@@ -173,6 +173,6 @@ test('every change is kept with its event, and none with a secret', async () => 
 
 test('the same pair cannot be imported over a living key', async () => {
   const key = await hallpass.makeKey();
-  await assert.rejects(hallpass.makeKey({ imported: { ...key, allowWeak: false } }), { name: 'OperatorRefusal' });
+  await assert.rejects(hallpass.makeKey({ imported: { ...key, allowWeak: false } }), { name: 'KeyExists' });
   assert.equal((await ask(key)).status, 200);
 });

@@ -1,6 +1,6 @@
 /** The options by which a key's policy is said on the command line, the same where one is made and where it is changed. */
 import { Option, type Command } from 'commander';
-import type { NewApiKey } from '../operator/api_keys.ts';
+import type { NewApiKey } from '../operator/key_policy.ts';
 import type { Client } from '../store/store.ts';
 import { collect, given, parseSeconds } from './command_values.ts';
 

@@ -2,8 +2,10 @@
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline/promises';
 import { Command } from 'commander';
-import { manageApiKeys, OperatorRefusal, type ApiKeys } from '../operator/api_keys.ts';
+import { manageApiKeys, type ApiKeys } from '../operator/api_keys.ts';
+import { OperatorRefusal } from '../operator/operator_refusal.ts';
 import { given, parseDuration } from './command_values.ts';
+import { addImportCommand } from './import_command.ts';
 import type { Instance } from './instance.ts';
 import { lastUse, madeDocument, printKey, printMade, shownDocument } from './key_output.ts';
 import { policyOf, withPolicy, type PolicyOptions } from './key_policy_options.ts';
@@ -57,6 +59,8 @@ export function keysCommand(withInstance: WithInstance): Command {
       printLine(`${good('Made')} the API key ${strong(made.client.name)}.`);
       printMade(made);
     });
+
+  addImportCommand(keys, withInstance);
 
   keys
     .command('list')

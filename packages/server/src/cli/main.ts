@@ -1,6 +1,6 @@
 /** The command line: the only reader of the environment, and the place where everything is put together. */
 import { Command, CommanderError } from 'commander';
-import { OperatorRefusal } from '../operator/api_keys.ts';
+import { OperatorRefusal } from '../operator/operator_refusal.ts';
 import { StoreUnavailable, StoreUnusable } from '../store/store.ts';
 import { eventsCommand } from './events_command.ts';
 import { openInstance, type Instance } from './instance.ts';
@@ -10,6 +10,7 @@ import { printError } from './output.ts';
 import { serveCommand } from './serve_command.ts';
 import { revokeEverythingCommand, signingKeysCommand } from './signing_keys_commands.ts';
 import { BadSetting, listSettings, readSettings } from './settings.ts';
+import { storeCommand } from './store_commands.ts';
 import { systemClock, systemRandom } from './system.ts';
 import { tokenCommand } from './token_commands.ts';
 
@@ -32,6 +33,7 @@ const program = new Command('hallpass')
   .addCommand(tokenCommand(withInstance))
   .addCommand(signingKeysCommand(withInstance))
   .addCommand(masterKeyCommand(withInstance))
+  .addCommand(storeCommand(() => readSettings(process.env)))
   .addCommand(revokeEverythingCommand(withInstance))
   .addCommand(eventsCommand(withInstance))
   .addHelpText(

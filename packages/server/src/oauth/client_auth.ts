@@ -20,6 +20,7 @@ import {
 } from '@hallpass/protocol';
 import type { Client, ClientSecret, OnceMark } from '../store/store.ts';
 import type { Authority } from './authority.ts';
+import { findForeignSecret } from './foreign_secret.ts';
 import { equalBytes } from './key_ring.ts';
 import { isSignedBy, sha256 } from './public_key.ts';
 import type { WireRequest } from './wire.ts';
@@ -58,6 +59,8 @@ export async function authenticateClient(
       ? await authenticateBySecret(authority, evidence)
       : await authenticateByAssertion(authority, evidence);
   if (isRefusal(authenticated)) {
+    // When there is no room to check a foreign hash now, nothing was found out about who asks.
+    if (authenticated.refused === 'temporarily_unavailable') return authenticated;
     await limits.countFailure(request.address, evidence.clientId);
     return authenticated;
   }
@@ -112,8 +115,12 @@ async function authenticateBySecret(
     return refuse('authentication_failed', { because: 'credentials too long' });
   }
   const client = await authority.store.findClient(clientId);
-  const matching = findMatchingSecret(authority, clientSecret, client?.secrets ?? NOBODYS_SECRETS);
+  const own = findMatchingSecret(authority, clientSecret, client?.secrets ?? NOBODYS_SECRETS);
   if (client === undefined) return refuse('authentication_failed', { because: 'unknown client' });
+  // An imported key that was not used yet answers in its own time (docs/threats.md); disabled, in that of all others.
+  const imported = client.secrets.some(({ foreign }) => foreign !== undefined) && !client.disabled;
+  const matching = own ?? (imported ? await findForeignSecret(authority, client, clientSecret) : undefined);
+  if (matching !== undefined && isRefusal(matching)) return matching;
   if (matching === undefined) return refuse('authentication_failed', { because: `wrong secret for ${clientId}` });
   if (client.disabled) return refuse('authentication_failed', { because: `${clientId} is disabled` });
   authority.noteSecretUse(clientId, matching.secretId);

@@ -6,7 +6,7 @@ import { ACCESS_TOKEN_SECONDS_MAX, numericDate, type Clock } from '@hallpass/pro
 import type { LiveKeyRing, ListedSigningKey } from '../oauth/key_ring.ts';
 import { revocationOfEverything } from '../oauth/revocation.ts';
 import type { Store } from '../store/store.ts';
-import { OperatorRefusal } from './api_keys.ts';
+import { OperatorRefusal } from './operator_refusal.ts';
 
 /** How long a key is published before it signs, in milliseconds: twice as long as anyone may keep the key set. */
 const PUBLISH_AHEAD_MS = 600_000;
