@@ -7,9 +7,11 @@ import { openapiDocument } from '../packages/server/src/oauth/openapi.ts';
 import { listSettings } from '../packages/server/src/cli/settings.ts';
 import { HEADER_BYTES_MAX, REQUEST_TIMEOUT_MS } from '../packages/server/src/http/listener.ts';
 import { SECRETS_MAX } from '../packages/server/src/oauth/client_auth.ts';
+import * as foreignHash from '../packages/server/src/oauth/foreign_hash.ts';
 import { PAGE_ENTRIES_MAX } from '../packages/server/src/oauth/feed.ts';
 import { GRANT_SECONDS_MAX } from '../packages/server/src/oauth/revocation.ts';
-import * as apiKeys from '../packages/server/src/operator/api_keys.ts';
+import * as keyPolicy from '../packages/server/src/operator/key_policy.ts';
+import { IMPORT_BYTES_MAX } from '../packages/server/src/operator/import_files.ts';
 import { CLIENTS_MAX } from '../packages/server/src/store/store.ts';
 
 const FROM_SOURCE = '<!-- Printed from the source by `npm run docs`. Do not edit. -->';
@@ -113,15 +115,41 @@ const LIMITS: readonly (readonly [name: string, value: number, what: string, bey
     'live secrets, or public keys, of an API key',
     'the oldest secret ends; a third public key is refused',
   ],
-  ['SCOPES_PER_KEY_MAX', apiKeys.SCOPES_PER_KEY_MAX, 'scopes of an API key', 'the command is refused'],
+  ['SCOPES_PER_KEY_MAX', keyPolicy.SCOPES_PER_KEY_MAX, 'scopes of an API key', 'the command is refused'],
   [
     'LIST_ITEMS_MAX',
-    apiKeys.LIST_ITEMS_MAX,
+    keyPolicy.LIST_ITEMS_MAX,
     'audiences, origins, resource servers of an API key, each',
     'the command is refused',
   ],
-  ['AUDIENCE_LENGTH_MAX', apiKeys.AUDIENCE_LENGTH_MAX, 'characters of an audience', 'the command is refused'],
-  ['NAME_LENGTH_MAX', apiKeys.NAME_LENGTH_MAX, 'characters of the name of an API key', 'the command is refused'],
+  ['AUDIENCE_LENGTH_MAX', keyPolicy.AUDIENCE_LENGTH_MAX, 'characters of an audience', 'the command is refused'],
+  ['NAME_LENGTH_MAX', keyPolicy.NAME_LENGTH_MAX, 'characters of the name of an API key', 'the command is refused'],
+  ['IMPORT_BYTES_MAX', IMPORT_BYTES_MAX, 'bytes of a file of keys', 'the command is refused'],
+  ['BCRYPT_COST_MAX', foreignHash.BCRYPT_COST_MAX, 'cost of a bcrypt hash that is imported', 'the import is refused'],
+  [
+    'PBKDF2_ITERATIONS_MAX',
+    foreignHash.PBKDF2_ITERATIONS_MAX,
+    'iterations of a PBKDF2 hash that is imported',
+    'the import is refused',
+  ],
+  [
+    'ARGON2_MEMORY_KIB_MAX',
+    foreignHash.ARGON2_MEMORY_KIB_MAX,
+    'KiB of memory (`m`) of an argon2 hash that is imported',
+    'the import is refused',
+  ],
+  [
+    'ARGON2_PASSES_MAX',
+    foreignHash.ARGON2_PASSES_MAX,
+    'passes (`t`) of an argon2 hash that is imported',
+    'the import is refused',
+  ],
+  [
+    'ARGON2_PARALLELISM_MAX',
+    foreignHash.ARGON2_PARALLELISM_MAX,
+    'lanes (`p`) of an argon2 hash that is imported',
+    'the import is refused',
+  ],
   ['PAGE_ENTRIES_MAX', PAGE_ENTRIES_MAX, 'revocations on a page of the feed', 'there is a next page'],
 ];
 
@@ -169,6 +197,7 @@ function printCommandLine(): string {
     [],
     ['serve'],
     ['keys', 'create'],
+    ['keys', 'import'],
     ['keys', 'list'],
     ['keys', 'show'],
     ['keys', 'disable'],
@@ -184,6 +213,10 @@ function printCommandLine(): string {
     ['signing-keys', 'remove'],
     ['master-key', 'list'],
     ['master-key', 'rewrap'],
+    ['store', 'backup'],
+    ['store', 'restore'],
+    ['store', 'verify'],
+    ['store', 'copy'],
     ['revoke-everything'],
     ['events'],
   ];

@@ -105,7 +105,7 @@ export async function spawnHallpass(t: TestContext, more: Environment = {}): Pro
     child.stdout.on('data', look);
     child.once('close', () => reject(new Error(`it ended before it was ready: ${stderr()}`)));
   });
-  const url = /ready: (\S+)/.exec(stdout())?.[1];
+  const url = /listening on (\S+)/.exec(stdout())?.[1] ?? /ready: (\S+)/.exec(stdout())?.[1];
   assert.ok(url !== undefined);
   return { url, environment, child, stdout, stderr, ended };
 }

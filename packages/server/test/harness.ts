@@ -14,8 +14,10 @@ import { startServer } from '../src/cli/server.ts';
 import { readSettings } from '../src/cli/settings.ts';
 import { systemRandom } from '../src/cli/system.ts';
 import type { ServerClock } from '../src/oauth/authority.ts';
-import { manageApiKeys, type ApiKeys, type NewApiKey } from '../src/operator/api_keys.ts';
+import { manageApiKeys, type ApiKeys } from '../src/operator/api_keys.ts';
+import { type NewApiKey } from '../src/operator/key_policy.ts';
 import type { Client, Store } from '../src/store/store.ts';
+import { databaseSettings } from './database.ts';
 import { assertBodyDescribed, assertDescribed } from './described.ts';
 
 /** Where every clock starts: in the middle of a second, so that rounding shows. */
@@ -147,6 +149,7 @@ export async function startHallpass(options: Options = {}): Promise<Hallpass> {
     // Their own tests set these; everywhere else a test may fail as often as it likes.
     HALLPASS_KEY_REQUESTS_PER_SECOND: '0',
     HALLPASS_ADDRESS_FAILURES_PER_MINUTE: '0',
+    ...(await databaseSettings(folder)),
     ...options.environment,
   });
   const opened = await openInstance(settings, { clock, random: systemRandom });

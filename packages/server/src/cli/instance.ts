@@ -16,9 +16,9 @@ import { join } from 'node:path';
 import { parseBase64url, printBase64url, type Random } from '@hallpass/protocol';
 import type { ServerClock } from '../oauth/authority.ts';
 import { MASTER_KEY_BYTES, openKeyRing, type LiveKeyRing } from '../oauth/key_ring.ts';
-import { openSqliteStore } from '../store/sqlite.ts';
 import type { Store } from '../store/store.ts';
 import { BadSetting, isDevelopmentIssuer, type Settings } from './settings.ts';
+import { openStore } from './stores.ts';
 
 export interface System {
   readonly clock: ServerClock;
@@ -34,7 +34,7 @@ export interface Instance extends System {
 /** Opens the store and its keys. Throws `BadSetting` or `StoreUnusable`, each with a sentence for the operator. */
 export async function openInstance(settings: Settings, system: System): Promise<Instance> {
   const masterKeys = findMasterKeys(settings, system.random);
-  const store = await openSqliteStore({ file: join(settings.dataDir, 'hallpass.db') });
+  const store = await openStore(settings);
   try {
     const keys = await openKeyRing({ store, masterKeys, algorithm: settings.signingAlgorithm, ...system });
     return { ...system, settings, store, keys };

@@ -41,6 +41,11 @@ export function printMoment(milliseconds: number): string {
     .replace('T', ' ');
 }
 
+/** How far long work has come, on one line that is written over; for people at a terminal alone. */
+export function printProgress(text: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${styleText('dim', text, { stream: process.stderr })}\r`);
+}
+
 /** A sentence on standard error, for something that did not work. */
 export function printError(sentence: string): void {
   process.stderr.write(`${styleText('red', 'error:', { stream: process.stderr })} ${sentence}\n`);

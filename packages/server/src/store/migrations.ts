@@ -83,7 +83,20 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
      )`,
     `CREATE INDEX counters_by_end ON counters (expires_at)`,
   ],
+  [
+    // What is revoked has one entry, whoever writes. Small enough that the moment is read from the row.
+    `CREATE UNIQUE INDEX revocations_of_subject ON revocations (subject, kind)`,
+    `DROP INDEX IF EXISTS revocations_by_subject`,
+  ],
 ];
+
+/** Why a store that a newer version wrote is refused. */
+export function newerSchema(version: number): string {
+  return (
+    `The store was written by a newer Hallpass (schema ${version}; this one knows ${MIGRATIONS.length}). ` +
+    'Start that version instead.'
+  );
+}
 
 /** Nobody's record, about as long as anybody's: what is read in place of a client that is not there. */
 const NOBODYS_RECORD: Client = {

@@ -1,6 +1,11 @@
 /**
  * The verbs of the store in portable SQL: no sequences, triggers or advisory locks; compare-and-set updates; ids made
  * by us. An engine brings `Sql` and a way to run a verb in a transaction of its own or in one with others.
+ *
+ * They hold under READ COMMITTED, where each statement sees what others have committed by then. What a verb decides
+ * from something that it has read is decided by the statement that writes, or after it has taken the lock of a row that
+ * all who decide the same take first. A unique row that another was first with fails the transaction, and the engine
+ * tries the verb again.
  */
 import { isCursor, LINEAGE_MAX, lineageOf, parseRevocationEntry, type NumericDate } from '@hallpass/protocol';
 import {
@@ -23,11 +28,16 @@ import {
 export type SqlValue = string | number | null;
 export type SqlRow = Readonly<Record<string, SqlValue>>;
 
-/** One connection of an engine, in a transaction. `?` stands for a value. */
+/**
+ * One connection of an engine, in a transaction unless the verb says that it needs none. `?` stands for a value. No
+ * statement has more than 2,000 of them.
+ */
 export interface Sql {
   readonly all: (text: string, ...values: readonly SqlValue[]) => Promise<readonly SqlRow[]>;
   /** Resolves with how many rows were written. */
   readonly run: (text: string, ...values: readonly SqlValue[]) => Promise<number>;
+  /** See `event_id.ts`. */
+  readonly nextEventId: () => number;
 }
 
 /** How far the clocks of instances may differ, and some: what one still believes alive, another must not forget. */
@@ -126,22 +136,21 @@ export async function findFamily(sql: Sql, grantId: string): Promise<Family | un
 }
 
 export async function isRevoked(sql: Sql, subject: RevocationSubject): Promise<boolean> {
-  const { jti, grantId, clientId, issuedAt } = subject;
+  const rows = await sql.all(`${REVOCATIONS_OF} LIMIT 1`, ...valuesOf(subject));
+  return rows.length > 0;
+}
+
+/** The revocations that end a token of a grant and client, made at a second. */
+const REVOCATIONS_OF = `
+  SELECT 1 AS found FROM revocations WHERE kind = 'grant' AND subject = ?
+  UNION ALL SELECT 1 FROM revocations WHERE kind = 'token' AND subject IN (?, ?, ?, ?)
+  UNION ALL SELECT 1 FROM revocations WHERE kind = 'client' AND subject = ? AND before_date > ?
+  UNION ALL SELECT 1 FROM revocations WHERE kind = 'before' AND subject = '*' AND before_date > ?`;
+
+function valuesOf({ jti, grantId, clientId, issuedAt }: RevocationSubject): readonly SqlValue[] {
   const lineage = jti === undefined ? [] : lineageOf(jti);
   const tokens = Array.from({ length: LINEAGE_MAX }, (_, at) => lineage[at] ?? '');
-  const rows = await sql.all(
-    `SELECT 1 AS found FROM revocations WHERE kind = 'grant' AND subject = ?
-     UNION ALL SELECT 1 FROM revocations WHERE kind = 'token' AND subject IN (?, ?, ?, ?)
-     UNION ALL SELECT 1 FROM revocations WHERE kind = 'client' AND subject = ? AND before_date > ?
-     UNION ALL SELECT 1 FROM revocations WHERE kind = 'before' AND subject = '*' AND before_date > ?
-     LIMIT 1`,
-    grantId,
-    ...tokens,
-    clientId,
-    issuedAt,
-    issuedAt,
-  );
-  return rows.length > 0;
+  return [grantId, ...tokens, clientId, issuedAt, issuedAt];
 }
 
 export async function readRevocations(
@@ -208,7 +217,12 @@ export async function saveClient(
   client: Client,
   accompanied: Accompanied,
 ): Promise<'saved' | 'changed_meanwhile' | 'too_many'> {
-  if (client.version === 1 && (await countClients(sql)) >= CLIENTS_MAX) return 'too_many';
+  if (client.version === 1) {
+    await takeTurn(sql);
+    if ((await countClients(sql)) >= CLIENTS_MAX) return 'too_many';
+    // A mark that was being made while a client of this id was deleted.
+    await sql.run('DELETE FROM secret_uses WHERE client_id = ?', client.clientId);
+  }
   const record = JSON.stringify(client);
   const written =
     client.version === 1
@@ -233,6 +247,14 @@ export async function saveClient(
   return 'saved';
 }
 
+/**
+ * Who adds what there may be only so many of waits here until the one before has committed, and then sees what it
+ * added. The lock is that of nobody's row, which no other verb writes.
+ */
+async function takeTurn(sql: Sql): Promise<void> {
+  await sql.run("UPDATE clients SET version = version WHERE client_id = ''");
+}
+
 async function countClients(sql: Sql): Promise<number> {
   const [row] = await sql.all("SELECT COUNT(*) AS clients FROM clients WHERE client_id <> ''");
   return Number(row?.['clients']);
@@ -243,6 +265,7 @@ export async function deleteClient(
   clientId: string,
   accompanied: Accompanied,
 ): Promise<'deleted' | 'unknown'> {
+  if (clientId === NOBODY) return 'unknown';
   if ((await sql.run('DELETE FROM clients WHERE client_id = ?', clientId)) === 0) return 'unknown';
   await sql.run('DELETE FROM client_origins WHERE client_id = ?', clientId);
   await sql.run('DELETE FROM secret_uses WHERE client_id = ?', clientId);
@@ -254,8 +277,16 @@ async function accompany(sql: Sql, { event, revocations = [] }: Accompanied): Pr
   await revoke(sql, revocations, event);
 }
 
+/**
+ * Each mark for itself; no transaction needed. In one order for all, so that no two who mark the same wait for each
+ * other. One whose client is deleted at that very moment may stay: it says nothing of a client that is made later.
+ */
 export async function markSecretsUsed(sql: Sql, uses: readonly SecretUse[]): Promise<void> {
-  for (const { clientId, secretId, usedAt } of uses) {
+  const ordered = uses.toSorted((one, other) => {
+    const [a, b] = [`${one.clientId} ${one.secretId}`, `${other.clientId} ${other.secretId}`];
+    return a < b ? -1 : Number(a > b);
+  });
+  for (const { clientId, secretId, usedAt } of ordered) {
     await sql.run(
       `INSERT INTO secret_uses (client_id, secret_id, used_at)
        SELECT ?, ?, ? WHERE EXISTS (SELECT 1 FROM clients WHERE client_id = ?)
@@ -275,6 +306,7 @@ export async function addKey(
   unlessMadeAfter: number,
   event?: StoreEvent,
 ): Promise<'added' | 'exists'> {
+  await takeTurn(sql);
   const written = await sql.run(
     `INSERT INTO keys (key_id, key_use, algorithm, wrapped, created_at, active_from)
      SELECT ?, ?, ?, ?, ?, ?
@@ -300,6 +332,7 @@ export async function removeKey(sql: Sql, keyId: string, accompanied: Accompanie
   return 'removed';
 }
 
+/** One statement; no transaction needed. */
 export async function rewrapKey(
   sql: Sql,
   keyId: string,
@@ -309,6 +342,7 @@ export async function rewrapKey(
   return written === 1 ? 'kept' : 'changed_meanwhile';
 }
 
+/** One statement; no transaction needed. */
 export async function count(sql: Sql, { name, period, by, expiresAt }: Counter): Promise<number> {
   const [row] = await sql.all(
     `INSERT INTO counters (name, period, used, expires_at) VALUES (?, ?, ?, ?)
@@ -321,82 +355,163 @@ export async function count(sql: Sql, { name, period, by, expiresAt }: Counter):
   return Number(row?.['used']);
 }
 
+/**
+ * The last statement writes all marks or none; no transaction needed. Of two that are first with one mark, one fails on
+ * its primary key, is tried again and finds it.
+ */
 export async function useOnce(sql: Sql, marks: readonly OnceMark[]): Promise<OnceMark | 'fresh'> {
   for (const [at, mark] of marks.entries()) {
     if (marks.slice(0, at).some(({ space, id }) => space === mark.space && id === mark.id)) return mark;
+  }
+  const [only] = marks;
+  if (only === undefined) return 'fresh';
+  const insert = `INSERT INTO used_once (space, id, expires_at) VALUES ${rowsOf(marks.length, 3)}`;
+  // In one order for all, so that no two who use the same wait for each other.
+  const values = marks
+    .toSorted((one, other) => (one.space + one.id < other.space + other.id ? -1 : 1))
+    .flatMap(({ space, id, expiresAt }) => [space, id, expiresAt]);
+  if (marks.length === 1) {
+    return (await sql.run(`${insert} ON CONFLICT (space, id) DO NOTHING`, ...values)) === 1 ? 'fresh' : only;
+  }
+  for (const mark of marks) {
     const known = await sql.all('SELECT 1 AS found FROM used_once WHERE space = ? AND id = ?', mark.space, mark.id);
     if (known.length > 0) return mark;
   }
-  for (const { space, id, expiresAt } of marks) {
-    await sql.run('INSERT INTO used_once (space, id, expires_at) VALUES (?, ?, ?)', space, id, expiresAt);
-  }
+  await sql.run(insert, ...values);
   return 'fresh';
 }
 
+/** `(?, ?), (?, ?)`: so many rows of so many values. */
+function rowsOf(rows: number, columns: number): string {
+  return Array.from({ length: rows }, () => `(${Array.from({ length: columns }, () => '?').join(', ')})`).join(', ');
+}
+
+/** The one statement that writes also judges; no transaction needed. */
 export async function rotate(sql: Sql, rotation: Rotation): Promise<RotationOutcome> {
   const { grantId, clientId, from, issuedAt, rotatedAt, keyId, expiresAt } = rotation;
-  if (await isRevoked(sql, { grantId, clientId, issuedAt })) return 'revoked';
+  const subject = { grantId, clientId, issuedAt };
   const written =
     from === 0
       ? await sql.run(
           `INSERT INTO families (grant_id, client_id, generation, rotated_at, key_id, expires_at)
-           VALUES (?, ?, 1, ?, ?, ?) ON CONFLICT (grant_id) DO NOTHING`,
+           SELECT ?, ?, 1, ?, ?, ? WHERE NOT EXISTS (${REVOCATIONS_OF}) ON CONFLICT (grant_id) DO NOTHING`,
           grantId,
           clientId,
           rotatedAt,
           keyId,
           expiresAt,
+          ...valuesOf(subject),
         )
       : await sql.run(
-          'UPDATE families SET generation = ?, rotated_at = ?, key_id = ? WHERE grant_id = ? AND generation = ?',
+          `UPDATE families SET generation = ?, rotated_at = ?, key_id = ?
+            WHERE grant_id = ? AND generation = ? AND NOT EXISTS (${REVOCATIONS_OF})`,
           from + 1,
           rotatedAt,
           keyId,
           grantId,
           from,
+          ...valuesOf(subject),
         );
-  return written === 1 ? 'rotated' : 'already_used';
+  if (written === 1) return 'rotated';
+  return (await isRevoked(sql, subject)) ? 'revoked' : 'already_used';
+}
+
+/** What a caller of `revoke` gave. */
+export interface Revoking {
+  readonly revocations: readonly KeptRevocation[];
+  readonly event?: StoreEvent | undefined;
 }
 
 export async function revoke(sql: Sql, revocations: readonly KeptRevocation[], event?: StoreEvent): Promise<void> {
-  for (const revocation of revocations) await keepRevocation(sql, revocation);
-  if (event !== undefined) await recordEvent(sql, event);
+  await revokeTogether(sql, [{ revocations, event }]);
 }
 
-async function keepRevocation(sql: Sql, { kind, id, before, expires_at, keepUntil }: KeptRevocation): Promise<void> {
-  const [known] = await sql.all('SELECT before_date FROM revocations WHERE kind = ? AND subject = ?', kind, id);
-  if (known !== undefined) {
-    // A token or a grant is dead once and for all; of two moments the later one says it all, in a new place of the feed.
-    if (before === undefined || before <= Number(known['before_date'])) return;
-    await sql.run('DELETE FROM revocations WHERE kind = ? AND subject = ?', kind, id);
-  }
-  // The one row that every revocation passes through: positions are given out in the order of commits (see the port).
+/** What many callers gave, in the few statements of one: all of it or nothing. */
+export async function revokeTogether(sql: Sql, given: readonly Revoking[]): Promise<void> {
+  const revocations = given.flatMap((one) => one.revocations);
+  if (revocations.length > 0) await keepRevocations(sql, revocations);
+  await recordEvents(
+    sql,
+    given.flatMap(({ event }) => event ?? []),
+  );
+}
+
+async function keepRevocations(sql: Sql, revocations: readonly KeptRevocation[]): Promise<void> {
+  // The lock of the one row that every revocation passes through: who has it is alone with the revocations until the
+  // commit, and so positions are given out in the order of commits (see the port). It is taken before anything else.
   const [feed] = await sql.all(
-    'UPDATE feed SET last_position = last_position + 1 WHERE one = 1 RETURNING last_position',
+    'UPDATE feed SET last_position = last_position WHERE one = 1 RETURNING last_position AS last',
   );
-  await sql.run(
-    `INSERT INTO revocations (position, kind, subject, before_date, expires_at, keep_until) VALUES (?, ?, ?, ?, ?, ?)`,
-    Number(feed?.['last_position']),
-    kind,
-    id,
-    before ?? null,
-    expires_at,
-    keepUntil,
-  );
+  if (feed === undefined) throw new Error('The store has no feed: its set-up was not finished.');
+  const known = await findKnown(sql, revocations);
+  const fresh = new Map<string, KeptRevocation>();
+  for (const revocation of revocations) {
+    const key = `${revocation.kind} ${revocation.id}`;
+    const before = fresh.get(key)?.before ?? known.get(key);
+    // A token or a grant is dead once and for all; of two moments the later one says it all, in a new place of the feed.
+    if (before === undefined && (fresh.has(key) || known.has(key))) continue;
+    if (before !== undefined && (revocation.before === undefined || revocation.before <= before)) continue;
+    fresh.delete(key);
+    fresh.set(key, revocation);
+  }
+  if (fresh.size === 0) return;
+  const last = Number(feed['last']);
+  await sql.run('UPDATE feed SET last_position = ? WHERE one = 1', last + fresh.size);
+  for (const [key, { kind, id }] of fresh) {
+    if (known.has(key)) await sql.run('DELETE FROM revocations WHERE kind = ? AND subject = ?', kind, id);
+  }
+  const rows = [...fresh.values()].map(({ kind, id, before, expires_at, keepUntil }, at) => {
+    return [last + 1 + at, kind, id, before ?? null, expires_at, keepUntil];
+  });
+  const columns = 'position, kind, subject, before_date, expires_at, keep_until';
+  await insertRows(sql, `INSERT INTO revocations (${columns}) VALUES`, rows);
+}
+
+/** The moments of those that are kept already; `undefined` for what is dead as a whole. */
+async function findKnown(
+  sql: Sql,
+  revocations: readonly KeptRevocation[],
+): Promise<ReadonlyMap<string, number | undefined>> {
+  const known = new Map<string, number | undefined>();
+  for (const some of inBatches(revocations)) {
+    const rows = await sql.all(
+      `SELECT kind, subject, before_date FROM revocations WHERE (subject, kind) IN (VALUES ${rowsOf(some.length, 2)})`,
+      ...some.flatMap(({ kind, id }) => [id, kind]),
+    );
+    for (const { kind, subject, before_date } of rows) {
+      known.set(`${String(kind)} ${String(subject)}`, before_date == null ? undefined : Number(before_date));
+    }
+  }
+  return known;
 }
 
 export async function recordEvent(sql: Sql, event: StoreEvent): Promise<void> {
-  await sql.run(
-    `INSERT INTO events (event_id, at, kind, client_id, grant_id, detail)
-     VALUES ((SELECT COALESCE(MAX(event_id), 0) + 1 FROM events), ?, ?, ?, ?, ?)`,
-    event.at,
-    event.kind,
-    event.clientId ?? null,
-    event.grantId ?? null,
-    event.detail ?? null,
+  await recordEvents(sql, [event]);
+}
+
+async function recordEvents(sql: Sql, events: readonly StoreEvent[]): Promise<void> {
+  const rows = events.map(({ at, kind, clientId, grantId, detail }) => {
+    return [sql.nextEventId(), at, kind, clientId ?? null, grantId ?? null, detail ?? null];
+  });
+  await insertRows(sql, 'INSERT INTO events (event_id, at, kind, client_id, grant_id, detail) VALUES', rows);
+}
+
+/** The most rows in one statement. */
+const ROWS_MAX = 256;
+
+async function insertRows(sql: Sql, insert: string, rows: readonly (readonly SqlValue[])[]): Promise<void> {
+  for (const some of inBatches(rows)) {
+    await sql.run(`${insert} ${rowsOf(some.length, some[0]?.length ?? 0)}`, ...some.flat());
+  }
+}
+
+function inBatches<Item>(items: readonly Item[]): readonly (readonly Item[])[] {
+  return Array.from({ length: Math.ceil(items.length / ROWS_MAX) }, (_, at) =>
+    items.slice(at * ROWS_MAX, (at + 1) * ROWS_MAX),
   );
 }
 
+/** Each statement for itself; no transaction needed. */
 export async function forgetExpired(sql: Sql, now: NumericDate, limit: number): Promise<number> {
   const revocations = await sql.run(
     'DELETE FROM revocations WHERE position IN (SELECT position FROM revocations WHERE keep_until < ? LIMIT ?)',

@@ -12,11 +12,10 @@ import type { Sql } from './sql.ts';
 import { sqlOf } from './sqlite_connection.ts';
 import { StoreUnavailable, StoreUnusable, type Store } from './store.ts';
 import type { WriteVerb, WriterMessage, WriterOptions } from './sqlite_writer.ts';
+import { Watchers } from './watchers.ts';
 
 /** How long a caller waits for its commit before the effect is called unknown, in milliseconds. */
 const WRITE_TIMEOUT_MS = 8_000;
-/** How often this process looks for revocations that another one committed, in milliseconds, while anyone watches. */
-const WATCH_INTERVAL_MS = 100;
 
 /** Opens the store in this file, made when it is not there, its schema brought up to date. Throws `StoreUnusable`. */
 export async function openSqliteStore({ file }: { readonly file: string }): Promise<Store> {
@@ -75,10 +74,14 @@ function outage(cause: unknown): never {
   throw cause instanceof StoreUnavailable ? cause : new StoreUnavailable('The store could not be read.', { cause });
 }
 
+function readsOnly(): never {
+  throw new Error('This connection reads only.');
+}
+
 function openReader(file: string): { readonly sql: Sql; readonly close: () => void } {
   const database = new DatabaseSync(file, { timeout: 1_000 });
   database.exec('PRAGMA query_only = ON');
-  return { sql: sqlOf(database), close: () => (database.isOpen ? database.close() : undefined) };
+  return { sql: sqlOf(database, readsOnly), close: () => (database.isOpen ? database.close() : undefined) };
 }
 
 /** The writing thread, seen from this one. */
@@ -153,44 +156,5 @@ class Writer {
   #lose(error: Error): void {
     this.#lost ??= error;
     for (const [id, answer] of this.#waiting) answer({ id, failed: error.message });
-  }
-}
-
-/** Tells who watches when the feed has grown. */
-class Watchers {
-  readonly #callbacks = new Set<() => void>();
-  readonly #findEnd: () => Promise<number>;
-  #end = -1;
-  #timer: ReturnType<typeof setInterval> | undefined;
-
-  constructor(findEnd: () => Promise<number>) {
-    this.#findEnd = findEnd;
-  }
-
-  add(changed: () => void): () => void {
-    this.#callbacks.add(changed);
-    this.#timer ??= setInterval(() => this.look(), WATCH_INTERVAL_MS).unref();
-    return () => {
-      this.#callbacks.delete(changed);
-      if (this.#callbacks.size === 0) this.close();
-    };
-  }
-
-  look(): void {
-    if (this.#callbacks.size === 0) return;
-    // A store that cannot be read now is looked at again by the next tick; whoever reads the feed hears of it there.
-    this.#tell().catch(() => undefined);
-  }
-
-  async #tell(): Promise<void> {
-    const end = await this.#findEnd();
-    if (end === this.#end) return;
-    this.#end = end;
-    for (const changed of this.#callbacks) changed();
-  }
-
-  close(): void {
-    clearInterval(this.#timer);
-    this.#timer = undefined;
   }
 }

@@ -1,8 +1,8 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import type { Sql, SqlRow, SqlValue } from './sql.ts';
 
-/** A connection as the verbs want it, each statement prepared once. */
-export function sqlOf(database: DatabaseSync): Sql {
+/** A connection as the verbs want it, each statement prepared once. One that reads makes no ids. */
+export function sqlOf(database: DatabaseSync, nextEventId: () => number): Sql {
   const statements = new Map<string, StatementSync>();
   const prepared = (text: string): StatementSync => {
     const statement = statements.get(text) ?? database.prepare(text);
@@ -13,5 +13,6 @@ export function sqlOf(database: DatabaseSync): Sql {
     // oxlint-disable-next-line no-unsafe-type-assertion -- our columns are TEXT and INTEGER only
     all: async (text, ...values) => prepared(text).all(...values) as unknown as readonly SqlRow[],
     run: async (text, ...values) => Number(prepared(text).run(...(values satisfies readonly SqlValue[])).changes),
+    nextEventId,
   };
 }

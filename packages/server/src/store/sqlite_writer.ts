@@ -7,7 +7,8 @@ import { randomBytes } from 'node:crypto';
 import { dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
-import { firstRows, MIGRATIONS } from './migrations.ts';
+import { eventIds } from './event_id.ts';
+import { firstRows, MIGRATIONS, newerSchema } from './migrations.ts';
 import * as verbs from './sql.ts';
 import type { Sql } from './sql.ts';
 import { sqlOf } from './sqlite_connection.ts';
@@ -68,7 +69,7 @@ function start(port: MessagePort, options: WriterOptions): void {
     port.close();
     return;
   }
-  const sql = sqlOf(database);
+  const sql = sqlOf(database, eventIds());
   const queue: WriteRequest[] = [];
   let closing = false;
   let flushing = false;
@@ -168,12 +169,7 @@ function migrate(database: DatabaseSync): void {
   database.exec('BEGIN IMMEDIATE');
   try {
     const version = schemaVersionOf(database);
-    if (version > MIGRATIONS.length) {
-      throw new Error(
-        `The store was written by a newer Hallpass (schema ${version}; this one knows ${MIGRATIONS.length}). ` +
-          'Start that version instead.',
-      );
-    }
+    if (version > MIGRATIONS.length) throw new Error(newerSchema(version));
     for (const statements of MIGRATIONS.slice(version)) {
       // In SQLite only INTEGER makes a primary key the row's own place; its INTEGER is 64 bits wide.
       for (const statement of statements) database.exec(statement.replaceAll('BIGINT', 'INTEGER'));

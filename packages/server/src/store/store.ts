@@ -31,8 +31,10 @@ export interface ClientSecret {
   readonly secretId: string;
   /** The key that the hash was made with. */
   readonly keyId: string;
-  /** HMAC-SHA-256 as base64url. */
+  /** HMAC-SHA-256 as base64url; empty while there is a foreign hash in its place. */
   readonly hash: string;
+  /** An imported secret that was not used yet: the hash that it came with, sealed (`oauth/foreign_secret.ts`). */
+  readonly foreign?: string;
   /** Milliseconds. */
   readonly createdAt: number;
   /** Milliseconds; absent: until it is rotated. */

@@ -1,0 +1,219 @@
+/** `hallpass store ...`: the whole store, to a file and back, and from one store to another, while servers go on. */
+import { once } from 'node:events';
+import {
+  closeSync,
+  createReadStream,
+  existsSync,
+  fsyncSync,
+  openSync,
+  renameSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { Command } from 'commander';
+import { printBase64url } from '@hallpass/protocol';
+import { OperatorRefusal } from '../operator/operator_refusal.ts';
+import { restoreBackup, verifyBackup, writeBackup } from '../store/backup.ts';
+import { MIGRATIONS } from '../store/migrations.ts';
+import { checkTables, copyTables, TransferRefusal, type Progress, type TableReport } from '../store/transfer.ts';
+import { good, printFields, printJson, printLine, printProgress, printTable, strong, warn } from './output.ts';
+import type { Settings } from './settings.ts';
+import { openTables, withTables } from './stores.ts';
+import { systemClock, systemRandom } from './system.ts';
+
+interface Json {
+  readonly json?: boolean;
+}
+
+export function storeCommand(read: () => Settings): Command {
+  const command = new Command('store').description('back up, restore, check and move the whole store');
+
+  command
+    .command('backup')
+    .description(
+      'write the store to a file, while servers go on; nothing that was acknowledged before its end is missing',
+    )
+    .argument('<file>', 'where to; - for standard output')
+    .option('--json', 'print JSON')
+    .action(async (file: string, { json }: Json) => {
+      const target = file === '-' ? standardOutput() : newFile(file);
+      const tail = await withTables(read(), (from) =>
+        writeBackup(from, {
+          schema: MIGRATIONS.length,
+          madeAt: new Date(systemClock.now()).toISOString(),
+          write: target.write,
+          progress: progressOf('backing up'),
+        }),
+      ).catch((error: unknown) => {
+        target.abandon();
+        throw error;
+      });
+      target.finish();
+      if (file === '-') return;
+      if (json === true) return printJson({ file, ...tail });
+      printLine(`${good('Backed up')} ${tail.rows} rows to ${strong(file)}.`);
+      printLine('It is of no use without the master key. Keep that one somewhere else.');
+    });
+
+  command
+    .command('restore')
+    .description('fill an empty store from a backup, which is checked whole before anything is written')
+    .argument('<file>')
+    .option('--dry-run', 'check the backup, and write nothing')
+    .option('--json', 'print JSON')
+    .action(async (file: string, { dryRun, json }: Json & { readonly dryRun?: boolean }) => {
+      const { madeAt, byTable } = await refusing(() => verifyBackup(linesOf(file), MIGRATIONS.length));
+      const rows = [...byTable.values()].reduce((sum, count) => sum + count, 0);
+      if (dryRun === true) {
+        if (json === true) return printJson({ file, madeAt, rows, restored: false });
+        return printLine(`Would restore ${rows} rows from a backup of ${madeAt}. It is whole.`);
+      }
+      // Lower-case letters and digits, as a store's own is.
+      const feedId = Buffer.from(systemRandom(8)).toString('hex');
+      const restored = await refusing(() =>
+        withTables(read(), (to) => restoreBackup(linesOf(file), { to, feedId, progress: progressOf('restoring') })),
+      );
+      if (json === true) return printJson({ file, madeAt, rows: restored, restored: true });
+      printLine(`${good('Restored')} ${restored} rows from a backup of ${madeAt}.`);
+      printLine('What was revoked after that is not in it. To end every token there is: hallpass revoke-everything');
+    });
+
+  command
+    .command('verify')
+    .description('read the store, or a backup, from end to end, and say what is in it')
+    .argument('[file]', 'a backup; without one, the store')
+    .option('--json', 'print JSON')
+    .action(async (file: string | undefined, { json }: Json) => {
+      if (file !== undefined) {
+        const { madeAt, byTable } = await refusing(() => verifyBackup(linesOf(file), MIGRATIONS.length));
+        if (json === true) return printJson({ file, madeAt, tables: Object.fromEntries(byTable) });
+        printLine(`${good('Whole')}: a backup of ${madeAt}.`);
+        return printFields([...byTable].map(([table, rows]) => [table, String(rows)] as const));
+      }
+      const reports = await withTables(read(), (tables) => checkTables(tables, progressOf('reading')));
+      if (json === true) return printJson(reports.map(({ table, rows, checksum }) => ({ table, rows, checksum })));
+      printTable(
+        ['table', 'rows', 'checksum'],
+        reports.map(({ table, rows, checksum }) => [table, String(rows), checksum.slice(0, 16)]),
+      );
+    });
+
+  command
+    .command('copy')
+    .description('make the database at another address like this store; run it again to carry what has changed since')
+    .requiredOption('--to <url>', 'postgres://... of the database to copy to')
+    .option('--dry-run', 'say what is different, and write nothing')
+    .option('--json', 'print JSON')
+    .action(async ({ to: url, dryRun = false, json }: Json & { readonly to: string; readonly dryRun?: boolean }) => {
+      const settings = read();
+      if (settings.databaseUrl === url) throw new OperatorRefusal('A store cannot be copied to itself.');
+      const began = systemClock.now();
+      const reports = await refusing(() =>
+        withTables(settings, async (from) => {
+          const to = await openTables({ ...settings, databaseUrl: url });
+          try {
+            const progress = progressOf(dryRun ? 'comparing' : 'copying');
+            const copied = await copyTables({ from, to, dryRun, progress });
+            if (!dryRun) assertAlike(copied, await checkTables(to, progressOf('checking')));
+            return copied;
+          } finally {
+            await to.close();
+          }
+        }),
+      );
+      const seconds = (systemClock.now() - began) / 1000;
+      if (json === true) return printJson({ copied: !dryRun, seconds, tables: reports });
+      printTable(
+        ['table', 'rows', 'new', 'changed', 'gone'],
+        reports.map(({ table, rows, inserted, updated, deleted }) => [
+          table,
+          ...[rows, inserted, updated, deleted].map(String),
+        ]),
+      );
+      const changes = reports.reduce((sum, { inserted, updated, deleted }) => sum + inserted + updated + deleted, 0);
+      if (dryRun) return printLine(`${warn('Would write')} ${changes} rows. Nothing was written.`);
+      printLine(
+        `${good('Copied')}: ${changes} rows written in ${seconds.toFixed(1)} s, and read back with equal counts and checksums.`,
+      );
+    });
+
+  return command;
+}
+
+/** What was written has to be what was read; unless somebody else writes to the copy, it is. */
+function assertAlike(source: readonly TableReport[], copy: readonly TableReport[]): void {
+  for (const { table, rows, checksum } of source) {
+    const other = copy.find((report) => report.table === table);
+    if (other?.checksum === checksum) continue;
+    throw new TransferRefusal(
+      `The copy differs in ${table}: ${rows} rows here, ${other?.rows ?? 0} there. Does a server write to it already? Run the command again.`,
+    );
+  }
+}
+
+async function refusing<Result>(work: () => Promise<Result>): Promise<Result> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof TransferRefusal) throw new OperatorRefusal(error.message);
+    throw error;
+  }
+}
+
+function progressOf(verb: string): Progress {
+  return (table, rows) => printProgress(`${verb} ${table}: ${rows} rows`);
+}
+
+interface Target {
+  readonly write: (text: string) => Promise<void>;
+  readonly finish: () => void;
+  readonly abandon: () => void;
+}
+
+function standardOutput(): Target {
+  return {
+    write: async (text) => {
+      if (!process.stdout.write(text)) await once(process.stdout, 'drain');
+    },
+    finish: () => undefined,
+    abandon: () => undefined,
+  };
+}
+
+/** Whole or not at all, for its owner alone, and on disk before it has its name. */
+function newFile(file: string): Target {
+  if (existsSync(file)) throw new OperatorRefusal(`There is a file ${file} already. Name another, or remove it.`);
+  const draft = `${file}.${printBase64url(systemRandom(6))}.partial`;
+  let descriptor: number;
+  try {
+    descriptor = openSync(draft, 'wx', 0o600);
+  } catch {
+    throw new OperatorRefusal(`The file ${file} cannot be written. Name one in a folder that can.`);
+  }
+  return {
+    write: async (text) => {
+      writeFileSync(descriptor, text);
+    },
+    finish: () => {
+      fsyncSync(descriptor);
+      closeSync(descriptor);
+      renameSync(draft, file);
+    },
+    abandon: () => {
+      closeSync(descriptor);
+      unlinkSync(draft);
+    },
+  };
+}
+
+/** Cut at line feeds alone: others would also cut at characters that stand in names. */
+async function* linesOf(file: string): AsyncGenerator<string> {
+  if (!existsSync(file)) throw new OperatorRefusal(`There is no file ${file}.`);
+  let rest = '';
+  for await (const chunk of createReadStream(file, 'utf8')) {
+    const lines = (rest + String(chunk)).split('\n');
+    rest = lines.pop() ?? '';
+    yield* lines;
+  }
+  if (rest !== '') yield rest;
+}

@@ -1,0 +1,127 @@
+/**
+ * The engine for many instances: PostgreSQL, or what speaks as it does. Everything is asked of the primary, so that a
+ * read sees whatever was acknowledged before it began, by any instance.
+ *
+ * Revocations of one process are gathered: each commit of them holds the one row of the feed that gives out positions
+ * in the order of commits, and so they can only follow one another; together they share that row and the commit.
+ * Everything else runs side by side over the pool.
+ */
+import type { Random } from '@hallpass/protocol';
+import { eventIds } from './event_id.ts';
+import { Gathering } from './gathering.ts';
+import type { PostgresAddress } from './postgres_address.ts';
+import { Connections, DatabaseFailure, DEADLINE_MS, isOwnFault } from './postgres_connections.ts';
+import { SETTINGS, settingsOf, whyUnusable } from './postgres_durability.ts';
+import { migrate } from './postgres_migrations.ts';
+import * as verbs from './sql.ts';
+import type { Revoking, Sql } from './sql.ts';
+import { StoreUnavailable, StoreUnusable, type Store } from './store.ts';
+import { Watchers } from './watchers.ts';
+
+export interface PostgresOptions extends PostgresAddress {
+  readonly random: Random;
+  /** The namespace that the tables are in, made when it is not there. Default `public`. */
+  readonly schema?: string;
+  /** The most connections that this process has. Default 10. */
+  readonly connections?: number;
+}
+
+/**
+ * Opens the store in this database, its schema brought up to date. Throws `StoreUnusable` for what an operator has to
+ * change, `StoreUnavailable` when the database cannot be reached now.
+ */
+export async function openPostgresStore(options: PostgresOptions): Promise<Store> {
+  const { schema = 'public', connections: max = 10, random } = options;
+  const connections = new Connections({ ...options, schema, connections: max, nextEventId: eventIds() });
+  try {
+    await migrate(connections, schema, random);
+  } catch (error) {
+    await connections.close();
+    throw whyNotOpened(error);
+  }
+  return storeOn(connections);
+}
+
+function storeOn(connections: Connections): Store {
+  const read = <Result>(verb: (sql: Sql) => Promise<Result>) => connections.read(verb).catch(outage);
+  const write = <Result>(verb: (sql: Sql) => Promise<Result>) => connections.write(verb).catch(outage);
+  const transact = <Result>(verb: (sql: Sql) => Promise<Result>) => connections.transact(verb).catch(outage);
+  const watchers = new Watchers(async () => (await read(verbs.findFeedEnd)).last);
+  const revoking = async <Result>(written: Promise<Result>): Promise<Result> => {
+    const result = await written;
+    watchers.look();
+    return result;
+  };
+  const gathering = new Gathering<Revoking>({
+    commit: (given) => transact((sql) => verbs.revokeTogether(sql, given)),
+    isOwnFault,
+    waitMs: DEADLINE_MS,
+    tooLate: () => new StoreUnavailable(`The database did not commit within ${DEADLINE_MS} ms.`),
+  });
+  let closing = false;
+  const gather = (given: Revoking): Promise<void> =>
+    closing ? Promise.reject(new StoreUnavailable('The store is closed.')) : gathering.add(given);
+
+  return {
+    findClient: (clientId) => read((sql) => verbs.findClient(sql, clientId)),
+    findIssueNotBefore: (clientId) => read((sql) => verbs.findIssueNotBefore(sql, clientId)),
+    listClients: (page) => read((sql) => verbs.listClients(sql, page)),
+    saveClient: (client, accompanied) => revoking(transact((sql) => verbs.saveClient(sql, client, accompanied))),
+    deleteClient: (clientId, accompanied) =>
+      revoking(transact((sql) => verbs.deleteClient(sql, clientId, accompanied))),
+    isOriginListed: (origin) => read((sql) => verbs.isOriginListed(sql, origin)),
+    markSecretsUsed: (uses) => write((sql) => verbs.markSecretsUsed(sql, uses)),
+    findSecretUses: (clientId) => read((sql) => verbs.findSecretUses(sql, clientId)),
+    loadKeys: () => read(verbs.loadKeys),
+    addKey: (key, unlessMadeAfter, event) => transact((sql) => verbs.addKey(sql, key, unlessMadeAfter, event)),
+    removeKey: (keyId, accompanied) => revoking(transact((sql) => verbs.removeKey(sql, keyId, accompanied))),
+    rewrapKey: (keyId, wrapped) => write((sql) => verbs.rewrapKey(sql, keyId, wrapped)),
+    count: (counter) => write((sql) => verbs.count(sql, counter)),
+    useOnce: (marks) => write((sql) => verbs.useOnce(sql, marks)),
+    findFamily: (grantId) => read((sql) => verbs.findFamily(sql, grantId)),
+    rotate: (rotation) => write((sql) => verbs.rotate(sql, rotation)),
+    revoke: (revocations, event) => revoking(gather({ revocations, event })),
+    isRevoked: (subject) => read((sql) => verbs.isRevoked(sql, subject)),
+    readRevocations: (from) => read((sql) => verbs.readRevocations(sql, from)),
+    watchRevocations: (changed) => watchers.add(changed),
+    recordEvent: (event) => write((sql) => verbs.recordEvent(sql, event)),
+    listEvents: (page) => read((sql) => verbs.listEvents(sql, page)),
+    forgetExpired: (now, limit) => write((sql) => verbs.forgetExpired(sql, now, limit)),
+    check: () => read(check),
+    close: async () => {
+      closing = true;
+      watchers.close();
+      await gathering.drained();
+      await connections.close();
+    },
+  };
+}
+
+/** Also that the server still keeps what it acknowledges: `fsync` can be switched off while it runs. */
+async function check(sql: Sql): Promise<void> {
+  const [row] = await sql.all(SETTINGS);
+  const fault = whyUnusable(settingsOf(row));
+  if (fault !== undefined) throw new StoreUnavailable(fault);
+  await verbs.findFeedEnd(sql);
+}
+
+/** A server that has become unusable while we ran may be usable again: to whoever asks now, it is away. */
+function outage(error: unknown): never {
+  throw error instanceof StoreUnusable ? new StoreUnavailable(error.message, { cause: error }) : error;
+}
+
+/** What the server, or TLS, says when an operator has to do something, and what that is. */
+const OPERATORS_MATTERS: readonly (readonly [code: RegExp, sentence: string])[] = [
+  [/^28/, 'The database does not let Hallpass in'],
+  [/^3D000$/, 'The database has not been made'],
+  [/^42501$/, 'The role of Hallpass may not make its tables in the database'],
+  [/CERT|^ERR_TLS|^UNABLE_TO|^ERR_SSL/, 'The certificate of the database does not hold'],
+];
+
+function whyNotOpened(error: unknown): unknown {
+  const cause = error instanceof Error ? error.cause : undefined;
+  if (error instanceof StoreUnusable || !(cause instanceof DatabaseFailure)) return error;
+  const known = OPERATORS_MATTERS.find(([code]) => code.test(cause.code));
+  if (known === undefined) return new StoreUnavailable(`The database cannot be reached: ${cause.message}.`, { cause });
+  return new StoreUnusable(`${known[1]} (${cause.message}). Is HALLPASS_DATABASE_URL right?`, { cause });
+}

@@ -1,0 +1,69 @@
+/**
+ * Whether a server keeps what it acknowledges. Refused, and not overruled: who has switched durability off for a role,
+ * a database or a server did it for a reason or by mistake, and should hear of it; `fsync` cannot be overruled anyway.
+ */
+import type { SqlRow, SqlValue } from './sql.ts';
+
+const VERSION_MIN = 13;
+
+/** Asked of each new connection. A setting that an engine does not have is null: it has no such switch. */
+export const SETTINGS = `
+  SELECT current_setting('server_version_num', true) AS version,
+         current_setting('fsync', true) AS fsync,
+         current_setting('full_page_writes', true) AS full_page_writes,
+         current_setting('synchronous_commit', true) AS synchronous_commit,
+         current_setting('synchronous_standby_names', true) AS standbys,
+         current_setting('transaction_read_only', true) AS read_only,
+         CASE WHEN pg_is_in_recovery() THEN 'on' ELSE 'off' END AS recovering,
+         (SELECT COUNT(*) FROM pg_catalog.pg_proc WHERE proname = 'aurora_version') AS aurora`;
+
+export interface DurabilitySettings {
+  readonly version: number;
+  readonly fsync: string | undefined;
+  readonly fullPageWrites: string | undefined;
+  readonly synchronousCommit: string | undefined;
+  readonly standbys: string;
+  readonly readOnly: boolean;
+  readonly recovering: boolean;
+}
+
+export function settingsOf(row: SqlRow | undefined): DurabilitySettings {
+  return {
+    version: Math.floor(Number(textOf(row?.['version']) ?? 0) / 10_000),
+    fsync: textOf(row?.['fsync']),
+    // Aurora's storage has no torn pages, and so has this off.
+    fullPageWrites: Number(row?.['aurora']) > 0 ? undefined : textOf(row?.['full_page_writes']),
+    synchronousCommit: textOf(row?.['synchronous_commit']),
+    standbys: textOf(row?.['standbys']) ?? '',
+    readOnly: row?.['read_only'] === 'on',
+    recovering: row?.['recovering'] === 'on',
+  };
+}
+
+function textOf(value: SqlValue | undefined): string | undefined {
+  return typeof value === 'string' ? value : undefined;
+}
+
+/** Why such a server cannot be the store, in a sentence; `undefined` when it can. */
+export function whyUnusable(settings: DurabilitySettings): string | undefined {
+  const { version, fsync, fullPageWrites, synchronousCommit, standbys, readOnly, recovering } = settings;
+  if (version < VERSION_MIN) {
+    return `The database is PostgreSQL ${version}; Hallpass needs ${VERSION_MIN} or later.`;
+  }
+  if (recovering) return 'The database is a standby: HALLPASS_DATABASE_URL must lead to the primary.';
+  if (readOnly) return 'The database is read only (default_transaction_read_only = on).';
+  if (fsync === 'off') return noPromise('fsync = off', 'fsync');
+  if (fullPageWrites === 'off') return noPromise('full_page_writes = off', 'full_page_writes');
+  if (synchronousCommit === 'off') return noPromise('synchronous_commit = off', 'synchronous_commit');
+  if (synchronousCommit === 'local' && standbys !== '') {
+    return noPromise('synchronous_commit = local beside synchronous_standby_names', 'synchronous_commit');
+  }
+  return undefined;
+}
+
+function noPromise(found: string, setting: string): string {
+  return (
+    `The database cannot promise that what it has acknowledged is kept (${found}). ` +
+    `Set ${setting} = on for its server, database and role.`
+  );
+}

@@ -1,0 +1,28 @@
+/** The PostgreSQL engine below its verbs: for backups and copies, beside running servers or without any. */
+import { eventIds } from './event_id.ts';
+import type { PostgresOptions } from './postgres.ts';
+import { Connections } from './postgres_connections.ts';
+import type { Tables } from './transfer.ts';
+
+/** How long one snapshot, and one batch of rows, may take in all, in milliseconds. */
+const SNAPSHOT_DEADLINE_MS = 24 * 3_600_000;
+const BATCH_DEADLINE_MS = 60_000;
+
+/** Opens the tables of a store that the engine has brought up to date. */
+export function openPostgresTables(options: PostgresOptions): Tables {
+  const connections = new Connections({
+    ...options,
+    schema: options.schema ?? 'public',
+    connections: options.connections ?? 4,
+    nextEventId: eventIds(),
+  });
+  return {
+    snapshot: (work) =>
+      connections.transact(async (sql) => {
+        await sql.run('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY');
+        return await work(sql);
+      }, SNAPSHOT_DEADLINE_MS),
+    transact: (work) => connections.transact(work, BATCH_DEADLINE_MS),
+    close: () => connections.close(),
+  };
+}

@@ -1,0 +1,290 @@
+/**
+ * A whole store as rows, and from one store to another. Works below the verbs, on the same tables in both engines, in the
+ * order of their primary keys; values are carried as they are, so whatever was signed, sealed or hashed with the store's
+ * keys goes on being good.
+ */
+import { createHash, type Hash } from 'node:crypto';
+import type { Sql, SqlRow, SqlValue } from './sql.ts';
+
+/** An engine, below its verbs. */
+export interface Tables {
+  /** Reads at one moment: everything that was committed before, and nothing after. */
+  readonly snapshot: <Result>(work: (sql: Sql) => Promise<Result>) => Promise<Result>;
+  /** Writes in one transaction; durable when it resolves. */
+  readonly transact: <Result>(work: (sql: Sql) => Promise<Result>) => Promise<Result>;
+  readonly close: () => Promise<void>;
+}
+
+export interface Table {
+  readonly name: string;
+  readonly key: readonly string[];
+  readonly values: readonly string[];
+}
+
+/**
+ * In the order in which they are carried. The feed first: its id tells whose copy a store is, also where a copy was
+ * interrupted. Counters are not carried: they are of this second and this minute.
+ */
+export const TABLES: readonly Table[] = [
+  { name: 'feed', key: ['one'], values: ['feed_id', 'last_position'] },
+  { name: 'keys', key: ['key_id'], values: ['key_use', 'algorithm', 'wrapped', 'created_at', 'active_from'] },
+  { name: 'clients', key: ['client_id'], values: ['version', 'record'] },
+  { name: 'client_origins', key: ['origin', 'client_id'], values: [] },
+  { name: 'secret_uses', key: ['client_id', 'secret_id'], values: ['used_at'] },
+  {
+    name: 'families',
+    key: ['grant_id'],
+    values: ['client_id', 'generation', 'rotated_at', 'key_id', 'expires_at'],
+  },
+  { name: 'used_once', key: ['space', 'id'], values: ['expires_at'] },
+  {
+    name: 'revocations',
+    key: ['position'],
+    values: ['kind', 'subject', 'before_date', 'expires_at', 'keep_until'],
+  },
+  { name: 'events', key: ['event_id'], values: ['at', 'kind', 'client_id', 'grant_id', 'detail'] },
+];
+
+/** How many rows are read, and written, at a time. */
+export const PAGE_ROWS = 500;
+
+/** A store, or a file, that cannot be carried from or to, with a sentence that says what to do. */
+export class TransferRefusal extends Error {
+  override readonly name = 'TransferRefusal';
+}
+
+/** What was carried of one table. */
+export interface TableReport {
+  readonly table: string;
+  /** In the source. */
+  readonly rows: number;
+  readonly inserted: number;
+  readonly updated: number;
+  readonly deleted: number;
+  /** SHA-256 over the rows of the source, in order, as hexadecimal. */
+  readonly checksum: string;
+}
+
+export type Progress = (table: string, rows: number) => void;
+
+/**
+ * Makes a store like another, by comparing them row by row and writing the differences: may be run while the source
+ * serves, may be interrupted and run again, and is quick when little has changed. With `dryRun` nothing is written.
+ */
+export async function copyTables({
+  from,
+  to,
+  dryRun,
+  progress,
+}: {
+  readonly from: Tables;
+  readonly to: Tables;
+  readonly dryRun: boolean;
+  readonly progress: Progress;
+}): Promise<readonly TableReport[]> {
+  return await from.snapshot(async (source) => {
+    await assertMayBecome(source, to);
+    const reports: TableReport[] = [];
+    for (const table of TABLES) reports.push(await copyTable(table, { source, to, dryRun, progress }));
+    return reports;
+  });
+}
+
+/** A store with keys of its own is not written over, nor one that has gone on by itself since it was copied. */
+async function assertMayBecome(source: Sql, to: Tables): Promise<void> {
+  const [theirs, clients, ours] = await Promise.all([
+    to.snapshot((sql) => feedOf(sql)),
+    to.snapshot((sql) => sql.all("SELECT client_id FROM clients WHERE client_id <> '' LIMIT 1")),
+    feedOf(source),
+  ]);
+  if (theirs.feedId !== ours.feedId && clients.length > 0) {
+    throw new TransferRefusal('The other store has API keys of its own. Copy to an empty one.');
+  }
+  if (theirs.feedId === ours.feedId && theirs.last > ours.last) {
+    throw new TransferRefusal(
+      'The other store has revoked tokens by itself since it was copied: servers run on it already. To copy would lose them.',
+    );
+  }
+}
+
+/** Which feed a store has, and how far it has come. */
+export async function feedOf(sql: Sql): Promise<{ readonly feedId: string; readonly last: number }> {
+  const [row] = await sql.all('SELECT feed_id, last_position FROM feed WHERE one = 1');
+  return { feedId: String(row?.['feed_id'] ?? ''), last: Number(row?.['last_position'] ?? 0) };
+}
+
+type Change = { readonly put: SqlRow } | { readonly remove: SqlRow };
+
+async function copyTable(
+  table: Table,
+  {
+    source,
+    to,
+    dryRun,
+    progress,
+  }: { readonly source: Sql; readonly to: Tables; readonly dryRun: boolean; readonly progress: Progress },
+): Promise<TableReport> {
+  const digest = createHash('sha256');
+  const counts = { rows: 0, inserted: 0, updated: 0, deleted: 0 };
+  let changes: Change[] = [];
+  const write = async (): Promise<void> => {
+    const batch = changes;
+    changes = [];
+    if (!dryRun && batch.length > 0) await to.transact((sql) => apply(sql, table, batch));
+    progress(table.name, counts.rows);
+  };
+  for await (const [ours, theirs] of pairs(
+    table,
+    readTable(source, table),
+    readPages((after) => to.snapshot((sql) => readPage(sql, table, after))),
+  )) {
+    if (ours === undefined) {
+      counts.deleted += 1;
+      if (theirs !== undefined) changes.push({ remove: theirs });
+    } else {
+      counts.rows += 1;
+      addTo(digest, table, ours);
+      if (theirs === undefined) counts.inserted += 1;
+      else if (isSame(table, ours, theirs)) continue;
+      else counts.updated += 1;
+      changes.push({ put: ours });
+    }
+    if (changes.length >= PAGE_ROWS) await write();
+  }
+  await write();
+  return { table: table.name, ...counts, checksum: digest.digest('hex') };
+}
+
+/** Counts and checksums of a store's tables, to be compared with those of another. */
+export async function checkTables(tables: Tables, progress: Progress): Promise<readonly TableReport[]> {
+  return await tables.snapshot(async (sql) => {
+    const reports: TableReport[] = [];
+    for (const table of TABLES) {
+      const digest = createHash('sha256');
+      let rows = 0;
+      for await (const row of readTable(sql, table)) {
+        addTo(digest, table, row);
+        rows += 1;
+        if (rows % PAGE_ROWS === 0) progress(table.name, rows);
+      }
+      reports.push({ table: table.name, rows, inserted: 0, updated: 0, deleted: 0, checksum: digest.digest('hex') });
+    }
+    return reports;
+  });
+}
+
+// Rows
+
+/** The columns of a table, those of its primary key first. */
+export function columnsOf({ key, values }: Table): readonly string[] {
+  return [...key, ...values];
+}
+
+/** All rows of a table. */
+export async function* readTable(sql: Sql, table: Table): AsyncGenerator<SqlRow> {
+  yield* readPages((after) => readPage(sql, table, after));
+}
+
+/** The rows of pages, each read after the last row of the one before. */
+export async function* readPages(
+  read: (after: SqlRow | undefined) => Promise<readonly SqlRow[]>,
+): AsyncGenerator<SqlRow> {
+  let after: SqlRow | undefined;
+  for (;;) {
+    const page = await read(after);
+    yield* page;
+    after = page.at(-1);
+    if (after === undefined || page.length < PAGE_ROWS) return;
+  }
+}
+
+/** The rows behind another one, or the first. */
+export function readPage(sql: Sql, table: Table, after: SqlRow | undefined): Promise<readonly SqlRow[]> {
+  const { name, key } = table;
+  const columns = columnsOf(table).join(', ');
+  const order = key.join(', ');
+  if (after === undefined) return sql.all(`SELECT ${columns} FROM ${name} ORDER BY ${order} LIMIT ${PAGE_ROWS}`);
+  const places = key.map(() => '?').join(', ');
+  return sql.all(
+    `SELECT ${columns} FROM ${name} WHERE (${order}) > (${places}) ORDER BY ${order} LIMIT ${PAGE_ROWS}`,
+    ...key.map((column) => valueOf(after, column)),
+  );
+}
+
+function valueOf(row: SqlRow, column: string): SqlValue {
+  return row[column] ?? null;
+}
+
+/** Two runs of rows in order to pairs by key; where one has no such row, undefined. */
+async function* pairs(
+  table: Table,
+  ours: AsyncGenerator<SqlRow>,
+  theirs: AsyncGenerator<SqlRow>,
+): AsyncGenerator<readonly [SqlRow | undefined, SqlRow | undefined]> {
+  let [a, b] = [await nextOf(ours), await nextOf(theirs)];
+  while (a !== undefined || b !== undefined) {
+    const order = a === undefined ? 1 : b === undefined ? -1 : compareKeys(table, a, b);
+    yield [order <= 0 ? a : undefined, order >= 0 ? b : undefined];
+    if (order <= 0) a = await nextOf(ours);
+    if (order >= 0) b = await nextOf(theirs);
+  }
+}
+
+async function nextOf(rows: AsyncGenerator<SqlRow>): Promise<SqlRow | undefined> {
+  const { value, done } = await rows.next();
+  return done === true ? undefined : value;
+}
+
+/** As both engines order them: numbers by size, texts by their bytes. */
+function compareKeys({ key }: Table, a: SqlRow, b: SqlRow): number {
+  for (const column of key) {
+    const [one, other] = [valueOf(a, column), valueOf(b, column)];
+    const order =
+      typeof one === 'number' && typeof other === 'number'
+        ? one - other
+        : Buffer.compare(Buffer.from(String(one)), Buffer.from(String(other)));
+    if (order !== 0) return order;
+  }
+  return 0;
+}
+
+function isSame(table: Table, a: SqlRow, b: SqlRow): boolean {
+  return table.values.every((column) => valueOf(a, column) === valueOf(b, column));
+}
+
+function addTo(digest: Hash, table: Table, row: SqlRow): void {
+  digest.update(`${JSON.stringify(listOf(table, row))}\n`);
+}
+
+/** The values of a row, in the order of `columnsOf`. */
+export function listOf(table: Table, row: SqlRow): readonly SqlValue[] {
+  return columnsOf(table).map((column) => valueOf(row, column));
+}
+
+async function apply(sql: Sql, table: Table, changes: readonly Change[]): Promise<void> {
+  const where = table.key.map((column) => `${column} = ?`).join(' AND ');
+  for (const change of changes) {
+    // What is put may take the place of what is removed under another key, and so comes after it.
+    if ('remove' in change) {
+      await sql.run(
+        `DELETE FROM ${table.name} WHERE ${where}`,
+        ...table.key.map((column) => valueOf(change.remove, column)),
+      );
+    }
+  }
+  for (const change of changes) if ('put' in change) await put(sql, table, change.put);
+}
+
+/** Keeps a row in the place of the one that has its key. */
+export async function put(sql: Sql, table: Table, row: SqlRow): Promise<void> {
+  const columns = columnsOf(table);
+  const update =
+    table.values.length === 0
+      ? 'DO NOTHING'
+      : `DO UPDATE SET ${table.values.map((column) => `${column} = excluded.${column}`).join(', ')}`;
+  await sql.run(
+    `INSERT INTO ${table.name} (${columns.join(', ')}) VALUES (${columns.map(() => '?').join(', ')})
+     ON CONFLICT (${table.key.join(', ')}) ${update}`,
+    ...listOf(table, row),
+  );
+}

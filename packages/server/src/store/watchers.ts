@@ -1,0 +1,63 @@
+/** How often a process looks for revocations that another one committed, in milliseconds, while anyone watches. */
+const WATCH_INTERVAL_MS = 100;
+
+/** Tells who watches when the feed has grown: by a look at its end now and then, and after each commit of this process. */
+export class Watchers {
+  readonly #callbacks = new Set<() => void>();
+  readonly #findEnd: () => Promise<number>;
+  #end = -1;
+  #timer: ReturnType<typeof setInterval> | undefined;
+  #looking = false;
+  #again = false;
+
+  /** `findEnd` resolves with the last position of the feed. */
+  constructor(findEnd: () => Promise<number>) {
+    this.#findEnd = findEnd;
+  }
+
+  /** Answers with how to stop. */
+  add(changed: () => void): () => void {
+    this.#callbacks.add(changed);
+    this.#timer ??= setInterval(() => this.#look(false), WATCH_INTERVAL_MS).unref();
+    return () => {
+      this.#callbacks.delete(changed);
+      if (this.#callbacks.size === 0) this.close();
+    };
+  }
+
+  /** To be called when this process has committed a revocation. */
+  look(): void {
+    this.#look(true);
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+
+  /** One look at a time: a store that is slow must not be asked again and again meanwhile. */
+  #look(committed: boolean): void {
+    if (this.#callbacks.size === 0) return;
+    if (this.#looking) {
+      // The look that is under way may have been before the commit.
+      this.#again ||= committed;
+      return;
+    }
+    this.#looking = true;
+    this.#again = false;
+    // A store that cannot be read now is looked at again by the next tick; whoever reads the feed hears of it there.
+    void this.#tell()
+      .catch(() => undefined)
+      .finally(() => {
+        this.#looking = false;
+        if (this.#again) this.#look(true);
+      });
+  }
+
+  async #tell(): Promise<void> {
+    const end = await this.#findEnd();
+    if (end === this.#end) return;
+    this.#end = end;
+    for (const changed of this.#callbacks) changed();
+  }
+}

@@ -1,0 +1,210 @@
+/** `hallpass store backup`, `restore` and `verify`, beside a server that runs (contract: what is acknowledged is kept). */
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { suite, test, type TestContext } from 'node:test';
+import { restoreBackup, verifyBackup, writeBackup } from '../src/store/backup.ts';
+import { MIGRATIONS } from '../src/store/migrations.ts';
+import { openSqliteStore } from '../src/store/sqlite.ts';
+import { openSqliteTables } from '../src/store/sqlite_tables.ts';
+import { makeFolder, spawnHallpass, startCommand, type Done, type Environment, type Running } from './command.ts';
+import { basicOf, until, type Key } from './harness.ts';
+import { clientRecord, eventRecord, NOW, revocationRecord } from './store/records.ts';
+
+const ISSUER = { HALLPASS_ISSUER: 'http://localhost:8080' };
+const FORM = 'application/x-www-form-urlencoded';
+
+type Document = Readonly<Record<string, unknown>>;
+
+async function post(at: Running, path: string, key: Key, form: Readonly<Record<string, string>>): Promise<Document> {
+  const answer = await fetch(at.url + path, {
+    method: 'POST',
+    headers: { authorization: basicOf(key), 'content-type': FORM },
+    body: new URLSearchParams(form),
+  });
+  const body: Document = await answer.json();
+  return { status: answer.status, ...body };
+}
+
+const issue = (at: Running, key: Key): Promise<Document> =>
+  post(at, '/oauth2/token', key, { grant_type: 'client_credentials', scope: '/accounts.write' });
+const refresh = (at: Running, key: Key, token: unknown): Promise<Document> =>
+  post(at, '/oauth2/token', key, { grant_type: 'refresh_token', refresh_token: String(token) });
+const isActive = async (at: Running, key: Key, token: unknown): Promise<unknown> =>
+  (await post(at, '/oauth2/introspect', key, { token: String(token) }))['active'];
+
+function parse({ code, stdout, stderr }: Done): Document {
+  assert.equal(code, 0, stderr);
+  const document: Document = JSON.parse(stdout);
+  return document;
+}
+
+async function makeKey(on: Environment): Promise<Key> {
+  const made = parse(await startCommand(['keys', 'create', 'partner', '--scope', '/accounts.write', '--json'], on));
+  return { clientId: String(made['client_id']), clientSecret: String(made['client_secret']) };
+}
+
+/** Settings of a store elsewhere that is under the same master key. */
+function elsewhere(t: TestContext, on: Environment): Environment {
+  const masterKey = readFileSync(join(on['HALLPASS_DATA_DIR'] ?? '', 'master.key'), 'utf8').trim();
+  return { ...on, HALLPASS_DATA_DIR: makeFolder(t), HALLPASS_MASTER_KEY: masterKey };
+}
+
+async function* asLines(lines: readonly string[]): AsyncGenerator<string> {
+  yield* lines;
+}
+
+suite('a backup', () => {
+  test('taken under load holds everything that was revoked before its end; the restored store goes on', async (t) => {
+    const at = await spawnHallpass(t, ISSUER);
+    const key = await makeKey(at.environment);
+    const kept = await issue(at, key);
+    const rotated = await refresh(at, key, (await issue(at, key))['refresh_token']);
+    const file = join(makeFolder(t), 'backup');
+
+    const revoked: unknown[] = [];
+    const done = new AbortController();
+    const load = Array.from({ length: 8 }, async () => {
+      while (!done.signal.aborted) {
+        const { access_token: token, refresh_token: next } = await issue(at, key);
+        await refresh(at, key, next);
+        await post(at, '/oauth2/revoke', key, { token: String(token) });
+        revoked.push(token);
+      }
+    });
+    await until(async () => revoked.length >= 50, 5_000);
+    const before = revoked.length;
+    const backup = parse(await startCommand(['store', 'backup', file, '--json'], at.environment));
+    const restoredOn = elsewhere(t, at.environment);
+    done.abort();
+    await Promise.all(load);
+    assert.equal(backup['file'], file);
+    assert.equal(statSync(file).mode & 0o777, 0o600);
+    const text = readFileSync(file, 'utf8');
+    for (const secret of [key.clientSecret, String(kept['access_token']), String(kept['refresh_token'])]) {
+      assert.ok(!text.includes(secret), 'no secret and no token is in it');
+    }
+
+    const dry = parse(await startCommand(['store', 'restore', file, '--dry-run', '--json'], restoredOn));
+    assert.deepEqual([dry['restored'], dry['rows']], [false, backup['rows']]);
+    assert.equal(existsSync(join(restoredOn['HALLPASS_DATA_DIR'] ?? '', 'hallpass.db')), false, 'nothing was made');
+    assert.equal(parse(await startCommand(['store', 'restore', file, '--json'], restoredOn))['rows'], backup['rows']);
+    const again = await startCommand(['store', 'restore', file], restoredOn);
+    assert.equal(again.code, 1);
+    assert.match(again.stderr, /not empty/);
+
+    const restored = await spawnHallpass(t, { ...ISSUER, ...restoredOn });
+    assert.equal(await isActive(restored, key, kept['access_token']), true);
+    assert.equal((await refresh(restored, key, rotated['refresh_token']))['status'], 200);
+    // What had been acknowledged when the backup was begun has to be in it, whatever came meanwhile.
+    for (const token of revoked.slice(0, before)) assert.equal(await isActive(restored, key, token), false);
+    const feedOf = async (server: Running): Promise<string> => {
+      const api = parse(
+        await startCommand(
+          ['keys', 'create', 'api', '--resource-server', ISSUER.HALLPASS_ISSUER, '--json'],
+          server.environment,
+        ),
+      );
+      const reader = { clientId: String(api['client_id']), clientSecret: String(api['client_secret']) };
+      const answer = await fetch(`${server.url}/oauth2/revocations?after=`, {
+        headers: { authorization: basicOf(reader) },
+      });
+      const { cursor }: { readonly cursor: string } = await answer.json();
+      return cursor.split('-')[0] ?? '';
+    };
+    assert.notEqual(await feedOf(restored), await feedOf(at), 'guards that have read further begin anew');
+  });
+
+  test('what is revoked while a backup is written is in it, and a restored store knows it', async (t) => {
+    const [file, copy] = [join(makeFolder(t), 'hallpass.db'), join(makeFolder(t), 'hallpass.db')];
+    const store = await openSqliteStore({ file });
+    await store.saveClient(clientRecord(), { event: eventRecord('made') });
+    const tables = openSqliteTables({ file });
+    const lines: string[] = [];
+    await writeBackup(tables, {
+      schema: MIGRATIONS.length,
+      madeAt: 'now',
+      progress: () => undefined,
+      write: async (line) => {
+        lines.push(line.trimEnd());
+        // The moment of the copy is over when the first client is written.
+        if (line.startsWith('["clients"')) await store.revoke([revocationRecord('token', `late ${lines.length}`)]);
+      },
+    });
+    await tables.close();
+    const { cursor } = await store.readRevocations({ limit: 10, now: NOW });
+    await store.close();
+
+    await verifyBackup(asLines(lines), MIGRATIONS.length);
+    await (await openSqliteStore({ file: copy })).close();
+    const target = openSqliteTables({ file: copy });
+    await restoreBackup(asLines(lines), { to: target, feedId: 'restored', progress: () => undefined });
+    await target.close();
+    const restored = await openSqliteStore({ file: copy });
+    const page = await restored.readRevocations({ limit: 10, now: NOW, after: cursor });
+    assert.deepEqual(
+      page.entries.map(({ id }) => id.split(' ')[0]),
+      ['late', 'late'],
+      'both, also for a reader whose cursor is of the store before',
+    );
+    assert.match(page.cursor, /^restored-2$/);
+    await restored.close();
+  });
+
+  test('one that is damaged, cut, longer, of another kind or of a newer version is refused whole, in a sentence', async (t) => {
+    const on = { HALLPASS_DATA_DIR: makeFolder(t), ...ISSUER };
+    await makeKey(on);
+    const file = join(makeFolder(t), 'backup');
+    parse(await startCommand(['store', 'backup', file, '--json'], on));
+    assert.match((await startCommand(['store', 'verify', file], on)).stdout, /Whole.*backup of/);
+    const text = readFileSync(file, 'utf8');
+    const lines = text.split('\n');
+    const cases: readonly (readonly [string, RegExp])[] = [
+      [text.replace('"partner"', '"partnez"').replace('partner', 'partnez'), /checksum/],
+      [lines.slice(0, -2).join('\n'), /has no end/],
+      [[...lines.slice(0, 2), ...lines.slice(3)].join('\n'), /checksum/],
+      [`${text}${lines[1] ?? ''}\n`, /goes on after its end/],
+      [text.replace('"schema":', '"schema":99'), /newer Hallpass/],
+      ['{"a":1}\n', /no backup of a Hallpass store/],
+      ['not json\n', /not JSON/],
+      ['', /has no end/],
+    ];
+    const target = { ...on, HALLPASS_DATA_DIR: makeFolder(t) };
+    for (const [at, [damaged, sentence]] of cases.entries()) {
+      const bad = `${file}.${at}`;
+      writeFileSync(bad, damaged);
+      for (const words of [
+        ['store', 'verify', bad],
+        ['store', 'restore', bad],
+      ]) {
+        const { code, stderr } = await startCommand(words, target);
+        assert.equal(code, 1, stderr);
+        assert.match(stderr, sentence);
+      }
+    }
+    assert.equal(existsSync(join(target.HALLPASS_DATA_DIR, 'hallpass.db')), false);
+    const over = await startCommand(['store', 'backup', file], on);
+    assert.equal(over.code, 1);
+    assert.match(over.stderr, /already/);
+    assert.equal(readFileSync(file, 'utf8'), text, 'and the one that is there stays');
+  });
+
+  test('the store itself can be read from end to end, with counts and checksums that a copy has as well', async (t) => {
+    const on = { HALLPASS_DATA_DIR: makeFolder(t), ...ISSUER };
+    await makeKey(on);
+    const file = join(makeFolder(t), 'backup');
+    await startCommand(['store', 'backup', file], on);
+    const other = elsewhere(t, on);
+    await startCommand(['store', 'restore', file], other);
+    const [ours, theirs] = [
+      await startCommand(['store', 'verify', '--json'], on),
+      await startCommand(['store', 'verify', '--json'], other),
+    ];
+    const tables = (done: Done): readonly Document[] => {
+      const all: readonly Document[] = JSON.parse(done.stdout);
+      return all.filter(({ table }) => table !== 'feed');
+    };
+    assert.deepEqual(tables(ours), tables(theirs));
+    assert.ok(tables(ours).some(({ table, rows }) => table === 'clients' && rows === 2));
+  });
+});
