@@ -47,16 +47,18 @@ export function makeDataDir(): { readonly dataDir: string; readonly remove: () =
 
 /**
  * Starts a server on ports that are free and resolves when it says that it is ready. `words` is what follows
- * `hallpass serve`.
+ * `hallpass serve`; `under` is a command that it is run by, which must become it, or leave it its process id.
  */
 export async function startHallpass(
   dataDir: string,
   environment: Environment = {},
   words: readonly string[] = [],
+  under: readonly string[] = [],
 ): Promise<HallpassProcess> {
   const startedAt = performance.now();
   const ports = { HALLPASS_HOST: '127.0.0.1', HALLPASS_PORT: '0', HALLPASS_OPERATOR_PORT: '0' };
-  const child = spawnHallpass(['serve', ...words], dataDir, { ...ports, HALLPASS_LOG_LEVEL: 'error', ...environment });
+  const settings = { ...ports, HALLPASS_LOG_LEVEL: 'error', ...environment };
+  const child = spawnHallpass(['serve', ...words], dataDir, settings, under);
   child.stderr.pipe(process.stderr);
   let output = '';
   const lines = new Promise<void>((resolve, reject) => {
@@ -112,25 +114,41 @@ export interface Credentials {
 }
 
 /** Makes an API key on the command line: `words` is what follows `hallpass keys create`. */
-export async function createKey(dataDir: string, words: readonly string[]): Promise<Credentials> {
-  const child = spawnHallpass(['keys', 'create', ...words, '--json'], dataDir, {});
+export async function createKey(
+  dataDir: string,
+  words: readonly string[],
+  environment: Environment = {},
+): Promise<Credentials> {
+  const stdout = await runCommand(dataDir, ['keys', 'create', ...words, '--json'], environment);
+  const made: { readonly client_id: string; readonly client_secret: string } = JSON.parse(stdout);
+  return { clientId: made.client_id, clientSecret: made.client_secret };
+}
+
+/** Runs a command to its end and gives what it said on standard output; rejects when it did not succeed. */
+export async function runCommand(
+  dataDir: string,
+  words: readonly string[],
+  environment: Environment = {},
+): Promise<string> {
+  const child = spawnHallpass(words, dataDir, environment);
   let stdout = '';
   let stderr = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
   child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
   await once(child, 'close');
-  if (child.exitCode !== 0) throw new Error(`hallpass keys create ended with ${child.exitCode}: ${stderr}`);
-  const made: { readonly client_id: string; readonly client_secret: string } = JSON.parse(stdout);
-  return { clientId: made.client_id, clientSecret: made.client_secret };
+  if (child.exitCode !== 0) throw new Error(`hallpass ${words.join(' ')} ended with ${child.exitCode}: ${stderr}`);
+  return stdout;
 }
 
 function spawnHallpass(
   words: readonly string[],
   dataDir: string,
   environment: Environment,
+  under: readonly string[] = [],
 ): ChildProcessByStdio<null, Readable, Readable> {
   // A setting of whoever runs this must not steer it.
   const inherited = Object.entries(process.env).filter(([name]) => !/^(?:HALLPASS_|NODE_|FORCE_COLOR)/.test(name));
   const env = { ...Object.fromEntries(inherited), HALLPASS_DATA_DIR: dataDir, ...environment };
-  return spawn(process.execPath, [BIN, ...words], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  const [command = process.execPath, ...rest] = [...under, process.execPath, BIN, ...words];
+  return spawn(command, rest, { env, stdio: ['ignore', 'pipe', 'pipe'] });
 }

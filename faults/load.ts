@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Acknowledgements, Session } from './acknowledgements.ts';
 import type { Chance } from './chance.ts';
-import { tokensOf, type Client } from './client.ts';
+import { tokensOf, type Answer, type Client } from './client.ts';
 
 export const SCOPE = '/accounts.read';
 
@@ -47,11 +47,16 @@ export async function killUnderLoad(
 
 async function begin(client: Client, log: Acknowledgements, faults: string[]): Promise<Session | undefined> {
   const answer = await client.issue(SCOPE);
-  if (answer === undefined) return undefined;
+  if (hasUnknownEffect(answer)) return undefined;
   const tokens = tokensOf(answer);
   if (tokens !== undefined) return log.begin(tokens.accessToken, tokens.refreshToken);
   faults.push(`issuing was answered with ${answer.status}`);
   return undefined;
+}
+
+/** No answer, or a 503: the same request may be made again (README, the retry contract). */
+function hasUnknownEffect(answer: Answer | undefined): answer is undefined {
+  return answer === undefined || answer.status === 503;
 }
 
 /** One request of a session; false when it had no answer, or one that no client could go on with. */
@@ -66,7 +71,7 @@ async function step(
     const token = choice < SHARE_REVOKE_ACCESS ? accessToken : refreshToken;
     session.unanswered = { asked: 'revoke', token };
     const answer = await client.revoke(token);
-    if (answer === undefined) return false;
+    if (hasUnknownEffect(answer)) return false;
     session.unanswered = undefined;
     if (answer.status !== 200) faults.push(`revoking was answered with ${answer.status}`);
     else if (token === accessToken) log.revokedAccess(session, token);
@@ -75,7 +80,7 @@ async function step(
   }
   session.unanswered = { asked: 'refresh', token: refreshToken };
   const answer = await client.refresh(refreshToken);
-  if (answer === undefined) return false;
+  if (hasUnknownEffect(answer)) return false;
   session.unanswered = undefined;
   const tokens = tokensOf(answer);
   if (tokens === undefined) faults.push(`refreshing was answered with ${answer.status}`);

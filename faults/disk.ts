@@ -1,0 +1,226 @@
+/**
+ * The disk rig: what was acknowledged has to hold when the disk fails under the server.
+ *
+ *   node --conditions=hallpass-source faults/disk.ts --fault power-cut|failing-sync [--rounds 10] [--seed N] [--json]
+ *        [--planted-defect]
+ *
+ * `power-cut`: the store is on a file system of its own that is shut down under load, so that nothing is left but what
+ * was synced; needs root, a loop device and ext4. `failing-sync`: the n-th fsync and some after it fail, and then work
+ * again; needs strace. `--planted-defect` lets every fsync lie, to show that the rig would see it; needs strace as well.
+ * What is needed and not there is said in a sentence, with exit code 3.
+ */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { median } from '../bench/statistics.ts';
+import { createKey, RIG, startHallpass, type Credentials, type HallpassProcess } from '../e2e/hallpass_process.ts';
+import { Acknowledgements, judge, type Loss } from './acknowledgements.ts';
+import { chanceOf, type Chance } from './chance.ts';
+import { Client } from './client.ts';
+import { runLoad, SCOPE } from './load.ts';
+
+const CALLERS = 16;
+const LOAD_MS_MIN = 100;
+const LOAD_MS_MAX = 400;
+const ROUNDS_MAX = 1_000;
+const IMAGE_MEGABYTES = 128;
+/** How long a server may take to write again once its disk does, in milliseconds. */
+const RESUME_MS_MAX = 5_000;
+const EXIT_NOT_HERE = 3;
+
+/** What the rig needs and this machine does not have. */
+class NotHere extends Error {
+  override readonly name = 'NotHere';
+}
+
+/** A disk with a fault in it. */
+interface Disk {
+  readonly dataDir: string;
+  /** The command that a server is run by while the disk is to fail. */
+  readonly under: (chance: Chance) => readonly string[];
+  /** Makes the fault happen under a loaded server, and ends that server. */
+  readonly fail: (server: HallpassProcess, client: Client) => Promise<readonly string[]>;
+  /** Makes the disk whole again, with what was on it. */
+  readonly repair: () => void;
+  readonly remove: () => void;
+}
+
+const { values: options } = parseArgs({
+  options: {
+    fault: { type: 'string', default: 'power-cut' },
+    rounds: { type: 'string', default: '10' },
+    seed: { type: 'string', default: String(process.pid) },
+    json: { type: 'boolean', default: false },
+    'planted-defect': { type: 'boolean', default: false },
+  },
+});
+const rounds = Number(options.rounds);
+if (!Number.isInteger(rounds) || rounds < 1 || rounds > ROUNDS_MAX)
+  throw new RangeError(`--rounds is 1 to ${ROUNDS_MAX}`);
+
+try {
+  await run();
+} catch (error) {
+  if (!(error instanceof NotHere)) throw error;
+  process.stderr.write(`${error.message}\n`);
+  process.exitCode = EXIT_NOT_HERE;
+}
+
+async function run(): Promise<void> {
+  const disk = openDisk();
+  const chance = chanceOf(Number(options.seed));
+  const log = new Acknowledgements();
+  const losses: Loss[] = [];
+  const readyMs: number[] = [];
+  try {
+    const key = await createKey(disk.dataDir, ['rig', '--scope', SCOPE]);
+    for (let round = 1; round <= rounds; round++) {
+      losses.push(...(await failOnce(disk, { key, log, chance })));
+      readyMs.push(await judgeOnce(disk, { key, log, losses }));
+      if (process.stderr.isTTY) process.stderr.write(`\rround ${round} of ${rounds}: ${losses.length} lost`);
+    }
+  } finally {
+    disk.remove();
+  }
+  const summary = {
+    fault: options.fault,
+    rounds,
+    seed: Number(options.seed),
+    acknowledgedRevocations: log.revocations,
+    acknowledgedRotations: log.rotations,
+    lost: losses.length,
+    medianReadyMs: Math.round(median(readyMs)),
+  };
+  const words = Object.entries(summary).map(([name, value]) => `${name} ${value}`);
+  process.stdout.write(`${options.json ? JSON.stringify(summary) : words.join(', ')}\n`);
+  for (const { lost, because } of losses.slice(0, 20)) process.stderr.write(`lost: ${lost}, ${because}\n`);
+  if (losses.length > 0) process.exitCode = 1;
+}
+
+interface Rig {
+  readonly key: Credentials;
+  readonly log: Acknowledgements;
+}
+
+async function failOnce(disk: Disk, { key, log, chance }: Rig & { readonly chance: Chance }): Promise<readonly Loss[]> {
+  const under = options['planted-defect'] ? straceWith('retval=0') : disk.under(chance);
+  const server = await startHallpass(disk.dataDir, { ...RIG, HALLPASS_LOG_LEVEL: 'silent' }, [], under);
+  const client = new Client(server.url, key, { callers: CALLERS });
+  const load = runLoad(client, log, { callers: CALLERS, chance });
+  await delay(chance.between(LOAD_MS_MIN, LOAD_MS_MAX));
+  const unfit = await disk.fail(server, client);
+  const faults = await load;
+  client.close();
+  return [...faults, ...unfit].map((because): Loss => ({ lost: 'session', because }));
+}
+
+async function judgeOnce(disk: Disk, { key, log, losses }: Rig & { readonly losses: Loss[] }): Promise<number> {
+  disk.repair();
+  const server = await startHallpass(disk.dataDir, RIG);
+  const client = new Client(server.url, key, { callers: CALLERS });
+  losses.push(...(await judge(client, log, { sessions: log.latest, callers: CALLERS })));
+  log.endRound();
+  client.close();
+  await server.stop();
+  return server.readyMs;
+}
+
+function openDisk(): Disk {
+  if (options.fault === 'power-cut') return openPowerCut();
+  if (options.fault === 'failing-sync') return openFailingSync();
+  throw new RangeError('--fault is power-cut or failing-sync');
+}
+
+/**
+ * An ext4 file system in a file. Shut down without flushing its journal, it keeps what was synced, and loses whatever
+ * was only written: a power cut, for this file system alone.
+ */
+function openPowerCut(): Disk {
+  if (process.platform !== 'linux' || process.getuid?.() !== 0) {
+    throw new NotHere('The power cut rig mounts a file system of its own: run it as root, on Linux.');
+  }
+  for (const tool of ['mkfs.ext4', 'mount', 'umount', 'perl']) demand(tool);
+  const folder = mkdtempSync(join(tmpdir(), 'hallpass-power-'));
+  const [image, place] = [join(folder, 'disk.img'), join(folder, 'disk')];
+  mkdirSync(place);
+  const mount = (): void => {
+    const mounted = spawnSync('mount', ['-o', 'loop', image, place], { encoding: 'utf8' });
+    if (mounted.status === 0) return;
+    rmSync(folder, { recursive: true, force: true });
+    throw new NotHere(`The power cut rig could not mount a loop device: ${mounted.stderr.trim()}.`);
+  };
+  execFileSync('truncate', ['-s', `${IMAGE_MEGABYTES}M`, image]);
+  execFileSync('mkfs.ext4', ['-q', image]);
+  mount();
+  return {
+    dataDir: join(place, 'data'),
+    under: () => [],
+    fail: async (server) => {
+      shutDown(place);
+      await server.kill();
+      return [];
+    },
+    repair: () => {
+      execFileSync('umount', [place]);
+      mount();
+    },
+    remove: () => {
+      spawnSync('umount', [place]);
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** EXT4_IOC_SHUTDOWN with EXT4_GOING_FLAGS_NOLOGFLUSH (linux/ext4.h). */
+function shutDown(place: string): void {
+  const program = 'open(my $d, "<", $ARGV[0]) or die; my $f = pack("L", 2); ioctl($d, 0x8004587D, $f) or die "$!"';
+  execFileSync('perl', ['-e', program, place]);
+}
+
+/** Some fsyncs in a row fail, and then the disk works again: the server has to as well, without a restart. */
+function openFailingSync(): Disk {
+  const folder = mkdtempSync(join(tmpdir(), 'hallpass-sync-'));
+  return {
+    dataDir: join(folder, 'data'),
+    under: (chance) => {
+      const first = Math.round(chance.between(6, 60));
+      return straceWith(`error=EIO:when=${first}..${first + Math.round(chance.between(0, 8))}`);
+    },
+    fail: async (server, client) => {
+      const end = performance.now() + RESUME_MS_MAX;
+      // Revocations until they are acknowledged for a good while: past the last fsync that fails.
+      for (let good = 0; good < 80;) {
+        const answer = await client.revoke('hprt_not-a-token');
+        const tokens = await client.issue(SCOPE);
+        const written = await client.revoke(String(tokens?.members.get('access_token')));
+        good = answer?.status === 200 && written?.status === 200 ? good + 1 : 0;
+        if (performance.now() > end) {
+          await server.kill();
+          return ['the server did not write again when its disk did'];
+        }
+      }
+      await server.kill();
+      return [];
+    },
+    repair: () => undefined,
+    remove: () => rmSync(folder, { recursive: true, force: true }),
+  };
+}
+
+/** strace as a grandchild (`-D`), so that the process that was started is the server; it injects into fsync alone. */
+function straceWith(injection: string): readonly string[] {
+  demand('strace');
+  const calls = 'fsync,fdatasync';
+  return ['strace', '-D', '-f', '-qq', '-o', '/dev/null', '-e', `trace=${calls}`, '-e', `inject=${calls}:${injection}`];
+}
+
+function demand(tool: string): void {
+  const found = (process.env['PATH'] ?? '').split(':').some((folder) => existsSync(join(folder, tool)));
+  if (!found)
+    throw new NotHere(
+      `The disk rig needs ${tool}, which is not on this machine (Debian: apt-get install strace e2fsprogs).`,
+    );
+}
