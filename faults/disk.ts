@@ -28,7 +28,7 @@ const LOAD_MS_MAX = 400;
 const ROUNDS_MAX = 1_000;
 const IMAGE_MEGABYTES = 128;
 /** How long a server may take to write again once its disk does, in milliseconds. */
-const RESUME_MS_MAX = 5_000;
+const RESUME_MS_MAX = 20_000;
 const EXIT_NOT_HERE = 3;
 
 /** What the rig needs and this machine does not have. */

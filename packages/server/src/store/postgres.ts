@@ -10,9 +10,10 @@ import type { Random } from '@hallpass/protocol';
 import { eventIds } from './event_id.ts';
 import { Gathering } from './gathering.ts';
 import type { PostgresAddress } from './postgres_address.ts';
-import { Connections, DatabaseFailure, DEADLINE_MS, isOwnFault } from './postgres_connections.ts';
+import { Connections, DEADLINE_MS, isOwnFault } from './postgres_connections.ts';
 import { SETTINGS, settingsOf, whyUnusable } from './postgres_durability.ts';
 import { migrate } from './postgres_migrations.ts';
+import { DatabaseFailure } from './postgres_session.ts';
 import * as verbs from './sql.ts';
 import type { Revoking, Sql } from './sql.ts';
 import { StoreUnavailable, StoreUnusable, type Store } from './store.ts';
@@ -106,8 +107,10 @@ async function check(sql: Sql): Promise<void> {
 }
 
 /** A server that has become unusable while we ran may be usable again: to whoever asks now, it is away. */
-function outage(error: unknown): never {
-  throw error instanceof StoreUnusable ? new StoreUnavailable(error.message, { cause: error }) : error;
+function outage(cause: unknown): never {
+  if (cause instanceof StoreUnavailable) throw cause;
+  const message = cause instanceof StoreUnusable ? cause.message : 'The database does not hold what it should.';
+  throw new StoreUnavailable(message, { cause });
 }
 
 /** What the server, or TLS, says when an operator has to do something, and what that is. */

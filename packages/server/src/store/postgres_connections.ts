@@ -4,11 +4,11 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Random } from '@hallpass/protocol';
-import { DatabaseError, Pool, TypeOverrides, escapeIdentifier, type ClientBase, type PoolClient } from 'pg';
+import { Pool, TypeOverrides, escapeIdentifier, type ClientBase, type PoolClient } from 'pg';
 import { connectionOf, type PostgresAddress } from './postgres_address.ts';
-import { SETTINGS, settingsOf, whyUnusable } from './postgres_durability.ts';
-import type { Sql, SqlRow, SqlValue } from './sql.ts';
-import { StoreUnavailable, StoreUnusable } from './store.ts';
+import { DatabaseFailure, isBroken, Session } from './postgres_session.ts';
+import type { Sql } from './sql.ts';
+import { StoreUnavailable } from './store.ts';
 
 /** How long anything asked of the store may take, in milliseconds: everything below ends before this, or by it. */
 export const DEADLINE_MS = 8_000;
@@ -33,30 +33,7 @@ const CONFLICTS = new Set(['40001', '40P01', '23505']);
  * Everything else is so for all who ask.
  */
 const OWN_FAULT = /^(?:22|23|54)/;
-/** A connection that has said this is of no more use: lost, shut down, or to a server that may not write any more. */
-const BROKEN = /^(?:08|57P|25006)/;
-
-/** Of what a server says beside an answer, what is no mere remark: a warning, and that there was no transaction. */
-const WARNING = /^(?:01|25)/;
-
 const INT8 = 20;
-
-/** What a connection, or the server on it, said: code and sentence, and nothing of values or of the address. */
-export class DatabaseFailure extends Error {
-  override readonly name = 'DatabaseFailure';
-  readonly code: string;
-
-  constructor(error: unknown, secret: string) {
-    const message = error instanceof Error ? error.message : String(error);
-    super(secret === '' ? message : message.replaceAll(secret, '***'));
-    this.code = codeOf(error);
-  }
-}
-
-/** The SQLSTATE, or the code of a failed connection. */
-function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
-}
 
 /** Whether a failure is that of the values which one caller gave. */
 export function isOwnFault(error: unknown): boolean {
@@ -106,10 +83,10 @@ export class Connections {
     this.#settings = sessionSettings(options.schema);
     // A connection that dies while nobody uses it is gone from the pool already; who uses one hears of it there.
     this.#pool.on('error', () => undefined);
-    this.#pool.on('connect', (client) => this.#sessions.set(client, new Session(client)));
+    this.#pool.on('connect', (client) => this.#sessions.set(client, new Session(client, secret)));
   }
 
-  /** Statement by statement, each for itself: a verb that reads, and so may not be repeated. */
+  /** Statement by statement, each for itself: a verb that only reads. */
   read<Result>(verb: Work<Result>): Promise<Result> {
     return this.#perform((session) => verb(session.sql(this.#nextEventId)), DEADLINE_MS);
   }
@@ -135,7 +112,10 @@ export class Connections {
     return this.#closed;
   }
 
-  /** Rejects with `StoreUnusable` where the server does not do for a store, and with `StoreUnavailable` otherwise. */
+  /**
+   * Rejects with `StoreUnusable` where the server does not do for a store, with `StoreUnavailable` where it cannot do
+   * this now, and with what the work itself threw.
+   */
   async #perform<Result>(work: (session: Session) => Promise<Result>, deadlineMs: number): Promise<Result> {
     if (this.#closed !== undefined) throw new StoreUnavailable('The store is closed.');
     const deadline = new Deadline(deadlineMs);
@@ -144,9 +124,8 @@ export class Connections {
     try {
       return await performed;
     } catch (error) {
-      if (error instanceof StoreUnavailable || error instanceof StoreUnusable) throw error;
-      const cause = new DatabaseFailure(error, this.#secret);
-      throw new StoreUnavailable('The database cannot do this now.', { cause });
+      if (!(error instanceof DatabaseFailure)) throw error;
+      throw new StoreUnavailable('The database cannot do this now.', { cause: error });
     } finally {
       this.#running.delete(performed);
       deadline.clear();
@@ -163,7 +142,8 @@ export class Connections {
       try {
         return await this.#once(work, deadline);
       } catch (error) {
-        if (!CONFLICTS.has(codeOf(error)) || attempt === ATTEMPTS_MAX || deadline.isPassed) throw error;
+        const isConflict = error instanceof DatabaseFailure && CONFLICTS.has(error.code);
+        if (!isConflict || attempt === ATTEMPTS_MAX || deadline.isPassed) throw error;
       }
       const [chance = 0] = this.#random(1);
       await sleep(FIRST_WAIT_MS * 2 ** attempt * (chance / 256));
@@ -171,7 +151,7 @@ export class Connections {
   }
 
   async #once<Result>(work: (session: Session) => Promise<Result>, deadline: Deadline): Promise<Result> {
-    const client = await this.#pool.connect();
+    const client = await this.#connect();
     const session = this.#sessions.get(client);
     if (session === undefined || deadline.isPassed) {
       client.release();
@@ -185,8 +165,16 @@ export class Connections {
       giveBack('sound');
       return result;
     } catch (error) {
-      giveBack(error instanceof DatabaseError && !BROKEN.test(codeOf(error)) ? 'sound' : 'broken');
+      giveBack(isBroken(error) ? 'broken' : 'sound');
       throw error;
+    }
+  }
+
+  async #connect(): Promise<PoolClient> {
+    try {
+      return await this.#pool.connect();
+    } catch (error) {
+      throw new DatabaseFailure(error, this.#secret);
     }
   }
 }
@@ -216,117 +204,6 @@ class Deadline {
   clear(): void {
     clearTimeout(this.#timer);
   }
-}
-
-/** One connection, over all of its uses. */
-class Session {
-  readonly #client: ClientBase;
-  #prepared = false;
-  #warning: string | undefined;
-
-  constructor(client: ClientBase) {
-    this.#client = client;
-    // One that dies in use fails what is being asked of it; without this the process would die as well.
-    client.on('error', () => undefined);
-    client.on('notice', ({ code, message }) => {
-      if (code !== undefined && WARNING.test(code)) this.#warning = message;
-    });
-  }
-
-  /** Answers with how to give it back, which has an effect once. */
-  lend(client: PoolClient): (state: 'sound' | 'broken') => void {
-    let given = false;
-    this.#warning = undefined;
-    return (state) => {
-      if (given) return;
-      given = true;
-      // Not by a polite good-bye, which a network that was cut would never carry.
-      if (state === 'broken') client.connection.stream.destroy();
-      client.release(state === 'broken');
-    };
-  }
-
-  /** Settings can differ for a role or a database, and after a failover it is another server: each connection is asked. */
-  async prepare(settings: string): Promise<void> {
-    if (this.#prepared) return;
-    const { rows } = await this.#client.query<SqlRow>(SETTINGS);
-    const found = settingsOf(rows[0]);
-    const fault = whyUnusable(found);
-    if (fault !== undefined) throw new StoreUnusable(fault);
-    // Kept for as long as the connection lives, so that a reload of the server's settings does not lower it under way.
-    const pinned = found.synchronousCommit === 'local' ? 'on' : found.synchronousCommit;
-    await this.#client.query(settings + (pinned === undefined ? '' : `; SET synchronous_commit = ${pinned}`));
-    this.#prepared = true;
-    this.#warning = undefined;
-  }
-
-  async transact<Result>(begin: string, verb: () => Promise<Result>): Promise<Result> {
-    await this.#client.query(begin);
-    const result = await this.#orRollBack(verb);
-    // A commit whose answer is lost rejects, and is not repeated: see `#attempt`.
-    const { command } = await this.#client.query('COMMIT');
-    if (command !== 'COMMIT') throw new StoreUnavailable('The database rolled the transaction back.');
-    this.assertCommitted();
-    return result;
-  }
-
-  async #orRollBack<Result>(verb: () => Promise<Result>): Promise<Result> {
-    try {
-      return await verb();
-    } catch (error) {
-      if (error instanceof DatabaseError && !BROKEN.test(codeOf(error))) await this.#client.query('ROLLBACK');
-      throw error;
-    }
-  }
-
-  /**
-   * A server with synchronous standbys that was told to give up waiting for them says "committed", with a warning that
-   * the transaction may exist on this one machine only. That is no commit that may be acknowledged.
-   */
-  assertCommitted(): void {
-    if (this.#warning === undefined) return;
-    throw new StoreUnavailable(`The database committed with a warning: ${this.#warning}`);
-  }
-
-  sql(nextEventId: () => number): Sql {
-    const ask = (text: string, values: readonly SqlValue[]) =>
-      this.#client.query<SqlRow>({ ...statementOf(text, values.length), values: values.map(storable) });
-    return {
-      all: async (text, ...values) => (await ask(text, values)).rows,
-      run: async (text, ...values) => (await ask(text, values)).rowCount ?? 0,
-      nextEventId,
-    };
-  }
-}
-
-/**
- * PostgreSQL has no text with a zero character in it. What arrives with one from outside is looked for, and kept, with
- * the character that stands for what cannot be shown: it finds nothing, which is no outage.
- */
-function storable(value: SqlValue): SqlValue {
-  return typeof value === 'string' ? value.replaceAll('\0', '\u{FFFD}') : value;
-}
-
-interface Statement {
-  readonly name?: string;
-  readonly text: string;
-}
-
-/** The most texts, and values in one, that a connection keeps prepared; statements of many rows are not worth it. */
-const PREPARED_MAX = 100;
-const PREPARED_VALUES_MAX = 16;
-const prepared = new Map<string, Statement>();
-
-/** With `$1` for the first `?`, and the name that it is prepared under. */
-function statementOf(text: string, values: number): Statement {
-  const known = prepared.get(text);
-  if (known !== undefined) return known;
-  let at = 0;
-  const numbered = text.replaceAll('?', () => `$${++at}`);
-  if (values > PREPARED_VALUES_MAX || prepared.size >= PREPARED_MAX) return { text: numbered };
-  const statement = { name: `hallpass_${prepared.size}`, text: numbered };
-  prepared.set(text, statement);
-  return statement;
 }
 
 /**

@@ -1,7 +1,8 @@
 import { escapeIdentifier } from 'pg';
 import type { Random } from '@hallpass/protocol';
 import { firstRows, MIGRATIONS, newerSchema } from './migrations.ts';
-import { DatabaseFailure, type Connections } from './postgres_connections.ts';
+import type { Connections } from './postgres_connections.ts';
+import { DatabaseFailure } from './postgres_session.ts';
 import type { Sql } from './sql.ts';
 import { StoreUnusable } from './store.ts';
 

@@ -278,24 +278,24 @@ async function accompany(sql: Sql, { event, revocations = [] }: Accompanied): Pr
 }
 
 /**
- * Each mark for itself; no transaction needed. In one order for all, so that no two who mark the same wait for each
- * other. One whose client is deleted at that very moment may stay: it says nothing of a client that is made later.
+ * Each statement for itself; no transaction needed. In one order for all, so that no two who mark the same wait for each
+ * other. A mark whose client is deleted at that very moment may stay: it says nothing of a client that is made later.
  */
 export async function markSecretsUsed(sql: Sql, uses: readonly SecretUse[]): Promise<void> {
-  const ordered = uses.toSorted((one, other) => {
-    const [a, b] = [`${one.clientId} ${one.secretId}`, `${other.clientId} ${other.secretId}`];
-    return a < b ? -1 : Number(a > b);
-  });
-  for (const { clientId, secretId, usedAt } of ordered) {
+  const latest = new Map<string, SecretUse>();
+  for (const use of uses) {
+    const key = `${use.clientId} ${use.secretId}`;
+    if (use.usedAt > (latest.get(key)?.usedAt ?? -1)) latest.set(key, use);
+  }
+  const ordered = [...latest].toSorted(([one], [other]) => (one < other ? -1 : 1)).map(([, use]) => use);
+  for (const some of inBatches(ordered)) {
     await sql.run(
       `INSERT INTO secret_uses (client_id, secret_id, used_at)
-       SELECT ?, ?, ? WHERE EXISTS (SELECT 1 FROM clients WHERE client_id = ?)
+       SELECT column1, column2, CAST(column3 AS BIGINT) FROM (VALUES ${rowsOf(some.length, 3)}) AS given
+        WHERE EXISTS (SELECT 1 FROM clients WHERE client_id = column1)
        ON CONFLICT (client_id, secret_id) DO UPDATE SET used_at = excluded.used_at
         WHERE secret_uses.used_at < excluded.used_at`,
-      clientId,
-      secretId,
-      usedAt,
-      clientId,
+      ...some.flatMap(({ clientId, secretId, usedAt }) => [clientId, secretId, usedAt]),
     );
   }
 }

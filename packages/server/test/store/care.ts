@@ -206,6 +206,15 @@ function testOnce(storeTest: StoreTest): void {
     assert.equal(await store.useOnce([mark('new')]), 'fresh');
   });
 
+  storeTest('of 100 callers in two processes with two marks, in either order, one is fresh', async ({ open }) => {
+    const [a, b] = [await open(), await open()];
+    const marks = [mark('one'), mark('two')];
+    const outcomes = await Promise.all(
+      Array.from({ length: 100 }, (_, at) => (at % 2 === 0 ? a.useOnce(marks) : b.useOnce(marks.toReversed()))),
+    );
+    assert.equal(outcomes.filter((outcome) => outcome === 'fresh').length, 1);
+  });
+
   storeTest('a mark given twice in one call is a replay of itself, not an outage', async ({ open }) => {
     const store = await open();
     assert.deepEqual(await store.useOnce([mark('id'), mark('id')]), mark('id'));

@@ -25,6 +25,25 @@ export function testClients(storeTest: StoreTest): void {
     assert.equal(await store.findClient(''), undefined);
   });
 
+  storeTest('nobody has a name that no database can hold: it is asked for like any other', async ({ open }) => {
+    const store = await open();
+    await store.saveClient(clientRecord({ origins: ['https://app.example.com'] }), { event });
+    for (const hostile of ['cli\0ent', 'client\0', '\0', 'client\uD800', '\u{10FFFF}']) {
+      assert.equal(await store.findClient(hostile), undefined);
+      assert.equal(await store.findIssueNotBefore(hostile), 0);
+      assert.equal(await store.isOriginListed(`https://app.example.com${hostile}`), false);
+      assert.equal(await store.deleteClient(hostile, { event }), 'unknown');
+    }
+    assert.notEqual(await store.findClient('client'), undefined);
+  });
+
+  storeTest('nobody cannot be deleted or taken', async ({ open }) => {
+    const store = await open();
+    assert.equal(await store.deleteClient('', { event }), 'unknown');
+    assert.equal(await store.saveClient(clientRecord({ clientId: '' }), { event }), 'changed_meanwhile');
+    assert.equal(await store.findClient('anybody'), undefined);
+  });
+
   storeTest('a client is made once: version 1 beside one that is there has changed meanwhile', async ({ open }) => {
     const store = await open();
     assert.equal(await store.saveClient(clientRecord(), { event }), 'saved');
@@ -201,6 +220,21 @@ export function testClients(storeTest: StoreTest): void {
       [use('first', 5_000), use('second', 2_000)],
     );
     assert.deepEqual(await a.findSecretUses('other'), []);
+  });
+
+  storeTest('of marks of one secret in one call the latest stays, among any number of others', async ({ open }) => {
+    const [a, b] = [await open(), await open()];
+    await a.saveClient(clientRecord(), { event });
+    const others = Array.from({ length: 600 }, (_, at) => use(`secret-${at}`, at));
+    await Promise.all([
+      a.markSecretsUsed([use('same', 2), ...others, use('same', 3), use('same', 1)]),
+      b.markSecretsUsed([...others.toReversed(), { clientId: 'nobody', secretId: 'secret', usedAt: 1 }]),
+    ]);
+    const uses = new Map((await b.findSecretUses('client')).map(({ secretId, usedAt }) => [secretId, usedAt]));
+    assert.equal(uses.size, 601);
+    assert.equal(uses.get('same'), 3);
+    assert.equal(uses.get('secret-599'), 599);
+    assert.deepEqual(await a.findSecretUses('nobody'), []);
   });
 
   storeTest('the marks of a client are forgotten with it', async ({ open }) => {
