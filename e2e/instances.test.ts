@@ -178,8 +178,8 @@ suite('three instances on one database', () => {
     const key = await makeKey();
     const reader = await makeKey('--resource-server', RIG['HALLPASS_ISSUER'] ?? '');
     const basic = `Basic ${Buffer.from(`${reader.clientId}:${reader.clientSecret}`).toString('base64')}`;
-    const read = async (after: string): Promise<{ entries: readonly { id: string }[]; cursor: string }> => {
-      const answer = await fetch(`${next().url}/oauth2/revocations?after=${after}`, {
+    const read = async (from: string): Promise<{ entries: readonly { id: string }[]; cursor: string }> => {
+      const answer = await fetch(`${next().url}/oauth2/revocations?after=${from}`, {
         headers: { authorization: basic },
       });
       return await answer.json();

@@ -21,6 +21,7 @@ export class Client {
   readonly #url: string;
   readonly #authorization: string;
   readonly #agent: Agent;
+  #deaf = false;
 
   /** `callers`: how many requests it may have under way at once. */
   constructor(url: string, { clientId, clientSecret }: Credentials, { callers }: { readonly callers: number }) {
@@ -44,12 +45,18 @@ export class Client {
         response.on('error', () => resolve(undefined));
         response.on('close', () => {
           const status = response.statusCode ?? 0;
-          resolve(response.complete ? { status, members: parseMembers(Buffer.concat(chunks)) } : undefined);
+          const heard = response.complete && !this.#deaf;
+          resolve(heard ? { status, members: parseMembers(Buffer.concat(chunks)) } : undefined);
         });
       });
       asked.on('error', () => resolve(undefined));
       asked.end(body);
     });
+  }
+
+  /** From now on no answer is heard: what a client that lives on takes for acknowledged ends with the power, not after it. */
+  hearNoMore(): void {
+    this.#deaf = true;
   }
 
   issue(scope: string): Promise<Answer | undefined> {

@@ -12,6 +12,8 @@ import { StoreUnavailable } from './store.ts';
 
 /** How long anything asked of the store may take, in milliseconds: everything below ends before this, or by it. */
 export const DEADLINE_MS = 8_000;
+/** How long a read may take: less, so that what was read a moment before is still young enough to go on with (ADR 11). */
+const READ_DEADLINE_MS = 3_000;
 /** How long a caller waits for a connection, a free one or a new one, in milliseconds. */
 const CONNECT_TIMEOUT_MS = 4_000;
 /** How long a statement waits for another transaction, and how long it may take, in milliseconds. */
@@ -88,7 +90,7 @@ export class Connections {
 
   /** Statement by statement, each for itself: a verb that only reads. */
   read<Result>(verb: Work<Result>): Promise<Result> {
-    return this.#perform((session) => verb(session.sql(this.#nextEventId)), DEADLINE_MS);
+    return this.#perform((session) => verb(session.sql(this.#nextEventId)), READ_DEADLINE_MS);
   }
 
   /** Statement by statement, each its own transaction: a verb of which `sql.ts` says that it needs none. */
