@@ -3,7 +3,8 @@ import type { Client } from './store.ts';
 
 /**
  * The schema, as the steps that led to it. Forward only; a step is never edited once it has shipped. Portable SQL, one
- * statement an item.
+ * statement an item. Servers of the version before go on while a step is taken: it may add what they do not know, and
+ * take away what they no longer use, and never changes what both of them mean by a table or a column.
  */
 export const MIGRATIONS: readonly (readonly string[])[] = [
   [

@@ -2,16 +2,17 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { suite, test, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { firstRows, MIGRATIONS } from '../../src/store/migrations.ts';
 import { openSqliteStore } from '../../src/store/sqlite.ts';
 import { CLIENTS_MAX, StoreUnavailable, StoreUnusable, type Store } from '../../src/store/store.ts';
 import { testStoreContract } from './contract.ts';
-import { clientRecord, eventRecord, readFeed, revocationRecord } from './records.ts';
+import { clientRecord, eventRecord, NOW, readFeed, revocationRecord } from './records.ts';
 
 testStoreContract('sqlite', {
   open: (t) => {
@@ -107,6 +108,42 @@ suite('the embedded engine', () => {
     t.after(() => database.close());
     assert.equal(database.prepare('PRAGMA user_version').get()?.['user_version'], 99);
   });
+
+  for (let version = 0; version < MIGRATIONS.length; version++) {
+    test(`a store of schema ${version} is brought up to date with all that is in it, however often a start is killed`, async (t) => {
+      const file = freshFile(t);
+      mkdirSync(dirname(file), { recursive: true });
+      const open = (): DatabaseSync => {
+        const database = new DatabaseSync(file);
+        database.exec('PRAGMA journal_mode = WAL; BEGIN IMMEDIATE');
+        return database;
+      };
+      const take = (database: DatabaseSync, statements: readonly string[]): void => {
+        for (const statement of statements) database.exec(statement.replaceAll('BIGINT', 'INTEGER'));
+      };
+      if (version > 0) {
+        const before = open();
+        for (const step of MIGRATIONS.slice(0, version)) take(before, step);
+        for (const { text, values } of firstRows('before')) before.prepare(text).run(...values);
+        before.exec(`INSERT INTO revocations (position, kind, subject, before_date, expires_at, keep_until)
+                     VALUES (1, 'token', 'jti', NULL, ${NOW + 60}, ${NOW + 60}); UPDATE feed SET last_position = 1;
+                     PRAGMA user_version = ${version}; COMMIT`);
+        before.close();
+      }
+      const statements = MIGRATIONS.slice(version).flat();
+      for (let killed = 1; killed <= statements.length; killed++) {
+        const dying = open();
+        take(dying, statements.slice(0, killed));
+        // What is not committed is as if it had never been, as after a kill.
+        dying.close();
+      }
+      const store = await openUntilEnd(t, file);
+      const { ids } = await readFeed(store);
+      assert.deepEqual(ids, version > 0 ? ['jti'] : []);
+      await store.revoke([revocationRecord('token', 'later')]);
+      assert.deepEqual((await readFeed(store)).ids, [...ids, 'later']);
+    });
+  }
 
   test('a file that is not a database is refused with a sentence that names it', async (t) => {
     const file = await tampered(t, () => undefined);
