@@ -1,16 +1,17 @@
 /**
  * The disk rig: what was acknowledged has to hold when the disk fails under the server.
  *
- *   node --conditions=hallpass-source faults/disk.ts --fault power-cut|failing-sync [--rounds 10] [--seed N] [--json]
+ *   node --conditions=hallpass-source faults/disk.ts --fault power-cut|full|failing-sync [--rounds 10] [--seed N] [--json]
  *        [--planted-defect]
  *
  * `power-cut`: the store is on a file system of its own that is shut down under load, so that nothing is left but what
- * was synced; needs root, a loop device and ext4. `failing-sync`: the n-th fsync and some after it fail, and then work
+ * was synced; needs root, a loop device and ext4. `full`: such a file system is filled up, and then there is room again.
+ * `failing-sync`: the n-th fsync and some after it fail, and then work
  * again; needs strace. `--planted-defect` lets every fsync lie, to show that the rig would see it; needs strace as well.
  * What is needed and not there is said in a sentence, with exit code 3.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -27,6 +28,8 @@ const LOAD_MS_MIN = 100;
 const LOAD_MS_MAX = 400;
 const ROUNDS_MAX = 1_000;
 const IMAGE_MEGABYTES = 128;
+/** How much a disk is filled by at a time; then less and less. */
+const FILLER_BYTES = 1024 * 1024;
 /** How long a server may take to write again once its disk does, in milliseconds. */
 const RESUME_MS_MAX = 20_000;
 const EXIT_NOT_HERE = 3;
@@ -41,7 +44,7 @@ interface Disk {
   readonly dataDir: string;
   /** The command that a server is run by while the disk is to fail. */
   readonly under: (chance: Chance) => readonly string[];
-  /** Makes the fault happen under a loaded server, and ends that server. */
+  /** Makes the fault happen under a loaded server, which is killed then; what that server did not do as it should. */
   readonly fail: (server: HallpassProcess, client: Client) => Promise<readonly string[]>;
   /** Makes the disk whole again, with what was on it. */
   readonly repair: () => void;
@@ -111,7 +114,7 @@ async function failOnce(disk: Disk, { key, log, chance }: Rig & { readonly chanc
   const client = new Client(server.url, key, { callers: CALLERS });
   const load = runLoad(client, log, { callers: CALLERS, chance });
   await delay(chance.between(LOAD_MS_MIN, LOAD_MS_MAX));
-  const unfit = await disk.fail(server, client);
+  const unfit = await disk.fail(server, client).finally(() => server.kill());
   const faults = await load;
   client.close();
   return [...faults, ...unfit].map((because): Loss => ({ lost: 'session', because }));
@@ -129,18 +132,18 @@ async function judgeOnce(disk: Disk, { key, log, losses }: Rig & { readonly loss
 }
 
 function openDisk(): Disk {
-  if (options.fault === 'power-cut') return openPowerCut();
+  if (options.fault === 'power-cut') return onFileSystem(cutPower);
+  if (options.fault === 'full') return onFileSystem(fillUp);
   if (options.fault === 'failing-sync') return openFailingSync();
-  throw new RangeError('--fault is power-cut or failing-sync');
+  throw new RangeError('--fault is power-cut, full or failing-sync');
 }
 
-/**
- * An ext4 file system in a file. Shut down without flushing its journal, it keeps what was synced, and loses whatever
- * was only written: a power cut, for this file system alone.
- */
-function openPowerCut(): Disk {
+type Fail = (place: string, server: HallpassProcess, client: Client) => Promise<readonly string[]>;
+
+/** An ext4 file system in a file, for the store alone. */
+function onFileSystem(fail: Fail): Disk {
   if (process.platform !== 'linux' || process.getuid?.() !== 0) {
-    throw new NotHere('The power cut rig mounts a file system of its own: run it as root, on Linux.');
+    throw new NotHere('This rig mounts a file system of its own: run it as root, on Linux.');
   }
   for (const tool of ['mkfs.ext4', 'mount', 'umount', 'perl']) demand(tool);
   const folder = mkdtempSync(join(tmpdir(), 'hallpass-power-'));
@@ -150,7 +153,7 @@ function openPowerCut(): Disk {
     const mounted = spawnSync('mount', ['-o', 'loop', image, place], { encoding: 'utf8' });
     if (mounted.status === 0) return;
     rmSync(folder, { recursive: true, force: true });
-    throw new NotHere(`The power cut rig could not mount a loop device: ${mounted.stderr.trim()}.`);
+    throw new NotHere(`This rig could not mount a loop device: ${mounted.stderr.trim()}.`);
   };
   execFileSync('truncate', ['-s', `${IMAGE_MEGABYTES}M`, image]);
   execFileSync('mkfs.ext4', ['-q', image]);
@@ -158,14 +161,7 @@ function openPowerCut(): Disk {
   return {
     dataDir: join(place, 'data'),
     under: () => [],
-    fail: async (server, client) => {
-      // The kernel may let an fsync that is under way when the file system is shut down return as if it had worked: in
-      // life nobody would be there to hear the answer.
-      client.hearNoMore();
-      shutDown(place);
-      await server.kill();
-      return [];
-    },
+    fail: (server, client) => fail(place, server, client),
     repair: () => {
       execFileSync('umount', [place]);
       mount();
@@ -175,6 +171,37 @@ function openPowerCut(): Disk {
       rmSync(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** Shut down without flushing its journal, it keeps what was synced, and loses whatever was only written. */
+async function cutPower(place: string, server: HallpassProcess, client: Client): Promise<readonly string[]> {
+  // The kernel may let an fsync that is under way when the file system is shut down return as if it had worked: in life
+  // nobody would be there to hear the answer.
+  client.hearNoMore();
+  shutDown(place);
+  await server.kill();
+  return [];
+}
+
+/** No room for one byte more, until a revocation is refused for it; then room again. */
+async function fillUp(place: string, _server: HallpassProcess, client: Client): Promise<readonly string[]> {
+  const filler = join(place, 'filler');
+  const descriptor = openSync(filler, 'w');
+  for (let bytes = FILLER_BYTES; bytes >= 1;) {
+    try {
+      writeSync(descriptor, Buffer.alloc(bytes));
+    } catch {
+      bytes = Math.floor(bytes / 2);
+    }
+  }
+  closeSync(descriptor);
+  // The log of the store has room that it uses again; sooner or later it has to grow.
+  const end = performance.now() + RESUME_MS_MAX;
+  let refused = false;
+  while (!refused && performance.now() < end) refused = (await writeOne(client)) === 503;
+  rmSync(filler);
+  const unfit = await untilItWrites(client);
+  return refused ? unfit : ['a full disk refused nothing: the rig has not filled it', ...unfit];
 }
 
 /** EXT4_IOC_SHUTDOWN with EXT4_GOING_FLAGS_NOLOGFLUSH (linux/ext4.h). */
@@ -192,25 +219,26 @@ function openFailingSync(): Disk {
       const first = Math.round(chance.between(6, 60));
       return straceWith(`error=EIO:when=${first}..${first + Math.round(chance.between(0, 8))}`);
     },
-    fail: async (server, client) => {
-      const end = performance.now() + RESUME_MS_MAX;
-      // Revocations until they are acknowledged for a good while: past the last fsync that fails.
-      for (let good = 0; good < 80;) {
-        const answer = await client.revoke('hprt_not-a-token');
-        const tokens = await client.issue(SCOPE);
-        const written = await client.revoke(String(tokens?.members.get('access_token')));
-        good = answer?.status === 200 && written?.status === 200 ? good + 1 : 0;
-        if (performance.now() > end) {
-          await server.kill();
-          return ['the server did not write again when its disk did'];
-        }
-      }
-      await server.kill();
-      return [];
-    },
+    fail: (_server, client) => untilItWrites(client),
     repair: () => undefined,
     remove: () => rmSync(folder, { recursive: true, force: true }),
   };
+}
+
+/** One revocation; the status that it was answered with. */
+async function writeOne(client: Client): Promise<number | undefined> {
+  const tokens = await client.issue(SCOPE);
+  return (await client.revoke(String(tokens?.members.get('access_token'))))?.status;
+}
+
+/** Revocations until they are acknowledged for a good while, past the last fsync that fails. */
+async function untilItWrites(client: Client): Promise<readonly string[]> {
+  const end = performance.now() + RESUME_MS_MAX;
+  for (let good = 0; good < 80;) {
+    good = (await writeOne(client)) === 200 ? good + 1 : 0;
+    if (performance.now() > end) return ['the server did not write again when its disk did'];
+  }
+  return [];
 }
 
 /** strace as a grandchild (`-D`), so that the process that was started is the server; it injects into fsync alone. */

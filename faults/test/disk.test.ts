@@ -37,6 +37,7 @@ async function runRig(t: TestContext, ...options: readonly string[]): Promise<En
 suite('a disk that fails under a loaded server', () => {
   for (const [fault, rounds] of [
     ['power-cut', '3'],
+    ['full', '1'],
     ['failing-sync', '1'],
   ] as const) {
     test(`${fault}: nothing that was acknowledged is lost`, { timeout: 120_000 }, async (t) => {

@@ -4,6 +4,10 @@ import { StoreUnavailable } from '../src/store/store.ts';
 import { startHallpass, type Answer, type Key } from './harness.ts';
 
 const hallpass = await startHallpass();
+const AWAY = await startHallpass({
+  folder: hallpass.folder,
+  faulty: (store) => ({ ...store, findClient: () => Promise.reject(new StoreUnavailable('away for this test')) }),
+});
 const APP = 'https://app.example.com';
 const LOCAL = 'http://localhost:3000';
 const key = await hallpass.makeKey({ origins: [APP, LOCAL] });
@@ -35,10 +39,6 @@ for (const origin of [
   });
 }
 
-const AWAY = await startHallpass({
-  folder: hallpass.folder,
-  faulty: (store) => ({ ...store, findClient: () => Promise.reject(new StoreUnavailable('away for this test')) }),
-});
 for (const [what, status, at, params] of [
   ['a body that is too large', 413, hallpass, { scope: 'a'.repeat(20_000) }],
   ['another media type', 415, hallpass, undefined],

@@ -1,7 +1,7 @@
 /** The store away (contract, Many instances): what goes on, for how long, and what is refused; and that it comes back by itself. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { COPY_MS_MAX } from '../src/oauth/client_copies.ts';
+import { ClientCopies, COPY_SECONDS_MAX } from '../src/oauth/client_copies.ts';
 import { StoreUnavailable, type Store } from '../src/store/store.ts';
 import { decode, startHallpass, tokensOf, type Answer, type Hallpass, type Key } from './harness.ts';
 import { Signer } from './signer.ts';
@@ -26,6 +26,7 @@ const hallpass = await startHallpass({ faulty: leaving });
 const ASK = { grant_type: 'client_credentials', scope: '/ping.read' };
 const ask = (key: Key, more = {}, at: Hallpass = hallpass): Promise<Answer> =>
   at.form('/oauth2/token', { ...ASK, ...more }, { key });
+const COPY_MS_MAX = COPY_SECONDS_MAX * 1000;
 const UNAVAILABLE = '503 temporarily_unavailable';
 
 async function whileAway<Result>(work: () => Promise<Result>): Promise<Result> {
@@ -53,6 +54,24 @@ test('a key that asked a moment ago still gets tokens that need no write, up to 
     assert.equal((await ask(key)).outcome, UNAVAILABLE);
   });
   assert.equal((await ask(key)).status, 200, 'and goes on when the store is back');
+});
+
+test('how old a copy may be is a setting, and with 0 nothing is issued while the store is away', async () => {
+  for (const [seconds, outcomes] of [
+    ['0', [UNAVAILABLE, UNAVAILABLE]],
+    ['2', ['200', UNAVAILABLE]],
+  ] as const) {
+    const at = await startHallpass({ faulty: leaving, environment: { HALLPASS_AWAY_SECONDS: seconds } });
+    const key = await at.makeKey();
+    await at.issue(key);
+    await whileAway(async () => {
+      assert.equal((await ask(key, {}, at)).outcome, outcomes[0]);
+      at.clock.advance(3);
+      assert.equal((await ask(key, {}, at)).outcome, outcomes[1]);
+    });
+    assert.equal((await ask(key, {}, at)).status, 200);
+    await at.close();
+  }
 });
 
 test('tokens from a copy are good when the store is back, and refresh', async () => {
@@ -145,8 +164,7 @@ test('the rules hold by a copy as ever: scopes, origins, and what was asked wron
 });
 
 test('copies are of the clients that asked in the last five seconds, and no more', async () => {
-  const { ClientCopies } = await import('../src/oauth/client_copies.ts');
-  const copies = new ClientCopies();
+  const copies = new ClientCopies(COPY_SECONDS_MAX);
   const key = await hallpass.makeKey();
   const client = await hallpass.instance.store.findClient(key.clientId);
   assert.ok(client !== undefined);

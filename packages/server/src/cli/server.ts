@@ -124,7 +124,7 @@ export async function startPublicSide(
       refreshGraceSeconds: settings.refreshGraceSeconds,
     },
     store,
-    copies: new ClientCopies(),
+    copies: new ClientCopies(settings.awaySeconds),
     keys: instance.keys,
     clock: instance.clock,
     random: instance.random,

@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { ACCESS_TOKEN_SECONDS_MAX, SIGNING_ALGORITHMS, type SigningAlgorithm } from '@hallpass/protocol';
 import { LOG_LEVELS, type LogLevel } from '../http/log.ts';
+import { COPY_SECONDS_MAX } from '../oauth/client_copies.ts';
 import { GRANT_SECONDS_MAX } from '../oauth/revocation.ts';
 
 /** A setting that is unknown, missing or bad, in one clear sentence. The command ends with exit code 2. */
@@ -30,6 +31,7 @@ export interface Settings {
   readonly masterKeyFile: string | undefined;
   readonly masterKeyCommand: string | undefined;
   readonly dpopNonces: boolean;
+  readonly awaySeconds: number;
   readonly keyRequestsPerSecond: number;
   readonly addressFailuresPerMinute: number;
   readonly trustedProxies: readonly string[];
@@ -173,6 +175,14 @@ const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = {
     must: 'on or off',
     meaning: 'Whether proofs of possession must carry a nonce of this server (RFC 9449 §8).',
   },
+  awaySeconds: {
+    variable: 'HALLPASS_AWAY_SECONDS',
+    parse: wholeNumber(0, COPY_SECONDS_MAX),
+    otherwise: COPY_SECONDS_MAX,
+    must: `whole seconds, 0 to ${COPY_SECONDS_MAX} (0: no tokens while the store is away)`,
+    meaning:
+      'How old what was last read of a key may be for tokens that are issued from it while the store is away. Everything that must be written is refused meanwhile.',
+  },
   keyRequestsPerSecond: {
     variable: 'HALLPASS_KEY_REQUESTS_PER_SECOND',
     parse: wholeNumber(0, 1_000_000),
@@ -262,6 +272,7 @@ export function readSettings(environment: Readonly<Record<string, string | undef
     masterKeyFile: value('masterKeyFile'),
     masterKeyCommand: value('masterKeyCommand'),
     dpopNonces: value('dpopNonces'),
+    awaySeconds: value('awaySeconds'),
     keyRequestsPerSecond: value('keyRequestsPerSecond'),
     addressFailuresPerMinute: value('addressFailuresPerMinute'),
     trustedProxies: value('trustedProxies'),

@@ -6,8 +6,8 @@
 import type { NumericDate } from '@hallpass/protocol';
 import { StoreUnavailable, type Client, type Store } from '../store/store.ts';
 
-/** How old a copy may be, in milliseconds. */
-export const COPY_MS_MAX = 5_000;
+/** How old a copy may be at most, whatever is set, in seconds (contract, Many instances). */
+export const COPY_SECONDS_MAX = 5;
 
 /** A client as it was read. */
 export interface ClientCopy {
@@ -19,15 +19,22 @@ export interface ClientCopy {
 }
 
 export class ClientCopies {
-  /** The oldest reading first. No more than the clients that asked in the last five seconds. */
+  /** The oldest reading first. No more than the clients that asked in the last seconds. */
   readonly #copies = new Map<string, ClientCopy>();
+  readonly #msMax: number;
+
+  /** `seconds`: how old a copy may be; 0: there are none. */
+  constructor(seconds: number) {
+    this.#msMax = seconds * 1000;
+  }
 
   remember(copy: ClientCopy): void {
+    if (this.#msMax === 0) return;
     const { clientId } = copy.client;
     this.#copies.delete(clientId);
     this.#copies.set(clientId, copy);
     for (const [oldest, { at }] of this.#copies) {
-      if (at + COPY_MS_MAX >= copy.at) break;
+      if (at + this.#msMax >= copy.at) break;
       this.#copies.delete(oldest);
     }
   }
@@ -35,7 +42,7 @@ export class ClientCopies {
   /** The copy of a client; undefined when there is none, or none that is young enough at `now` (milliseconds). */
   find(clientId: string, now: number): ClientCopy | undefined {
     const copy = this.#copies.get(clientId);
-    return copy !== undefined && now - copy.at <= COPY_MS_MAX ? copy : undefined;
+    return copy !== undefined && now - copy.at <= this.#msMax ? copy : undefined;
   }
 
   /** The store as it is when it is away, but for the copies: clients are found in them, and nothing else is done. */
