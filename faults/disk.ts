@@ -114,10 +114,14 @@ async function failOnce(disk: Disk, { key, log, chance }: Rig & { readonly chanc
   const client = new Client(server.url, key, { callers: CALLERS });
   const load = runLoad(client, log, { callers: CALLERS, chance });
   await delay(chance.between(LOAD_MS_MIN, LOAD_MS_MAX));
-  const unfit = await disk.fail(server, client).finally(() => server.kill());
-  const faults = await load;
-  client.close();
-  return [...faults, ...unfit].map((because): Loss => ({ lost: 'session', because }));
+  try {
+    const unfit = await disk.fail(server, client);
+    await server.kill();
+    return [...(await load), ...unfit].map((because): Loss => ({ lost: 'session', because }));
+  } finally {
+    await server.kill();
+    client.close();
+  }
 }
 
 async function judgeOnce(disk: Disk, { key, log, losses }: Rig & { readonly losses: Loss[] }): Promise<number> {

@@ -28,14 +28,14 @@ async function runRig(...options: readonly string[]): Promise<Ended> {
 }
 
 suite('a server that is killed under load', { skip: process.platform === 'win32' }, () => {
-  test('nothing that was acknowledged is lost in 50 kills (contract §3, §4)', { timeout: 180_000 }, async (t) => {
-    const { code, summary, complaints } = await runRig('--rounds', '50');
+  test('nothing that was acknowledged is lost in 20 kills (contract §3, §4)', { timeout: 180_000 }, async (t) => {
+    const { code, summary, complaints } = await runRig('--rounds', '20');
     t.diagnostic(JSON.stringify(summary));
     assert.equal(summary['lost'], 0, complaints);
     assert.equal(code, 0);
     // A rig without load would find nothing either.
-    assert.ok((summary['acknowledgedRevocations'] ?? 0) > 500);
-    assert.ok((summary['acknowledgedRotations'] ?? 0) > 500);
+    assert.ok((summary['acknowledgedRevocations'] ?? 0) > 200);
+    assert.ok((summary['acknowledgedRotations'] ?? 0) > 200);
   });
 
   test('a store that loses what it acknowledged is caught', { timeout: 60_000 }, async () => {
