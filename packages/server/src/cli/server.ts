@@ -218,7 +218,7 @@ async function listenOrExplain(routes: Routes, at: Parameters<typeof listen>[1],
 }
 
 /** Forgets in small steps, until there is nothing more to forget. */
-async function forgetExpired({ store, clock }: Instance): Promise<void> {
+export async function forgetExpired({ store, clock }: Instance): Promise<void> {
   while ((await store.forgetExpired(numericDate(clock.now()), FORGET_ROWS_MAX)) === FORGET_ROWS_MAX) {
     await clock.sleep(10);
   }
