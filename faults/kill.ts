@@ -2,21 +2,20 @@
  * The kill -9 rig: a server is killed under load, started again on the same data, and everything that it had
  * acknowledged has to hold.
  *
- *   node --conditions=hallpass-source faults/kill.ts [--rounds 50] [--seed N] [--json] [--planted-defect]
+ *   node --conditions=hallpass-source faults/kill.ts [--rounds 50] [--engine sqlite|postgres] [--seed N] [--json]
+ *        [--planted-defect]
  *
  * Ends with exit code 1 when anything was lost. `--planted-defect` makes it lose something, to show that this is seen.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { median } from '../bench/statistics.ts';
 import { Acknowledgements, judge, type Loss } from './acknowledgements.ts';
 import { chanceOf, type Chance } from './chance.ts';
 import { Client } from './client.ts';
+import { openRigStore, type RigStore } from './engine.ts';
 import { killUnderLoad, runLoad, SCOPE } from './load.ts';
 import { plantDefect } from './planted_defect.ts';
-import { createKey, RIG, startHallpass, type Credentials, type HallpassProcess } from '../e2e/hallpass_process.ts';
+import { endRig, printProgress, rigOptions } from './rig.ts';
+import { createKey, startHallpass, type Credentials, type HallpassProcess } from '../e2e/hallpass_process.ts';
 
 const CALLERS = 16;
 /** How long the load runs before the kill, in milliseconds. */
@@ -27,7 +26,7 @@ const EARLIER_SAMPLE = 10;
 const ROUNDS_MAX = 10_000;
 
 interface Rig {
-  readonly dataDir: string;
+  readonly store: RigStore;
   readonly key: Credentials;
   readonly log: Acknowledgements;
   readonly chance: Chance;
@@ -35,34 +34,24 @@ interface Rig {
   readonly readyMs: number[];
 }
 
-const { values: options } = parseArgs({
-  options: {
-    rounds: { type: 'string', default: '50' },
-    seed: { type: 'string', default: String(process.pid) },
-    json: { type: 'boolean', default: false },
-    'planted-defect': { type: 'boolean', default: false },
-  },
-});
-const rounds = Number(options.rounds);
-const seed = Number(options.seed);
-if (!Number.isInteger(rounds) || rounds < 1 || rounds > ROUNDS_MAX)
-  throw new RangeError(`--rounds is 1 to ${ROUNDS_MAX}`);
-if (!Number.isInteger(seed)) throw new RangeError('--seed is a whole number');
+const options = rigOptions({ rounds: 50, roundsMax: ROUNDS_MAX });
+const engine = options.choose('engine', ['sqlite', 'postgres']);
+const { rounds, seed } = options;
 
-const dataDir = mkdtempSync(join(tmpdir(), 'hallpass-kill-'));
 const startedAt = performance.now();
+const store = await openRigStore(engine);
 try {
-  const key = await createKey(dataDir, ['rig', '--scope', SCOPE]);
-  const rig = { dataDir, key, log: new Acknowledgements(), chance: chanceOf(seed), losses: [], readyMs: [] };
+  const key = await createKey(store.dataDir, ['rig', '--scope', SCOPE], store.environment);
+  const rig = { store, key, log: new Acknowledgements(), chance: chanceOf(seed), losses: [], readyMs: [] };
   for (let round = 1; round <= rounds; round++) {
     await killOnce(rig);
-    if (options['planted-defect']) plantDefect(dataDir, rig.log.latest);
+    if (options.plantedDefect) await plantDefect(store.tamper, rig.log.latest);
     progress(rig, round);
   }
   await judgeOnce(rig, await start(rig));
   report(rig);
 } finally {
-  rmSync(dataDir, { recursive: true, force: true });
+  await store.remove();
 }
 
 /** One round: judge the one before on the server that starts, load that server, kill it. */
@@ -82,8 +71,8 @@ async function judgeOnce(rig: Rig, server: Awaited<ReturnType<typeof start>>): P
   await server.stop();
 }
 
-async function start({ dataDir: folder, readyMs }: Rig): Promise<HallpassProcess> {
-  const server = await startHallpass(folder, RIG);
+async function start({ store: { dataDir, environment }, readyMs }: Rig): Promise<HallpassProcess> {
+  const server = await startHallpass(dataDir, environment);
   readyMs.push(server.readyMs);
   return server;
 }
@@ -97,30 +86,28 @@ async function judgeLatest({ key, log, chance, losses }: Rig, url: string): Prom
 }
 
 function progress({ log, losses }: Rig, round: number): void {
-  if (!process.stderr.isTTY) return;
-  process.stderr.write(
-    `\rround ${round} of ${rounds}: ${log.revocations} revocations, ${log.rotations} rotations, ${losses.length} lost`,
+  printProgress(
+    `round ${round} of ${rounds}: ${log.revocations} revocations, ${log.rotations} rotations, ${losses.length} lost`,
   );
 }
 
 function report({ log, losses, readyMs }: Rig): void {
-  if (process.stderr.isTTY) process.stderr.write('\n');
   const count = (lost: Loss['lost']): number => losses.filter((loss) => loss.lost === lost).length;
-  const summary = {
-    rounds,
-    seed,
-    acknowledgedRevocations: log.revocations,
-    acknowledgedRotations: log.rotations,
-    acknowledgedGrants: log.issued,
-    lost: losses.length,
-    lostRevocations: count('revocation'),
-    lostRotations: count('rotation'),
-    lostSessions: count('session'),
-    medianReadyMs: Math.round(median(readyMs)),
-    seconds: Math.round((performance.now() - startedAt) / 100) / 10,
-  };
-  const words = Object.entries(summary).map(([name, value]) => `${name} ${value}`);
-  process.stdout.write(`${options.json ? JSON.stringify(summary) : words.join(', ')}\n`);
-  for (const { lost, because } of losses.slice(0, 20)) process.stderr.write(`lost: ${lost}, ${because}\n`);
-  if (losses.length > 0) process.exitCode = 1;
+  endRig(
+    {
+      engine,
+      rounds,
+      seed,
+      acknowledgedRevocations: log.revocations,
+      acknowledgedRotations: log.rotations,
+      acknowledgedGrants: log.issued,
+      lost: losses.length,
+      lostRevocations: count('revocation'),
+      lostRotations: count('rotation'),
+      lostSessions: count('session'),
+      medianReadyMs: Math.round(median(readyMs)),
+      seconds: Math.round((performance.now() - startedAt) / 100) / 10,
+    },
+    { findings: losses.map(({ lost, because }) => `${lost}, ${because}`), json: options.json },
+  );
 }

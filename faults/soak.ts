@@ -23,12 +23,13 @@ import { startPostgres } from '../packages/server/test/store/postgres_cluster.ts
 import { Client, tokensOf } from './client.ts';
 import { SCOPE } from './load.ts';
 
-const MINUTE_MS = 60_000;
-const MINUTES_PER_HOUR = 60;
+/** A step of the simulated clock: five minutes. */
+const STEP_MS = 300_000;
+const STEPS_PER_HOUR = 12;
 /** How long a session lives here, in hours; and the longest that anything is kept: that, and some for what was revoked. */
 const SESSION_HOURS = 3;
 const WARM_UP_HOURS = SESSION_HOURS + 2;
-/** In each simulated minute: this many sessions begin, so many living ones refresh, so many things are revoked. */
+/** In each step: this many sessions begin, so many living ones refresh, so many things are revoked. */
 const BEGIN = 3;
 const REFRESH = 6;
 const REVOKE = 2;
@@ -84,14 +85,14 @@ async function soak(engine: Readonly<Record<string, string>>): Promise<readonly 
   const sessions: string[] = [];
   const perHour: Rows[] = [];
   try {
-    for (let minute = 1; minute <= hours * MINUTES_PER_HOUR; minute++) {
-      await liveAMinute(caller, sessions);
+    for (let step = 1; step <= hours * STEPS_PER_HOUR; step++) {
+      await liveAStep(caller, sessions);
       // As an endpoint does for a proof or an assertion, which may be used once.
       const expiresAt = numericDate(clock.now()) + 300;
-      await instance.store.useOnce([{ space: 'proof', id: `${minute}`, expiresAt }]);
-      await clock.sleep(MINUTE_MS);
+      await instance.store.useOnce([{ space: 'proof', id: `${step}`, expiresAt }]);
+      await clock.sleep(STEP_MS);
       if (!options['planted-defect']) await forgetExpired(instance);
-      if (minute % MINUTES_PER_HOUR !== 0) continue;
+      if (step % STEPS_PER_HOUR !== 0) continue;
       perHour.push(await countRows(tables));
       if (process.stderr.isTTY) process.stderr.write(`\rhour ${perHour.length} of ${hours}`);
     }
@@ -104,8 +105,8 @@ async function soak(engine: Readonly<Record<string, string>>): Promise<readonly 
 }
 
 /** `sessions`: the newest refresh token of each that lives, the oldest first. */
-async function liveAMinute(client: Client, sessions: string[]): Promise<void> {
-  const living = SESSION_HOURS * MINUTES_PER_HOUR * BEGIN;
+async function liveAStep(client: Client, sessions: string[]): Promise<void> {
+  const living = SESSION_HOURS * STEPS_PER_HOUR * BEGIN;
   sessions.splice(0, Math.max(0, sessions.length - living));
   for (let count = 0; count < BEGIN; count++) {
     const tokens = tokensOf(await client.issue(SCOPE));

@@ -1,0 +1,91 @@
+/** An operator beside the instances, in a process of its own: changes of keys, and what of them was acknowledged. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Credentials, Environment } from '../e2e/hallpass_process.ts';
+import { openInstance, type Instance } from '../packages/server/src/cli/instance.ts';
+import { readSettings } from '../packages/server/src/cli/settings.ts';
+import { systemClock, systemRandom } from '../packages/server/src/cli/system.ts';
+import { manageApiKeys } from '../packages/server/src/operator/api_keys.ts';
+import { OperatorRefusal } from '../packages/server/src/operator/operator_refusal.ts';
+import { rotateSigningKey } from '../packages/server/src/operator/signing_keys.ts';
+import { StoreUnavailable } from '../packages/server/src/store/store.ts';
+import { Client } from './client.ts';
+import { SCOPE } from './load.ts';
+
+const PATIENCE_MS = 60_000;
+const PAUSE_MS = 100;
+
+export class Operator {
+  readonly #instance: Instance;
+  /** By acknowledgement: keys that are good, keys that are disabled, signing keys that are published. */
+  readonly #good: Credentials[] = [];
+  readonly #disabled: Credentials[] = [];
+  readonly #signing: string[] = [];
+
+  static async open(dataDir: string, environment: Environment): Promise<Operator> {
+    const settings = readSettings({ ...environment, HALLPASS_DATA_DIR: dataDir });
+    return new Operator(await openInstance(settings, { clock: systemClock, random: systemRandom }));
+  }
+
+  private constructor(instance: Instance) {
+    this.#instance = instance;
+  }
+
+  /** How many changes were acknowledged. */
+  get acknowledged(): number {
+    return this.#good.length + 2 * this.#disabled.length + this.#signing.length;
+  }
+
+  /** A key is made, one that was made before is disabled, and the signing key is replaced where it is time for that. */
+  async changeKeys(): Promise<void> {
+    const keys = manageApiKeys(this.#instance);
+    const { client, clientSecret = '' } = await persist(() => keys.create({ name: 'made meanwhile', scopes: [SCOPE] }));
+    const [older] = this.#good;
+    this.#good.push({ clientId: client.clientId, clientSecret });
+    if (older !== undefined) {
+      await persist(() => keys.disable(older.clientId));
+      this.#good.shift();
+      this.#disabled.push(older);
+    }
+    const rotated = await persist(() => rotateSigningKey(this.#instance)).catch((error: unknown) => {
+      // There is a next one already, which takes over in its time.
+      if (error instanceof OperatorRefusal) return undefined;
+      throw error;
+    });
+    if (rotated !== undefined) this.#signing.push(rotated.keyId);
+  }
+
+  /** What of all that does not hold at an instance. */
+  async judge(url: string): Promise<readonly string[]> {
+    const wrong: string[] = [];
+    for (const [keys, expected] of [
+      [this.#good, 200],
+      [this.#disabled.slice(-3), 401],
+    ] as const) {
+      for (const key of keys) {
+        const client = new Client(url, key, { callers: 1 });
+        const answer = await client.issue(SCOPE);
+        if (answer?.status !== expected) wrong.push(`a key change: ${answer?.status} instead of ${expected}`);
+        client.close();
+      }
+    }
+    const published = await (await fetch(`${url}/oauth2/jwks`)).text();
+    return [...wrong, ...this.#signing.filter((kid) => !published.includes(kid)).map(() => 'a signing key')];
+  }
+
+  async close(): Promise<void> {
+    await this.#instance.store.close();
+  }
+}
+
+/** The same again while the store is away. */
+async function persist<Result>(change: () => Promise<Result>): Promise<Result> {
+  const end = performance.now() + PATIENCE_MS;
+  for (;;) {
+    try {
+      return await change();
+    } catch (error) {
+      if (!(error instanceof StoreUnavailable) || performance.now() > end) throw error;
+    }
+    await sleep(PAUSE_MS);
+  }
+}
