@@ -67,7 +67,8 @@ function exitCodeOf(error: unknown): number {
     return 1;
   }
   if (error instanceof StoreUnavailable) {
-    printError(`${error.message} ${error.cause instanceof Error ? error.cause.message : ''} Try again.`);
+    const cause = error.cause instanceof Error ? error.cause.message : '';
+    printError(`${error.message}${error.message.includes(cause) ? '' : ` ${cause}.`} Try again.`);
     return 1;
   }
   throw error;

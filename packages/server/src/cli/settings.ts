@@ -49,6 +49,10 @@ interface Row<Value> {
   readonly meaning: string;
 }
 
+/** What the address of a database is, to end a sentence. */
+export const DATABASE_URL_MUST =
+  'an address such as postgres://hallpass:PASSWORD@db.example.com/hallpass?sslmode=verify-full';
+
 const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = {
   issuer: {
     variable: 'HALLPASS_ISSUER',
@@ -124,9 +128,9 @@ const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = {
   },
   databaseUrl: {
     variable: 'HALLPASS_DATABASE_URL',
-    parse: (text) => (/^postgres(?:ql)?:\/\//.test(text) && URL.canParse(text) ? text : undefined),
+    parse: parseDatabaseUrl,
     otherwise: undefined,
-    must: 'an address such as postgres://hallpass:PASSWORD@db.example.com/hallpass?sslmode=verify-full',
+    must: DATABASE_URL_MUST,
     meaning:
       'The PostgreSQL database that instances share. Unset: the embedded store in the data folder, for one machine.',
   },
@@ -314,6 +318,11 @@ function printDefault(otherwise: unknown): string {
 /** Whether an issuer is on this very machine: a development server, for which things may be made up. */
 export function isDevelopmentIssuer(issuer: string | undefined): boolean {
   return issuer === undefined || new URL(issuer).protocol === 'http:';
+}
+
+/** The address of a database; undefined for anything else. */
+export function parseDatabaseUrl(text: string): string | undefined {
+  return /^postgres(?:ql)?:\/\//.test(text) && URL.canParse(text) ? text : undefined;
 }
 
 /** One or more, such as the new one and the one before it. */

@@ -17,7 +17,7 @@ import { restoreBackup, verifyBackup, writeBackup } from '../store/backup.ts';
 import { MIGRATIONS } from '../store/migrations.ts';
 import { checkTables, copyTables, TransferRefusal, type Progress, type TableReport } from '../store/transfer.ts';
 import { good, printFields, printJson, printLine, printProgress, printTable, strong, warn } from './output.ts';
-import type { Settings } from './settings.ts';
+import { DATABASE_URL_MUST, parseDatabaseUrl, type Settings } from './settings.ts';
 import { openTables, withTables } from './stores.ts';
 import { systemClock, systemRandom } from './system.ts';
 
@@ -101,7 +101,7 @@ export function storeCommand(read: () => Settings): Command {
   command
     .command('copy')
     .description('make the database at another address like this store; run it again to carry what has changed since')
-    .requiredOption('--to <url>', 'postgres://... of the database to copy to')
+    .requiredOption('--to <url>', 'postgres://... of the database to copy to', parseTarget)
     .option('--dry-run', 'say what is different, and write nothing')
     .option('--json', 'print JSON')
     .action(async ({ to: url, dryRun = false, json }: Json & { readonly to: string; readonly dryRun?: boolean }) => {
@@ -138,6 +138,13 @@ export function storeCommand(read: () => Settings): Command {
     });
 
   return command;
+}
+
+function parseTarget(text: string): string {
+  const url = parseDatabaseUrl(text);
+  // Not the text itself: it may hold a password.
+  if (url === undefined) throw new OperatorRefusal(`--to must be ${DATABASE_URL_MUST}.`);
+  return url;
 }
 
 /** What was written has to be what was read; unless somebody else writes to the copy, it is. */
