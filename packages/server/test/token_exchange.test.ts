@@ -41,7 +41,7 @@ const prove = (signer: Signer): Promise<string> =>
   signer.prove({ url: `${hallpass.issuer}/oauth2/token`, clock: hallpass.clock });
 
 const everything = (at: Hallpass): Promise<void> =>
-  at.instance.store.revoke([revocationOfEverything(at.clock.seconds)]);
+  at.instance.store.revoke([revocationOfEverything({ now: at.clock.seconds, clockSkewSeconds: 0 })]);
 
 /** A chain of tokens, each cut from the one before it, the parent first. */
 async function chain(parent: Tokens, length: number): Promise<readonly Tokens[]> {

@@ -29,7 +29,12 @@ export interface Instance extends System {
   readonly settings: Settings;
   readonly store: Store;
   readonly keys: LiveKeyRing;
+  /** How far the clocks of those who issue on this store may be apart: on one machine there is one clock. */
+  readonly clockSkewSeconds: number;
 }
+
+/** What the clocks of instances may differ by (contract, Many instances). */
+const CLOCK_SKEW_SECONDS = 5;
 
 /** Opens the store and its keys. Throws `BadSetting` or `StoreUnusable`, each with a sentence for the operator. */
 export async function openInstance(settings: Settings, system: System): Promise<Instance> {
@@ -37,7 +42,8 @@ export async function openInstance(settings: Settings, system: System): Promise<
   const store = await openStore(settings);
   try {
     const keys = await openKeyRing({ store, masterKeys, algorithm: settings.signingAlgorithm, ...system });
-    return { ...system, settings, store, keys };
+    const clockSkewSeconds = settings.databaseUrl === undefined ? 0 : CLOCK_SKEW_SECONDS;
+    return { ...system, settings, store, keys, clockSkewSeconds };
   } catch (error) {
     await store.close();
     throw error;

@@ -78,9 +78,9 @@ export function revokeEverythingCommand(withInstance: WithInstance): Command {
         if (json === true) return printJson({ revoked: false });
         return printLine('Would end every token of every key. API keys stay as they are, and get new tokens at once.');
       }
-      const before = await withInstance(async ({ store, clock }) => {
+      const before = await withInstance(async ({ store, clock, clockSkewSeconds }) => {
         const now = clock.now();
-        const revocation = revocationOfEverything(numericDate(now));
+        const revocation = revocationOfEverything({ now: numericDate(now), clockSkewSeconds });
         await store.revoke([revocation], { at: now, kind: 'everything_revoked' });
         return revocation.before ?? 0;
       });

@@ -81,14 +81,20 @@ export function revocationOfGrant(
   return { kind: 'grant', id: grantId, expires_at, keepUntil: Math.max(expiresAt + LEEWAY_SECONDS, expires_at) };
 }
 
-/** Ends everything that a client was given up to and including this second. */
-export function revocationOfClient(clientId: string, now: NumericDate): KeptRevocation {
+/** A moment on a clock, and how far the clocks of others who issue on the same store may be ahead of it. */
+export interface Stroke {
+  readonly now: NumericDate;
+  readonly clockSkewSeconds: number;
+}
+
+/** Ends everything that a client was given up to and including this second, on whichever clock it was dated. */
+export function revocationOfClient(clientId: string, { now, clockSkewSeconds }: Stroke): KeptRevocation {
   const expires_at = now + ACCESS_TOKEN_SECONDS_MAX + LEEWAY_SECONDS;
   const keepUntil = now + GRANT_SECONDS_MAX + LEEWAY_SECONDS;
-  return { kind: 'client', id: clientId, before: now + 1, expires_at, keepUntil };
+  return { kind: 'client', id: clientId, before: now + clockSkewSeconds + 1, expires_at, keepUntil };
 }
 
 /** Ends everything that anybody was given up to and including this second. */
-export function revocationOfEverything(now: NumericDate): KeptRevocation {
-  return { ...revocationOfClient('*', now), kind: 'before' };
+export function revocationOfEverything(stroke: Stroke): KeptRevocation {
+  return { ...revocationOfClient('*', stroke), kind: 'before' };
 }

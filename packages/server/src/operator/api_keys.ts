@@ -3,7 +3,7 @@ import { numericDate, printBase64url, type Clock, type Random } from '@hallpass/
 import { SECRETS_MAX } from '../oauth/client_auth.ts';
 import { hashSecret, keepForeignHash } from '../oauth/foreign_secret.ts';
 import type { KeyRing } from '../oauth/key_ring.ts';
-import { revocationOfClient } from '../oauth/revocation.ts';
+import { revocationOfClient, type Stroke } from '../oauth/revocation.ts';
 import {
   CLIENTS_MAX,
   type Accompanied,
@@ -59,8 +59,11 @@ export function manageApiKeys(on: {
   readonly keys: KeyRing;
   readonly clock: Clock;
   readonly random: Random;
+  /** How far the clocks of those who issue on this store may be apart. */
+  readonly clockSkewSeconds: number;
 }): ApiKeys {
-  const { store, keys, clock, random } = on;
+  const { store, keys, clock, random, clockSkewSeconds } = on;
+  const stroke = (now: number): Stroke => ({ now: numericDate(now), clockSkewSeconds });
   const makeSecret = (clientSecret: string, now: number): ClientSecret =>
     hashSecret({ secretId: printBase64url(random(6)), createdAt: now }, clientSecret, keys.secret);
   const takeSecret = (clientId: string, foreignHash: string, now: number): ClientSecret => {
@@ -154,7 +157,7 @@ export function manageApiKeys(on: {
     async disable(clientId) {
       const client = await find(clientId);
       const now = clock.now();
-      const revocations = [revocationOfClient(clientId, numericDate(now))];
+      const revocations = [revocationOfClient(clientId, stroke(now))];
       const event = { at: now, kind: 'key_disabled', clientId };
       return await show(await change(client, { disabled: true }, { event, revocations }));
     },
@@ -167,7 +170,7 @@ export function manageApiKeys(on: {
 
     async delete(clientId) {
       const now = clock.now();
-      const revocations = [revocationOfClient(clientId, numericDate(now))];
+      const revocations = [revocationOfClient(clientId, stroke(now))];
       const outcome = await store.deleteClient(clientId, {
         event: { at: now, kind: 'key_deleted', clientId },
         revocations,
@@ -179,7 +182,7 @@ export function manageApiKeys(on: {
       await find(clientId);
       const now = clock.now();
       const event = { at: now, kind: 'key_tokens_revoked', clientId };
-      await store.revoke([revocationOfClient(clientId, numericDate(now))], event);
+      await store.revoke([revocationOfClient(clientId, stroke(now))], event);
     },
 
     async setPublicKeys(clientId, jwks) {

@@ -54,8 +54,8 @@ export async function rotateSigningKey(on: On): Promise<ListedSigningKey> {
  * Takes a key out at once: a new one signs from now on, every token there is is dead, and guards drop the key as soon as
  * they hear of it, which is within a second. For a key that someone else may have.
  */
-export async function removeSigningKey(on: On, keyId: string): Promise<void> {
-  const { store, keys, clock } = on;
+export async function removeSigningKey(on: On & { readonly clockSkewSeconds: number }, keyId: string): Promise<void> {
+  const { store, keys, clock, clockSkewSeconds } = on;
   await showSigningKey(on, keyId);
   const listed = keys.listSigning();
   const now = clock.now();
@@ -64,7 +64,10 @@ export async function removeSigningKey(on: On, keyId: string): Promise<void> {
     await keys.addSigning({ activeFrom: now, unlessMadeAfter: newestMadeAt }, { at: now, kind: 'signing_key_added' });
   }
   const event = { at: now, kind: 'signing_key_removed', detail: keyId };
-  await store.removeKey(keyId, { event, revocations: [revocationOfEverything(numericDate(now))] });
+  await store.removeKey(keyId, {
+    event,
+    revocations: [revocationOfEverything({ now: numericDate(now), clockSkewSeconds })],
+  });
   await keys.reload();
 }
 
