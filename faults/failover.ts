@@ -181,19 +181,11 @@ async function runRound(fault: Fault, keys: Operator): Promise<void> {
     chance,
     found: (what: string) => findings.push(`${fault}: ${what}`),
   };
-  const load = runPersistentLoad(around, { callers: CALLERS, over: over.signal });
-  const changed = keys.changeKeys();
-  await sleep(chance.between(BEFORE_MS_MIN, BEFORE_MS_MAX));
-  await cause(fault);
-  const backAt = performance.now();
-  await untilReady();
-  const took = performance.now() - backAt;
-  readyMs.push(took);
-  if (took > READY_MS_MAX) findings.push(`${fault}: ready again after ${Math.round(took)} ms`);
-  await sleep(AFTER_MS);
-  over.abort();
-  const families = await load;
-  await changed;
+  const [families] = await Promise.all([
+    runPersistentLoad(around, { callers: CALLERS, over: over.signal }),
+    keys.changeKeys(),
+    failUnderLoad(fault).finally(() => over.abort()),
+  ]);
   roundsOf[fault] += 1;
   if (options.plantedDefect) await plantDefect((statement) => database.tamper(statement), log.latest);
 
@@ -203,6 +195,18 @@ async function runRound(fault: Fault, keys: Operator): Promise<void> {
   }
   histories += families.length;
   await judgeRound(fault, keys);
+}
+
+/** The fault, and the time until every instance is ready again. */
+async function failUnderLoad(fault: Fault): Promise<void> {
+  await sleep(chance.between(BEFORE_MS_MIN, BEFORE_MS_MAX));
+  await cause(fault);
+  const backAt = performance.now();
+  await untilReady();
+  const took = performance.now() - backAt;
+  readyMs.push(took);
+  if (took > READY_MS_MAX) findings.push(`${fault}: ready again after ${Math.round(took)} ms`);
+  await sleep(AFTER_MS);
 }
 
 /** Makes it happen, and resolves when whatever failed is back. */

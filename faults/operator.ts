@@ -20,6 +20,7 @@ export class Operator {
   readonly #good: Credentials[] = [];
   readonly #disabled: Credentials[] = [];
   readonly #signing: string[] = [];
+  readonly #lost: string[] = [];
 
   static async open(dataDir: string, environment: Environment): Promise<Operator> {
     const settings = readSettings({ ...environment, HALLPASS_DATA_DIR: dataDir });
@@ -42,21 +43,18 @@ export class Operator {
     const [older] = this.#good;
     this.#good.push({ clientId: client.clientId, clientSecret });
     if (older !== undefined) {
-      await persist(() => keys.disable(older.clientId));
       this.#good.shift();
-      this.#disabled.push(older);
+      if ((await unlessRefused(() => keys.disable(older.clientId))) === undefined) this.#lost.push('a key');
+      else this.#disabled.push(older);
     }
-    const rotated = await persist(() => rotateSigningKey(this.#instance)).catch((error: unknown) => {
-      // There is a next one already, which takes over in its time.
-      if (error instanceof OperatorRefusal) return undefined;
-      throw error;
-    });
+    // Refused where there is a next one already, which takes over in its time.
+    const rotated = await unlessRefused(() => rotateSigningKey(this.#instance));
     if (rotated !== undefined) this.#signing.push(rotated.keyId);
   }
 
   /** What of all that does not hold at an instance. */
   async judge(url: string): Promise<readonly string[]> {
-    const wrong: string[] = [];
+    const wrong = this.#lost.splice(0);
     for (const [keys, expected] of [
       [this.#good, 200],
       [this.#disabled.slice(-3), 401],
@@ -75,6 +73,13 @@ export class Operator {
   async close(): Promise<void> {
     await this.#instance.store.close();
   }
+}
+
+async function unlessRefused<Result>(change: () => Promise<Result>): Promise<Result | undefined> {
+  return await persist(change).catch((error: unknown) => {
+    if (error instanceof OperatorRefusal) return undefined;
+    throw error;
+  });
 }
 
 /** The same again while the store is away. */

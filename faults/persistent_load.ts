@@ -91,7 +91,9 @@ class PersistentCaller {
   /** Two at once are two tabs: both get the same. */
   async #refresh(tabs: number): Promise<void> {
     const { newest } = this.family;
-    const asked = Array.from({ length: tabs }, () => this.#persist('a refresh', (at) => this.family.refresh(at, newest)));
+    const asked = Array.from({ length: tabs }, () =>
+      this.#persist('a refresh', (at) => this.family.refresh(at, newest)),
+    );
     for (const ended of await Promise.all(asked)) {
       if (ended.ended !== 'tokens') throw new Unfit(`a living session was ${ended.ended}`);
       if (ended.refreshToken === this.#session.refreshTokens.at(-1)) this.#session.accessTokens.push(ended.accessToken);

@@ -1,0 +1,62 @@
+/** Three instances on one PostgreSQL: the rigs of failures and of races, and that each would find what it looks for. */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { suite, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+type Figures = Readonly<Record<string, number>>;
+
+interface Ended {
+  readonly code: number | null;
+  readonly figures: Figures;
+  readonly complaints: string;
+}
+
+async function runRig(rig: string, ...options: readonly string[]): Promise<Ended> {
+  const file = fileURLToPath(new URL(`../${rig}.ts`, import.meta.url));
+  const child = spawn(process.execPath, ['--conditions=hallpass-source', file, '--json', ...options], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let out = '';
+  let complaints = '';
+  child.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()));
+  child.stderr.on('data', (chunk: Buffer) => (complaints += chunk.toString()));
+  await once(child, 'close');
+  assert.notEqual(out, '', complaints);
+  const figures: Figures = JSON.parse(out);
+  return { code: child.exitCode, figures, complaints };
+}
+
+suite('three instances on one database', { skip: process.platform === 'win32' }, () => {
+  test(
+    'its database killed, restarted, failed over and cut off under load: nothing acknowledged is lost',
+    { timeout: 180_000 },
+    async () => {
+      const { code, figures, complaints } = await runRig('failover', '--rounds', '6');
+      assert.equal(figures['findings'], 0, complaints);
+      assert.equal(code, 0);
+      assert.equal(figures['failover'], 1);
+      assert.ok((figures['acknowledgedRotations'] ?? 0) > 50);
+      assert.ok((figures['acknowledgedRevocations'] ?? 0) > 20);
+    },
+  );
+
+  test('a failover to a standby that is behind is caught', { timeout: 120_000 }, async () => {
+    const { code, figures } = await runRig('failover', '--rounds', '1', '--fault', 'failover', '--planted-defect');
+    assert.equal(code, 1);
+    assert.ok((figures['lost'] ?? 0) > 0);
+  });
+
+  test('races for one refresh token have one winner and one answer (contract §3)', { timeout: 120_000 }, async () => {
+    const { code, figures, complaints } = await runRig('races', '--rounds', '80', '--engine', 'postgres');
+    assert.equal(figures['violations'], 0, complaints);
+    assert.equal(code, 0);
+  });
+
+  test('a store that lets one token be rotated twice is caught', { timeout: 120_000 }, async () => {
+    const { code, figures } = await runRig('races', '--rounds', '60', '--engine', 'postgres', '--planted-defect');
+    assert.equal(code, 1);
+    assert.ok((figures['violations'] ?? 0) > 0);
+  });
+});
