@@ -14,8 +14,9 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { numericDate, parseAccessToken } from '@hallpass/protocol';
 import type { Credentials, Environment } from '../e2e/hallpass_process.ts';
+import { Forgetting } from '../packages/server/src/cli/forgetting.ts';
 import { openInstance, type Instance } from '../packages/server/src/cli/instance.ts';
-import { forgetExpired, startServer, type Server } from '../packages/server/src/cli/server.ts';
+import { startServer, type Server } from '../packages/server/src/cli/server.ts';
 import { readSettings } from '../packages/server/src/cli/settings.ts';
 import { systemRandom } from '../packages/server/src/cli/system.ts';
 import type { ServerClock } from '../packages/server/src/oauth/authority.ts';
@@ -61,6 +62,7 @@ interface Place {
   readonly clock: SteppedClock;
   readonly instance: Instance;
   readonly server: Server;
+  readonly forgetting: Forgetting;
   readonly url: string;
 }
 
@@ -78,7 +80,7 @@ async function openPlace(dataDir: string, environment: Environment): Promise<Pla
   const clock = new SteppedClock();
   const instance = await openInstance(settings, { clock, random: systemRandom });
   const server = await startServer(instance);
-  return { clock, instance, server, url: server.url };
+  return { clock, instance, server, forgetting: new Forgetting(instance), url: server.url };
 }
 
 /** What a round has made, and what has to hold of it at the end. */
@@ -107,11 +109,11 @@ async function runRound(kind: 'skew' | 'step' | 'step-one', places: readonly Pla
       const hours = chance.between(1, STEP_HOURS_MAX) * (chance.next() < 0.5 ? 1 : -1);
       for (const { clock } of kind === 'step' ? places : places.slice(-1)) clock.stepMs += hours * HOUR_MS;
       const step = `${Math.round(hours * 10) / 10} hours`;
-      for (const { instance } of places) await forgetExpired(instance);
+      for (const { forgetting } of places) await forgetting.run();
       await judge(made, { clients, found, when: `after a step of ${step}` });
       await endEverything(places, { found, when: `after a step of ${step}` });
       for (const [at, { clock }] of places.entries()) clock.stepMs = before[at] ?? 0;
-      for (const { instance } of places) await forgetExpired(instance);
+      for (const { forgetting } of places) await forgetting.run();
       await judge(made, { clients, found, when: `after a step of ${step} and back` });
     }
     await endEverything(places, { found, when: kind === 'skew' ? 'on clocks apart' : 'after a step and back' });

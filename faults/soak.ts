@@ -13,8 +13,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { numericDate } from '@hallpass/protocol';
+import { Forgetting } from '../packages/server/src/cli/forgetting.ts';
 import { openInstance } from '../packages/server/src/cli/instance.ts';
-import { forgetExpired, startServer } from '../packages/server/src/cli/server.ts';
+import { startServer } from '../packages/server/src/cli/server.ts';
 import { readSettings } from '../packages/server/src/cli/settings.ts';
 import { openTables } from '../packages/server/src/cli/stores.ts';
 import type { ServerClock } from '../packages/server/src/oauth/authority.ts';
@@ -82,6 +83,7 @@ async function soak(engine: Readonly<Record<string, string>>): Promise<readonly 
   const tables = await openTables(settings);
   const { client, clientSecret = '' } = await manageApiKeys(instance).create({ name: 'soak', scopes: [SCOPE] });
   const caller = new Client(server.url, { clientId: client.clientId, clientSecret }, { callers: 8 });
+  const forgetting = new Forgetting(instance, clock.now);
   const sessions: string[] = [];
   const perHour: Rows[] = [];
   try {
@@ -91,7 +93,7 @@ async function soak(engine: Readonly<Record<string, string>>): Promise<readonly 
       const expiresAt = numericDate(clock.now()) + 300;
       await instance.store.useOnce([{ space: 'proof', id: `${step}`, expiresAt }]);
       await clock.sleep(STEP_MS);
-      if (!options['planted-defect']) await forgetExpired(instance);
+      if (!options['planted-defect']) await forgetting.run();
       if (step % STEPS_PER_HOUR !== 0) continue;
       perHour.push(await countRows(tables));
       if (process.stderr.isTTY) process.stderr.write(`\rhour ${perHour.length} of ${hours}`);

@@ -1,5 +1,5 @@
 /** The running server: its public side and its operators' side, and what has to be done from time to time. */
-import { metadataURL, numericDate, PATHS, splitURL } from '@hallpass/protocol';
+import { metadataURL, PATHS, splitURL } from '@hallpass/protocol';
 import { listen, type Listener, type Routes } from '../http/listener.ts';
 import { openLog, type Log } from '../http/log.ts';
 import { openMetrics, type Metrics } from '../http/metrics.ts';
@@ -19,6 +19,7 @@ import { tokenEndpoint } from '../oauth/token_endpoint.ts';
 import type { Endpoint } from '../oauth/wire.ts';
 import type { Store } from '../store/store.ts';
 import { tendSigningKeys } from '../operator/signing_keys.ts';
+import { Forgetting } from './forgetting.ts';
 import type { Instance } from './instance.ts';
 import { BadSetting } from './settings.ts';
 
@@ -36,8 +37,6 @@ const MARK_INTERVAL_MS = 10_000;
 const FORGET_INTERVAL_MS = 60_000;
 /** How often this process looks whether the keys have changed, by another instance or an operator; in milliseconds. */
 const KEYS_INTERVAL_MS = 500;
-/** The most rows that one step of forgetting takes: small enough not to hold up a request. */
-const FORGET_ROWS_MAX = 500;
 
 /** Starts serving, both sides in this process. Rejects with `BadSetting` when a port is taken. */
 export async function startServer(instance: Instance): Promise<Server> {
@@ -168,8 +167,9 @@ export async function startOperatorSide(
     { host: '127.0.0.1', port: settings.operatorPort, log },
     'HALLPASS_OPERATOR_PORT',
   );
+  const forgetting = new Forgetting(instance);
   const care = [
-    setInterval(() => attempt(log, () => forgetExpired(instance)), FORGET_INTERVAL_MS),
+    setInterval(() => attempt(log, () => forgetting.run()), FORGET_INTERVAL_MS),
     setInterval(() => attempt(log, () => tendSigningKeys(instance)), FORGET_INTERVAL_MS),
   ];
   return {
@@ -214,13 +214,6 @@ async function listenOrExplain(routes: Routes, at: Parameters<typeof listen>[1],
     if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND')
       throw new BadSetting(`This machine has no address ${at.host}. Set HALLPASS_HOST to one that it has.`);
     throw error;
-  }
-}
-
-/** Forgets in small steps, until there is nothing more to forget. */
-export async function forgetExpired({ store, clock }: Instance): Promise<void> {
-  while ((await store.forgetExpired(numericDate(clock.now()), FORGET_ROWS_MAX)) === FORGET_ROWS_MAX) {
-    await clock.sleep(10);
   }
 }
 

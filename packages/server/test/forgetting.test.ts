@@ -1,0 +1,37 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Forgetting } from '../src/cli/forgetting.ts';
+import { startHallpass } from './harness.ts';
+
+test('a clock that is set forward by hours and back again brings nothing back that was revoked', async () => {
+  const hallpass = await startHallpass();
+  const { clock } = hallpass;
+  const key = await hallpass.makeKey();
+  const [revoked, ended] = [await hallpass.issue(key), await hallpass.issue(key)];
+  await hallpass.revoke(key, revoked.accessToken);
+  await hallpass.revoke(key, ended.refreshToken);
+  let elapsed = 0;
+  const forgetting = new Forgetting(hallpass.instance, () => elapsed);
+  const start = clock.now();
+  const isDead = async (): Promise<boolean> => {
+    const seen = await Promise.all([revoked, ended].map(({ accessToken }) => hallpass.isActive(key, accessToken)));
+    return !seen.includes(true);
+  };
+  for (const hours of [2, -3, 100 * 24]) {
+    clock.set(start + hours * 3_600_000);
+    elapsed += 60_000;
+    await forgetting.run();
+    clock.set(start + elapsed);
+    assert.equal(await isDead(), true, `after ${hours} hours and back`);
+  }
+  // When the time has passed for everyone, and as long again as the clock was set back, it is forgotten.
+  elapsed += 6 * 3_600_000;
+  clock.set(start + elapsed);
+  await forgetting.run();
+  const { entries } = await hallpass.instance.store.readRevocations({ limit: 10, now: 0 });
+  assert.deepEqual(
+    entries.map(({ kind }) => kind),
+    ['grant'],
+    'the one whose sessions could still be shown stays',
+  );
+});
