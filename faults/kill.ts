@@ -72,7 +72,8 @@ async function judgeOnce(rig: Rig, server: Awaited<ReturnType<typeof start>>): P
 }
 
 async function start({ store: { dataDir, environment }, readyMs }: Rig): Promise<HallpassProcess> {
-  const server = await startHallpass(dataDir, environment);
+  // An hour, longer than a run takes: a token that has expired would look like one that was lost.
+  const server = await startHallpass(dataDir, { ...environment, HALLPASS_ACCESS_TTL_SECONDS: '3600' });
   readyMs.push(server.readyMs);
   return server;
 }
