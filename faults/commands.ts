@@ -1,7 +1,7 @@
 /**
  * The rig of interrupted commands: a first start, a backup, a restore, a copy to another store, a rewrap of keys or a
  * rotation is killed (`kill -9`) at some moment, and run again. The second run does what the first was to do, and
- * nothing is lost.
+ * nothing is lost. A restore may be refused instead, but then half a store must not be served.
  *
  *   node --conditions=hallpass-source faults/commands.ts [--rounds 12] [--engine sqlite|postgres] [--seed N] [--json]
  *        [--planted-defect] [--command each|start|backup|restore|copy|rewrap|rotate]
@@ -135,14 +135,13 @@ const PREPARE: Readonly<Record<Command, (setting: Setting) => Promise<Interrupte
       environment,
       judge: async ({ code, stderr }) => {
         if (code !== 0 && !/already|not empty/i.test(stderr)) return `the second run ended with ${code}: ${stderr}`;
-        return (
-          (await judgeAlike(
-            { dataDir: store.dataDir, environment: settings() },
-            { dataDir: fresh.dataDir, environment },
-            // A restored store has a feed of its own.
-            ['feed'],
-          )) ?? (await judgeServer({ dataDir: fresh.dataDir, environment }, key))
-        );
+        const restored = { dataDir: fresh.dataDir, environment };
+        // A restored store has a feed of its own.
+        const other = await judgeAlike({ dataDir: store.dataDir, environment: settings() }, restored, ['feed']);
+        const served = await judgeServer(restored, key);
+        if (other === undefined) return served;
+        // Half of a store may be refused, and filled anew in another place; it must not serve what is revoked as good.
+        return served === undefined ? `a server serves what was restored by half, ${other}` : undefined;
       },
       remove: async () => {
         rmSync(file);

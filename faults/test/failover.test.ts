@@ -1,32 +1,7 @@
 /** Three instances on one PostgreSQL: the rigs of failures and of races, and that each would find what it looks for. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { suite, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
-
-type Figures = Readonly<Record<string, number>>;
-
-interface Ended {
-  readonly code: number | null;
-  readonly figures: Figures;
-  readonly complaints: string;
-}
-
-async function runRig(rig: string, ...options: readonly string[]): Promise<Ended> {
-  const file = fileURLToPath(new URL(`../${rig}.ts`, import.meta.url));
-  const child = spawn(process.execPath, ['--conditions=hallpass-source', file, '--json', ...options], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  let out = '';
-  let complaints = '';
-  child.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()));
-  child.stderr.on('data', (chunk: Buffer) => (complaints += chunk.toString()));
-  await once(child, 'close');
-  assert.notEqual(out, '', complaints);
-  const figures: Figures = JSON.parse(out);
-  return { code: child.exitCode, figures, complaints };
-}
+import { runRig } from './run_rig.ts';
 
 suite('three instances on one database', { skip: process.platform === 'win32' }, () => {
   test(

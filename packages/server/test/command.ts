@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 const BIN = fileURLToPath(new URL('../../../node_modules/.bin/', import.meta.url));
 
 /** How long a command may take that ought to end by itself, in milliseconds; then it is told to stop. */
-const PATIENCE_MS = 5_000;
+const PATIENCE_MS = 60_000;
 
 export type Environment = Readonly<Record<string, string>>;
 

@@ -43,20 +43,23 @@ function parseCount(text: string): number {
 }
 
 async function serve(instance: Instance, workers: number): Promise<void> {
+  // Before anything is said: who reads that it is ready may tell it to stop at once.
+  const told = untilToldToStop();
   const server = await (workers === 1 ? startServer(instance) : startWorkers(instance, workers));
   printLine(`${good('Hallpass is ready:')} ${strong(server.issuer)}`);
   if (server.issuer !== server.url) printLine(`  listening on ${server.url}`);
   if (workers > 1) printLine(`  with ${workers} workers`);
   printLine(`  for operators on ${server.operatorUrl}/metrics`);
   if (isDevelopmentIssuer(instance.settings.issuer)) await welcome(instance, server);
-  await untilToldToStop();
+  await told;
   await server.close();
 }
 
 /** What a worker does: it serves, and says nothing. */
 async function work(instance: Instance): Promise<void> {
+  const told = Promise.race([untilToldToStop(), untilAlone()]);
   const side = await startAsWorker(instance);
-  await Promise.race([untilToldToStop(), untilAlone()]);
+  await told;
   await side.close();
   await instance.store.close();
 }

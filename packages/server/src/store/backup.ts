@@ -1,6 +1,6 @@
 /** A store in a file: lines of JSON with a checksum, the same for both engines. */
 import { createHash } from 'node:crypto';
-import type { SqlRow, SqlValue } from './sql.ts';
+import type { Sql, SqlRow, SqlValue } from './sql.ts';
 import {
   columnsOf,
   feedOf,
@@ -107,40 +107,32 @@ export async function verifyBackup(
 }
 
 /**
- * Fills an empty store from the lines of a backup that was verified. The feed gets another id: guards that have read
- * further than the backup goes begin anew, and miss nothing.
+ * Fills an empty store from the lines of a backup that was verified, in one transaction: a store that was filled by half
+ * could be served without what was revoked. The feed gets another id: guards that have read further than the backup goes
+ * begin anew, and miss nothing.
  */
 export async function restoreBackup(
   lines: AsyncIterable<string>,
   { to, feedId, progress }: { readonly to: Tables; readonly feedId: string; readonly progress: Progress },
 ): Promise<number> {
-  await assertEmpty(to);
-  let rows = 0;
-  let batch: (readonly [Table, SqlRow])[] = [];
-  const write = async (): Promise<void> => {
-    const written = batch;
-    batch = [];
-    await to.transact(async (sql) => {
-      for (const [table, row] of written) await put(sql, table, row);
-    });
-  };
-  for await (const line of lines) {
-    const value = parseLine(line);
-    if (!Array.isArray(value)) continue;
-    const [table, row] = rowOf(value);
-    batch.push([table, table.name === 'feed' ? { ...row, feed_id: feedId } : row]);
-    rows += 1;
-    if (batch.length < PAGE_ROWS) continue;
-    await write();
-    progress(table.name, rows);
-  }
-  await write();
-  return rows;
+  return await to.transact(async (sql) => {
+    await assertEmpty(sql);
+    let rows = 0;
+    for await (const line of lines) {
+      const value = parseLine(line);
+      if (!Array.isArray(value)) continue;
+      const [table, row] = rowOf(value);
+      await put(sql, table, table.name === 'feed' ? { ...row, feed_id: feedId } : row);
+      rows += 1;
+      if (rows % PAGE_ROWS === 0) progress(table.name, rows);
+    }
+    return rows;
+  });
 }
 
-async function assertEmpty(to: Tables): Promise<void> {
-  const found = await to.snapshot((sql) =>
-    sql.all("SELECT 1 AS found FROM clients WHERE client_id <> '' UNION ALL SELECT 1 FROM keys LIMIT 1"),
+async function assertEmpty(sql: Sql): Promise<void> {
+  const found = await sql.all(
+    "SELECT 1 AS found FROM clients WHERE client_id <> '' UNION ALL SELECT 1 FROM keys LIMIT 1",
   );
   if (found.length > 0) {
     throw new TransferRefusal('The store is not empty. Restore into a new data folder, or an empty database.');

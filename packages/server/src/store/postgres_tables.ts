@@ -4,9 +4,8 @@ import type { PostgresOptions } from './postgres.ts';
 import { Connections } from './postgres_connections.ts';
 import type { Tables } from './transfer.ts';
 
-/** How long one snapshot, and one batch of rows, may take in all, in milliseconds. */
-const SNAPSHOT_DEADLINE_MS = 24 * 3_600_000;
-const BATCH_DEADLINE_MS = 60_000;
+/** How long a snapshot, or a restore, may take in all, in milliseconds: a day. */
+const DEADLINE_MS = 24 * 3_600_000;
 
 /** Opens the tables of a store that the engine has brought up to date. */
 export function openPostgresTables(options: PostgresOptions): Tables {
@@ -21,8 +20,8 @@ export function openPostgresTables(options: PostgresOptions): Tables {
       connections.transact(async (sql) => {
         await sql.run('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY');
         return await work(sql);
-      }, SNAPSHOT_DEADLINE_MS),
-    transact: (work) => connections.transact(work, BATCH_DEADLINE_MS),
+      }, DEADLINE_MS),
+    transact: (work) => connections.transact(work, DEADLINE_MS),
     close: () => connections.close(),
   };
 }

@@ -23,26 +23,27 @@ export interface Table {
 
 /**
  * In the order in which they are carried. The feed first: its id tells whose copy a store is, also where a copy was
- * interrupted. Counters are not carried: they are of this second and this minute.
+ * interrupted. Keys last, and before them whatever was revoked or used: a copy by half, were it served, would take no
+ * token of the store that it is of. Counters are not carried: they are of this second and this minute.
  */
 export const TABLES: readonly Table[] = [
   { name: 'feed', key: ['one'], values: ['feed_id', 'last_position'] },
-  { name: 'keys', key: ['key_id'], values: ['key_use', 'algorithm', 'wrapped', 'created_at', 'active_from'] },
-  { name: 'clients', key: ['client_id'], values: ['version', 'record'] },
-  { name: 'client_origins', key: ['origin', 'client_id'], values: [] },
-  { name: 'secret_uses', key: ['client_id', 'secret_id'], values: ['used_at'] },
+  {
+    name: 'revocations',
+    key: ['position'],
+    values: ['kind', 'subject', 'before_date', 'expires_at', 'keep_until'],
+  },
   {
     name: 'families',
     key: ['grant_id'],
     values: ['client_id', 'generation', 'rotated_at', 'key_id', 'expires_at'],
   },
   { name: 'used_once', key: ['space', 'id'], values: ['expires_at'] },
-  {
-    name: 'revocations',
-    key: ['position'],
-    values: ['kind', 'subject', 'before_date', 'expires_at', 'keep_until'],
-  },
   { name: 'events', key: ['event_id'], values: ['at', 'kind', 'client_id', 'grant_id', 'detail'] },
+  { name: 'secret_uses', key: ['client_id', 'secret_id'], values: ['used_at'] },
+  { name: 'client_origins', key: ['origin', 'client_id'], values: [] },
+  { name: 'clients', key: ['client_id'], values: ['version', 'record'] },
+  { name: 'keys', key: ['key_id'], values: ['key_use', 'algorithm', 'wrapped', 'created_at', 'active_from'] },
 ];
 
 /** How many rows are read, and written, at a time. */

@@ -1,0 +1,30 @@
+/** The rig of clocks: that it finds nothing on clocks as the contract allows them, and that it would find it. */
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import { runRig } from './run_rig.ts';
+
+suite('instances whose clocks are apart, and are stepped', () => {
+  for (const [fault, engine] of [
+    ['skew', 'postgres'],
+    ['step', 'sqlite'],
+  ] as const) {
+    test(
+      `${fault}: what was revoked is dead and what is alive goes on (contract, Many instances)`,
+      { timeout: 120_000 },
+      async () => {
+        const options = ['--engine', engine, '--fault', fault, '--rounds', '1', '--seed', '1'];
+        const { code, figures, complaints } = await runRig('clock_steps', ...options);
+        assert.equal(figures['findings'], 0, complaints);
+        assert.equal(code, 0);
+        assert.ok((figures['checks'] ?? 0) > 20);
+      },
+    );
+  }
+
+  test('clocks that are further apart than that are caught', { timeout: 120_000 }, async () => {
+    const options = ['--engine', 'postgres', '--fault', 'skew', '--rounds', '1', '--seed', '1', '--planted-defect'];
+    const { code, figures } = await runRig('clock_steps', ...options);
+    assert.equal(code, 1);
+    assert.ok((figures['findings'] ?? 0) > 0);
+  });
+});

@@ -1,0 +1,22 @@
+/** The rig of interrupted commands: that the second run does it all, and that it would be seen if it did not. */
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import { runRig } from './run_rig.ts';
+
+suite('a command that is killed and run again', { skip: process.platform === 'win32' }, () => {
+  test(
+    'a copy to another store, killed at some moment, is complete after the second run',
+    { timeout: 120_000 },
+    async () => {
+      const { code, figures, complaints } = await runRig('commands', '--command', 'copy', '--rounds', '1');
+      assert.equal(figures['findings'], 0, complaints);
+      assert.equal(code, 0);
+    },
+  );
+
+  test('a copy that lacks a row is caught', { timeout: 120_000 }, async () => {
+    const { code, figures } = await runRig('commands', '--command', 'copy', '--rounds', '1', '--planted-defect');
+    assert.equal(code, 1);
+    assert.ok((figures['findings'] ?? 0) > 0);
+  });
+});
