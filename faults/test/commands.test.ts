@@ -14,6 +14,16 @@ suite('a command that is killed and run again', { skip: process.platform === 'wi
     },
   );
 
+  test(
+    'a restore, killed at some moment, is complete after the second run, and half of it is never served',
+    { timeout: 120_000 },
+    async () => {
+      const { code, figures, complaints } = await runRig('commands', '--command', 'restore', '--rounds', '2');
+      assert.equal(figures['findings'], 0, complaints);
+      assert.equal(code, 0);
+    },
+  );
+
   test('a copy that lacks a row is caught', { timeout: 120_000 }, async () => {
     const { code, figures } = await runRig('commands', '--command', 'copy', '--rounds', '1', '--planted-defect');
     assert.equal(code, 1);

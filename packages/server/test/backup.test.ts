@@ -151,6 +151,42 @@ suite('a backup', () => {
     await restored.close();
   });
 
+  test('a restore that ends half way leaves the store as empty as it was, for the next one to fill', async (t) => {
+    const from = join(makeFolder(t), 'from.db');
+    const store = await openSqliteStore({ file: from });
+    await store.saveClient(clientRecord(), { event: eventRecord('made') });
+    // More than are written at a time.
+    const many = 1_500;
+    await store.revoke(Array.from({ length: many }, (_, at) => revocationRecord('token', `dead ${at}`)));
+    await store.close();
+    const lines: string[] = [];
+    const source = openSqliteTables({ file: from });
+    const write = async (line: string): Promise<void> => void lines.push(line.trimEnd());
+    await writeBackup(source, { write, schema: MIGRATIONS.length, madeAt: 'now', progress: () => undefined });
+    await source.close();
+
+    const copy = join(makeFolder(t), 'copy.db');
+    await (await openSqliteStore({ file: copy })).close();
+    const half = async function* (): AsyncGenerator<string> {
+      for (const line of lines.slice(0, -2)) yield line;
+      throw new Error('the file could not be read on');
+    };
+    const target = openSqliteTables({ file: copy });
+    const restore = (of: AsyncIterable<string>): Promise<number> =>
+      restoreBackup(of, { to: target, feedId: 'restored', progress: () => undefined });
+    await assert.rejects(restore(half()), /read on/);
+    const count = async (table: string): Promise<unknown> =>
+      (await target.snapshot((sql) => sql.all(`SELECT count(*) AS rows FROM ${table}`)))[0]?.['rows'];
+    assert.deepEqual(
+      [await count('revocations'), await count('clients')],
+      [0, 1],
+      'the one client that every store has',
+    );
+    assert.ok((await restore(asLines(lines))) > many);
+    assert.deepEqual([await count('revocations'), await count('clients')], [many, 2]);
+    await target.close();
+  });
+
   test('one that is damaged, cut, longer, of another kind or of a newer version is refused whole, in a sentence', async (t) => {
     const on = { HALLPASS_DATA_DIR: makeFolder(t), ...ISSUER };
     await makeKey(on);

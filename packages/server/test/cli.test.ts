@@ -7,6 +7,7 @@ import {
   makeFolder,
   spawnHallpass,
   startCommand,
+  startServing,
   startShell,
   type Done,
   type Environment,
@@ -443,14 +444,22 @@ suite('the command', { concurrency: 3 }, () => {
       const ended = (async () => {
         while (!(await reader.read()).done);
       })();
-      assert.ok(await within(3_000, ended), 'the stream ends');
+      assert.ok(await within(30_000, ended), 'the stream ends');
       sendRest();
       assert.equal((await answer).status, 200);
-      assert.ok(await within(5_000, running.ended), 'the process ends');
+      assert.ok(await within(30_000, running.ended), 'the process ends');
       assert.equal(await running.ended, 0);
       await assert.rejects(fetch(`${running.url}/health/live`), 'nobody listens any more');
     });
   }
+
+  test('told to stop in the moment in which it says that it is ready, it drains as ever', async (t) => {
+    const running = startServing(t);
+    running.child.stdout.once('data', () => running.child.kill('SIGTERM'));
+    assert.ok(await within(30_000, running.ended), 'the process ends');
+    assert.equal(await running.ended, 0, running.stderr());
+    assert.match(running.stdout(), /ready/);
+  });
 
   test('a revocation that was acknowledged survives kill -9', async (t) => {
     const first = await spawnHallpass(t);

@@ -71,8 +71,7 @@ async function run(command: string, args: readonly string[], environment: Enviro
   return { code, stdout: stdout(), stderr: stderr() };
 }
 
-export interface Running {
-  readonly url: string;
+export interface Serving {
   readonly environment: Environment;
   readonly child: ChildProcessWithoutNullStreams;
   readonly stdout: () => string;
@@ -81,8 +80,12 @@ export interface Running {
   readonly ended: Promise<number | null>;
 }
 
-/** Starts `hallpass serve` on free ports and waits until it says that it is ready. */
-export async function spawnHallpass(t: TestContext, more: Environment = {}): Promise<Running> {
+export interface Running extends Serving {
+  readonly url: string;
+}
+
+/** Starts `hallpass serve` on free ports; it is killed when the test is over. */
+export function startServing(t: TestContext, more: Environment = {}): Serving {
   const environment = {
     HALLPASS_DATA_DIR: makeFolder(t),
     HALLPASS_HOST: '127.0.0.1',
@@ -97,6 +100,13 @@ export async function spawnHallpass(t: TestContext, more: Environment = {}): Pro
     child.once('close', resolve);
   });
   t.after(() => child.kill('SIGKILL'));
+  return { environment, child, stdout, stderr, ended };
+}
+
+/** The same, and waits until it says that it is ready. */
+export async function spawnHallpass(t: TestContext, more: Environment = {}): Promise<Running> {
+  const serving = startServing(t, more);
+  const { child, stdout, stderr } = serving;
   await new Promise<void>((resolve, reject) => {
     const look = (): void => {
       // The last line that a start prints, with or without a first key.
@@ -107,5 +117,5 @@ export async function spawnHallpass(t: TestContext, more: Environment = {}): Pro
   });
   const url = /listening on (\S+)/.exec(stdout())?.[1] ?? /ready: (\S+)/.exec(stdout())?.[1];
   assert.ok(url !== undefined);
-  return { url, environment, child, stdout, stderr, ended };
+  return { ...serving, url };
 }

@@ -311,7 +311,7 @@ export function exchangeRaw(url: string, pieces: readonly (string | Uint8Array)[
 }
 
 /** Until something holds, at most some seconds: for what other processes and sockets do in their own time. */
-export async function until(holds: () => Promise<boolean> | boolean, milliseconds = 5_000): Promise<void> {
+export async function until(holds: () => Promise<boolean> | boolean, milliseconds = 30_000): Promise<void> {
   const end = performance.now() + milliseconds;
   while (!(await holds())) {
     assert.ok(performance.now() < end, `did not come to hold within ${milliseconds} ms`);
