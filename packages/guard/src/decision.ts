@@ -1,8 +1,8 @@
 /** What a guard decides, and how a refusal looks on the wire (contract §8, RFC 6750 §3). */
 import {
+  printBasicChallenge,
   printChallenge,
   wordsOf,
-  type AccessTokenClaims,
   type ChallengeOrigin,
   type ErrorBody,
   type NumericDate,
@@ -10,6 +10,7 @@ import {
   type RefusalReason,
   type ScopeValues,
 } from '@hallpass/protocol';
+import type { Holder } from './holder.ts';
 
 export type PathValues = Readonly<Record<string, string>>;
 
@@ -20,7 +21,8 @@ export interface Access<Values extends PathValues = PathValues> {
   readonly client: { readonly kind: 'client'; readonly clientId: string };
   /** All scopes of the token. The one that was needed is among them. */
   readonly scopes: readonly string[];
-  readonly grantId: string;
+  /** Absent where the issuer does not tell it: of opaque tokens. */
+  readonly grantId?: string;
   /** The token's own id; fit for a log, unlike the token. */
   readonly jti: string;
   readonly expiresAt: NumericDate;
@@ -37,7 +39,8 @@ export interface Denial {
   readonly allowed: false;
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
-  readonly body: ErrorBody;
+  /** With the scope that is missing, filled in for this very request, where that is what is wrong. */
+  readonly body: ErrorBody & { readonly scope?: string };
   /** For the log only: which check said no. Never holds the token. */
   readonly because: string;
 }
@@ -54,27 +57,39 @@ export type RouteAccess<Route extends string = string> = {
 
 export type RouteDecision<Route extends string = string> = RouteAccess<Route> | Denial;
 
-/** Good claims as the access that they give, and the nonce that the client is to hear of, if there is one. */
-export function grantAccess(claims: AccessTokenClaims, values: PathValues, newNonce: string | undefined): Access {
-  return {
+/** A holder as the access that they have, and the nonce that the client is to hear of, if there is one. */
+export function grantAccess(
+  { claims, client, scopes }: Holder,
+  { values, route }: { readonly values: PathValues; readonly route?: string },
+  newNonce: string | undefined,
+): Access & { readonly route?: string } {
+  const { grant_id, jti, exp, cnf } = claims;
+  const access: Mutable<Access> & { route?: string } = {
     allowed: true,
-    client: { kind: 'client', clientId: claims.client_id },
-    scopes: claims.scope.split(' '),
-    grantId: claims.grant_id,
-    jti: claims.jti,
-    expiresAt: claims.exp,
-    ...(claims.cnf === undefined ? {} : { boundTo: claims.cnf.jkt }),
+    client,
+    scopes,
+    jti,
+    expiresAt: exp,
     // A stored answer would tell the nonce of another day (RFC 9449 §8).
-    headers: newNonce === undefined ? {} : { 'DPoP-Nonce': newNonce, 'Cache-Control': 'no-store' },
+    headers: newNonce === undefined ? NO_HEADERS : { 'DPoP-Nonce': newNonce, 'Cache-Control': 'no-store' },
     values,
   };
+  if (grant_id !== '') access.grantId = grant_id;
+  if (cnf !== undefined) access.boundTo = cnf.jkt;
+  if (route !== undefined) access.route = route;
+  return access;
 }
+
+type Mutable<Type> = { -readonly [Key in keyof Type]: Type[Key] };
+
+const NO_HEADERS: Access['headers'] = Object.freeze({});
 
 /** Those that better credentials could change; the others are not about credentials (RFC 9110 §11.6.1). */
 const CHALLENGED: readonly RefusalReason[] = [
   'missing_credentials',
   'malformed_credentials',
   'token_not_good',
+  'token_expired',
   'token_is_bound',
   'resource_proof_not_good',
   'resource_nonce_wanted',
@@ -94,13 +109,19 @@ export interface DenialOrigin extends ChallengeOrigin {
 
 /** A refusal as the answer that it is. With a challenge for DPoP goes the nonce (RFC 9449 §9). */
 export function deny(refusal: Refusal, origin: DenialOrigin): Denial {
-  const { status, body } = wordsOf(refusal);
+  const { status, body: words } = wordsOf(refusal);
+  const body =
+    refusal.refused === 'insufficient_scope' && refusal.subject !== undefined
+      ? { ...words, scope: refusal.subject }
+      : words;
   const headers: Record<string, string> = { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' };
   if (CHALLENGED.includes(refusal.refused)) {
     const challenge = printChallenge(refusal, origin);
     headers['WWW-Authenticate'] = challenge;
     if (origin.nonce !== undefined && challenge.startsWith('DPoP ')) headers['DPoP-Nonce'] = origin.nonce;
   }
-  if (RETRIED.includes(refusal.refused)) headers['Retry-After'] = String(RETRY_AFTER_SECONDS);
+  // Only to who tried it: a browser asks its user for a password when it reads this.
+  if (refusal.refused === 'authentication_failed') headers['WWW-Authenticate'] = printBasicChallenge(origin.realm);
+  if (RETRIED.includes(refusal.refused)) headers['Retry-After'] = String(refusal.retryAfterSeconds ?? RETRY_AFTER_SECONDS);
   return { allowed: false, status, headers, body, because: refusal.because ?? refusal.refused };
 }

@@ -2,22 +2,17 @@
 import {
   fillScope,
   isRefusal,
-  numericDate,
   isScope,
+  numericDate,
   opens,
-  parseScope,
   refuse,
-  type AccessTokenClaims,
-  type PresentedToken,
   type Refusal,
-  type Scope,
   type ScopeParameter,
   type ScopeValues,
 } from '@hallpass/protocol';
 import {
   deny,
   grantAccess,
-  type Access,
   type Decision,
   type Denial,
   type DenialOrigin,
@@ -25,6 +20,8 @@ import {
   type RouteDecision,
 } from './decision.ts';
 import type { GuardEvent } from './guard_event.ts';
+import type { Holder, Identified } from './holder.ts';
+import { Identity } from './identity.ts';
 import { IssuerClient } from './issuer_client.ts';
 import { KeySet, RETRY_SECONDS } from './key_set.ts';
 import { Nonces } from './nonces.ts';
@@ -34,12 +31,12 @@ import { publicAddress } from './path.ts';
 import type { Match, Policy } from './policy.ts';
 import { verifyPossession, type Possession } from './possession.ts';
 import { ProofRegister } from './proof_register.ts';
-import { readAccessToken, readProofs, type GuardedRequest } from './request.ts';
+import { readCredentials, readProofs, type GuardedRequest, type PresentedCredentials } from './request.ts';
 import { describeResource, metadataPath, metadataURL, type ResourceMetadata } from './resource_metadata.ts';
 import { RevocationFeed } from './revocation_feed.ts';
 import { RevocationSet } from './revocation_set.ts';
 import { pause, stayAlive } from './surroundings.ts';
-import { verifyAccessToken } from './verification.ts';
+import { Templates } from './templates.ts';
 
 /** The values of a scope template as the last argument of `check`: required when it has parameters, absent when not. */
 export type ValuesFor<Template extends string> = string extends Template
@@ -107,11 +104,11 @@ export function createGuard(options: GuardOptions): Guard {
 }
 
 /** What a request asks for, once its path or its values have been read. */
-type Demand = Pick<Match, 'scope' | 'values'>;
+type Demand = Pick<Match, 'scope' | 'values'> & Partial<Pick<Match, 'route'>>;
 
 /** Who asks, with a token that holds. */
 interface Caller {
-  readonly claims: AccessTokenClaims;
+  readonly holder: Holder;
   /** What they are to put into their next proof, when they are to hear of it. */
   readonly newNonce: string | undefined;
 }
@@ -126,10 +123,12 @@ class ApiGuard {
   readonly #keySet: KeySet;
   readonly #revocations: RevocationSet;
   readonly #feed: RevocationFeed;
-  readonly #templates = new Templates();
+  readonly #identity: Identity;
+  readonly #templates: Templates;
   readonly #proofs: ProofRegister;
   readonly #nonces: Nonces | undefined;
   readonly #origin: DenialOrigin;
+  #warmed = false;
 
   constructor(settings: GuardSettings) {
     const { clock, algorithms, leewaySeconds, maxStalenessSeconds, startWaitSeconds } = settings;
@@ -144,7 +143,9 @@ class ApiGuard {
     this.#origin = resourceMetadata ? { realm, resourceMetadata: metadataURL(audience) } : { realm };
     this.#issuer = issuer;
     this.#revocations = set;
+    this.#templates = new Templates(settings.scopes);
     this.#keySet = new KeySet({ fetchKeySet: () => issuer.fetchKeySet(), algorithms, clock, report });
+    this.#identity = new Identity(settings, { issuerClient: issuer, keySet: this.#keySet });
     this.#feed = new RevocationFeed({
       open: (cursor, signal) => issuer.openFeed(cursor, signal),
       silenceSecondsMax: Math.min(maxStalenessSeconds, SILENCE_SECONDS_MAX),
@@ -161,82 +162,104 @@ class ApiGuard {
     const scope = this.#templates.parse(template);
     const missing = scope.parameters.find((name) => !Object.hasOwn(values, name));
     if (missing !== undefined) throw new TypeError(`The scope '${template}' needs a value for {${missing}}.`);
-    const demand = (): Demand | Refusal => {
+    return await this.#decide(request, () => {
       const filled = fillScope(scope, values);
       return isScope(filled) ? { scope: filled, values } : refuse('malformed_path', { because: filled });
-    };
-    return await this.#decide(request, demand, ({ claims, newNonce }) => grantAccess(claims, values, newNonce));
+    });
   }
 
   async checkRoute<Route extends string>(
     policy: Policy<Route>,
     request: GuardedRequest,
   ): Promise<RouteDecision<Route>> {
-    const demand = (): Match<Route> | Refusal => policy.match(request.method, request.url);
-    const decision = await this.#decide(request, demand, ({ claims, newNonce }, { route, values }) => ({
-      ...grantAccess(claims, values, newNonce),
-      route,
-    }));
+    const decision = await this.#decide(request, () => policy.match(request.method, request.url));
     // oxlint-disable-next-line no-unsafe-type-assertion -- a match's values are those that its route names
     return decision as RouteDecision<Route>;
   }
 
   /** The order of a check, for both kinds: who asks, whether that still holds, what is asked for, whether it is theirs. */
-  async #decide<Asked extends Demand, Granted extends Access>(
-    request: GuardedRequest,
-    demand: () => Asked | Refusal,
-    grant: (caller: Caller, asked: Asked) => Granted,
-  ): Promise<Granted | Denial> {
-    const presented = readAccessToken(request.headers);
+  async #decide(request: GuardedRequest, demand: () => Demand | Refusal): Promise<Decision> {
+    const presented = readCredentials(request, this.#identity);
     if (isRefusal(presented)) return this.#deny(presented);
-    const caller = await this.#authenticate(request, presented);
+    const caller = await this.#authenticate(request, presented, demand);
     if (isRefusal(caller)) return this.#deny(caller, presented);
     const asked = demand();
     if (isRefusal(asked)) return this.#deny(asked, presented);
-    if (opens(caller.claims.scope, asked.scope)) return grant(caller, asked);
+    if (opens(caller.holder.scopeSet, asked.scope)) return grantAccess(caller.holder, asked, caller.newNonce);
     return this.#deny(refuse('insufficient_scope', { subject: asked.scope.text }), presented);
   }
 
-  async #authenticate(request: GuardedRequest, presented: PresentedToken): Promise<Caller | Refusal> {
-    const { token } = presented;
+  async #authenticate(
+    request: GuardedRequest,
+    presented: PresentedCredentials,
+    demand: () => Demand | Refusal,
+  ): Promise<Caller | Refusal> {
     try {
       if (this.#closing.signal.aborted) throw new Outage('The guard was closed.');
-      // Started before the keys are asked for, so that a cold guard waits for both at once.
-      const { settled } = this.#feed.start();
-      const claims = await verifyAccessToken(token, { ...this.#settings, keySet: this.#keySet });
-      if (isRefusal(claims)) return claims;
-      const possession = await this.#judgeBinding(request, presented, claims);
+      const { settled } = this.#start();
+      const found = this.#identify(presented, demand);
+      // What is known is not waited for: that would cost as much as a good part of the check.
+      const identified = found instanceof Promise ? await found : found;
+      if (isRefusal(identified)) return identified;
+      const { holder, token } = identified;
+      const { claims } = holder;
+      const isBound = claims.cnf !== undefined || presented.scheme === 'DPoP';
+      const possession = isBound ? await this.#judgeBinding(request, presented, identified) : undefined;
       if (isRefusal(possession)) return possession;
       if (this.#isStale()) await settled;
       const wasStale = this.#isStale();
       const active = !wasStale || (await this.#isActive(token));
       if (!active) return refuse('token_not_good', { because: 'inactive by introspection' });
-      if (this.#revocations.ends(claims)) return refuse('token_not_good', { because: 'revoked' });
-      // Last of what can be refused about the token: a proof is not used up by one that is no good anyway.
-      const replayed = possession === undefined ? undefined : await this.#proofs.use(possession.proof);
-      if (replayed !== undefined) return replayed;
+      if (possession !== undefined) {
+        if (this.#revocations.ends(claims)) return refuse('token_not_good', { because: 'revoked' });
+        // Last of what can be refused about the token: a proof is not used up by one that is no good anyway.
+        const replayed = await this.#proofs.use(possession.proof);
+        if (replayed !== undefined) return replayed;
+      }
       // The store of proofs may have taken its time. Where the issuer was asked, staleness does not matter.
-      if (!wasStale && this.#isStale()) throw new Outage('The revocation feed went stale during the check.');
+      if (!wasStale && this.#isStale() && this.#settings.whenStale !== 'allow') {
+        throw new Outage('The revocation feed went stale during the check.');
+      }
       // Last, with nothing awaited after it: a revocation that arrived during the work above counts.
       if (this.#revocations.ends(claims)) return refuse('token_not_good', { because: 'revoked' });
-      return { claims, newNonce: possession?.newNonce };
+      return { holder, newNonce: possession?.newNonce };
     } catch (error) {
       if (error instanceof Outage) return refuse('temporarily_unavailable', { because: error.message });
       throw error;
     }
   }
 
+  /** A cold guard waits for the feed and the keys at once, and for each with the first check that needs it. */
+  #start(): { readonly settled: Promise<void> } {
+    const started = this.#feed.start();
+    if (!this.#warmed) {
+      this.#warmed = true;
+      void this.#hasKeys();
+    }
+    return started;
+  }
+
+  #identify(
+    presented: PresentedCredentials,
+    demand: () => Demand | Refusal,
+  ): Identified | Refusal | Promise<Identified | Refusal> {
+    if (presented.scheme !== 'Basic') return this.#identity.identifyToken(presented.token);
+    const asked = demand();
+    return this.#identity.identifyKey(presented, isRefusal(asked) ? asked : asked.scope);
+  }
+
   /** A bound token comes with a proof of its key, every time a new one; a bearer token without (RFC 9449 §7). */
   async #judgeBinding(
     request: GuardedRequest,
-    { scheme, token }: PresentedToken,
-    { cnf, client_id }: AccessTokenClaims,
+    { scheme }: PresentedCredentials,
+    { token, holder }: Identified,
   ): Promise<Possession | Refusal | undefined> {
+    const { cnf, client_id } = holder.claims;
     if (cnf === undefined) {
-      return scheme === 'Bearer' ? undefined : refuse('token_not_good', { because: 'DPoP with a token not bound' });
+      return scheme === 'DPoP' ? refuse('token_not_good', { because: 'DPoP with a token not bound' }) : undefined;
     }
     // Stolen and shown without the proof of its key: the downgrade that RFC 9449 §7.2 warns of.
-    if (scheme === 'Bearer') return refuse('token_is_bound');
+    if (scheme !== 'DPoP') return refuse('token_is_bound');
     const { publicURL, clock } = this.#settings;
     return await verifyPossession({
       method: request.method,
@@ -254,8 +277,9 @@ class ApiGuard {
     return this.#feed.stalenessSeconds > this.#settings.maxStalenessSeconds;
   }
 
-  /** What the issuer says of a token while the feed is stale (RFC 7662 §2.2). Anything but `true` is no. */
+  /** What holds of a token while the feed is stale; by introspection (RFC 7662 §2.2) anything but `true` is no. */
   async #isActive(token: string): Promise<boolean> {
+    if (this.#settings.whenStale === 'allow') return true;
     if (this.#settings.whenStale === 'refuse') throw new Outage('The revocation feed is stale.');
     try {
       const answer = await this.#issuer.introspect(token);
@@ -267,9 +291,9 @@ class ApiGuard {
   }
 
   /** In the scheme that was tried, if one was (RFC 9449 §7.1). */
-  async #deny(refusal: Refusal, tried?: PresentedToken): Promise<Denial> {
+  async #deny(refusal: Refusal, tried?: PresentedCredentials): Promise<Denial> {
     const nonces = await this.#nonces?.now();
-    return deny(refusal, { ...this.#origin, scheme: tried?.scheme, nonce: nonces?.current });
+    return deny(refusal, { ...this.#origin, scheme: tried?.scheme === 'DPoP' ? 'DPoP' : undefined, nonce: nonces?.current });
   }
 
   /** Whoever listens to events must not be able to change a decision, by throwing for instance. */
@@ -335,22 +359,5 @@ class ApiGuard {
   get metadataPath(): string | undefined {
     const { audience, resourceMetadata } = this.#settings;
     return resourceMetadata ? metadataPath(audience) : undefined;
-  }
-}
-
-/** The most templates that are remembered; an API has fewer, and one that makes them up must not fill the memory. */
-const TEMPLATES_MAX = 1_000;
-
-/** Scope templates, parsed once. */
-class Templates {
-  readonly #parsed = new Map<string, Scope>();
-
-  parse(text: string): Scope {
-    const known = this.#parsed.get(text);
-    if (known !== undefined) return known;
-    const scope = parseScope(text);
-    if (!isScope(scope)) throw new TypeError(`'${text}' is not a scope (${scope}).`);
-    if (this.#parsed.size < TEMPLATES_MAX) this.#parsed.set(text, scope);
-    return scope;
   }
 }

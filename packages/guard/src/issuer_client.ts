@@ -16,6 +16,13 @@ export interface IssuerClientOptions {
   readonly closing: AbortSignal;
 }
 
+/** What the issuer answered, whatever it was. */
+export interface IssuerAnswer {
+  readonly status: number;
+  /** As JSON; undefined where there is none. */
+  readonly body: unknown;
+}
+
 export class IssuerClient {
   readonly #options: IssuerClientOptions;
   readonly #base: string;
@@ -42,6 +49,20 @@ export class IssuerClient {
     });
   }
 
+  /** A token for a key that somebody shows us: of one scope, for one API (RFC 6749 §4.4, RFC 8707 §2). Throws `Outage`. */
+  exchangeKey(
+    basic: string,
+    { scope, resource, address }: { readonly scope: string; readonly resource: string; readonly address?: string | undefined },
+  ): Promise<IssuerAnswer> {
+    const body = new URLSearchParams({ grant_type: 'client_credentials', scope, resource });
+    return this.#ask(PATHS.token, { method: 'POST', headers: onBehalfOf(basic, address), body });
+  }
+
+  /** Whether there is such a key: 200 or 403 if so (contract §2). Throws `Outage`. */
+  ping(basic: string, address: string | undefined): Promise<IssuerAnswer> {
+    return this.#ask(PATHS.ping, { headers: onBehalfOf(basic, address) });
+  }
+
   /** The open feed (contract §9 Feed), from after a cursor or from the beginning. */
   async openFeed(cursor: string | undefined, signal: AbortSignal): Promise<Response> {
     const headers = { Authorization: this.#basic, Accept: 'text/event-stream' };
@@ -56,6 +77,13 @@ export class IssuerClient {
   }
 
   async #fetchJson(path: string, init: RequestInit): Promise<unknown> {
+    const { status, body } = await this.#ask(path, init);
+    if (status !== 200) throw new Outage(`The issuer answered ${path} with ${status}.`);
+    if (body === undefined) throw new Outage(`The issuer answered ${path} with something that is not JSON.`);
+    return body;
+  }
+
+  async #ask(path: string, init: RequestInit): Promise<IssuerAnswer> {
     const { closing } = this.#options;
     const ending = new AbortController();
     const end = (): void => {
@@ -66,11 +94,7 @@ export class IssuerClient {
     try {
       if (closing.aborted) throw new Outage('The guard was closed.');
       const response = await this.#fetch(path, { ...init, signal: ending.signal });
-      if (response.status !== 200) {
-        await response.body?.cancel();
-        throw new Outage(`The issuer answered ${path} with ${response.status}.`);
-      }
-      return parseJson(await readBody(response), path);
+      return { status: response.status, body: parseJson(await readBody(response)) };
     } catch (cause) {
       if (cause instanceof Outage) throw cause;
       const why = ending.signal.aborted ? 'no answer in time' : nameOf(cause);
@@ -105,10 +129,16 @@ async function readBody(response: Response): Promise<Uint8Array> {
   return body;
 }
 
-function parseJson(body: Uint8Array, path: string): unknown {
+function parseJson(body: Uint8Array): unknown {
   try {
     return JSON.parse(parseUtf8(body) ?? '');
-  } catch (cause) {
-    throw new Outage(`The issuer answered ${path} with something that is not JSON.`, { cause });
+  } catch {
+    return undefined;
   }
+}
+
+/** The credentials of who asks us, and where they ask from: an issuer that trusts us counts failures by that. */
+function onBehalfOf(basic: string, address: string | undefined): Record<string, string> {
+  const headers = { Authorization: basic, Accept: 'application/json' };
+  return address === undefined ? headers : { ...headers, 'X-Forwarded-For': address };
 }

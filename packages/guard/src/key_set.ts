@@ -1,6 +1,6 @@
 /** The issuer's public keys, held ready (RFC 7517). */
 import type { Clock, SigningAlgorithm } from '@hallpass/protocol';
-import { createLocalJWKSet, type JWK } from 'jose';
+import { importJWK, type CryptoKey, type JWK } from 'jose';
 import type { GuardEvent } from './guard_event.ts';
 import { nameOf, Outage } from './outage.ts';
 import { secondsSince } from './surroundings.ts';
@@ -26,12 +26,16 @@ export interface KeySetOptions {
   readonly report: (event: GuardEvent) => void;
 }
 
-/** Finds the key that a token's header names, for jose. */
-export type VerificationKeys = ReturnType<typeof createLocalJWKSet>;
+interface PublishedKey {
+  readonly key: CryptoKey;
+  readonly alg: string;
+  /** As it was published. */
+  readonly text: string;
+}
 
 interface Held {
-  readonly keys: VerificationKeys;
-  readonly kids: ReadonlySet<string>;
+  /** By `kid`. */
+  readonly keys: ReadonlyMap<string, PublishedKey>;
   readonly fetchedAt: number;
   /** The version that was published when they were asked for, as far as was known. */
   readonly version: string | undefined;
@@ -52,22 +56,32 @@ export class KeySet {
   }
 
   /**
-   * The keys, if the one with this `kid` is among them; undefined when the issuer has no such key. Throws `Outage` when
-   * that cannot be known. `kid` is looked up in a set and used for nothing else (RFC 8725 §3.10).
+   * The key with this `kid`, if it is one for that algorithm; undefined when the issuer has no such key. Throws `Outage`
+   * when that cannot be known. `kid` is looked up in a map and used for nothing else (RFC 8725 §3.10), and an algorithm
+   * is what the issuer says of its key, never what a token says (RFC 8725 §3.1).
    */
-  async find(kid: string): Promise<VerificationKeys | undefined> {
-    await this.load();
-    if (this.#held?.kids.has(kid) === true) return this.#held.keys;
-    await this.#refresh(UNKNOWN_KID_COOLDOWN_SECONDS);
-    if (this.#held?.kids.has(kid) === true) return this.#held.keys;
+  async find(kid: string, alg: unknown): Promise<CryptoKey | undefined> {
+    if (!this.#isFresh()) await this.load();
+    if (this.#held?.keys.has(kid) !== true) await this.#refresh(UNKNOWN_KID_COOLDOWN_SECONDS);
+    const found = this.#held?.keys.get(kid);
+    if (found !== undefined) return found.alg === alg ? found.key : undefined;
     // The token may be good and its key new: while the issuer is away nobody can tell.
     if (this.#lastFailed) throw new Outage('The key set could not be fetched, and the key of the token is not held.');
     return undefined;
   }
 
+  /** Whether this very key is published, as far as is known just now. False also where one would have to ask. */
+  publishes(kid: string, key: CryptoKey): boolean {
+    return this.#isFresh() && this.#held?.keys.get(kid)?.key === key;
+  }
+
+  #isFresh(): boolean {
+    return this.#age() <= KEYS_FRESH_SECONDS && !this.#isOutdated();
+  }
+
   /** Waits for keys that may be used, and has them refreshed in time. Throws `Outage` when there are none. */
   async load(): Promise<void> {
-    if (this.#age() <= KEYS_FRESH_SECONDS && !this.#isOutdated()) return;
+    if (this.#isFresh()) return;
     const refreshed = this.#refresh(RETRY_SECONDS);
     // Keys of a few minutes' age still serve; nobody waits for their successors.
     if (this.#isUsable()) return;
@@ -135,12 +149,7 @@ export class KeySet {
       const usable = parseKeySet(await fetchKeySet(), algorithms);
       if (usable === undefined) throw new Outage('The key set is malformed or has no key that can be used.');
       // The new set replaces the old one whole: a key that the issuer took back is gone.
-      this.#held = {
-        keys: createLocalJWKSet({ keys: usable }),
-        kids: new Set(usable.map(({ kid }) => kid)),
-        fetchedAt,
-        version,
-      };
+      this.#held = { keys: await importKeys(usable, this.#held?.keys), fetchedAt, version };
       this.#lastFailed = false;
       report({ kind: 'key_set_fetched', keys: usable.length });
     } catch (error) {
@@ -148,6 +157,26 @@ export class KeySet {
       report({ kind: 'key_set_failed', because: nameOf(error) });
     }
   }
+}
+
+/**
+ * Keys that were held before, unchanged, stay the very same: what was verified with them need not be verified again. Of
+ * two with one name neither is used, and neither is one that the runtime cannot read.
+ */
+async function importKeys(
+  usable: readonly UsableKey[],
+  before: ReadonlyMap<string, PublishedKey> | undefined,
+): Promise<ReadonlyMap<string, PublishedKey>> {
+  const keys = new Map<string, PublishedKey>();
+  for (const jwk of usable) {
+    const { kid, alg } = jwk;
+    if (usable.some((other) => other !== jwk && other.kid === kid)) continue;
+    const text = JSON.stringify(jwk);
+    const held = before?.get(kid);
+    const key = held?.text === text ? held.key : await importJWK(jwk, alg).catch(() => undefined);
+    if (key !== undefined && !(key instanceof Uint8Array)) keys.set(kid, { key, alg, text });
+  }
+  return keys;
 }
 
 type UsableKey = JWK & { readonly kid: string; readonly alg: string };

@@ -1,5 +1,7 @@
 /** What a guard has to be told, and what it assumes otherwise. */
 import {
+  isScope,
+  parseScope,
   SIGNING_ALGORITHMS,
   utf8,
   type ClientCredentials,
@@ -56,8 +58,31 @@ export interface GuardOptions {
   readonly resourceMetadata?: boolean;
   /** How old the guard's knowledge of revocations may be, in seconds: 3 to 3600, default 10. */
   readonly maxStalenessSeconds?: number;
-  /** What to do with a token past that age: refuse with 503, or ask the issuer each time. Default `refuse`. */
-  readonly whenStale?: 'refuse' | 'introspect';
+  /**
+   * What to do with a token past that age: refuse with 503, ask the issuer each time, or allow what may have been
+   * revoked since. Default `refuse`.
+   */
+  readonly whenStale?: WhenStale;
+  /**
+   * Whether opaque access tokens are taken: how long what the issuer says of one is believed, in seconds, 0 to 60. Of a
+   * revoked one the feed tells at once, unless its whole grant was revoked: then it is heard of after this. Each that is
+   * not known costs a request to the issuer. Default: none, and opaque tokens are refused.
+   */
+  readonly opaqueTokenSeconds?: number;
+  /**
+   * Whether API keys are taken over Basic (RFC 7617), from servers: how long one that the issuer found good is believed,
+   * in seconds, 1 to 300. A key opens what its scopes allow, as a token of exactly the scope that a request needs would;
+   * a disabled one is refused within the second, a secret that was taken away after this. Default: none, and only
+   * tokens are taken.
+   */
+  readonly apiKeySeconds?: number;
+  /**
+   * How many verified tokens are remembered, by their hash, so that a signature is verified once: 0 to 1,000,000,
+   * default 10,000; about 2 KB each.
+   */
+  readonly rememberedTokensMax?: number;
+  /** The scopes of this API. A check or a policy that names another one is a mistake, for the compiler too. Default: any. */
+  readonly scopes?: readonly string[];
   /** How far this machine's clock and the issuer's may be apart, in seconds: 0 to 60, default 5. */
   readonly leewaySeconds?: number;
   /** The signature algorithms that are accepted. Default: all that Hallpass offers. */
@@ -74,15 +99,23 @@ export interface GuardOptions {
   readonly fetch?: typeof fetch;
 }
 
-type Plain = Omit<GuardOptions, 'publicURL' | 'rememberProof' | 'dpopNonces' | 'nonceKey' | 'resourceMetadata'>;
+export type WhenStale = 'refuse' | 'introspect' | 'allow';
+
+type Optional = 'publicURL' | 'rememberProof' | 'opaqueTokenSeconds' | 'apiKeySeconds' | 'scopes';
+type Plain = Omit<GuardOptions, Optional | 'dpopNonces' | 'nonceKey' | 'resourceMetadata'>;
 
 export interface GuardSettings extends Required<Plain> {
   readonly publicURL: string | undefined;
   readonly rememberProof: GuardOptions['rememberProof'];
+  readonly opaqueTokenSeconds: number | undefined;
+  readonly apiKeySeconds: number | undefined;
+  readonly scopes: readonly string[] | undefined;
   /** What nonces are made with; undefined where none are asked for. */
   readonly nonceKey: Uint8Array | undefined;
   readonly resourceMetadata: boolean;
 }
+
+const WHEN_STALE: readonly WhenStale[] = ['refuse', 'introspect', 'allow'];
 
 /** The server says every second how fresh we are: below this a beat that comes late would be an outage. In seconds. */
 const MAX_STALENESS_SECONDS_MIN = 3;
@@ -101,8 +134,12 @@ export function parseOptions(options: GuardOptions): GuardSettings {
     throw new TypeError('rememberProof must be a function.');
   }
   const whenStale = options.whenStale ?? 'refuse';
-  if (whenStale !== 'refuse' && whenStale !== 'introspect') {
-    throw new TypeError("whenStale must be 'refuse' or 'introspect'.");
+  if (!WHEN_STALE.includes(whenStale)) throw new TypeError(`whenStale must be one of ${WHEN_STALE.join(', ')}.`);
+  const { opaqueTokenSeconds, apiKeySeconds, scopes } = options;
+  if (opaqueTokenSeconds !== undefined) within('opaqueTokenSeconds', opaqueTokenSeconds, 0, 60);
+  if (apiKeySeconds !== undefined) within('apiKeySeconds', apiKeySeconds, 1, 300);
+  for (const scope of scopes ?? []) {
+    if (!isScope(parseScope(scope))) throw new TypeError(`scopes: '${scope}' is not a scope.`);
   }
   const algorithms = options.algorithms ?? SIGNING_ALGORITHMS;
   if (algorithms.length === 0 || !algorithms.every((algorithm) => SIGNING_ALGORITHMS.includes(algorithm))) {
@@ -123,6 +160,10 @@ export function parseOptions(options: GuardOptions): GuardSettings {
     // Paths begin with a slash of their own.
     publicURL: publicURL?.replace(/\/$/, ''),
     rememberProof: options.rememberProof,
+    opaqueTokenSeconds,
+    apiKeySeconds,
+    scopes,
+    rememberedTokensMax: within('rememberedTokensMax', options.rememberedTokensMax ?? 10_000, 0, 1_000_000),
     proofsPerClientMax: within('proofsPerClientMax', options.proofsPerClientMax ?? PROOFS_PER_CLIENT_MAX, 1, 1_000_000),
     nonceKey: parseNonceKey(options),
     resourceMetadata,

@@ -32,16 +32,24 @@ const RAW_PATH = /^(?:\/[A-Za-z0-9._~!$&'()*+,=:@%-]+)+$/;
  * escapes of what needs none, and whatever is not UTF-8.
  */
 export function parsePath(url: string): readonly string[] | undefined {
-  const path = pathOf(url).replace(/\?.*$/s, '');
+  const path = withoutQuery(url.startsWith('/') ? url : pathOf(url));
   if (path === '/') return [];
-  if (path.length > PATH_LENGTH_MAX || !RAW_PATH.test(path) || NEEDLESS_ESCAPE.test(path)) return undefined;
-  const segments: string[] = [];
-  for (const raw of path.slice(1).split('/')) {
-    const segment = decode(raw);
-    if (segment === undefined || UNSAFE.test(segment) || segment === '.' || segment === '..') return undefined;
-    segments.push(segment);
+  if (path.length > PATH_LENGTH_MAX || !RAW_PATH.test(path)) return undefined;
+  const segments = path.slice(1).split('/');
+  if (path.includes('%')) {
+    if (NEEDLESS_ESCAPE.test(path)) return undefined;
+    for (const [at, raw] of segments.entries()) {
+      const segment = decode(raw);
+      if (segment === undefined || UNSAFE.test(segment)) return undefined;
+      segments[at] = segment;
+    }
   }
-  return segments;
+  return segments.includes('.') || segments.includes('..') ? undefined : segments;
+}
+
+function withoutQuery(url: string): string {
+  const query = url.indexOf('?');
+  return query < 0 ? url : url.slice(0, query);
 }
 
 /** An escape of a letter, a digit or `-._~`: `%2e` is a dot to some and three characters to others (RFC 3986 §2.3). */

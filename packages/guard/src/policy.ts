@@ -62,7 +62,7 @@ export function compilePolicy<const Routes extends Readonly<Record<string, strin
     const segments = parsePath(url);
     if (segments === undefined) return refuse('malformed_path');
     const captured: string[] = [];
-    const route = find(methods.get(method), segments, captured);
+    const route = find(methods.get(method), { segments, at: 0, captured });
     if (route === undefined) return refuse('route_not_allowed');
     const values = Object.fromEntries(route.parameters.map((name, at) => [name, captured[at] ?? '']));
     const scope = fillScope(route.scope, values);
@@ -110,14 +110,22 @@ function addRoute(methods: Map<string, Node>, key: string, scopeText: string): v
   node.route = { key, parameters, scope };
 }
 
+/** A walk down the tree: the segments of a path, the one that is next, and what parameters took so far. */
+interface Walk {
+  readonly segments: readonly string[];
+  readonly at: number;
+  readonly captured: string[];
+}
+
 /** Each node is reached by one path of the tree, so the work is bounded by the policy's size, whatever the request. */
-function find(node: Node | undefined, segments: readonly string[], captured: string[]): CompiledRoute | undefined {
-  const [segment, ...rest] = segments;
+function find(node: Node | undefined, { segments, at, captured }: Walk): CompiledRoute | undefined {
+  const segment = segments[at];
   if (node === undefined || segment === undefined) return node?.route;
-  const literal = find(node.literals.get(segment), rest, captured);
+  const next = { segments, at: at + 1, captured };
+  const literal = find(node.literals.get(segment), next);
   if (literal !== undefined || node.parameter === undefined) return literal;
   captured.push(segment);
-  const route = find(node.parameter, rest, captured);
+  const route = find(node.parameter, next);
   if (route === undefined) captured.pop();
   return route;
 }

@@ -1,5 +1,12 @@
 /** What a guard reads of a request, and nothing else: no query, no body, no forwarded or overriding headers. */
-import { parseAccessTokenHeader, refuse, type PresentedToken, type Refusal } from '@hallpass/protocol';
+import {
+  parseAccessTokenHeader,
+  parseBasic,
+  refuse,
+  type ClientCredentials,
+  type PresentedToken,
+  type Refusal,
+} from '@hallpass/protocol';
 
 /** A request in the terms of the web or of Node. */
 export interface GuardedRequest {
@@ -7,36 +14,65 @@ export interface GuardedRequest {
   /** As it was received: a path with its query, or an absolute URL. */
   readonly url: string;
   readonly headers: Headers | Readonly<Record<string, string | readonly string[] | undefined>>;
+  /**
+   * The address of who asks, told to the issuer with an API key, for it to count failures by. Only what is known for
+   * sure: a socket's, or what a proxy of one's own says.
+   */
+  readonly address?: string;
 }
+
+/** An API key as a request brings it (RFC 7617). */
+export interface PresentedKey {
+  readonly scheme: 'Basic';
+  readonly key: ClientCredentials;
+  readonly address: string | undefined;
+}
+
+export type PresentedCredentials = PresentedToken | PresentedKey;
 
 /**
- * The access token of a request (RFC 6750 §2.1, RFC 9449 §7.1). Refused when there is none, when it is malformed, and when there are
- * two: a proxy in front of us might have looked at the other one.
+ * The credentials of a request (RFC 6750 §2.1, RFC 9449 §7.1; RFC 7617 where keys are taken). Refused when there are
+ * none, when they are malformed, and when there are two: a proxy in front of us might have looked at the other one.
  */
-export function readAccessToken(headers: GuardedRequest['headers']): PresentedToken | Refusal {
-  const values = readHeader(headers, 'authorization');
+export function readCredentials(
+  { headers, address }: Pick<GuardedRequest, 'headers' | 'address'>,
+  { takesKeys }: { readonly takesKeys: boolean },
+): PresentedCredentials | Refusal {
+  const values = readHeader(headers, AUTHORIZATION);
+  const [value, ...more] = values;
   // `Headers` joins repeated fields with commas; so do some proxies.
-  if (values.length > 1 || values.some((value) => SECOND_CREDENTIALS.test(value))) {
+  if (more.length > 0 || (value?.includes(',') === true && SECOND_CREDENTIALS.test(value))) {
     return refuse('malformed_credentials', { because: 'more than one Authorization' });
   }
-  return parseAccessTokenHeader(values[0]);
+  if (!takesKeys || value === undefined || !BASIC.test(value)) return parseAccessTokenHeader(value);
+  const key = parseBasic(value);
+  return key === undefined
+    ? refuse('malformed_credentials', { because: 'malformed Basic' })
+    : { scheme: 'Basic', key, address };
 }
 
+const AUTHORIZATION = 'authorization';
 const SECOND_CREDENTIALS = /,\s*(?:bearer|dpop|basic)(?:\s|$)/i;
+const BASIC = /^basic(?:\s|$)/i;
 
 /** Its proofs of possession, as they came: one is right. Some that were joined with commas are one that is malformed. */
 export function readProofs(headers: GuardedRequest['headers']): readonly string[] {
   return readHeader(headers, 'dpop');
 }
 
-function readHeader(headers: GuardedRequest['headers'], name: string): string[] {
+function readHeader(headers: GuardedRequest['headers'], name: string): readonly string[] {
   if (isHeaders(headers)) {
     const value = headers.get(name);
     return value === null ? [] : [value];
   }
-  return Object.entries(headers)
-    .filter(([key]) => key.toLowerCase() === name)
-    .flatMap(([, value]) => value ?? []);
+  const values: string[] = [];
+  for (const key of Object.keys(headers)) {
+    if (key.length !== name.length || key.toLowerCase() !== name) continue;
+    const value = headers[key];
+    if (typeof value === 'string') values.push(value);
+    else if (value !== undefined) values.push(...value);
+  }
+  return values;
 }
 
 function isHeaders(headers: GuardedRequest['headers']): headers is Headers {

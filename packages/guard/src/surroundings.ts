@@ -1,5 +1,5 @@
 /** Time and chance; no other file touches the real ones. */
-import type { Clock } from '@hallpass/protocol';
+import { printBase64url, utf8, type Clock } from '@hallpass/protocol';
 
 export const SYSTEM_CLOCK: Clock = { now: () => Date.now() };
 
@@ -43,6 +43,26 @@ export function jittered(milliseconds: number): number {
 /** Bytes that nobody can guess. */
 export function randomBytes(length: number): Uint8Array {
   return crypto.getRandomValues(new Uint8Array(length));
+}
+
+/**
+ * SHA-256 of a text as base64url: at once where the runtime can, else later, which takes several times as long. Node,
+ * Deno and Bun can; a runtime that is neither has Web Crypto (FIPS 180-4, RFC 4648 §5).
+ */
+export function digestOf(text: string): string | Promise<string> {
+  return HASH === undefined ? digestLater(text) : HASH('sha256', text, 'base64url');
+}
+
+const HASH = builtInHash();
+
+function builtInHash(): ((algorithm: string, text: string, encoding: 'base64url') => string) | undefined {
+  // Asked for rather than imported: this file is read by browsers and workers too.
+  const hash: unknown = globalThis.process?.getBuiltinModule?.('node:crypto')?.hash;
+  return typeof hash === 'function' ? (algorithm, text, encoding) => String(hash(algorithm, text, encoding)) : undefined;
+}
+
+async function digestLater(text: string): Promise<string> {
+  return printBase64url(new Uint8Array(await crypto.subtle.digest('SHA-256', Uint8Array.from(utf8(text)))));
 }
 
 /** How long ago an instant was. Infinity when it lies ahead: a clock that was set back can vouch for nothing. */

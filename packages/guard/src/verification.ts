@@ -7,11 +7,12 @@ import {
   refuse,
   type AccessTokenClaims,
   type Clock,
+  type NumericDate,
   type Refusal,
   type SigningAlgorithm,
 } from '@hallpass/protocol';
-import { decodeProtectedHeader, jwtVerify, type JWTPayload } from 'jose';
-import type { KeySet, VerificationKeys } from './key_set.ts';
+import { jwtVerify, type CryptoKey, type JWTPayload } from 'jose';
+import type { KeySet } from './key_set.ts';
 import { nameOf } from './outage.ts';
 
 export interface Expected {
@@ -23,23 +24,39 @@ export interface Expected {
   readonly clock: Clock;
 }
 
+/** Good claims, and the key that vouches for them. */
+export interface Verified {
+  readonly claims: AccessTokenClaims;
+  readonly key: CryptoKey;
+  readonly kid: string;
+  readonly alg: unknown;
+}
+
 /** A token to its claims, each of them good at this moment; `cnf` is still to be proved. Throws `Outage` when the keys are out of reach. */
-export async function verifyAccessToken(token: string, expected: Expected): Promise<AccessTokenClaims | Refusal> {
+export async function verifyAccessToken(token: string, expected: Expected): Promise<Verified | Refusal> {
   // Length and form before any other work.
-  const kid = parseAccessToken(token)?.kid;
-  if (kid === undefined) return notGood('not in the form of an access token');
-  const fault = headerFault(token, expected.algorithms);
+  const parsed = parseAccessToken(token);
+  if (parsed === undefined) return notGood('not in the form of an access token');
+  const fault = headerFault(parsed.members, expected.algorithms);
   if (fault !== undefined) return notGood(fault);
-  const keys = await expected.keySet.find(kid);
-  if (keys === undefined) return notGood('the issuer has no such key');
+  const { kid } = parsed;
+  const alg = parsed.members.get('alg');
+  const key = await expected.keySet.find(kid, alg);
+  if (key === undefined) return notGood('the issuer has no such key');
 
   const now = numericDate(expected.clock.now());
-  const payload = await verifySignatureAndTimes(token, keys, expected, now);
-  if (typeof payload === 'string') return notGood(payload);
-  const claims = parseAccessTokenClaims(payload);
+  const payload = await verifySignatureAndTimes(token, key, expected, now);
+  if ('refused' in payload) return payload;
+  const claims = parseAccessTokenClaims(payload.claims);
   if (claims === undefined) return notGood('claims outside the profile');
-  if (claims.iat > now + expected.leewaySeconds) return notGood('issued in the future');
-  return claims;
+  const late = judgeTimes(claims, now, expected.leewaySeconds);
+  return late ?? { claims, key, kid, alg };
+}
+
+/** Whether claims are within their time at this moment, which may be later than the one at which they were verified. */
+export function judgeTimes({ iat, exp }: AccessTokenClaims, now: NumericDate, leeway: number): Refusal | undefined {
+  if (exp <= now - leeway) return refuse('token_expired', { because: 'expired' });
+  return iat > now + leeway ? notGood('issued in the future') : undefined;
 }
 
 function notGood(because: string): Refusal {
@@ -50,24 +67,26 @@ function notGood(because: string): Refusal {
  * Our issuer writes `alg`, `kid` and `typ` and nothing else (contract §5). Anything more (`crit`, `b64`, `zip`, `jwk`,
  * `jku`, `x5c`) asks for a treatment that we do not give, so it is refused before a library could give it.
  */
-function headerFault(token: string, algorithms: readonly string[]): string | undefined {
-  const { alg, kid: _kid, typ, ...more } = decodeProtectedHeader(token);
-  if (Object.keys(more).length > 0) return 'unexpected header members';
+function headerFault(members: ReadonlyMap<string, unknown>, algorithms: readonly string[]): string | undefined {
+  for (const name of members.keys()) if (!HEADER_MEMBERS.has(name)) return 'unexpected header members';
+  const [alg, typ] = [members.get('alg'), members.get('typ')];
   if (typeof alg !== 'string' || !algorithms.includes(alg)) return 'algorithm not allowed';
   if (typeof typ !== 'string' || !TYPES.includes(typ.toLowerCase())) return 'typ is not at+jwt';
   return undefined;
 }
 
+const HEADER_MEMBERS: ReadonlySet<string> = new Set(['alg', 'kid', 'typ']);
 const TYPES: readonly string[] = [ACCESS_TOKEN_TYPE, `application/${ACCESS_TOKEN_TYPE}`];
+const EXPIRED = 'ERR_JWT_EXPIRED';
 
 async function verifySignatureAndTimes(
   token: string,
-  keys: VerificationKeys,
+  key: CryptoKey,
   { issuer, audience, algorithms, leewaySeconds }: Expected,
-  now: number,
-): Promise<JWTPayload | string> {
+  now: NumericDate,
+): Promise<{ readonly claims: JWTPayload } | Refusal> {
   try {
-    const { payload } = await jwtVerify(token, keys, {
+    const { payload } = await jwtVerify(token, key, {
       algorithms: [...algorithms],
       issuer,
       audience,
@@ -76,9 +95,11 @@ async function verifySignatureAndTimes(
       clockTolerance: leewaySeconds,
       currentDate: new Date(now * 1000),
     });
-    return payload;
+    return { claims: payload };
   } catch (error) {
     // Whatever it was, jose's or the runtime's: the signature was not found good.
-    return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : nameOf(error);
+    const because = error instanceof Error && 'code' in error ? String(error.code) : nameOf(error);
+    // That it expired is told, but only of a token whose signature was good.
+    return because === EXPIRED ? refuse('token_expired', { because }) : notGood(because);
   }
 }

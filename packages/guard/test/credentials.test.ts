@@ -141,17 +141,21 @@ test('a bad token is 401 invalid_token, one that lacks the scope 403 insufficien
   );
 });
 
-test('why a token was refused stays in the log: every bad token gets the same answer', async () => {
+test('why a token was refused stays in the log, but for one that was good and has expired: its holder is told', async () => {
   const answers = new Set<string>();
   for (const bad of [
     'abc',
-    await issuer.token({ exp: 1 }),
     await issuer.token({ aud: 'x' }),
+    // Expired, but nobody vouches for that.
+    (await issuer.token({ exp: 1 })).replace(/.{4}$/, 'AAAA'),
     await issuer.token({}, { kid: 'x' }),
   ]) {
     answers.add(JSON.stringify(await send([`Authorization: Bearer ${bad}`])));
   }
   assert.equal(answers.size, 1);
+  const expired = await send([`Authorization: Bearer ${await issuer.token({ exp: 1 })}`]);
+  assert.equal(expired.status, 401);
+  assert.match(JSON.stringify(expired), /invalid_token.*has expired/);
 });
 
 test('a denial holds neither the token nor a credential of the guard', async () => {

@@ -10,6 +10,8 @@ export type SigningAlgorithm = (typeof SIGNING_ALGORITHMS)[number];
 
 /** The value of `typ` (RFC 9068 §2.1): what tells an access token from every other JWT. */
 export const ACCESS_TOKEN_TYPE = 'at+jwt';
+/** What an opaque access token begins with (contract §5): introspection alone tells what it says. */
+export const OPAQUE_TOKEN_PREFIX = 'hpat_';
 /** The longest access token, in characters: it has to fit in a request's headers. */
 export const ACCESS_TOKEN_LENGTH_MAX = 14_336;
 /**
@@ -54,6 +56,8 @@ export function printSigningInput(header: string, claims: AccessTokenClaims): st
 /** The parts of a compact JWS (RFC 7515 §7.1), not yet believed. */
 export interface UnverifiedAccessToken {
   readonly header: string;
+  /** The members of the header: each name once. */
+  readonly members: ReadonlyMap<string, unknown>;
   readonly kid: string;
   readonly signingInput: string;
   readonly signature: Uint8Array;
@@ -75,6 +79,7 @@ export function parseAccessToken(token: string): UnverifiedAccessToken | undefin
   const header = signingInput.slice(0, signingInput.indexOf('.'));
   return {
     header,
+    members: jws.header,
     kid,
     signingInput,
     signature,

@@ -1,4 +1,5 @@
 /** The documents that go over the wire, under the names that the RFCs give their members. */
+import { parseAccessTokenClaims, type AccessTokenClaims } from './access_token.ts';
 import type { NumericDate } from './clock.ts';
 
 /** The answer of the token endpoint (RFC 6749 §5.1). */
@@ -31,6 +32,19 @@ export type IntrospectionResponse =
       readonly token_type?: 'Bearer' | 'DPoP';
       readonly cnf?: { readonly jkt: string };
     };
+
+/**
+ * What introspection said of an access token to its claims; undefined for one that is not active, and for what is no
+ * answer of ours. The issuer does not tell the grant: `grant_id` is empty.
+ */
+export function parseIntrospectedToken(value: unknown): AccessTokenClaims | undefined {
+  if (typeof value !== 'object' || value === null || !('active' in value) || value.active !== true) return undefined;
+  const claims = parseAccessTokenClaims({ ...value, grant_id: NO_GRANT });
+  return claims === undefined ? undefined : { ...claims, grant_id: '' };
+}
+
+/** Stands for the grant while the claims are read. */
+const NO_GRANT = '00000000-0000-0000-0000-000000000000';
 
 /** The grants on offer, each with what RFC 6749 calls it. */
 export const GRANT_TYPES = [

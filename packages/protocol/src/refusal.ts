@@ -232,6 +232,11 @@ const ROWS = {
     error: 'invalid_token',
     description: 'The access token is invalid, expired, revoked or meant for another API. Ask for a new token.',
   },
+  token_expired: {
+    status: 401,
+    error: 'invalid_token',
+    description: 'The access token has expired. Ask for a new one.',
+  },
   token_is_bound: {
     status: 401,
     error: 'invalid_token',

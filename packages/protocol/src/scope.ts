@@ -173,11 +173,12 @@ function blank(scope: Scope, places: readonly number[]): string {
 }
 
 /**
- * Whether a token's `scope` claim opens a filled scope: it holds that very text. A `{...}` that got into a token is a
+ * Whether a token's `scope` claim, or the set of its words, opens a filled scope: it holds that very text. A `{...}` that got into a token is a
  * literal there and opens nothing, a malformed scope opens nothing, and nothing implies anything else.
  */
-export function opens(tokenScope: string, required: Scope): boolean {
-  return required.parameters.length === 0 && tokenScope.split(' ').includes(required.text);
+export function opens(tokenScope: string | ReadonlySet<string>, required: Scope): boolean {
+  if (required.parameters.length > 0) return false;
+  return typeof tokenScope === 'string' ? tokenScope.split(' ').includes(required.text) : tokenScope.has(required.text);
 }
 
 /** Why a text is not a list of scopes. */

@@ -5,6 +5,7 @@ import {
   makeChildIdentifier,
   makeIdentifier,
   numericDate,
+  OPAQUE_TOKEN_PREFIX,
   parseAccessToken,
   printBase64url,
   printSigningInput,
@@ -19,7 +20,7 @@ import assert from 'node:assert/strict';
 import { lifetimesOf, type Authority } from './authority.ts';
 import type { Issuance } from './grants/grant.ts';
 import type { KeyRing } from './key_ring.ts';
-import { OPAQUE_TOKEN_PREFIX, openSealedToken, sealAccessToken } from './opaque_token.ts';
+import { openSealedToken, sealAccessToken } from './opaque_token.ts';
 
 /**
  * The answer of the token endpoint (RFC 6749 §5.1) with its tokens signed and sealed. Refused when a token would be too

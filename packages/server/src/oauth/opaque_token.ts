@@ -7,6 +7,7 @@
 import { createCipheriv, createDecipheriv, createHmac } from 'node:crypto';
 import {
   ACCESS_TOKEN_LENGTH_MAX,
+  OPAQUE_TOKEN_PREFIX,
   parseAccessTokenClaims,
   parseBase64url,
   parseUtf8,
@@ -17,7 +18,6 @@ import {
 } from '@hallpass/protocol';
 import type { KeyRing } from './key_ring.ts';
 
-export const OPAQUE_TOKEN_PREFIX = 'hpat_';
 const VERSION = 1;
 const SALT_BYTES = 24;
 /** Each key seals one token, so its one nonce is used once. */

@@ -1,0 +1,24 @@
+/** Who a request is from: what every kind of credentials comes to. */
+import type { AccessTokenClaims } from '@hallpass/protocol';
+
+/** The holder of good credentials. Shared between requests, so nothing in it can be changed. */
+export interface Holder {
+  /** Of the token; `grant_id` is empty where the issuer does not tell it, as of opaque tokens. */
+  readonly claims: AccessTokenClaims;
+  /** Its scopes in order, and as a set. */
+  readonly scopes: readonly string[];
+  readonly scopeSet: ReadonlySet<string>;
+  readonly client: { readonly kind: 'client'; readonly clientId: string };
+}
+
+export function holderOf(claims: AccessTokenClaims): Holder {
+  const scopes = Object.freeze(claims.scope.split(' '));
+  const client = Object.freeze({ kind: 'client', clientId: claims.client_id } as const);
+  return Object.freeze({ claims, scopes, scopeSet: new Set(scopes), client });
+}
+
+/** A holder, with the token that stands for them: the one that they brought, or that their key was exchanged for. */
+export interface Identified {
+  readonly holder: Holder;
+  readonly token: string;
+}

@@ -1,0 +1,79 @@
+/**
+ * Opaque access tokens to their holders: the issuer says what they are (RFC 7662). What it said is believed for a time
+ * that was chosen, counted from before it was asked, and a revocation that the feed tells of ends it sooner.
+ */
+import {
+  ACCESS_TOKEN_LENGTH_MAX,
+  isMeantFor,
+  numericDate,
+  OPAQUE_TOKEN_PREFIX,
+  parseIntrospectedToken,
+  refuse,
+  type Clock,
+  type Refusal,
+} from '@hallpass/protocol';
+import { holderOf, type Holder, type Identified } from './holder.ts';
+import type { IssuerClient } from './issuer_client.ts';
+import { Pending } from './pending.ts';
+import { Recent } from './recent.ts';
+import { digestOf, secondsSince } from './surroundings.ts';
+import { judgeTimes } from './verification.ts';
+
+export interface OpaqueTokensOptions {
+  readonly issuerClient: IssuerClient;
+  readonly issuer: string;
+  readonly audience: string;
+  readonly leewaySeconds: number;
+  readonly clock: Clock;
+  /** How long an answer is believed, in seconds; 0: for the one request alone. */
+  readonly believedSeconds: number;
+  /** How many answers are held. */
+  readonly max: number;
+}
+
+interface Believed {
+  readonly holder: Holder | undefined;
+  readonly askedAt: number;
+}
+
+export function isOpaqueToken(token: string): boolean {
+  return token.startsWith(OPAQUE_TOKEN_PREFIX);
+}
+
+export class OpaqueTokens {
+  readonly #options: OpaqueTokensOptions;
+  readonly #believed: Recent<Believed>;
+  readonly #pending = new Pending<Believed>();
+
+  constructor(options: OpaqueTokensOptions) {
+    this.#options = options;
+    this.#believed = new Recent(options.max);
+  }
+
+  /** Throws `Outage` when the issuer does not answer. */
+  async identify(token: string): Promise<Identified | Refusal> {
+    if (token.length > ACCESS_TOKEN_LENGTH_MAX) return refuse('token_not_good', { because: 'too long' });
+    const { clock, believedSeconds, leewaySeconds } = this.#options;
+    const digest = await digestOf(token);
+    const known = this.#believed.get(digest);
+    const believed =
+      known !== undefined && secondsSince(clock, known.askedAt) < believedSeconds
+        ? known
+        : await this.#pending.join(digest, () => this.#ask(token, digest));
+    if (believed === 'too_many') return refuse('rate_limited', { because: 'too many tokens are being asked about' });
+    const { holder } = believed;
+    if (holder === undefined) return refuse('token_not_good', { because: 'inactive by introspection' });
+    return judgeTimes(holder.claims, numericDate(clock.now()), leewaySeconds) ?? { holder, token };
+  }
+
+  async #ask(token: string, digest: string): Promise<Believed> {
+    const { issuerClient, issuer, audience, clock } = this.#options;
+    const askedAt = clock.now();
+    const claims = parseIntrospectedToken(await issuerClient.introspect(token));
+    // Another issuer's word, or a token for another API, is none for us, whatever it says (RFC 7662 §4, RFC 9068 §4).
+    const isOurs = claims !== undefined && claims.iss === issuer && isMeantFor(claims.aud, audience);
+    const believed = { holder: isOurs ? holderOf(claims) : undefined, askedAt };
+    this.#believed.set(digest, believed);
+    return believed;
+  }
+}
