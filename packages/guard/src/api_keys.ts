@@ -88,7 +88,11 @@ export class ApiKeys {
 
   async #exchange(
     basic: string,
-    { scope, address, digest }: { readonly scope: Scope; readonly address: string | undefined; readonly digest: string },
+    {
+      scope,
+      address,
+      digest,
+    }: { readonly scope: Scope; readonly address: string | undefined; readonly digest: string },
   ): Promise<Exchanged | Refusal> {
     const { issuerClient, audience, clock } = this.#options;
     const at = clock.now();

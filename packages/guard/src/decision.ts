@@ -122,6 +122,7 @@ export function deny(refusal: Refusal, origin: DenialOrigin): Denial {
   }
   // Only to who tried it: a browser asks its user for a password when it reads this.
   if (refusal.refused === 'authentication_failed') headers['WWW-Authenticate'] = printBasicChallenge(origin.realm);
-  if (RETRIED.includes(refusal.refused)) headers['Retry-After'] = String(refusal.retryAfterSeconds ?? RETRY_AFTER_SECONDS);
+  if (RETRIED.includes(refusal.refused))
+    headers['Retry-After'] = String(refusal.retryAfterSeconds ?? RETRY_AFTER_SECONDS);
   return { allowed: false, status, headers, body, because: refusal.because ?? refusal.refused };
 }

@@ -45,20 +45,21 @@ export type ValuesFor<Template extends string> = string extends Template
     ? []
     : [values: ScopeValues<Template>];
 
-export interface Guard {
+export interface Guard<Scopes extends string = string> {
   /**
    * Whether a request may have what a scope opens:
    * `guard.check(request, '/accounts/{accountID}/transfers.read', { accountID })`.
    *
    * A request that may not, and an outage (503), are decisions and never throw. Rejects with a TypeError only for a
-   * mistake in the call: a malformed template or a missing value. A value that could not stand in a scope is refused
-   * with 400.
+   * mistake in the call: a malformed template, one that is not among the guard's `scopes`, or a missing value. A value
+   * that could not stand in a scope is refused with 400.
    */
-  readonly check: <Template extends string>(
+  // A method, so that a guard of some scopes passes for a guard where only policies are asked for.
+  check<Template extends Scopes>(
     request: GuardedRequest,
     scope: Template,
     ...values: ValuesFor<Template>
-  ) => Promise<Decision>;
+  ): Promise<Decision>;
   /** Whether a request may have the route that it asks for. Who has no good token gets 401, whatever the route. */
   readonly checkRoute: <Route extends string>(
     policy: Policy<Route>,
@@ -90,7 +91,9 @@ export interface GuardHealth {
  * A guard for one API. It starts to follow the feed at the first check or `ready()`. Throws a TypeError that says what
  * to change when an option is wrong.
  */
-export function createGuard(options: GuardOptions): Guard {
+export function createGuard<const Scopes extends string = string>(
+  options: GuardOptions & { readonly scopes?: readonly Scopes[] },
+): Guard<Scopes> {
   const guard = new ApiGuard(parseOptions(options));
   return {
     check: (request, scope, ...[values]) => guard.check(request, scope, values),
@@ -293,7 +296,11 @@ class ApiGuard {
   /** In the scheme that was tried, if one was (RFC 9449 §7.1). */
   async #deny(refusal: Refusal, tried?: PresentedCredentials): Promise<Denial> {
     const nonces = await this.#nonces?.now();
-    return deny(refusal, { ...this.#origin, scheme: tried?.scheme === 'DPoP' ? 'DPoP' : undefined, nonce: nonces?.current });
+    return deny(refusal, {
+      ...this.#origin,
+      scheme: tried?.scheme === 'DPoP' ? 'DPoP' : undefined,
+      nonce: nonces?.current,
+    });
   }
 
   /** Whoever listens to events must not be able to change a decision, by throwing for instance. */

@@ -1,8 +1,8 @@
 /** Checks Hallpass access tokens inside an API. */
 export { createGuard, type Guard, type GuardHealth, type ValuesFor } from './guard.ts';
-export type { GuardOptions } from './options.ts';
+export type { GuardOptions, WhenStale } from './options.ts';
 export type { GuardEvent } from './guard_event.ts';
 export type { GuardedRequest } from './request.ts';
 export type { Access, Decision, Denial, PathValues, RouteAccess, RouteDecision } from './decision.ts';
 export { metadataPath, type ResourceMetadata } from './resource_metadata.ts';
-export { compilePolicy, type Policy, type PolicyRoutes } from './policy.ts';
+export { compilePolicy, type Policy, type PolicyOptions, type PolicyRoutes } from './policy.ts';

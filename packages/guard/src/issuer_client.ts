@@ -52,7 +52,11 @@ export class IssuerClient {
   /** A token for a key that somebody shows us: of one scope, for one API (RFC 6749 §4.4, RFC 8707 §2). Throws `Outage`. */
   exchangeKey(
     basic: string,
-    { scope, resource, address }: { readonly scope: string; readonly resource: string; readonly address?: string | undefined },
+    {
+      scope,
+      resource,
+      address,
+    }: { readonly scope: string; readonly resource: string; readonly address?: string | undefined },
   ): Promise<IssuerAnswer> {
     const body = new URLSearchParams({ grant_type: 'client_credentials', scope, resource });
     return this.#ask(PATHS.token, { method: 'POST', headers: onBehalfOf(basic, address), body });

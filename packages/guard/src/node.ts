@@ -27,7 +27,9 @@ export function protect<Route extends string>(
         response.writeHead(described.status, described.headers).end(JSON.stringify(described.body));
         return;
       }
-      const decision = await guard.checkRoute(policy, { method, url, headers });
+      const { remoteAddress } = request.socket;
+      const from = remoteAddress === undefined ? {} : { address: remoteAddress };
+      const decision = await guard.checkRoute(policy, { method, url, headers, ...from });
       if (decision.allowed) {
         for (const [name, value] of Object.entries(decision.headers)) response.setHeader(name, value);
         return await handler(request, response, decision);

@@ -25,12 +25,22 @@ export interface Policy<Route extends string = string> {
   readonly scopes: readonly Scope[];
 }
 
-/** Routes with their scopes; every parameter of a scope has to be one of its route, for the compiler too. */
-export type PolicyRoutes<Routes extends Readonly<Record<string, string>>> = {
-  readonly [Route in keyof Routes]: ScopeParameter<Routes[Route]> extends ScopeParameter<Route & string>
-    ? Routes[Route]
-    : `{${ScopeParameter<Routes[Route]>}} is no parameter of this route`;
+/**
+ * Routes with their scopes. Every scope has to be one of `Scopes`, and every parameter of a scope one of its route, for
+ * the compiler too.
+ */
+export type PolicyRoutes<Routes extends Readonly<Record<string, string>>, Scopes extends string = string> = {
+  readonly [Route in keyof Routes]: Routes[Route] extends Scopes
+    ? ScopeParameter<Routes[Route]> extends ScopeParameter<Route & string>
+      ? Routes[Route]
+      : `{${ScopeParameter<Routes[Route]>}} is no parameter of this route`
+    : `${Routes[Route]} is not among the scopes`;
 };
+
+export interface PolicyOptions<Scopes extends string = string> {
+  /** The scopes of the API: a route with another one is a mistake. Default: any. */
+  readonly scopes?: readonly Scopes[];
+}
 
 interface CompiledRoute {
   readonly key: string;
@@ -50,14 +60,22 @@ interface Node {
  * matches whole segments, case-sensitively; where a literal and a parameter both fit, the literal wins, leftmost first.
  * `HEAD` is not `GET`: name it, or it is closed.
  *
- * Throws a TypeError naming the route when it or its scope is malformed, when the scope has a parameter that the route
- * has not, and when two routes match the same requests.
+ * Throws a TypeError naming the route when it or its scope is malformed or not among the scopes, when the scope has a
+ * parameter that the route has not, and when two routes match the same requests.
  */
-export function compilePolicy<const Routes extends Readonly<Record<string, string>>>(
-  routes: Routes & PolicyRoutes<Routes>,
+export function compilePolicy<
+  const Routes extends Readonly<Record<string, string>>,
+  const Scopes extends string = string,
+>(
+  routes: Routes & PolicyRoutes<Routes, Scopes>,
+  { scopes: catalogue }: PolicyOptions<Scopes> = {},
 ): Policy<keyof Routes & string> {
   const methods = new Map<string, Node>();
-  for (const [key, scope] of Object.entries(routes)) addRoute(methods, key, scope);
+  const known: ReadonlySet<string> | undefined = catalogue === undefined ? undefined : new Set(catalogue);
+  for (const [key, scope] of Object.entries(routes)) {
+    if (known?.has(scope) === false) throw new TypeError(`Route '${key}': '${scope}' is not among the scopes.`);
+    addRoute(methods, key, scope);
+  }
   const match = (method: string, url: string): Match | Refusal => {
     const segments = parsePath(url);
     if (segments === undefined) return refuse('malformed_path');

@@ -58,7 +58,9 @@ const HASH = builtInHash();
 function builtInHash(): ((algorithm: string, text: string, encoding: 'base64url') => string) | undefined {
   // Asked for rather than imported: this file is read by browsers and workers too.
   const hash: unknown = globalThis.process?.getBuiltinModule?.('node:crypto')?.hash;
-  return typeof hash === 'function' ? (algorithm, text, encoding) => String(hash(algorithm, text, encoding)) : undefined;
+  return typeof hash === 'function'
+    ? (algorithm, text, encoding) => String(hash(algorithm, text, encoding))
+    : undefined;
 }
 
 async function digestLater(text: string): Promise<string> {

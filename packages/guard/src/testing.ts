@@ -67,6 +67,8 @@ export interface TestIssuer {
   readonly revokeGrant: (grantId: string) => Promise<void>;
   readonly revokeClient: (clientId: string) => Promise<void>;
   readonly addKey: (key: TestKey) => void;
+  /** What disabling it does: tokens of the key are dead, and there are no more. */
+  readonly removeKey: (clientId: string) => Promise<void>;
   /** Away, as in an outage: nothing is answered, and the feeds are cut; until it is called with `false`. */
   readonly goAway: (away: boolean) => void;
 }
@@ -100,11 +102,16 @@ export async function createTestIssuer({ audience, clock = SYSTEM_CLOCK }: TestI
     await feeds.tell({ ...revocation, expires_at: numericDate(clock.now()) + ACCESS_TOKEN_SECONDS_MAX });
   };
 
+  // Those of this second are meant as well, and `before` is exclusive.
+  const endClient = (clientId: string): Promise<void> =>
+    end({ kind: 'client', id: clientId, before: numericDate(clock.now()) + 1 });
+
   const answer = async (request: Request): Promise<Response> => {
     const path = new URL(request.url).pathname;
     if (path === PATHS.jwks) return Response.json({ keys: [jwk] });
     const caller = parseBasic(request.headers.get('authorization') ?? '');
     if (path === PATHS.token) return await issueTo(caller, new URLSearchParams(await request.text()));
+    if (path === PATHS.ping) return keyOf(caller) === undefined ? refuseWith(401, 'invalid_client') : new Response();
     if (caller?.clientSecret !== credentials.clientSecret) return refuseWith(401, 'invalid_client');
     if (path === PATHS.revocations) return feeds.open(request.signal);
     if (path !== PATHS.introspect) return refuseWith(404, 'not_found');
@@ -116,9 +123,13 @@ export async function createTestIssuer({ audience, clock = SYSTEM_CLOCK }: TestI
     const { grant_id: _untold, ...told } = claims;
     return Response.json({ active: true, ...told });
   };
-  const issueTo = async (caller: ClientCredentials | undefined, form: URLSearchParams): Promise<Response> => {
+  const keyOf = (caller: ClientCredentials | undefined): TestKey | undefined => {
     const key = keys.get(caller?.clientId ?? '');
-    if (key === undefined || key.clientSecret !== caller?.clientSecret) return refuseWith(401, 'invalid_client');
+    return key?.clientSecret === caller?.clientSecret ? key : undefined;
+  };
+  const issueTo = async (caller: ClientCredentials | undefined, form: URLSearchParams): Promise<Response> => {
+    const key = keyOf(caller);
+    if (key === undefined) return refuseWith(401, 'invalid_client');
     const scope = form.get('scope') ?? '';
     if (!scope.split(' ').every((each) => key.scopes.includes(each))) return refuseWith(400, 'invalid_scope');
     const access_token = await token({ scope, clientId: key.clientId });
@@ -143,9 +154,12 @@ export async function createTestIssuer({ audience, clock = SYSTEM_CLOCK }: TestI
       await end({ kind: 'token', id: claims.jti });
     },
     revokeGrant: (grantId) => end({ kind: 'grant', id: grantId }),
-    // Those of this second are meant as well, and `before` is exclusive.
-    revokeClient: (clientId) => end({ kind: 'client', id: clientId, before: numericDate(clock.now()) + 1 }),
+    revokeClient: endClient,
     addKey: (key) => void keys.set(key.clientId, key),
+    removeKey: async (clientId) => {
+      keys.delete(clientId);
+      await endClient(clientId);
+    },
     goAway: (isAway) => {
       away = isAway;
       if (isAway) feeds.cut();

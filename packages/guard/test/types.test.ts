@@ -1,5 +1,12 @@
 /** What the compiler refuses. Nothing here is called: it is enough that it compiles, and would not without the errors. */
-import { compilePolicy, type Access, type Guard, type GuardedRequest, type RouteAccess } from '@hallpass/guard';
+import {
+  compilePolicy,
+  createGuard,
+  type Access,
+  type Guard,
+  type GuardedRequest,
+  type RouteAccess,
+} from '@hallpass/guard';
 import { protect as protectFetch } from '@hallpass/guard/fetch';
 import { protect as protectNode } from '@hallpass/guard/node';
 import assert from 'node:assert/strict';
@@ -49,6 +56,33 @@ export function aPolicyNamesOnlyParametersOfItsRoutes(): void {
   compilePolicy({ 'GET /accounts/{accountID}': '/accounts/{accountID}.read' });
   // @ts-expect-error -- the route has no {id}
   compilePolicy({ 'GET /accounts/{accountID}': '/accounts/{id}.read' });
+}
+
+const SCOPES = ['/accounts.read', '/accounts/{accountID}.read'] as const;
+
+export async function aGuardWithACatalogueTakesItsScopesAlone(request: GuardedRequest): Promise<void> {
+  const guard = createGuard({
+    issuer: '',
+    audience: '',
+    credentials: { clientId: '', clientSecret: '' },
+    scopes: SCOPES,
+  });
+  await guard.check(request, '/accounts.read');
+  await guard.check(request, '/accounts/{accountID}.read', { accountID: 'a1' });
+  // @ts-expect-error -- no such scope
+  await guard.check(request, '/accounts.raed');
+  // @ts-expect-error -- the values are still wanted
+  await guard.check(request, '/accounts/{accountID}.read');
+  const policy = compilePolicy({ 'GET /accounts': '/accounts.read' }, { scopes: SCOPES });
+  // @ts-expect-error -- no such scope
+  compilePolicy({ 'GET /accounts': '/accounts.raed' }, { scopes: SCOPES });
+  // @ts-expect-error -- a parameter that the route has not
+  compilePolicy({ 'GET /accounts': '/accounts/{accountID}.read' }, { scopes: SCOPES });
+  protectNode(guard, policy, () => undefined);
+}
+
+export async function aGuardWithoutOneTakesAny(guard: Guard, request: GuardedRequest): Promise<void> {
+  await guard.check(request, '/anything.at-all');
 }
 
 export function aClientIsNeverAUser(access: Access): string {

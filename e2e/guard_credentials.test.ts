@@ -1,0 +1,102 @@
+/** What else a guard takes, by a real Hallpass: opaque tokens, and API keys over Basic. */
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { compilePolicy } from '@hallpass/guard';
+import { openApi, type GuardedApi } from './guarded_api.ts';
+import {
+  createKey,
+  makeDataDir,
+  runCommand,
+  startHallpass,
+  type Credentials,
+  type HallpassProcess,
+} from './hallpass_process.ts';
+
+/** How long a change at the server may take to be the guard's as well, in milliseconds; where all is idle, a second. */
+const HEARD_MS_MAX = 30_000;
+
+const { dataDir, remove } = makeDataDir();
+let api: GuardedApi;
+let hallpass: HallpassProcess;
+let opaque: Credentials;
+let partner: Credentials;
+let stranger: Credentials;
+
+before(async () => {
+  api = await openApi();
+  const forApi = ['--scope', '/accounts.read', '--audience', api.origin];
+  opaque = await createKey(dataDir, ['Opaque', ...forApi, '--opaque']);
+  partner = await createKey(dataDir, ['Partner', ...forApi]);
+  stranger = await createKey(dataDir, ['Stranger', '--scope', '/accounts.read']);
+  const credentials = await createKey(dataDir, ['Accounts API', '--resource-server', api.origin]);
+  hallpass = await startHallpass(dataDir);
+  const policy = compilePolicy({ 'GET /accounts': '/accounts.read', 'POST /accounts': '/accounts.write' });
+  const options = { issuer: hallpass.issuer, audience: api.origin, credentials };
+  await api.guardBy(policy, { ...options, opaqueTokenSeconds: 1, apiKeySeconds: 10 }).ready();
+});
+after(async () => {
+  api.close();
+  await hallpass.stop();
+  remove();
+});
+
+function basic({ clientId, clientSecret }: Credentials): string {
+  return `Basic ${Buffer.from(`${clientId}:${clientSecret}`).toString('base64')}`;
+}
+
+async function call(authorization: string, method = 'GET', path = '/accounts'): Promise<Response> {
+  return await fetch(api.origin + path, { method, headers: { authorization } });
+}
+
+async function post(path: string, key: Credentials, form: Readonly<Record<string, string>>): Promise<Response> {
+  const headers = { authorization: basic(key) };
+  return await fetch(hallpass.url + path, { method: 'POST', headers, body: new URLSearchParams(form) });
+}
+
+async function refusedInTime(authorization: string): Promise<void> {
+  const end = performance.now() + HEARD_MS_MAX;
+  for (;;) {
+    const { status } = await call(authorization);
+    if (status === 401) return;
+    assert.equal(status, 200);
+    assert.ok(performance.now() < end, 'it is refused in time');
+  }
+}
+
+describe('a guard that takes more than signed tokens', () => {
+  test('an opaque token opens what it says until it is revoked, by itself or with its grant', async () => {
+    for (const revoked of ['access_token', 'refresh_token'] as const) {
+      const form = { grant_type: 'client_credentials', scope: '/accounts.read', resource: api.origin };
+      const answer = await post('/oauth2/token', opaque, form);
+      const tokens: Readonly<Record<string, string>> = await answer.json();
+      const authorization = `Bearer ${tokens['access_token']}`;
+      assert.match(authorization, /^Bearer hpat_/);
+      const allowed = await call(authorization);
+      assert.equal(allowed.status, 200, await allowed.clone().text());
+      assert.equal(await allowed.text(), opaque.clientId);
+      assert.equal((await call(authorization, 'POST')).status, 403);
+      assert.equal((await post('/oauth2/revoke', opaque, { token: tokens[revoked] ?? '' })).status, 200);
+      await refusedInTime(authorization);
+    }
+    assert.equal((await call('Bearer hpat_AAAA')).status, 401);
+  });
+
+  test('an API key opens what it may have, of its own kind, and is dead when it is disabled', async () => {
+    const authorization = basic(partner);
+    const allowed = await call(authorization);
+    assert.equal(allowed.status, 200, await allowed.clone().text());
+    assert.equal(await allowed.text(), partner.clientId);
+    const lacking = await call(authorization, 'POST');
+    assert.equal(lacking.status, 403);
+    assert.match(await lacking.text(), /"scope":"\/accounts\.write"/);
+    assert.equal((await call(authorization, 'GET', '/nowhere')).status, 403);
+    const wrong = await call(basic({ ...partner, clientSecret: 'x' }));
+    assert.equal(wrong.status, 401);
+    assert.match(wrong.headers.get('www-authenticate') ?? '', /^Basic realm="/);
+    assert.equal((await call(basic({ ...partner, clientSecret: 'x' }), 'GET', '/nowhere')).status, 401);
+    const elsewhere = await call(basic(stranger));
+    assert.match(await elsewhere.text(), /invalid_target/, 'a key of another API');
+    await runCommand(dataDir, ['keys', 'disable', partner.clientId]);
+    await refusedInTime(authorization);
+  });
+});

@@ -1,0 +1,131 @@
+/** A token that was verified once: what is remembered of it, and all that is judged anew (contract §8). */
+import { printBase64url, PATHS } from '@hallpass/protocol';
+import { base64url } from 'jose';
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Recent } from '../src/recent.ts';
+import { assertAllowed, assertDenied, guardOf, openBench, openIssuer } from './harness.ts';
+import { makeKey } from './issuer.ts';
+
+test('times are judged on every hit, with the leeway of the guard', async () => {
+  const { issuer, check, clock, guard } = await openBench({ leewaySeconds: 5, maxStalenessSeconds: 3_600 });
+  await guard.ready();
+  const token = await issuer.token();
+  assertAllowed(await check(token));
+  clock.advance(904);
+  assertAllowed(await check(token), 'within the leeway');
+  clock.advance(1);
+  assert.match(assertDenied(await check(token), 401).body.error_description, /has expired/);
+});
+
+test('a remembered token that is revoked is refused', async () => {
+  const { issuer, check, events } = await openBench();
+  const token = await issuer.token({ jti: '01973a00-0000-7000-8000-0000000000aa' });
+  const other = await issuer.token();
+  assertAllowed(await check(token));
+  assertAllowed(await check(other));
+  issuer.revoke({ kind: 'token', id: '01973a00-0000-7000-8000-0000000000aa' });
+  while ((await check(token)).allowed) await new Promise(setImmediate);
+  assert.equal(assertDenied(await check(token), 401).because, 'revoked');
+  assertAllowed(await check(other));
+  assert.equal(events.count('key_set_fetched'), 1);
+});
+
+test('a remembered token opens what it holds and nothing else', async () => {
+  const { issuer, check } = await openBench();
+  const token = await issuer.token({ scope: '/accounts.read /accounts/a1.read' });
+  assertAllowed(await check(token));
+  assertAllowed(await check(token, '/accounts/a1.read'));
+  assertDenied(await check(token, '/accounts/a2.read'), 403);
+  assertDenied(await check(token, '/accounts.write'), 403);
+  assertAllowed(await check(token));
+});
+
+test('what differs from a remembered token in one bit is not remembered', async () => {
+  const { issuer, check } = await openBench();
+  const token = await issuer.token();
+  assertAllowed(await check(token));
+  const [header = '', payload = '', signature = ''] = token.split('.');
+  for (const at of [0, 31, 63]) {
+    const bytes = base64url.decode(signature);
+    bytes[at] = (bytes[at] ?? 0) ^ 1;
+    assertDenied(await check(`${header}.${payload}.${printBase64url(bytes)}`), 401);
+  }
+  assertDenied(await check(`${header}.${payload}.`), 401);
+  assertAllowed(await check(token));
+});
+
+test('a token of a key that is published no more is forgotten, and one of a key that stays is not verified again', async () => {
+  const [staying, going] = [await makeKey('staying'), await makeKey('going')];
+  const issuer = await openIssuer(staying, going);
+  issuer.keysVersion = 'one';
+  const { check, guard, clock } = guardOf(issuer, { maxStalenessSeconds: 3_600 });
+  await guard.ready();
+  const [kept, lost] = [await issuer.token(), await issuer.token({}, {}, going)];
+  assertAllowed(await check(kept));
+  assertAllowed(await check(lost));
+  issuer.keys.splice(1, 1);
+  clock.advance(301);
+  // Old keys serve while their successors are fetched.
+  assertAllowed(await check(kept));
+  while ((await check(lost)).allowed) await new Promise(setImmediate);
+  assertDenied(await check(lost), 401);
+  assertAllowed(await check(kept));
+});
+
+test('another key under the same name vouches for nothing that was remembered', async () => {
+  const issuer = await openIssuer(await makeKey('key-1'));
+  const { check, guard, clock } = guardOf(issuer, { maxStalenessSeconds: 3_600 });
+  await guard.ready();
+  const token = await issuer.token();
+  assertAllowed(await check(token));
+  issuer.keys.splice(0, 1, await makeKey('key-1'));
+  clock.advance(3_601);
+  issuer.heartbeat();
+  let decision = await check(token);
+  while (!decision.allowed && decision.status === 503) decision = await check(token);
+  assertDenied(decision, 401);
+});
+
+test('two keys under one name are used neither the one nor the other', async () => {
+  const [one, other] = [await makeKey('same'), await makeKey('same')];
+  const issuer = await openIssuer(one, other, await makeKey('own'));
+  const { check } = guardOf(issuer);
+  assertDenied(await check(await issuer.token({}, {}, one)), 401);
+  assertDenied(await check(await issuer.token({}, {}, other)), 401);
+  assertAllowed(await check(await issuer.token({}, {}, issuer.keys[2])));
+});
+
+test('a key is asked for by the algorithm that the issuer gives it, whatever the token says', async () => {
+  const issuer = await openIssuer(await makeKey('es'), await makeKey('ed', 'EdDSA'));
+  const { check } = guardOf(issuer);
+  const [es, ed] = issuer.keys;
+  assertAllowed(await check(await issuer.token({}, {}, ed)));
+  assert.equal(
+    assertDenied(await check(await issuer.token({}, { kid: 'ed' }, es)), 401).because,
+    'the issuer has no such key',
+  );
+});
+
+test('with nothing remembered a guard decides the same', async () => {
+  const { issuer, check } = await openBench({ rememberedTokensMax: 0 });
+  const token = await issuer.token();
+  for (let at = 0; at < 3; at++) assertAllowed(await check(token));
+  assertDenied(await check(await issuer.token({ aud: 'x' })), 401);
+  assert.equal(issuer.count(PATHS.jwks), 1);
+});
+
+test('what was used last is kept, up to the bound, and the rest makes room', () => {
+  const recent = new Recent<number>(10);
+  for (let at = 0; at < 1_000; at++) {
+    recent.set(`key ${at}`, at);
+    assert.equal(recent.get('key 0'), 0, 'asked for each time');
+  }
+  const held = Array.from({ length: 1_000 }, (_, at) => recent.get(`key ${at}`)).filter((value) => value !== undefined);
+  assert.ok(held.length >= 5 && held.length <= 10, `${held.length}`);
+  recent.delete('key 0');
+  assert.equal(recent.get('key 0'), undefined);
+  const none = new Recent<number>(0);
+  none.set('a', 1);
+  assert.equal(none.get('a'), undefined);
+});
