@@ -11,7 +11,7 @@
  * What is needed and not there is said in a sentence, with exit code 3.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -22,6 +22,7 @@ import { Acknowledgements, judge, type Loss } from './acknowledgements.ts';
 import { chanceOf, type Chance } from './chance.ts';
 import { Client } from './client.ts';
 import { runLoad, SCOPE } from './load.ts';
+import { demand, EXIT_NOT_HERE, NotHere, straceWith, SYNC_CALLS } from './strace.ts';
 
 const CALLERS = 16;
 const LOAD_MS_MIN = 100;
@@ -32,13 +33,8 @@ const IMAGE_MEGABYTES = 128;
 const FILLER_BYTES = 1024 * 1024;
 /** How long a server may take to write again once its disk does, in milliseconds. */
 const RESUME_MS_MAX = 20_000;
-const EXIT_NOT_HERE = 3;
 
 /** What the rig needs and this machine does not have. */
-class NotHere extends Error {
-  override readonly name = 'NotHere';
-}
-
 /** A disk with a fault in it. */
 interface Disk {
   readonly dataDir: string;
@@ -109,7 +105,7 @@ interface Rig {
 }
 
 async function failOnce(disk: Disk, { key, log, chance }: Rig & { readonly chance: Chance }): Promise<readonly Loss[]> {
-  const under = options['planted-defect'] ? straceWith('retval=0') : disk.under(chance);
+  const under = options['planted-defect'] ? straceWith(SYNC_CALLS, 'retval=0') : disk.under(chance);
   const server = await startHallpass(disk.dataDir, { ...RIG, HALLPASS_LOG_LEVEL: 'silent' }, [], under);
   const client = new Client(server.url, key, { callers: CALLERS });
   const load = runLoad(client, log, { callers: CALLERS, chance });
@@ -221,7 +217,7 @@ function openFailingSync(): Disk {
     dataDir: join(folder, 'data'),
     under: (chance) => {
       const first = Math.round(chance.between(6, 60));
-      return straceWith(`error=EIO:when=${first}..${first + Math.round(chance.between(0, 8))}`);
+      return straceWith(SYNC_CALLS, `error=EIO:when=${first}..${first + Math.round(chance.between(0, 8))}`);
     },
     fail: (_server, client) => untilItWrites(client),
     repair: () => undefined,
@@ -243,19 +239,4 @@ async function untilItWrites(client: Client): Promise<readonly string[]> {
     if (performance.now() > end) return ['the server did not write again when its disk did'];
   }
   return [];
-}
-
-/** strace as a grandchild (`-D`), so that the process that was started is the server; it injects into fsync alone. */
-function straceWith(injection: string): readonly string[] {
-  demand('strace');
-  const calls = 'fsync,fdatasync';
-  return ['strace', '-D', '-f', '-qq', '-o', '/dev/null', '-e', `trace=${calls}`, '-e', `inject=${calls}:${injection}`];
-}
-
-function demand(tool: string): void {
-  const found = (process.env['PATH'] ?? '').split(':').some((folder) => existsSync(join(folder, tool)));
-  if (!found)
-    throw new NotHere(
-      `The disk rig needs ${tool}, which is not on this machine (Debian: apt-get install strace e2fsprogs).`,
-    );
 }

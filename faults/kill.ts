@@ -3,7 +3,11 @@
  * acknowledged has to hold.
  *
  *   node --conditions=hallpass-source faults/kill.ts [--rounds 50] [--engine sqlite|postgres] [--seed N] [--json]
- *        [--planted-defect]
+ *        [--point random|each|write|sync|answer] [--planted-defect]
+ *
+ * By default the kill comes at a random moment. `write`, `sync`, `answer` is the entry of a system call that writes a page
+ * of the log, makes the log last, or sends an answer; which one of them is random. `each` takes these in turn. They are
+ * of the embedded store's process, and need strace.
  *
  * Ends with exit code 1 when anything was lost. `--planted-defect` makes it lose something, to show that this is seen.
  */
@@ -15,6 +19,7 @@ import { openRigStore, type RigStore } from './engine.ts';
 import { killUnderLoad, runLoad, SCOPE } from './load.ts';
 import { plantDefect } from './planted_defect.ts';
 import { endRig, printProgress, rigOptions } from './rig.ts';
+import { demand, EXIT_NOT_HERE, NotHere, straceWith, SYNC_CALLS } from './strace.ts';
 import { createKey, startHallpass, type Credentials, type HallpassProcess } from '../e2e/hallpass_process.ts';
 
 const CALLERS = 16;
@@ -24,6 +29,17 @@ const LOAD_MS_MAX = 250;
 /** How many sessions of earlier rounds are judged again in each round: with all of them the rounds would grow. */
 const EARLIER_SAMPLE = 10;
 const ROUNDS_MAX = 10_000;
+/** By when a server has to have come to the system call that kills it, in milliseconds; then it is killed all the same. */
+const POINT_MS_MAX = 10_000;
+
+/** The system calls of a point, and which of them may be the one, counted by the thread that makes them. */
+const POINTS = {
+  write: { calls: ['pwrite64'], from: 1, to: 400 },
+  sync: { calls: SYNC_CALLS, from: 1, to: 60 },
+  answer: { calls: ['write', 'writev', 'sendto', 'sendmsg'], from: 1, to: 600 },
+} as const;
+type Point = keyof typeof POINTS;
+const EACH: readonly Point[] = ['write', 'sync', 'answer'];
 
 interface Rig {
   readonly store: RigStore;
@@ -37,6 +53,11 @@ interface Rig {
 const options = rigOptions({ rounds: 50, roundsMax: ROUNDS_MAX });
 const engine = options.choose('engine', ['sqlite', 'postgres']);
 const { rounds, seed } = options;
+const point = options.choose('point', ['random', 'each', ...EACH]);
+if (point !== 'random' && engine !== 'sqlite')
+  throw new RangeError('--point is of the embedded store: --engine sqlite');
+const killed = { write: 0, sync: 0, answer: 0, starting: 0 };
+if (point !== 'random') checkStrace();
 
 const startedAt = performance.now();
 const store = await openRigStore(engine);
@@ -44,7 +65,8 @@ try {
   const key = await createKey(store.dataDir, ['rig', '--scope', SCOPE], store.environment);
   const rig = { store, key, log: new Acknowledgements(), chance: chanceOf(seed), losses: [], readyMs: [] };
   for (let round = 1; round <= rounds; round++) {
-    await killOnce(rig);
+    if (point === 'random') await killOnce(rig);
+    else await killAtPoint(rig, point === 'each' ? (EACH[round % EACH.length] ?? 'sync') : point);
     if (options.plantedDefect) await plantDefect(store.tamper, rig.log.latest);
     progress(rig, round);
   }
@@ -66,16 +88,58 @@ async function killOnce(rig: Rig): Promise<void> {
   rig.losses.push(...faults.map((because): Loss => ({ lost: 'session', because })));
 }
 
+/** The same, but that the server is killed by what it does, be that its start. */
+async function killAtPoint(rig: Rig, at: Point): Promise<void> {
+  // Judged by one that nothing happens to: the requests of the judge would be the ones in which the other dies.
+  await judgeOnce(rig, await start(rig));
+  const { calls, from, to } = POINTS[at];
+  const injection = `signal=KILL:when=${Math.round(rig.chance.between(from, to))}`;
+  let server: HallpassProcess;
+  try {
+    server = await startHallpass(rig.store.dataDir, environmentOf(rig), [], straceWith(calls, injection));
+  } catch {
+    killed.starting += 1;
+    return;
+  }
+  const client = new Client(server.url, rig.key, { callers: CALLERS });
+  const load = runLoad(client, rig.log, { callers: CALLERS, chance: rig.chance });
+  let inTime = true;
+  const timer = setTimeout(() => {
+    inTime = false;
+    void server.kill();
+  }, POINT_MS_MAX);
+  const faults = await load;
+  clearTimeout(timer);
+  if (inTime) killed[at] += 1;
+  await server.kill();
+  client.close();
+  rig.losses.push(...faults.map((because): Loss => ({ lost: 'session', because })));
+}
+
 async function judgeOnce(rig: Rig, server: Awaited<ReturnType<typeof start>>): Promise<void> {
   await judgeLatest(rig, server.url);
   await server.stop();
 }
 
-async function start({ store: { dataDir, environment }, readyMs }: Rig): Promise<HallpassProcess> {
-  // An hour, longer than a run takes: a token that has expired would look like one that was lost.
-  const server = await startHallpass(dataDir, { ...environment, HALLPASS_ACCESS_TTL_SECONDS: '3600' });
-  readyMs.push(server.readyMs);
+async function start(rig: Rig): Promise<HallpassProcess> {
+  const server = await startHallpass(rig.store.dataDir, environmentOf(rig));
+  rig.readyMs.push(server.readyMs);
   return server;
+}
+
+/** An hour, longer than a run takes: a token that has expired would look like one that was lost. */
+function environmentOf({ store: { environment } }: Rig): RigStore['environment'] {
+  return { ...environment, HALLPASS_ACCESS_TTL_SECONDS: '3600' };
+}
+
+function checkStrace(): void {
+  try {
+    demand('strace');
+  } catch (error) {
+    if (!(error instanceof NotHere)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    process.exit(EXIT_NOT_HERE);
+  }
 }
 
 async function judgeLatest({ key, log, chance, losses }: Rig, url: string): Promise<void> {
@@ -99,6 +163,7 @@ function report({ log, losses, readyMs }: Rig): void {
       engine,
       rounds,
       seed,
+      ...(point === 'random' ? {} : killed),
       acknowledgedRevocations: log.revocations,
       acknowledgedRotations: log.rotations,
       acknowledgedGrants: log.issued,
