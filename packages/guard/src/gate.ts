@@ -49,7 +49,8 @@ export class Gate<Route extends string> {
     if (!routes.includes(access.route)) {
       throw new Error(
         `The policy allowed '${access.route}', and the router chose the handler of '${routes.join("', '")}': ` +
-          'register literal segments before parameters, and rewrite methods and paths before the guard.',
+          'register literal segments before parameters, let the router mind case, and rewrite methods and paths ' +
+          'before the guard.',
       );
     }
     // oxlint-disable-next-line no-unsafe-type-assertion -- its route is one of these
