@@ -72,7 +72,10 @@ export function fieldsOf({ rawHeaders }: ReceivedFields): Readonly<Record<string
   const fields = new Map<string, string[]>();
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
     const name = rawHeaders[at]?.toLowerCase() ?? '';
-    fields.set(name, [...(fields.get(name) ?? []), rawHeaders[at + 1] ?? '']);
+    const value = rawHeaders[at + 1] ?? '';
+    const others = fields.get(name);
+    if (others === undefined) fields.set(name, [value]);
+    else others.push(value);
   }
   return Object.fromEntries(fields);
 }

@@ -141,6 +141,18 @@ test('express: what was put on the answer before the guard is on a refusal too',
   assert.deepEqual([status, headers.get('access-control-allow-origin')], [401, 'https://page.example.com']);
 });
 
+test('express: the decision of another guard is none for a handler', async () => {
+  const [outer, inner] = [protect(guard, policy), protect(guard, policy)];
+  const handler = (_request: Request, response: Response): unknown => response.send('in');
+  const app = express().use(outer.check);
+  app.get('/accounts/:accountID', inner.route(ONE, handler));
+  const port = await listen(answerErrors(app));
+  assert.equal((await send(port, 'GET /accounts/a1', AUTHORIZED)).status, 500);
+  const both = express().use(outer.check, inner.check);
+  both.get('/accounts/:accountID', inner.route(ONE, handler));
+  assert.equal((await send(await listen(both), 'GET /accounts/a1', AUTHORIZED)).body, 'in');
+});
+
 test('express: the error of a handler that was not decided on says what to do about it', async () => {
   const app = makeApp(guard, () => Promise.resolve(''), 'crossed');
   const mine = `Authorization: Bearer ${await issuer.token({ scope: '/mine.read' })}`;
