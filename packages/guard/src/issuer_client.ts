@@ -74,10 +74,13 @@ export class IssuerClient {
     return await this.#fetch(PATHS.revocations, { headers: { ...headers, ...resume }, signal });
   }
 
-  /** No redirects: whoever could send us elsewhere would be sent our secret, or would send us its keys. */
+  /**
+   * No redirects: whoever could send us elsewhere would be sent our secret, or would send us its keys. `manual` and not
+   * `error`, which Cloudflare's workers refuse; what it gives is no 200, and so no answer.
+   */
   #fetch(path: string, init: RequestInit): Promise<Response> {
     const { fetch } = this.#options;
-    return fetch(this.#base + path, { ...init, redirect: 'error', cache: 'no-store' });
+    return fetch(this.#base + path, { ...init, redirect: 'manual', cache: 'no-store' });
   }
 
   async #fetchJson(path: string, init: RequestInit): Promise<unknown> {
