@@ -1,7 +1,7 @@
 /** The guard in front of an Express app. */
 import type { NextFunction, Request, RequestHandler, Response } from 'express';
 import type { RouteAccess } from './decision.ts';
-import { fieldsOf, Gate, type Served } from './gate.ts';
+import { Gate, receivedOf, type Served } from './gate.ts';
 import type { Guard } from './guard.ts';
 import { pathOf } from './path.ts';
 import type { Policy } from './policy.ts';
@@ -30,7 +30,7 @@ export function protect<Route extends string>(guard: Guard, policy: Policy<Route
     check: async (request, response, next) => {
       // The path that the client called: `request.url` is what a mount, which ignores case, has left of it.
       const url = pathOf(request.originalUrl);
-      const decision = await gate.decide(request, { method: request.method, url, headers: fieldsOf(request) });
+      const decision = await gate.decide(request, { method: request.method, url, ...receivedOf(request) });
       if (!decision.allowed) {
         // Not `response.json`: it would add to the headers and might answer 304.
         response.writeHead(decision.status, decision.headers).end(JSON.stringify(decision.body));

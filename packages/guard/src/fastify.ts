@@ -11,7 +11,7 @@ import type {
   RouteHandlerMethod,
 } from 'fastify';
 import type { RouteAccess } from './decision.ts';
-import { fieldsOf, Gate, type Served } from './gate.ts';
+import { Gate, receivedOf, type Served } from './gate.ts';
 import type { Guard } from './guard.ts';
 import { pathOf } from './path.ts';
 import type { Policy } from './policy.ts';
@@ -58,7 +58,7 @@ export function protect<Route extends string>(guard: Guard, policy: Policy<Route
     check: async (request, reply) => {
       // What Fastify's router was given: the received one, unless the app itself has rewritten it (`rewriteUrl`).
       const { method = '', url = '' } = request.raw;
-      const decision = await gate.decide(request, { method, url: pathOf(url), headers: fieldsOf(request.raw) });
+      const decision = await gate.decide(request, { method, url: pathOf(url), ...receivedOf(request.raw) });
       if (!decision.allowed) {
         // Bytes, since Fastify would add a charset to JSON, which has none (RFC 8259 §11).
         return reply

@@ -58,17 +58,18 @@ export class Gate<Route extends string> {
   }
 }
 
-/** What Node received, in the terms of a guard: HTTP/1 or 2, or a stand-in for it. */
-export interface ReceivedFields {
+/** What Node received: HTTP/1 or 2, or a stand-in for it. */
+export interface Received {
   /** Names and values in turn. */
   readonly rawHeaders: readonly string[];
+  readonly socket?: { readonly remoteAddress?: string | undefined };
 }
 
 /**
- * Every field as it came. Not Node's `headers`, which drop a second Authorization, and not `headersDistinct`, which
- * HTTP/2 and what frameworks inject in tests do not have.
+ * In the terms of a guard: who sent it, and every field as it came. Not Node's `headers`, which drop a second
+ * Authorization, and not `headersDistinct`, which HTTP/2 and what frameworks inject in tests do not have.
  */
-export function fieldsOf({ rawHeaders }: ReceivedFields): Readonly<Record<string, readonly string[]>> {
+export function receivedOf({ rawHeaders, socket }: Received): Pick<GuardedRequest, 'headers' | 'address'> {
   const fields = new Map<string, string[]>();
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
     const name = rawHeaders[at]?.toLowerCase() ?? '';
@@ -77,5 +78,7 @@ export function fieldsOf({ rawHeaders }: ReceivedFields): Readonly<Record<string
     if (others === undefined) fields.set(name, [value]);
     else others.push(value);
   }
-  return Object.fromEntries(fields);
+  const headers = Object.fromEntries(fields);
+  const address = socket?.remoteAddress;
+  return address === undefined ? { headers } : { headers, address };
 }

@@ -1,6 +1,7 @@
 /** The guard in front of a `node:http` listener; Express and Fastify (`request.raw`) have the same objects. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { RouteAccess } from './decision.ts';
+import { receivedOf } from './gate.ts';
 import type { Guard } from './guard.ts';
 import { answerMetadata } from './metadata_endpoint.ts';
 import { pathOf } from './path.ts';
@@ -17,8 +18,7 @@ export function protect<Route extends string>(
   handler: (request: IncomingMessage, response: ServerResponse, access: RouteAccess<Route>) => void | Promise<void>,
 ): (request: IncomingMessage, response: ServerResponse) => void {
   const handle = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    // `headersDistinct`, because `headers` silently drops a second Authorization.
-    const { method = '', headersDistinct: headers } = request;
+    const { method = '' } = request;
     // A request line may name any host at all (RFC 9112 §3.2.2); that is nobody's address but the client's own idea.
     const url = pathOf(request.url ?? '');
     try {
@@ -27,9 +27,7 @@ export function protect<Route extends string>(
         response.writeHead(described.status, described.headers).end(JSON.stringify(described.body));
         return;
       }
-      const { remoteAddress } = request.socket;
-      const from = remoteAddress === undefined ? {} : { address: remoteAddress };
-      const decision = await guard.checkRoute(policy, { method, url, headers, ...from });
+      const decision = await guard.checkRoute(policy, { method, url, ...receivedOf(request) });
       if (decision.allowed) {
         for (const [name, value] of Object.entries(decision.headers)) response.setHeader(name, value);
         return await handler(request, response, decision);

@@ -51,13 +51,20 @@ interface CompiledRoute {
 /** A place in the tree of segments. */
 interface Node {
   readonly literals: Map<string, Node>;
+  /** Its literals without their case. */
+  readonly folded: Set<string>;
   parameter?: Node;
   route?: CompiledRoute;
 }
 
+function emptyNode(): Node {
+  return { literals: new Map(), folded: new Set() };
+}
+
 /**
  * Routes such as `'GET /accounts/{accountID}/transfers': '/accounts/{accountID}/transfers.read'` to a policy. A request
- * matches whole segments, case-sensitively; where a literal and a parameter both fit, the literal wins, leftmost first.
+ * matches whole segments, case-sensitively; where a literal and a parameter both fit, the literal wins, leftmost first. A
+ * value that differs from a literal in its place by case alone matches nothing.
  * `HEAD` is not `GET`: name it, or it is closed.
  *
  * Throws a TypeError naming the route when it or its scope is malformed or not among the scopes, when the scope has a
@@ -101,7 +108,7 @@ function addRoute(methods: Map<string, Node>, key: string, scopeText: string): v
   const scope = parseScope(scopeText);
   if (!isScope(scope)) throw new TypeError(`Route '${key}': '${scopeText}' is not a scope (${scope}).`);
 
-  let node: Node = methods.get(method) ?? { literals: new Map() };
+  let node: Node = methods.get(method) ?? emptyNode();
   methods.set(method, node);
   const parameters: string[] = [];
   for (const segment of path === '/' ? [] : path.slice(1).split('/')) {
@@ -110,14 +117,15 @@ function addRoute(methods: Map<string, Node>, key: string, scopeText: string): v
       if (!LITERAL.test(segment) || segment === '.' || segment === '..') {
         throw new TypeError(`Route '${key}': '${segment}' is neither a plain segment nor a {parameter}.`);
       }
-      const next = node.literals.get(segment) ?? { literals: new Map() };
+      const next = node.literals.get(segment) ?? emptyNode();
       node.literals.set(segment, next);
+      node.folded.add(segment.toLowerCase());
       node = next;
       continue;
     }
     if (parameters.includes(name)) throw new TypeError(`Route '${key}': {${name}} is there twice.`);
     parameters.push(name);
-    node = node.parameter ??= { literals: new Map() };
+    node = node.parameter ??= emptyNode();
   }
 
   const stranger = scope.parameters.find((name) => !parameters.includes(name));
@@ -142,6 +150,8 @@ function find(node: Node | undefined, { segments, at, captured }: Walk): Compile
   const next = { segments, at: at + 1, captured };
   const literal = find(node.literals.get(segment), next);
   if (literal !== undefined || node.parameter === undefined) return literal;
+  // Another reader, one that minds no case, would take it for the literal (CWE-178): it is nobody's value here.
+  if (node.folded.size > 0 && !node.literals.has(segment) && node.folded.has(segment.toLowerCase())) return undefined;
   captured.push(segment);
   const route = find(node.parameter, next);
   if (route === undefined) captured.pop();

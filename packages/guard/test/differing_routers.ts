@@ -46,10 +46,10 @@ export interface Run {
 /** Hears of every handler that ran, and for which request: what that says in `X-Case`. */
 export type Listener = (name: string, run: Run) => void;
 /**
- * Starts an app behind a guard; gives its port. Its handlers are for their `own` routes, as they should be, or for `any`,
- * so that a wrong choice of the router shows instead of being refused.
+ * Starts an app behind a guard; gives its port. Its handlers are for all routes, not for their own as they should be, so
+ * that a wrong choice of the router shows instead of being refused.
  */
-export type App = (guard: Guard, told: Listener, served: 'own' | 'any') => Promise<number>;
+export type App = (guard: Guard, told: Listener) => Promise<number>;
 
 /** `GET /a/{b}` to its method and the path as frameworks write it. */
 function patternOf(route: Routes): readonly [method: string, path: string] {
@@ -66,7 +66,7 @@ interface ExpressVariant {
 
 /** Express; `before` runs before the guard. */
 export function onExpress(variant: ExpressVariant = {}): App {
-  return async (guard, told, served) => {
+  return async (guard, told) => {
     const { check, route } = protectExpress(guard, policy);
     const app = express();
     app.set('case sensitive routing', variant.caseSensitive ?? false);
@@ -75,7 +75,7 @@ export function onExpress(variant: ExpressVariant = {}): App {
     app.use(check);
     for (const own of variant.routes ?? ROUTES) {
       const [method, path] = patternOf(own);
-      const handler = route(served === 'own' ? own : ROUTES, (request, response, allowed) => {
+      const handler = route(ROUTES, (request, response, allowed) => {
         told(request.get('x-case') ?? '', { allowed, route: own, params: request.params });
         response.end();
       });
@@ -89,14 +89,14 @@ export function onExpress(variant: ExpressVariant = {}): App {
 
 /** Express, with everything below `/accounts` in a router of its own. */
 export function onMountedExpress(): App {
-  return async (guard, told, served) => {
+  return async (guard, told) => {
     const { check, route } = protectExpress(guard, policy);
     const inner = express.Router();
     const outer = express().use(check);
     outer.use('/accounts', inner);
     for (const own of ROUTES) {
       const [method, path] = patternOf(own);
-      const handler = route(served === 'own' ? own : ROUTES, (request, response, allowed) => {
+      const handler = route(ROUTES, (request, response, allowed) => {
         told(request.get('x-case') ?? '', { allowed, route: own, params: request.params });
         response.end();
       });
@@ -119,13 +119,13 @@ function quietly(app: express.Express): express.Express {
 }
 
 export function onFastify(routerOptions: NonNullable<FastifyServerOptions['routerOptions']> = {}): App {
-  return async (guard, told, served) => {
+  return async (guard, told) => {
     const { check, route } = protectFastify(guard, policy);
     const app = fastify({ routerOptions });
     app.addHook('onRequest', check);
     for (const own of ROUTES) {
       const [method, url] = patternOf(own);
-      const handler = route(served === 'own' ? own : ROUTES, (request, _reply, allowed) => {
+      const handler = route(ROUTES, (request, _reply, allowed) => {
         const params: object = Object(request.params);
         told(String(request.headers['x-case']), { allowed, route: own, params: { ...params } });
         return '';
@@ -139,13 +139,13 @@ export function onFastify(routerOptions: NonNullable<FastifyServerOptions['route
 }
 
 export function onHono(options: { readonly strict?: boolean } = {}): App {
-  return async (guard, told, served) => {
+  return async (guard, told) => {
     const { check, route } = protectHono(guard, policy);
     const app = new Hono(options);
     app.use(check);
     for (const own of ROUTES) {
       const [method, path] = patternOf(own);
-      const handler = route(served === 'own' ? own : ROUTES, (c, allowed) => {
+      const handler = route(ROUTES, (c, allowed) => {
         told(c.req.header('x-case') ?? '', { allowed, route: own, params: c.req.param() });
         return c.body('');
       });

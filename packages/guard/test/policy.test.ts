@@ -396,3 +396,23 @@ test('a policy keeps nothing between requests: a thousand in turn are decided al
     assert.equal(routeOf('GET', '/nowhere'), 'route_not_allowed');
   }
 });
+
+test('a value that is a literal but for its case is nobody’s: a router that minds no case would take it for the literal', () => {
+  const cased = compilePolicy({
+    'GET /accounts/mine': '/accounts/mine.read',
+    'GET /accounts/mine/limits': '/accounts/mine/limits.read',
+    'GET /accounts/{accountID}': '/accounts/{accountID}.read',
+    'GET /accounts/{accountID}/transfers': '/accounts/{accountID}/transfers.read',
+  });
+  const opens = (path: string): unknown => {
+    const match = cased.match('GET', path);
+    return isRefusal(match) ? match.refused : match.route;
+  };
+  assert.equal(opens('/accounts/mine'), 'GET /accounts/mine');
+  assert.equal(opens('/accounts/min'), 'GET /accounts/{accountID}');
+  for (const path of ['/accounts/MINE', '/accounts/Mine', '/accounts/miNe/transfers', '/ACCOUNTS/mine']) {
+    assert.equal(opens(path), 'route_not_allowed', path);
+  }
+  // The very literal may be a value where the literal leads nowhere.
+  assert.equal(opens('/accounts/mine/transfers'), 'GET /accounts/{accountID}/transfers');
+});
