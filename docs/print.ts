@@ -219,6 +219,8 @@ function printCommandLine(): string {
     ['store', 'copy'],
     ['revoke-everything'],
     ['events'],
+    ['policy', 'check'],
+    ['policy', 'draft'],
   ];
   const sections = commands.map((words) => {
     const title = ['hallpass', ...words].join(' ');
