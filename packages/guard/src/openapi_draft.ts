@@ -119,7 +119,7 @@ function describeScopes(proposals: readonly Proposal[]): Readonly<Record<string,
   );
 }
 
-/** An overlay as YAML. */
+/** An overlay as YAML, each member on one line, so that it can be settled by taking lines away. */
 export function printOverlay(overlay: Overlay): string {
-  return stringify(overlay, { aliasDuplicateObjects: false, lineWidth: 120 });
+  return stringify(overlay, { aliasDuplicateObjects: false, lineWidth: 0 });
 }

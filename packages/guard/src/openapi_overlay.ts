@@ -6,6 +6,8 @@ import { isRecord, own, quote, type Faults, type Place } from './openapi_faults.
 
 /** How deep an update may be nested. */
 const DEPTH_MAX = 64;
+/** How many members of an update may meet one of the document: aliases can make few lines without end. */
+const MEMBERS_MAX = 100_000;
 
 /** The document with the actions of an overlay applied, in order; what cannot be applied goes to the faults. */
 export function applyOverlay(document: unknown, overlay: unknown, faults: Faults): unknown {
@@ -46,7 +48,7 @@ function applyAction(document: unknown, action: unknown): { readonly document: u
   if (remove && name === undefined) return 'The whole document cannot be removed.';
   const changed = remove
     ? changeAt(document, place.slice(0, -1), (value) => removeMember(value, name ?? ''))
-    : changeAt(document, place, (value) => merge(value, update, 0));
+    : changeAt(document, place, (value) => merge(value, update, { left: MEMBERS_MAX }));
   if (changed !== undefined) return changed;
   // What is to go is gone; what is to be changed ought to be there.
   if (remove) return { document };
@@ -71,12 +73,13 @@ function removeMember(value: unknown, name: string): Changed {
 }
 
 /** As Overlay 1.1 has it: objects are merged, lists joined, everything else is replaced by its own kind. */
-function merge(target: unknown, update: unknown, depth: number): Changed {
-  if (depth > DEPTH_MAX) return `The update is nested deeper than ${DEPTH_MAX}.`;
+function merge(target: unknown, update: unknown, budget: { left: number }, depth = 0): Changed {
+  budget.left -= 1;
+  if (depth > DEPTH_MAX || budget.left < 0) return 'The update is too deep or too large.';
   if (isRecord(target) && isRecord(update)) {
     const members = new Map(Object.entries(target));
     for (const [name, value] of Object.entries(update)) {
-      const inner = Object.hasOwn(target, name) ? merge(target[name], value, depth + 1) : { document: value };
+      const inner = Object.hasOwn(target, name) ? merge(target[name], value, budget, depth + 1) : { document: value };
       if (typeof inner === 'string') return inner;
       members.set(name, inner.document);
     }
@@ -103,7 +106,7 @@ const TARGET_NAMES_MAX = 32;
 const STEP = /^(?:\.([A-Za-z_][A-Za-z0-9_]*)|\[(?:'((?:[^'\\]|\\['\\])*)'|"((?:[^"\\]|\\["\\])*)")\])/;
 
 /** A target that names one place to that place; undefined for every other one. */
-export function parseTarget(target: string): Place | undefined {
+function parseTarget(target: string): Place | undefined {
   if (!target.startsWith('$')) return undefined;
   const place: string[] = [];
   let end = 1;

@@ -38,7 +38,7 @@ export function propose(
 
 /** What an operation's own description and summary say; undefined when they name no scope. */
 function readProse(operation: Operation): Proposal | undefined {
-  const texts = ['description', 'summary'].flatMap((name) => own(operation.fields, name) ?? []);
+  const texts = ['description', 'summary'].map((name) => own(operation.fields, name));
   const mentions = texts.flatMap((text) => (typeof text === 'string' ? findScopes(text) : []));
   const spoken = mentions.filter(({ aboutScopes }) => aboutScopes);
   const candidates = [...new Map((spoken.length > 0 ? spoken : mentions).map((one) => [one.scope.text, one])).values()];

@@ -47,7 +47,12 @@ export function mapOperations(
     const unsure = own(fields, UNSURE);
     if (unsure !== undefined && unsure !== false) {
       const why = typeof unsure === 'string' ? unsure : 'no reason is given';
-      faults.add('unsure', place, `${sentenceOf(why)} Set its security, then take ${UNSURE} away.`, route);
+      faults.add(
+        'unsure',
+        place,
+        `${sentenceOf(why)} Settle it where ${UNSURE} stands: set the security, and take that away.`,
+        route,
+      );
     }
     switch (demand.asks) {
       case 'scope': {
@@ -89,7 +94,7 @@ export function readDemand(
   document: Readonly<Record<string, unknown>>,
   fields: Readonly<Record<string, unknown>>,
 ): Demand {
-  const security = own(fields, 'security') ?? own(document, 'security');
+  const security = Object.hasOwn(fields, 'security') ? fields['security'] : own(document, 'security');
   if (security === undefined) return { asks: 'no_scope' };
   if (!Array.isArray(security)) return { asks: 'malformed', because: 'security must be a list of objects.' };
   const scopes = new Set<string>();
@@ -143,7 +148,7 @@ export function readRouteMap(map: Readonly<Record<string, unknown>>, faults: Fau
   for (const [route, scope] of Object.entries(map)) {
     const place = [route];
     const [method = '', path = ''] = route.split(/ (.*)/s);
-    const fault = routeFault(route, path);
+    const fault = path.startsWith('/') ? routeFault(route, path) : "Write it as 'GET /path'.";
     if (fault !== undefined) faults.add('bad_path', place, fault, route);
     else if (typeof scope !== 'string') faults.add('malformed', place, 'Its scope must be a text.', route);
     else {
