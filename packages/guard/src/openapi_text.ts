@@ -29,10 +29,9 @@ export function parsePolicyText(bytes: Uint8Array, file: string): PolicyText {
     const document = parseDocument(text, {
       lineCounter: lines,
       prettyErrors: false,
-      // Whatever a %YAML directive says: neither merge keys nor `no` for false come back with version 1.1.
+      // Whatever a %YAML directive says: `no` for false does not come back with version 1.1.
       schema: 'core',
       version: '1.2',
-      merge: false,
       resolveKnownTags: false,
       stringKeys: true,
       // Compares each name to each other one; ours below is linear.

@@ -241,6 +241,15 @@ test('what a sentence repeats of a document is short, and moves no cursor', () =
   }
 });
 
+test('an overlay that is small, and endless where it is followed, is refused', () => {
+  let bomb: Members = { leaf: 1 };
+  for (let level = 0; level < 30; level++) bomb = { one: bomb, two: bomb, three: bomb };
+  const document = api({ '/a': { get: asks('/a.read') } }, { 'x-bomb': bomb });
+  const overlay = { overlay: '1.0.0', actions: [{ target: '$', update: { 'x-bomb': bomb } }] };
+  assert.match(faultsOf(document, { overlay })[0] ?? '', /^bad_overlay \/actions\/0: .*too large/);
+  assert.deepEqual(faultsOf({ ...document, 'x-bomb': {} }, { overlay }), []);
+});
+
 test('whatever a document is, it makes a policy or a PolicyError, and nobody’s prototype', () => {
   const name = fc.constantFrom(
     'openapi',

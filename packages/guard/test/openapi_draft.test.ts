@@ -234,6 +234,14 @@ test('the scheme is put where there is room, or the one that is there gets the s
   assert.deepEqual(await actionsOf(scheme({ '/a.read': '' })), [operation]);
 });
 
+test('a security that asks for no scope is taken away before the new one comes: lists that meet are joined', async () => {
+  const file = fileOf(api({ '/a': { get: { ...needs('/a.read'), security: [{ Hallpass: [] }] } } }));
+  const { overlay } = await draftPolicy(file);
+  const [, removal] = overlay?.actions ?? [];
+  assert.deepEqual(removal, { target: "$.paths['/a'].get.security", remove: true });
+  assert.equal(meets(await readPolicy(file, { overlay: fileOf(overlay) }), 'GET', '/a'), '/a.read');
+});
+
 test('a path item that two paths share is written once', async () => {
   const shared = api(
     { '/a': { $ref: '#/x-item' }, '/b': { $ref: '#/x-item' } },

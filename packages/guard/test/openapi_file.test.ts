@@ -155,6 +155,9 @@ test('a word of YAML 1.1 is a text, and stays one whatever the file says of its 
   const policy = await readPolicy(fileOf(`%YAML 1.1\n---\nGET /no: /no.read\nGET /on/{on}: /on/{on}.read\n`));
   assert.equal(meets(policy, 'GET', '/no'), '/no.read');
   assert.equal(meets(policy, 'GET', '/on/1'), '/on/1.read');
+  const overlay = fileOf('%YAML 1.1\n---\noverlay: 1.0.0\nactions:\n  - { target: $.paths, remove: yes }\n');
+  const { faults } = await inspectPolicy(fileOf(API), { overlay });
+  assert.match(faults[0]?.sentence ?? '', /remove must be true or false/);
 });
 
 test('what is no YAML says where it ends to be any', async () => {
