@@ -1,5 +1,5 @@
 /** What the prose of an OpenAPI document says of scopes, and how sure one can be of it. */
-import { isScope, parseScope, type Scope } from '@hallpass/protocol';
+import { isScope, parseScope, SCOPE_LENGTH_MAX, type Scope } from '@hallpass/protocol';
 import { isRecord, own } from './openapi_faults.ts';
 import type { Operation } from './openapi_operations.ts';
 
@@ -44,7 +44,8 @@ function readProse(operation: Operation): Proposal | undefined {
   const candidates = [...new Map((spoken.length > 0 ? spoken : mentions).map((one) => [one.scope.text, one])).values()];
   const fitting = candidates.find(({ scope }) => fits(operation, scope)) ?? candidates[0];
   if (fitting === undefined) return undefined;
-  const { scope, negated } = fitting;
+  const { scope } = fitting;
+  const negated = mentions.find((one) => one.negated !== undefined && one.scope.text === scope.text)?.negated;
   const bound = bind(operation, scope);
   const doubts: string[] = [];
   if (candidates.length > 1) {
@@ -78,6 +79,7 @@ function findScopes(text: string): readonly Mention[] {
     const aboutScopes = /\bscopes?\b/i.test(sentence);
     const negated = TURNING.exec(sentence)?.[0];
     return [...sentence.matchAll(PATH)].flatMap(([path]) => {
+      if (path.length > SCOPE_LENGTH_MAX) return [];
       const scope = parseScope(path.replace(/[.]+$/, ''));
       return isScope(scope) ? [{ scope, aboutScopes, negated }] : [];
     });
@@ -124,10 +126,10 @@ function bind(operation: Operation, scope: Scope): { readonly scope: string; rea
     // `/accounts/{accountID}/transfers` without an account is `/transfers`.
     segments.pop();
   }
-  const [doubt] = doubts.length === 0 ? [] : [doubts.join(' ')];
-  const bound = `/${segments.join('/')}.${scope.verb}`;
-  if (doubt === undefined) return { scope: bound };
-  return { scope: isScope(parseScope(bound)) ? bound : scopeOfPath(operation, scope.verb), doubt };
+  const bound = parseScope(`/${segments.join('/')}.${scope.verb}`);
+  if (isScope(bound) && doubts.length === 0) return { scope: bound.text };
+  const doubt = doubts.length === 0 ? `Which parameters of the path are those of ${scope.text}?` : doubts.join(' ');
+  return { scope: isScope(bound) ? bound.text : scopeOfPath(operation, scope.verb), doubt };
 }
 
 /** A parameter's name without what is a matter of style: `account-id`, `accountID`, `account_id`. */

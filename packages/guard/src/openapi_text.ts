@@ -1,5 +1,18 @@
 /** The text of a policy file, YAML or JSON, to a document. JSON is read as the YAML that it is: both have lines then. */
-import { isAlias, isCollection, isMap, isScalar, LineCounter, parseDocument, Scalar, visit, type Document } from 'yaml';
+import {
+  isAlias,
+  isMap,
+  isNode,
+  isScalar,
+  isSeq,
+  LineCounter,
+  parseDocument,
+  Scalar,
+  visit,
+  type Document,
+  type Pair,
+  type YAMLMap,
+} from 'yaml';
 import { Faults, PolicyError, quote, type Place } from './openapi_faults.ts';
 
 /** The longest policy file, in bytes. */
@@ -21,7 +34,10 @@ export interface PolicyText {
 export function parsePolicyText(bytes: Uint8Array, file: string): PolicyText {
   const faults = new Faults(file);
   if (bytes.length > POLICY_FILE_BYTES_MAX) {
-    throw oneFault(faults, `is longer than ${POLICY_FILE_BYTES_MAX} bytes. Leave out what is not about operations.`);
+    throw oneFault(
+      faults,
+      `The file is longer than ${POLICY_FILE_BYTES_MAX} bytes. Leave out what is not about operations.`,
+    );
   }
   const lines = new LineCounter();
   try {
@@ -43,7 +59,7 @@ export function parsePolicyText(bytes: Uint8Array, file: string): PolicyText {
     if (faults.all.length === 0) refuseDoubles(document, lines, faults);
     if (faults.all.length > 0) throw new PolicyError(faults.all);
     const value: unknown = document.toJS({ maxAliasCount: ALIASES_MAX });
-    return { document: value, lineOf: (place) => lineOf(document, lines, place) };
+    return { document: value, lineOf: lineFinder(document, lines) };
   } catch (error) {
     if (error instanceof PolicyError) throw error;
     // What the parser throws: not UTF-8, too many aliases, or so deep that the stack ends.
@@ -84,18 +100,29 @@ function refuseDoubles(document: Document, lines: LineCounter, faults: Faults): 
   });
 }
 
-function lineOf(document: Document, lines: LineCounter, place: Place): number | undefined {
-  let node: unknown = document.contents;
-  let offset: number | undefined;
-  for (const name of place) {
-    if (isAlias(node)) node = node.resolve(document);
-    if (!isCollection(node)) break;
-    const pair = isMap(node) ? node.items.find(({ key }) => isScalar(key) && key.value === name) : undefined;
-    const next: unknown = isMap(node) ? pair?.value : node.get(Number(name), true);
-    if (next === undefined) break;
-    const key: unknown = pair?.key ?? next;
-    if (isScalar(key) || isCollection(key)) offset = key.range?.[0] ?? offset;
-    node = next;
-  }
-  return offset === undefined ? undefined : lines.linePos(offset).line;
+type Member = Pair<unknown, unknown>;
+
+/** Each map is gone through once, however many places of it are asked for. */
+function lineFinder(document: Document, lines: LineCounter): PolicyText['lineOf'] {
+  const indexes = new Map<YAMLMap, ReadonlyMap<unknown, Member>>();
+  const membersOf = (map: YAMLMap): ReadonlyMap<unknown, Member> => {
+    const index =
+      indexes.get(map) ?? new Map(map.items.map((pair) => [isScalar(pair.key) ? pair.key.value : pair.key, pair]));
+    indexes.set(map, index);
+    return index;
+  };
+  return (place) => {
+    let node: unknown = document.contents;
+    let offset: number | undefined;
+    for (const name of place) {
+      if (isAlias(node)) node = node.resolve(document);
+      const pair = isMap(node) ? membersOf(node).get(name) : undefined;
+      const next: unknown = isSeq(node) ? node.items[Number(name)] : pair?.value;
+      if (next === undefined) break;
+      const start: unknown = pair?.key ?? next;
+      if (isNode(start)) offset = start.range?.[0] ?? offset;
+      node = next;
+    }
+    return offset === undefined ? undefined : lines.linePos(offset).line;
+  };
 }

@@ -63,6 +63,7 @@ test('what may be meant otherwise is proposed, and unsure', async () => {
     // A sentence that turns it around.
     ["You don't need the `/a.read` scope.", '/a.read?'],
     ['The `/a.read` scope is no longer enough.', '/a.read?'],
+    ["You don't need `/a.read`. It once was the scope `/a.read`.", '/a.read?'],
     ['Works without the scope `/a.read`.', '/a.read?'],
     // No talk of scopes.
     ['See `/a.read` for more.', '/a.read?'],
@@ -71,6 +72,7 @@ test('what may be meant otherwise is proposed, and unsure', async () => {
     // Another's account, or perhaps the same by another name.
     ['Scope `/accounts/{yourAccountID}/transfers.read`.', '/accounts/{accountID}/transfers.read?'],
     ['Scope `/accounts/{id}/transfers.read`.', '/accounts/{accountID}/transfers.read?'],
+    ['Scope `/{account_id}/{account-id}.read`.', '/accounts/{accountID}/transfers.read?'],
     ['Scope `/users/{userID}/transfers.read`.', '/transfers.read?'],
     ['Scope `/{userID}.read`.', '/accounts/{accountID}/transfers.read?'],
   ];
@@ -90,6 +92,7 @@ test('a text that only looks like a scope is none', async () => {
     'The scope is a.read, or docs/a.read.',
     'Scopes: `/a.Read`, `/../a.read`, `/a//b.read`, `/a/{b.read`.',
     '',
+    `Scope /${'.'.repeat(200_000)}x`,
   ]) {
     assert.equal(await one('/files', description), '/files.read?', description);
   }

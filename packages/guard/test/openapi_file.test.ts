@@ -192,6 +192,9 @@ test('a bomb of aliases, a file that is too deep and one that is too long are re
   // Its names are compared once each, not with each other.
   const many = Array.from({ length: 50_000 }, (_, at) => `GET /a${at}: /a${at}.read`).join('\n');
   assert.equal(meets(await readPolicy(fileOf(many)), 'GET', '/a49999'), '/a49999.read');
+  const bad = await inspectPolicy(fileOf(many.replaceAll('.read', '')));
+  assert.equal(bad.faults.length, 50_000);
+  assert.equal(bad.faults[49_999]?.line, 50_000);
 });
 
 test('names of the prototype are names like any other', async () => {
