@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { POLICY_FILE_BYTES_MAX } from '@hallpass/guard/openapi';
 import * as protocol from '@hallpass/protocol';
 import { openapiDocument } from '../packages/server/src/oauth/openapi.ts';
 import { listSettings } from '../packages/server/src/cli/settings.ts';
@@ -125,6 +126,7 @@ const LIMITS: readonly (readonly [name: string, value: number, what: string, bey
   ['AUDIENCE_LENGTH_MAX', keyPolicy.AUDIENCE_LENGTH_MAX, 'characters of an audience', 'the command is refused'],
   ['NAME_LENGTH_MAX', keyPolicy.NAME_LENGTH_MAX, 'characters of the name of an API key', 'the command is refused'],
   ['IMPORT_BYTES_MAX', IMPORT_BYTES_MAX, 'bytes of a file of keys', 'the command is refused'],
+  ['POLICY_FILE_BYTES_MAX', POLICY_FILE_BYTES_MAX, 'bytes of an OpenAPI file or an overlay', 'no policy is made of it'],
   ['BCRYPT_COST_MAX', foreignHash.BCRYPT_COST_MAX, 'cost of a bcrypt hash that is imported', 'the import is refused'],
   [
     'PBKDF2_ITERATIONS_MAX',
@@ -219,6 +221,8 @@ function printCommandLine(): string {
     ['store', 'copy'],
     ['revoke-everything'],
     ['events'],
+    ['policy', 'check'],
+    ['policy', 'draft'],
   ];
   const sections = commands.map((words) => {
     const title = ['hallpass', ...words].join(' ');

@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const PUBLISHED = ['protocol', 'guard', 'client'];
 /** What it takes to compile them. */
-const COMPILED_WITH = ['@types', 'undici-types', 'jose', 'fastify', 'hono'];
+const COMPILED_WITH = ['@types', 'undici-types', 'jose', 'yaml', 'fastify', 'hono'];
 
 /** A folder in which `@hallpass/guard` and `@hallpass/client` are installed, with what they need; gone after the tests. */
 export function installPublished(): string {

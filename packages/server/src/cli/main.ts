@@ -7,6 +7,7 @@ import { openInstance, type Instance } from './instance.ts';
 import { keysCommand, type WithInstance } from './keys_commands.ts';
 import { masterKeyCommand } from './master_key_commands.ts';
 import { printError } from './output.ts';
+import { policyCommand } from './policy_commands.ts';
 import { serveCommand } from './serve_command.ts';
 import { revokeEverythingCommand, signingKeysCommand } from './signing_keys_commands.ts';
 import { BadSetting, listSettings, readSettings } from './settings.ts';
@@ -36,6 +37,7 @@ const program = new Command('hallpass')
   .addCommand(storeCommand(() => readSettings(process.env)))
   .addCommand(revokeEverythingCommand(withInstance))
   .addCommand(eventsCommand(withInstance))
+  .addCommand(policyCommand())
   .addHelpText(
     'after',
     () =>

@@ -1,0 +1,121 @@
+/** What is wrong with a policy or its file, gathered, so that whoever mends it sees everything at once. */
+
+/** What kind of fault it is. */
+export type PolicyFaultKind =
+  | 'unreadable'
+  | 'malformed'
+  | 'unsupported'
+  | 'bad_reference'
+  | 'bad_server'
+  | 'bad_path'
+  | 'bad_scope'
+  | 'several_scopes'
+  | 'unknown_parameter'
+  | 'unmapped'
+  | 'unsure'
+  | 'ambiguous'
+  | 'bad_overlay';
+
+/** One thing that is wrong, where it is, and what to do. */
+export interface PolicyFault {
+  readonly kind: PolicyFaultKind;
+  /** The file; undefined for a document that came from none. */
+  readonly file?: string;
+  /** The line in the file, from 1, where it is known. */
+  readonly line?: number;
+  /** Where in the document, as a JSON Pointer (RFC 6901). */
+  readonly pointer: string;
+  /** The operation, such as `GET /accounts`, if it is about one. */
+  readonly operation?: string;
+  readonly sentence: string;
+}
+
+/** The names that lead from the root of a document to a place in it. */
+export type Place = readonly string[];
+
+/** A document that no policy can be made of. `faults` are all that is wrong with it; the message has each on a line. */
+export class PolicyError extends Error {
+  override readonly name = 'PolicyError';
+  readonly faults: readonly PolicyFault[];
+
+  constructor(faults: readonly PolicyFault[]) {
+    super(faults.map(printFault).join('\n'));
+    this.faults = faults;
+  }
+}
+
+/** A fault on one line: where it is, the operation, what to do. */
+export function printFault({ file, line, pointer, operation, sentence }: PolicyFault): string {
+  const where = line === undefined ? `${file ?? ''}#${pointer}` : `${file ?? 'line'}:${line}`;
+  return `${where}: ${operation === undefined ? '' : `${operation}: `}${sentence}`;
+}
+
+/** Gathers the faults of one document. */
+export class Faults {
+  readonly #found: PolicyFault[] = [];
+  readonly #file: string | undefined;
+  readonly #lineOf: (place: Place) => number | undefined;
+
+  constructor(file?: string, lineOf: (place: Place) => number | undefined = () => undefined) {
+    this.#file = file;
+    this.#lineOf = lineOf;
+  }
+
+  get all(): readonly PolicyFault[] {
+    return this.#found;
+  }
+
+  add(kind: PolicyFaultKind, place: Place, sentence: string, operation?: string): void {
+    this.addAtLine(this.#lineOf(place), { kind, pointer: printPointer(place), sentence: oneLine(sentence) }, operation);
+  }
+
+  addAtLine(
+    line: number | undefined,
+    fault: Pick<PolicyFault, 'kind' | 'pointer' | 'sentence'>,
+    operation?: string,
+  ): void {
+    this.#found.push({
+      ...fault,
+      ...(this.#file === undefined ? {} : { file: this.#file }),
+      ...(line === undefined ? {} : { line }),
+      ...(operation === undefined ? {} : { operation: oneLine(operation) }),
+    });
+  }
+}
+
+/** The longest piece of a document that a sentence repeats, in characters. */
+const QUOTED_LENGTH_MAX = 120;
+
+/** A text of a document for a sentence: short, and without what would move a terminal's cursor. */
+export function quote(text: string): string {
+  return `'${oneLine(text.length > QUOTED_LENGTH_MAX ? `${text.slice(0, QUOTED_LENGTH_MAX)}...` : text)}'`;
+}
+
+function oneLine(text: string): string {
+  // oxlint-disable-next-line no-control-regex -- they are what it is for
+  return text.replaceAll(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ');
+}
+
+function printPointer(place: Place): string {
+  return oneLine(place.map((name) => `/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`).join(''));
+}
+
+/** Whether a value is an object with members: no array, no null. */
+export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** A member of an object; its own alone, so that `constructor` is not found where nobody wrote it. */
+export function own(record: Readonly<Record<string, unknown>>, name: string): unknown {
+  return Object.hasOwn(record, name) ? record[name] : undefined;
+}
+
+/** What is at a place of a document; undefined when nothing is. */
+export function at(document: unknown, place: Place): unknown {
+  let value = document;
+  for (const name of place) {
+    if (Array.isArray(value)) value = /^(?:0|[1-9]\d{0,8})$/.test(name) ? value[Number(name)] : undefined;
+    else value = isRecord(value) ? own(value, name) : undefined;
+  }
+  return value;
+}
