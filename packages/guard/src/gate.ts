@@ -65,11 +65,14 @@ export interface Received {
   readonly socket?: { readonly remoteAddress?: string | undefined };
 }
 
+/** By their names in lower case, every value of each. */
+export type Fields = Readonly<Record<string, readonly string[]>>;
+
 /**
  * In the terms of a guard: who sent it, and every field as it came. Not Node's `headers`, which drop a second
  * Authorization, and not `headersDistinct`, which HTTP/2 and what frameworks inject in tests do not have.
  */
-export function receivedOf({ rawHeaders, socket }: Received): Pick<GuardedRequest, 'headers' | 'address'> {
+export function receivedOf({ rawHeaders, socket }: Received): { readonly headers: Fields; readonly address?: string } {
   const fields = new Map<string, string[]>();
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
     const name = rawHeaders[at]?.toLowerCase() ?? '';

@@ -100,7 +100,7 @@ function refuseDoubles(document: Document, lines: LineCounter, faults: Faults): 
   });
 }
 
-type Member = Pair<unknown, unknown>;
+type Member = Pair;
 
 /** Each map is gone through once, however many places of it are asked for. */
 function lineFinder(document: Document, lines: LineCounter): PolicyText['lineOf'] {

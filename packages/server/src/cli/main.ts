@@ -3,6 +3,9 @@ import { Command, CommanderError } from 'commander';
 import { OperatorRefusal } from '../operator/operator_refusal.ts';
 import { StoreUnavailable, StoreUnusable } from '../store/store.ts';
 import { eventsCommand } from './events_command.ts';
+import { explainCommand } from './explain_command.ts';
+import { guardCommand } from './guard_command.ts';
+import { readGuardEnvironment } from './guard_settings.ts';
 import { openInstance, type Instance } from './instance.ts';
 import { keysCommand, type WithInstance } from './keys_commands.ts';
 import { masterKeyCommand } from './master_key_commands.ts';
@@ -37,6 +40,8 @@ const program = new Command('hallpass')
   .addCommand(storeCommand(() => readSettings(process.env)))
   .addCommand(revokeEverythingCommand(withInstance))
   .addCommand(eventsCommand(withInstance))
+  .addCommand(guardCommand(() => readGuardEnvironment(process.env)))
+  .addCommand(explainCommand(() => readGuardEnvironment(process.env)))
   .addCommand(policyCommand())
   .addHelpText(
     'after',

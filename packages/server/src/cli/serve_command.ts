@@ -5,6 +5,7 @@ import type { Instance } from './instance.ts';
 import { good, printFields, printLine, strong, warn } from './output.ts';
 import { startServer, type Server } from './server.ts';
 import { isDevelopmentIssuer } from './settings.ts';
+import { untilToldToStop } from './told_to_stop.ts';
 import { isWorker, leave, startAsWorker, startWorkers, untilAlone } from './workers.ts';
 
 /** What the first key of a development server may have: enough to try everything. */
@@ -91,11 +92,4 @@ async function welcome(instance: Instance, { url }: Server): Promise<void> {
   printLine(
     'This is a development server, since its issuer is on this machine. To run it for others: docs/operating.md.',
   );
-}
-
-async function untilToldToStop(): Promise<void> {
-  await new Promise<void>((resolve) => {
-    process.once('SIGTERM', resolve);
-    process.once('SIGINT', resolve);
-  });
 }

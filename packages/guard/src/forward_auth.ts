@@ -1,0 +1,164 @@
+/**
+ * The guard for APIs in any language: a proxy in front of the API asks here about each request, and passes on what is
+ * allowed, with who asked (`@hallpass/guard/forward`).
+ *
+ * What is decided on is the method and the target as the client sent them, which the proxy tells in one way and nobody
+ * else may. So the proxy has to pass the very same target on to the API, not one that it has tidied.
+ */
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import { BlockList, isIP } from 'node:net';
+import type { Access, Denial } from './decision.ts';
+import { receivedOf, type Fields } from './gate.ts';
+import type { Guard } from './guard.ts';
+import type { Policy } from './policy.ts';
+import type { GuardedRequest } from './request.ts';
+
+/** The proxies that are understood: nginx's `auth_request`, Traefik's ForwardAuth, Envoy's `ext_authz` over HTTP. */
+export const PROXIES = ['nginx', 'traefik', 'envoy'] as const;
+export type Proxy = (typeof PROXIES)[number];
+
+/** What the log is told of a request that was not allowed. Never the token, and never the query. */
+export interface ForwardRefusal {
+  readonly method: string;
+  readonly path: string;
+  readonly status: number;
+  readonly because: string;
+}
+
+export interface ForwardOptions {
+  readonly proxy: Proxy;
+  /** Whose word is taken for what a client sent: addresses and networks (`10.0.0.0/8`). Default: this machine. */
+  readonly trust?: readonly string[];
+  readonly onRefusal?: (refusal: ForwardRefusal) => void;
+}
+
+/**
+ * The fields with which an allowed request goes on to the API. All of them each time, so that each overwrites what a
+ * client may have sent under its name; empty where there is nothing to say. Values are percent-encoded (RFC 3986 §2.1);
+ * the parameters of the path are written like a form.
+ */
+export const IDENTITY_FIELDS = [
+  'X-Hallpass-Client',
+  'X-Hallpass-Grant',
+  'X-Hallpass-Token-Id',
+  'X-Hallpass-Route',
+  'X-Hallpass-Parameters',
+] as const;
+
+/** What a proxy says about a request, or why it cannot be told. */
+type Told = Pick<GuardedRequest, 'method' | 'url'> | string;
+
+interface Dialect {
+  readonly read: (request: IncomingMessage, headers: Fields) => Told;
+  /** A refusal as this proxy has to be told it. */
+  readonly refuse: (denial: Pick<Denial, 'status' | 'headers' | 'body'>) => {
+    readonly status: number;
+    readonly headers: Readonly<Record<string, string>>;
+    readonly body: string;
+  };
+}
+
+const DIALECTS: Readonly<Record<Proxy, Dialect>> = {
+  nginx: {
+    read: (_request, fields) => readFields(fields, 'x-original-method', 'x-original-uri'),
+    // nginx knows 401 and 403, and takes anything else for a failure of ours; and it drops the body. So both go in fields.
+    refuse: ({ status, headers, body }) => ({
+      status: status === 401 ? 401 : 403,
+      headers: { ...headers, 'X-Hallpass-Status': String(status), 'X-Hallpass-Body': JSON.stringify(body) },
+      body: '',
+    }),
+  },
+  traefik: {
+    read: (_request, fields) => readFields(fields, 'x-forwarded-method', 'x-forwarded-uri'),
+    refuse: whole,
+  },
+  envoy: {
+    // It repeats the request itself, without its body.
+    read: ({ method = '', url = '' }) => ({ method, url }),
+    refuse: whole,
+  },
+};
+
+function whole({ status, headers, body }: Parameters<Dialect['refuse']>[0]): ReturnType<Dialect['refuse']> {
+  return { status, headers, body: JSON.stringify(body) };
+}
+
+/** Each of the two once: of a field that is there twice, a proxy in between may have written the one or the other. */
+function readFields(fields: Fields, methodField: string, targetField: string): Told {
+  const [method, ...methods] = fields[methodField] ?? [];
+  const [url, ...urls] = fields[targetField] ?? [];
+  if (method === undefined || url === undefined) return `the proxy does not say ${methodField} and ${targetField}`;
+  if (methods.length > 0 || urls.length > 0) return `${methodField} or ${targetField} is there twice`;
+  return { method, url };
+}
+
+/** Throws a TypeError when `trust` holds what is no address and no network. */
+export function forwardAuth(guard: Guard, policy: Policy, options: ForwardOptions): RequestListener {
+  const { proxy, trust = ['127.0.0.0/8', '::1'], onRefusal = () => {} } = options;
+  const trusted = parseTrust(trust);
+  const dialect = DIALECTS[proxy];
+  const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    const { headers } = receivedOf(request);
+    const told = isTrusted(trusted, request) ? dialect.read(request, headers) : 'not asked by a proxy that is trusted';
+    const refuse = (denial: Omit<Denial, 'allowed'>, { method, url }: { method: string; url: string }): void => {
+      onRefusal({ method, path: url.replace(/\?.*$/s, ''), status: denial.status, because: denial.because });
+      const { status, headers: fields, body } = dialect.refuse(denial);
+      response.writeHead(status, fields).end(body);
+    };
+    if (typeof told === 'string') return refuse({ ...NOT_TOLD, because: told }, { method: '', url: '' });
+    // Only for a path that begins with a slash there is one way to put it behind the address of the API.
+    if (!told.url.startsWith('/')) return refuse({ ...NOT_TOLD, because: 'the target is no path' }, told);
+    const decision = await guard.checkRoute(policy, { ...told, headers });
+    if (!decision.allowed) return refuse(decision, told);
+    response.writeHead(200, { ...decision.headers, ...identityOf(decision) }).end();
+  };
+  return (request, response) => {
+    answer(request, response).catch((error: unknown) => {
+      console.error(error);
+      response.destroy();
+    });
+  };
+}
+
+/** Closed, whatever it was: it is the proxy's configuration that is wrong, and nothing that a client could change. */
+const NOT_TOLD = {
+  status: 403,
+  headers: { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' },
+  body: { error: 'server_error', error_description: 'The proxy in front of this API is not set up for its guard.' },
+} as const satisfies Omit<Denial, 'allowed' | 'because'>;
+
+function identityOf({
+  client,
+  grantId = '',
+  jti,
+  route,
+  values,
+}: Access & { readonly route: string }): Record<(typeof IDENTITY_FIELDS)[number], string> {
+  return {
+    'X-Hallpass-Client': encodeURIComponent(client.clientId),
+    'X-Hallpass-Grant': grantId,
+    'X-Hallpass-Token-Id': jti,
+    'X-Hallpass-Route': route,
+    'X-Hallpass-Parameters': new URLSearchParams({ ...values }).toString(),
+  };
+}
+
+function parseTrust(trust: readonly string[]): BlockList {
+  const list = new BlockList();
+  for (const entry of trust) {
+    const [address = '', prefix] = entry.split('/');
+    const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
+    if (isIP(address) === 0) throw new TypeError(`'${entry}' is no address and no network such as 10.0.0.0/8.`);
+    if (prefix === undefined) list.addAddress(address, family);
+    else if (/^\d{1,3}$/.test(prefix) && Number(prefix) <= (family === 'ipv6' ? 128 : 32)) {
+      list.addSubnet(address, Number(prefix), family);
+    } else throw new TypeError(`'${entry}' is no network such as 10.0.0.0/8.`);
+  }
+  return list;
+}
+
+function isTrusted(trusted: BlockList, { socket }: IncomingMessage): boolean {
+  // A socket for both families writes IPv4 like this (RFC 4291 §2.5.5.2).
+  const address = (socket.remoteAddress ?? '').replace(/^::ffff:(?=[\d.]+$)/, '');
+  return isIP(address) !== 0 && trusted.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4');
+}

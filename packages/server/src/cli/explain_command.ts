@@ -1,0 +1,168 @@
+/** `hallpass explain`: what a guard would say to a request, and why, in its own words. */
+import { Command } from 'commander';
+import { createGuard, type Policy, type RouteDecision } from '@hallpass/guard';
+import { isRefusal, parseAccessToken, PATHS, type AccessTokenClaims } from '@hallpass/protocol';
+import { openPolicy, type GuardEnvironment, type PolicyFile } from './guard_settings.ts';
+import { good, printFields, printJson, printLine, printMoment, strong, warn } from './output.ts';
+import { BadSetting } from './settings.ts';
+import { readStandardInput } from './standard_input.ts';
+
+interface ExplainOptions extends PolicyFile {
+  readonly audience?: string;
+  readonly issuer?: string;
+  readonly json?: boolean;
+}
+
+interface Question {
+  readonly token: string;
+  readonly method: string;
+  readonly path: string;
+}
+
+/** Where there is no key: nothing is asked of the issuer that it would take one for. */
+const NO_KEY = { clientId: 'nobody', clientSecret: 'nothing' };
+
+export function explainCommand(readEnvironment: () => GuardEnvironment): Command {
+  return new Command('explain')
+    .description('say what a guard would answer to a request with this token, and why')
+    .argument('<token>', 'an access token, or - to read it from standard input, where no shell remembers it')
+    .argument('<method>', 'such as GET')
+    .argument('<path>', 'as a client sends it, such as /accounts/a1/transfers')
+    .requiredOption('--policy <file>', 'which scope opens which route: OpenAPI, or routes with their scopes')
+    .option('--overlay <file>', 'an OpenAPI overlay that is applied first')
+    .option('--base-path <path>', 'what stands before the paths of the OpenAPI file')
+    .option('--issuer <url>', 'who issues the tokens (default: HALLPASS_ISSUER, or http://localhost:8080)')
+    .option('--audience <uri>', 'the API, as tokens have it in aud (default: the issuer)')
+    .option('--json', 'print JSON')
+    .addHelpText(
+      'after',
+      '\nWhether a token was revoked is asked of the issuer, with the key in HALLPASS_GUARD_CLIENT_ID and\n' +
+        'HALLPASS_GUARD_CLIENT_SECRET. Exit code 0: allowed, 1: refused.\n',
+    )
+    .action(async (text: string, method: string, path: string, options: ExplainOptions) => {
+      const token = text === '-' ? (await readStandardInput()).trim() : text;
+      const policy = await openPolicy(options);
+      const environment = readEnvironment();
+      const question = { token, method: method.toUpperCase(), path };
+      const decision = await decide(policy, question, { ...options, environment });
+      if (!decision.allowed) process.exitCode = 1;
+      const explained = explain(policy, question, { decision, asked: environment.credentials !== undefined });
+      if (options.json === true) printJson(explained);
+      else print(explained);
+    });
+}
+
+/** By a guard as there is in an API, but that it hears of revocations by asking about this one token. */
+async function decide(
+  policy: Policy,
+  { token, method, path }: Question,
+  { environment, issuer = environment.issuer, audience = issuer }: ExplainOptions & { environment: GuardEnvironment },
+): Promise<RouteDecision> {
+  const { credentials } = environment;
+  try {
+    const guard = createGuard({
+      issuer,
+      audience,
+      credentials: credentials ?? NO_KEY,
+      whenStale: credentials === undefined ? 'allow' : 'introspect',
+      startWaitSeconds: 0,
+      ...(credentials === undefined ? {} : { opaqueTokenSeconds: 0 }),
+      // No feed for one question: without it the guard asks, or lets be, as it was told.
+      fetch: (input, init) =>
+        new Request(input).url.endsWith(PATHS.revocations)
+          ? Promise.reject(new TypeError('not followed'))
+          : fetch(input, init),
+    });
+    try {
+      return await guard.checkRoute(policy, { method, url: path, headers: { authorization: `Bearer ${token}` } });
+    } finally {
+      guard.close();
+    }
+  } catch (error) {
+    if (error instanceof TypeError) throw new BadSetting(error.message);
+    throw error;
+  }
+}
+
+interface Explained {
+  readonly allowed: boolean;
+  readonly status: number;
+  readonly error?: string;
+  /** A sentence, the one that the client gets. */
+  readonly says: string;
+  /** For whoever runs the API: which check said no. */
+  readonly because?: string;
+  readonly route?: string;
+  readonly needs?: string;
+  readonly client_id?: string;
+  readonly scopes?: readonly string[];
+  readonly audience?: string | readonly string[];
+  readonly issued_by?: string;
+  readonly expires_at?: number;
+  readonly revocation: 'checked' | 'not checked';
+  /** What to do next. */
+  readonly next: string;
+}
+
+function explain(
+  policy: Policy,
+  { token, method, path }: Question,
+  { decision, asked }: { readonly decision: RouteDecision; readonly asked: boolean },
+): Explained {
+  const match = policy.match(method, path);
+  // Not believed, only shown: the decision is the guard's.
+  const claims = parseAccessToken(token)?.claims();
+  return {
+    allowed: decision.allowed,
+    ...(decision.allowed
+      ? { status: 200, says: 'The request is allowed.' }
+      : {
+          status: decision.status,
+          error: decision.body.error,
+          says: decision.body.error_description,
+          because: decision.because,
+        }),
+    ...(isRefusal(match) ? {} : { route: match.route, needs: match.scope.text }),
+    ...(claims === undefined ? {} : membersOf(claims)),
+    revocation: asked ? 'checked' : 'not checked',
+    next: nextStep(decision, claims),
+  };
+}
+
+function membersOf({ client_id, scope, aud, iss, exp }: AccessTokenClaims): Partial<Explained> {
+  return { client_id, scopes: scope.split(' '), audience: aud, issued_by: iss, expires_at: exp };
+}
+
+function nextStep(decision: RouteDecision, claims: AccessTokenClaims | undefined): string {
+  if (decision.allowed) return 'Nothing: the API lets it pass.';
+  const { body, status } = decision;
+  const key = claims?.client_id ?? 'CLIENT_ID';
+  if (body.scope !== undefined) {
+    return `Ask for a token with scope=${body.scope}. Whether the key may have it: hallpass keys show ${key}`;
+  }
+  if (status === 403) return 'Name the route in the policy: hallpass policy check FILE prints those that there are.';
+  if (status === 400) return 'Send the path in its plain form.';
+  if (status === 503) return 'The issuer did not answer. Check --issuer, and that it runs.';
+  if (decision.because === 'ERR_JWT_CLAIM_VALIDATION_FAILED') {
+    return 'It is of another issuer, or for another API: compare with --issuer and --audience.';
+  }
+  return 'Ask for a new token.';
+}
+
+function print(explained: Explained): void {
+  const { allowed, status, error, says, because, expires_at: expiresAt, audience, scopes } = explained;
+  const verdict = allowed ? good('allowed') : warn(`refused, ${status} ${error ?? ''}`);
+  printLine(`${strong(verdict)}: ${says}`);
+  printFields([
+    ['route', explained.route ?? 'none of the policy'],
+    ['needs', explained.needs],
+    ['token holds', scopes?.join(' ')],
+    ['token of', explained.client_id],
+    ['for', typeof audience === 'string' ? audience : audience?.join(' ')],
+    ['issued by', explained.issued_by],
+    ['expires', expiresAt === undefined ? undefined : printMoment(expiresAt * 1000)],
+    ['revocation', explained.revocation],
+    ['because', because],
+  ]);
+  printLine(explained.next);
+}

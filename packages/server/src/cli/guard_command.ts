@@ -1,0 +1,186 @@
+/** `hallpass guard`: the guard as a process of its own, which a proxy asks about each request. */
+import { once } from 'node:events';
+import { createServer, type RequestListener, type Server } from 'node:http';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { pino } from 'pino';
+import {
+  createGuard,
+  type Guard,
+  type GuardEvent,
+  type GuardOptions,
+  type Policy,
+  type WhenStale,
+} from '@hallpass/guard';
+import { forwardAuth, PROXIES, type Proxy } from '@hallpass/guard/forward';
+import { OperatorRefusal } from '../operator/operator_refusal.ts';
+import { collect, given } from './command_values.ts';
+import { openPolicy, type GuardEnvironment, type PolicyFile } from './guard_settings.ts';
+import { sideListener } from './guard_side.ts';
+import { good, printLine, strong } from './output.ts';
+import { proxyConfiguration } from './proxy_configuration.ts';
+import { BadSetting } from './settings.ts';
+import { untilToldToStop } from './told_to_stop.ts';
+
+interface GuardCommandOptions extends PolicyFile {
+  readonly audience: string;
+  readonly issuer?: string;
+  readonly proxy: Proxy;
+  readonly listen: Address;
+  readonly side: Address;
+  readonly publicUrl?: string;
+  readonly trust?: readonly string[];
+  readonly maxStaleness?: number;
+  readonly whenStale?: WhenStale;
+  readonly opaqueTokens?: number;
+  readonly apiKeys?: number;
+  readonly printConfig?: boolean;
+}
+
+/** Where to listen. */
+interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+const LISTEN: Address = { host: '127.0.0.1', port: 9090 };
+const SIDE: Address = { host: '127.0.0.1', port: 9091 };
+
+export function guardCommand(readEnvironment: () => GuardEnvironment): Command {
+  return new Command('guard')
+    .description('answer a proxy in front of an API: may this request pass? (nginx, Traefik, Envoy)')
+    .requiredOption('--policy <file>', 'which scope opens which route: OpenAPI, or routes with their scopes')
+    .requiredOption('--audience <uri>', 'this API, as tokens have it in aud')
+    .option('--overlay <file>', 'an OpenAPI overlay that is applied first')
+    .option('--base-path <path>', 'what stands before the paths of the OpenAPI file')
+    .option('--issuer <url>', 'who issues the tokens (default: HALLPASS_ISSUER, or http://localhost:8080)')
+    .addOption(new Option('--proxy <name>', 'who asks').choices(PROXIES).default('nginx'))
+    .option('--listen <address>', 'where the proxy asks', parseAddress, LISTEN)
+    .option('--side <address>', 'where health, metrics and the metadata of the API are', parseAddress, SIDE)
+    .option('--public-url <url>', 'where clients call the API; without it tokens bound to a key are refused')
+    .option('--trust <address>', 'a proxy, or a network of them; repeat it (default: this machine alone)', collect)
+    .option('--max-staleness <seconds>', 'how old the knowledge of revocations may be (default: 10)', Number)
+    .addOption(new Option('--when-stale <what>', 'what then').choices(['refuse', 'introspect', 'allow']))
+    .option('--opaque-tokens <seconds>', 'take opaque tokens; how long introspection is believed', Number)
+    .option('--api-keys <seconds>', 'take API keys over Basic; how long they are believed', Number)
+    .option('--print-config', 'print the configuration of the proxy, and end')
+    .addHelpText(
+      'after',
+      '\nThe key of this API comes from HALLPASS_GUARD_CLIENT_ID and HALLPASS_GUARD_CLIENT_SECRET:\n' +
+        '  hallpass keys create "My API" --resource-server AUDIENCE\n',
+    )
+    .action(async (options: GuardCommandOptions) => {
+      const policy = await openPolicy(options);
+      if (options.printConfig === true) {
+        process.stdout.write(proxyConfiguration(options.proxy, printAddress(options.listen)));
+        return;
+      }
+      await serve(policy, options, readEnvironment());
+    });
+}
+
+async function serve(
+  policy: Policy,
+  options: GuardCommandOptions,
+  { issuer: otherwise, credentials }: GuardEnvironment,
+): Promise<void> {
+  const { proxy, trust, audience, issuer = otherwise } = options;
+  if (credentials === undefined) {
+    throw new BadSetting(
+      'A guard needs a key to hear of revocations. Set HALLPASS_GUARD_CLIENT_ID and HALLPASS_GUARD_CLIENT_SECRET: ' +
+        `hallpass keys create "My API" --resource-server ${audience}`,
+    );
+  }
+  const told = untilToldToStop();
+  // Synchronous: the line before a crash is the one that is needed.
+  const log = pino({ base: null }, pino.destination({ fd: 2, sync: true }));
+  const guard = open({
+    ...given({
+      publicURL: options.publicUrl,
+      maxStalenessSeconds: options.maxStaleness,
+      whenStale: options.whenStale,
+      opaqueTokenSeconds: options.opaqueTokens,
+      apiKeySeconds: options.apiKeys,
+    }),
+    issuer,
+    audience,
+    credentials,
+    onEvent: (event) => logEvent(log, event),
+  });
+  try {
+    const ask = meant(() =>
+      forwardAuth(guard, policy, {
+        proxy,
+        ...given({ trust }),
+        onRefusal: (refusal) => log.info(refusal, 'refused'),
+      }),
+    );
+    const side = await listen(sideListener(guard, policy), options.side);
+    // Asked before it knows what is revoked, it would refuse everybody; a proxy takes what does not listen for down.
+    if ((await Promise.race([guard.ready().then(() => 'ready'), told])) !== 'ready') return await close(side);
+    const asked = await listen(ask, options.listen);
+    printLine(`${good('The guard is ready:')} ${strong(`${proxy} asks ${addressOf(asked)}`)}`);
+    printLine(`  tokens of ${issuer} for ${audience}, by ${options.policy}`);
+    printLine(`  health, metrics and metadata on ${addressOf(side)}`);
+    await told;
+    await Promise.all([close(asked), close(side)]);
+  } finally {
+    guard.close();
+  }
+}
+
+function open(options: GuardOptions): Guard {
+  return meant(() => createGuard(options));
+}
+
+/** What cannot be meant is a sentence of the guard's. */
+function meant<Made>(make: () => Made): Made {
+  try {
+    return make();
+  } catch (error) {
+    if (error instanceof TypeError) throw new BadSetting(error.message);
+    throw error;
+  }
+}
+
+function logEvent(log: pino.Logger, { kind, ...detail }: GuardEvent): void {
+  if (kind === 'feed_connected' || kind === 'key_set_fetched') log.info(detail, kind);
+  else log.warn(detail, kind);
+}
+
+async function listen(listener: RequestListener, { host, port }: Address): Promise<Server> {
+  const server = createServer(listener);
+  server.listen(port, host);
+  try {
+    await once(server, 'listening');
+  } catch (error) {
+    const why = error instanceof Error && 'code' in error ? String(error.code) : 'unknown';
+    throw new OperatorRefusal(`Nobody can listen on ${host}:${port} (${why}). Choose with --listen and --side.`);
+  }
+  return server;
+}
+
+async function close(server: Server): Promise<void> {
+  const closed = once(server, 'close');
+  server.close();
+  server.closeIdleConnections();
+  await closed;
+}
+
+function addressOf(server: Server): string {
+  const address = server.address();
+  if (typeof address !== 'object' || address === null) return '';
+  return printAddress({ host: address.address, port: address.port });
+}
+
+function printAddress({ host, port }: Address): string {
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+}
+
+function parseAddress(text: string): Address {
+  const [, host, bare, port = ''] = /^(?:\[([0-9a-f:.]+)\]|([^[\]:]+)):(\d{1,5})$/i.exec(text) ?? [];
+  const name = host ?? bare;
+  if (name === undefined || Number(port) > 65_535) {
+    throw new InvalidArgumentError('An address and a port, such as 127.0.0.1:9090.');
+  }
+  return { host: name, port: Number(port) };
+}

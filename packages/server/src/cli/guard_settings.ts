@@ -1,0 +1,48 @@
+/** What the commands about a guard are told: by options, and what is secret by environment. */
+import type { ClientCredentials } from '@hallpass/protocol';
+import { PolicyError, printFault, readPolicy } from '@hallpass/guard/openapi';
+import type { Policy } from '@hallpass/guard';
+import { OperatorRefusal } from '../operator/operator_refusal.ts';
+import { given } from './command_values.ts';
+import { BadSetting } from './settings.ts';
+
+export interface GuardEnvironment {
+  readonly issuer: string;
+  /** Of a resource-server key; undefined where there is none in the environment. */
+  readonly credentials: ClientCredentials | undefined;
+}
+
+const ISSUER = 'http://localhost:8080';
+
+/** Throws `BadSetting` when there is half of a key. */
+export function readGuardEnvironment(environment: NodeJS.ProcessEnv): GuardEnvironment {
+  const clientId = environment['HALLPASS_GUARD_CLIENT_ID'] ?? '';
+  const clientSecret = environment['HALLPASS_GUARD_CLIENT_SECRET'] ?? '';
+  if ((clientId === '') !== (clientSecret === '')) {
+    throw new BadSetting('HALLPASS_GUARD_CLIENT_ID and HALLPASS_GUARD_CLIENT_SECRET belong together: set both.');
+  }
+  return {
+    issuer: environment['HALLPASS_ISSUER'] ?? ISSUER,
+    credentials: clientId === '' ? undefined : { clientId, clientSecret },
+  };
+}
+
+export interface PolicyFile {
+  readonly policy: string;
+  readonly overlay?: string;
+  readonly basePath?: string;
+}
+
+/** Throws `OperatorRefusal` with every fault of the file. */
+export async function openPolicy({ policy, overlay, basePath }: PolicyFile): Promise<Policy> {
+  try {
+    return await readPolicy(policy, given({ overlay, basePath }));
+  } catch (error) {
+    if (!(error instanceof PolicyError)) throw error;
+    throw new OperatorRefusal(
+      [...error.faults.map(printFault), `No policy can be made of ${policy}: hallpass policy check says more.`].join(
+        '\n',
+      ),
+    );
+  }
+}

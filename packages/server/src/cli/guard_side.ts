@@ -1,0 +1,59 @@
+/** What a guard that runs by itself says of itself: on a listener of its own, since the other one answers for an API. */
+import type { RequestListener } from 'node:http';
+import { Gauge, Registry } from '@prometheus-io/client';
+import type { Guard, Policy } from '@hallpass/guard';
+
+/** `/health/live`, `/health/ready`, `/metrics`, and the API's metadata (RFC 9728) for the proxy to pass on. */
+export function sideListener(guard: Guard, policy: Policy): RequestListener {
+  const registry = new Registry();
+  const gauge = (name: string, help: string, read: () => number): void => {
+    const made: Gauge = new Gauge({ name, help, registers: [registry], collect: () => made.set(read()) });
+  };
+  gauge('hallpass_guard_staleness_seconds', 'Everything revoked before so many seconds ago is known here.', () =>
+    Math.min(guard.health().stalenessSeconds, Number.MAX_SAFE_INTEGER),
+  );
+  gauge('hallpass_guard_revocations', 'How many revocations are held.', () => guard.health().revocations);
+  gauge('hallpass_guard_connected', 'Whether the feed of revocations is being read: 1 or 0.', () =>
+    Number(guard.health().connected),
+  );
+
+  return async (request, response) => {
+    const headers = { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' };
+    const answer = (status: number, body: unknown): void => {
+      response.writeHead(status, headers).end(JSON.stringify(body));
+    };
+    const path = (request.url ?? '').replace(/\?.*$/s, '');
+    if (request.method !== 'GET') return answer(405, { error: 'method_not_allowed' });
+    if (path === '/health/live') return answer(200, { status: 'live' });
+    if (path === '/health/ready') {
+      const { connected, stalenessSeconds, revocations } = guard.health();
+      const body = {
+        status: connected ? 'ready' : 'not_ready',
+        stalenessSeconds: orNull(stalenessSeconds),
+        revocations,
+      };
+      return answer(connected ? 200 : 503, body);
+    }
+    if (path === '/metrics') {
+      const text = await registry.metrics();
+      response.writeHead(200, { ...headers, 'Content-Type': registry.contentType }).end(text);
+      return;
+    }
+    if (path.startsWith('/.well-known/oauth-protected-resource')) return describe();
+    answer(404, { error: 'not_found' });
+
+    function describe(): void {
+      try {
+        answer(200, guard.metadata(policy));
+      } catch {
+        // An audience that is no address has no metadata.
+        answer(404, { error: 'not_found' });
+      }
+    }
+  };
+}
+
+/** JSON has no infinity. */
+function orNull(value: number): number | null {
+  return Number.isFinite(value) ? value : null;
+}

@@ -1,0 +1,118 @@
+/** The configuration of each proxy for a guard in front of an API, to start from (docs/forward-auth.md). */
+import { IDENTITY_FIELDS, type Proxy } from '@hallpass/guard/forward';
+
+/** `guard`: where it listens, such as http://127.0.0.1:9090. */
+export function proxyConfiguration(proxy: Proxy, guard: string): string {
+  return PRINTERS[proxy](guard);
+}
+
+const PRINTERS: Readonly<Record<Proxy, (guard: string) => string>> = {
+  nginx: forNginx,
+  traefik: forTraefik,
+  envoy: forEnvoy,
+};
+
+/** What a refusal may be, beside what nginx knows by itself. */
+const STATUSES = [400, 401, 403, 429, 503];
+
+function forNginx(guard: string): string {
+  const variables = IDENTITY_FIELDS.map(
+    (field) => [field, `$${field.toLowerCase().slice(2).replaceAll('-', '_')}`] as const,
+  );
+  return `# In the http block: where the API is.
+upstream api { server 127.0.0.1:8000; }
+
+server {
+  listen 80;
+  # The guard decides on the target as it came, so the API has to get that very one.
+  merge_slashes off;
+
+  location / {
+    auth_request /_hallpass;
+    auth_request_set $hallpass_status $upstream_http_x_hallpass_status;
+    auth_request_set $hallpass_body $upstream_http_x_hallpass_body;
+    auth_request_set $hallpass_challenge $upstream_http_www_authenticate;
+    auth_request_set $hallpass_retry_after $upstream_http_retry_after;
+    auth_request_set $hallpass_nonce $upstream_http_dpop_nonce;
+${variables.map(([field, name]) => `    auth_request_set ${name} $upstream_http_${field.toLowerCase().replaceAll('-', '_')};`).join('\n')}
+    error_page 401 403 = @hallpass_refused;
+    # These overwrite what a client may have sent under the same names. An empty one is not sent at all.
+${variables.map(([field, name]) => `    proxy_set_header ${field} ${name};`).join('\n')}
+    add_header DPoP-Nonce $hallpass_nonce always;
+    # Without a path behind it: a target that nginx has tidied is another one than the guard has seen.
+    proxy_pass http://api;
+  }
+
+  location = /_hallpass {
+    internal;
+    proxy_pass ${guard};
+    proxy_pass_request_body off;
+    proxy_set_header Content-Length "";
+    proxy_set_header X-Original-Method $request_method;
+    proxy_set_header X-Original-URI $request_uri;
+  }
+
+  location @hallpass_refused {
+    default_type application/json;
+    add_header WWW-Authenticate $hallpass_challenge always;
+    add_header Retry-After $hallpass_retry_after always;
+    add_header DPoP-Nonce $hallpass_nonce always;
+    add_header Cache-Control no-store always;
+${STATUSES.map((status) => `    if ($hallpass_status = ${status}) { return ${status} $hallpass_body; }`).join('\n')}
+    return 403;
+  }
+}
+`;
+}
+
+function forTraefik(guard: string): string {
+  return `# Dynamic configuration: give the router of the API this middleware.
+http:
+  middlewares:
+    hallpass:
+      forwardAuth:
+        address: ${guard}
+        # X-Forwarded-Method and X-Forwarded-Uri are Traefik's own, whatever a client sends.
+        trustForwardHeader: false
+        # Each is taken away first, so that none of a client's own gets through.
+        authResponseHeaders:
+${IDENTITY_FIELDS.map((field) => `          - ${field}`).join('\n')}
+`;
+}
+
+function forEnvoy(guard: string): string {
+  const { hostname, port } = new URL(guard);
+  return `# In http_filters, before the router; the guard is the cluster "hallpass".
+- name: envoy.filters.http.ext_authz
+  typed_config:
+    "@type": type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz
+    # A guard that does not answer is one that refuses.
+    failure_mode_allow: false
+    # A route that is chosen again after the check would be another one than was checked.
+    clear_route_cache: false
+    http_service:
+      server_uri: { uri: ${guard}, cluster: hallpass, timeout: 10s }
+      authorization_request:
+        allowed_headers: { patterns: [{ exact: authorization }, { exact: dpop }] }
+      authorization_response:
+        allowed_upstream_headers:
+          patterns:
+${IDENTITY_FIELDS.map((field) => `            - exact: ${field.toLowerCase()}`).join('\n')}
+        allowed_client_headers:
+          patterns: [{ exact: www-authenticate }, { exact: retry-after }, { exact: dpop-nonce }, { exact: cache-control }, { exact: content-type }]
+        allowed_client_headers_on_success:
+          patterns: [{ exact: dpop-nonce }]
+
+# In http_connection_manager: the API gets the target as it came.
+#   normalize_path: false
+#   merge_slashes: false
+#   path_with_escaped_slashes_action: KEEP_UNCHANGED
+
+# In clusters:
+#   - name: hallpass
+#     type: STATIC
+#     load_assignment:
+#       cluster_name: hallpass
+#       endpoints: [{ lb_endpoints: [{ endpoint: { address: { socket_address: { address: ${hostname}, port_value: ${port} } } } }] }]
+`;
+}
