@@ -223,6 +223,7 @@ function printCommandLine(): string {
     ['events'],
     ['policy', 'check'],
     ['policy', 'draft'],
+    ['policy', 'types'],
   ];
   const sections = commands.map((words) => {
     const title = ['hallpass', ...words].join(' ');

@@ -17,7 +17,15 @@ export interface OpenAPIOptions extends OperationOptions {
   readonly overlay?: unknown;
   /** An operation without a scope: nothing is made of the document, or that operation is closed. Default `refuse`. */
   readonly unmapped?: 'refuse' | 'close';
+  /**
+   * The routes that the code knows, as `hallpass policy types` prints them, for the compiler to know them too. They have
+   * to be those of the document.
+   */
+  readonly routes?: readonly string[];
 }
+
+/** Options from which the compiler learns the routes. */
+type WithRoutes<Route extends string> = { readonly routes: readonly Route[] };
 
 export interface PolicyFileOptions extends Omit<OpenAPIOptions, 'overlay'> {
   /** The file of an overlay, YAML or JSON. */
@@ -30,6 +38,11 @@ export interface PolicyFileOptions extends Omit<OpenAPIOptions, 'overlay'> {
  *
  * Throws a PolicyError with everything that is wrong, and a TypeError for options that cannot be meant.
  */
+export function policyFromOpenAPI<const Route extends string>(
+  document: unknown,
+  options: OpenAPIOptions & WithRoutes<Route>,
+): Policy<Route>;
+export function policyFromOpenAPI(document: unknown, options?: OpenAPIOptions): Policy;
 export function policyFromOpenAPI(document: unknown, options: OpenAPIOptions = {}): Policy {
   checkOptions(options);
   const faults = new Faults();
@@ -44,6 +57,11 @@ export function policyFromOpenAPI(document: unknown, options: OpenAPIOptions = {
  *
  * Throws a PolicyError with everything that is wrong, each with its line; a TypeError for options that cannot be meant.
  */
+export function readPolicy<const Route extends string>(
+  file: string,
+  options: PolicyFileOptions & WithRoutes<Route>,
+): Promise<Policy<Route>>;
+export function readPolicy(file: string, options?: PolicyFileOptions): Promise<Policy>;
 export async function readPolicy(file: string, options: PolicyFileOptions = {}): Promise<Policy> {
   const { table, faults } = await inspectPolicy(file, options);
   return settle(table, faults, options);
@@ -171,9 +189,23 @@ function checkOptions({ basePath = '', unmapped = 'refuse' }: Pick<OpenAPIOption
 function settle(
   table: PolicyTable,
   faults: readonly PolicyFault[],
-  { unmapped = 'refuse' }: Pick<OpenAPIOptions, 'unmapped'>,
+  { unmapped = 'refuse', routes }: Pick<OpenAPIOptions, 'unmapped' | 'routes'>,
 ): Policy {
   const left = faults.filter(({ kind }) => kind !== 'unmapped' || unmapped === 'refuse');
+  if (left.length === 0 && routes !== undefined) left.push(...compareRoutes(table, routes));
   if (left.length > 0) throw new PolicyError(left);
   return compileTable(table);
 }
+
+/** What the compiler was told of the routes has to be so: a handler would wait for one that never comes. */
+function compareRoutes({ routes }: PolicyTable, known: readonly string[]): readonly PolicyFault[] {
+  const faults = new Faults();
+  const there = new Set(routes.map(({ route }) => route));
+  const told = new Set(known);
+  const differ = (one: string, sentence: string): void => faults.add('stale', [], `${sentence} ${PRINT_AGAIN}`, one);
+  for (const route of there) if (!told.has(route)) differ(route, 'The code does not know this route.');
+  for (const route of told) if (!there.has(route)) differ(route, 'The code knows this route, and the policy does not.');
+  return faults.all;
+}
+
+const PRINT_AGAIN = 'Print its routes again: hallpass policy types.';

@@ -14,7 +14,8 @@ export type PolicyFaultKind =
   | 'unmapped'
   | 'unsure'
   | 'ambiguous'
-  | 'bad_overlay';
+  | 'bad_overlay'
+  | 'stale';
 
 /** One thing that is wrong, where it is, and what to do. */
 export interface PolicyFault {

@@ -100,12 +100,10 @@ function refuseDoubles(document: Document, lines: LineCounter, faults: Faults): 
   });
 }
 
-type Member = Pair;
-
 /** Each map is gone through once, however many places of it are asked for. */
 function lineFinder(document: Document, lines: LineCounter): PolicyText['lineOf'] {
-  const indexes = new Map<YAMLMap, ReadonlyMap<unknown, Member>>();
-  const membersOf = (map: YAMLMap): ReadonlyMap<unknown, Member> => {
+  const indexes = new Map<YAMLMap, ReadonlyMap<unknown, Pair>>();
+  const membersOf = (map: YAMLMap): ReadonlyMap<unknown, Pair> => {
     const index =
       indexes.get(map) ?? new Map(map.items.map((pair) => [isScalar(pair.key) ? pair.key.value : pair.key, pair]));
     indexes.set(map, index);

@@ -187,6 +187,23 @@ test('options that cannot be meant are a TypeError', () => {
   assert.throws(() => policyFromOpenAPI(document, { unmapped: 'open' }), /^TypeError: unmapped must be/);
 });
 
+test('the compiler knows the routes that it is told, and they have to be those of the document', () => {
+  const paths = { '/a/{id}': { get: asks('/a/{id}.read') }, '/b': { get: asks('/b.read'), put: { security: [] } } };
+  const routes = ['GET /a/{id}', 'GET /b'] as const;
+  const policy = policyFromOpenAPI(api(paths), { routes });
+  const match = policy.match('GET', '/b');
+  // @ts-expect-error -- there is no such route
+  assert.ok('route' in match && match.route !== 'GET /c');
+  assert.equal(match.route, 'GET /b');
+  const stale = (known: readonly string[]): readonly string[] => faultsOf(api(paths), { routes: known });
+  assert.deepEqual(stale([...routes].toReversed()), []);
+  assert.match(stale(['GET /b']).join('\n'), /^stale : The code does not know this route\. .*hallpass policy types\.$/);
+  assert.match(stale([...routes, 'GET /c']).join('\n'), /^stale : The code knows this route, and the policy does not/);
+  assert.equal(stale([]).length, 2);
+  // What is closed never comes to a handler.
+  assert.equal(stale([...routes, 'PUT /b']).length, 1);
+});
+
 test('an operation that is marked unsure is refused until the mark is gone, even with a scope', () => {
   const marked = (mark: unknown): Members => api({ '/a': { get: { ...asks('/a.read'), 'x-hallpass-unsure': mark } } });
   assertFault(

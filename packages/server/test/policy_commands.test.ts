@@ -208,4 +208,26 @@ suite('policy', { concurrency: 3 }, () => {
     assert.equal(nothing.stdout, '');
     assert.match(nothing.stderr, /nothing to draft/);
   });
+
+  test('types prints a module that the compiler takes to the letter', async (t) => {
+    const { path, run } = open(t);
+    const { code, stdout, stderr } = await run('types', path('settled.yaml'));
+    assert.equal(code, 0, stderr);
+    const module = path('routes.mts');
+    writeFileSync(module, stdout);
+    const loaded: unknown = await import(module);
+    assert.deepEqual(Object.fromEntries(Object.entries(Object(loaded))), {
+      routes: ['GET /v1/accounts', 'POST /v1/accounts', 'GET /v1/accounts/{accountID}/transfers', 'POST /v1/transfers'],
+      scopes: [
+        '/accounts.read',
+        '/accounts.write',
+        '/accounts/transfers.write',
+        '/accounts/{accountID}/transfers.read',
+      ],
+    });
+    const faulty = await run('types', path('ledger.yaml'));
+    assert.equal(faulty.code, 1);
+    assert.equal(faulty.stdout, '');
+    assert.match(faulty.stderr, /5 faults/);
+  });
 });

@@ -76,7 +76,31 @@ export function policyCommand(): Command {
       }
     });
 
+  command
+    .command('types')
+    .description('print the routes and scopes of a policy as TypeScript, for readPolicy(file, { routes })')
+    .argument('<file>', 'an OpenAPI document, or routes with their scopes; YAML or JSON')
+    .option('--overlay <file>', 'an OpenAPI overlay that is applied first')
+    .option('--base-path <path>', 'what stands before the paths in the requests that the guard sees', parseBasePath)
+    .action(async (file: string, { overlay, basePath }: CheckOptions) => {
+      const { table, faults } = await inspectPolicy(file, given({ overlay, basePath }));
+      refuseFaults(faults);
+      process.stdout.write(typesOf(table));
+    });
+
   return command;
+}
+
+/** A module whose constants the compiler takes to the letter. Routes and scopes hold no quotes but those of JSON. */
+function typesOf({ routes }: PolicyTable): string {
+  const list = (name: string, texts: readonly string[]): string =>
+    `export const ${name} = [\n${texts.map((text) => `  ${JSON.stringify(text)},\n`).join('')}] as const;\n`;
+  const scopes = [...new Set(routes.map(({ scope }) => scope))].toSorted((one, other) => (one < other ? -1 : 1));
+  const routed = list(
+    'routes',
+    routes.map(({ route }) => route),
+  );
+  return `// Printed by \`hallpass policy types\`. Print it again when the API changes.\n${routed}\n${list('scopes', scopes)}`;
 }
 
 function parseBasePath(text: string): string {
