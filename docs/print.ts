@@ -219,6 +219,8 @@ function printCommandLine(): string {
     ['store', 'restore'],
     ['store', 'verify'],
     ['store', 'copy'],
+    ['guard'],
+    ['explain'],
     ['revoke-everything'],
     ['events'],
     ['policy', 'check'],

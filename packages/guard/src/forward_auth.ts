@@ -61,12 +61,15 @@ interface Dialect {
 const DIALECTS: Readonly<Record<Proxy, Dialect>> = {
   nginx: {
     read: (_request, fields) => readFields(fields, 'x-original-method', 'x-original-uri'),
-    // nginx knows 401 and 403, and takes anything else for a failure of ours; and it drops the body. So both go in fields.
-    refuse: ({ status, headers, body }) => ({
-      status: status === 401 ? 401 : 403,
-      headers: { ...headers, 'X-Hallpass-Status': String(status), 'X-Hallpass-Body': JSON.stringify(body) },
-      body: '',
-    }),
+    // nginx knows 401 and 403, and takes anything else for a failure of ours; it drops the body, and passes the challenge
+    // of a 401 on, but no other. So all that goes in fields.
+    refuse: ({ status, headers: { 'WWW-Authenticate': challenge, ...headers }, body }) => {
+      const told = { ...headers, 'X-Hallpass-Status': String(status), 'X-Hallpass-Body': JSON.stringify(body) };
+      if (challenge === undefined) return { status: 403, headers: told, body: '' };
+      return status === 401
+        ? { status, headers: { ...told, 'WWW-Authenticate': challenge }, body: '' }
+        : { status: 403, headers: { ...told, 'X-Hallpass-Challenge': challenge }, body: '' };
+    },
   },
   traefik: {
     read: (_request, fields) => readFields(fields, 'x-forwarded-method', 'x-forwarded-uri'),

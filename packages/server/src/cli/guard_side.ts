@@ -1,5 +1,5 @@
 /** What a guard that runs by itself says of itself: on a listener of its own, since the other one answers for an API. */
-import type { RequestListener } from 'node:http';
+import type { RequestListener, ServerResponse } from 'node:http';
 import { Gauge, Registry } from '@prometheus-io/client';
 import type { Guard, Policy } from '@hallpass/guard';
 
@@ -17,40 +17,41 @@ export function sideListener(guard: Guard, policy: Policy): RequestListener {
     Number(guard.health().connected),
   );
 
-  return async (request, response) => {
-    const headers = { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' };
+  const metrics = async (response: ServerResponse): Promise<void> => {
+    const text = await registry.metrics();
+    response.writeHead(200, { ...HEADERS, 'Content-Type': registry.contentType }).end(text);
+  };
+  return (request, response) => {
     const answer = (status: number, body: unknown): void => {
-      response.writeHead(status, headers).end(JSON.stringify(body));
+      response.writeHead(status, HEADERS).end(JSON.stringify(body));
     };
     const path = (request.url ?? '').replace(/\?.*$/s, '');
     if (request.method !== 'GET') return answer(405, { error: 'method_not_allowed' });
     if (path === '/health/live') return answer(200, { status: 'live' });
     if (path === '/health/ready') {
       const { connected, stalenessSeconds, revocations } = guard.health();
-      const body = {
-        status: connected ? 'ready' : 'not_ready',
-        stalenessSeconds: orNull(stalenessSeconds),
-        revocations,
-      };
-      return answer(connected ? 200 : 503, body);
+      const status = connected ? 'ready' : 'not_ready';
+      return answer(connected ? 200 : 503, { status, stalenessSeconds: orNull(stalenessSeconds), revocations });
     }
-    if (path === '/metrics') {
-      const text = await registry.metrics();
-      response.writeHead(200, { ...headers, 'Content-Type': registry.contentType }).end(text);
-      return;
+    if (path === '/metrics') return void metrics(response);
+    if (path.startsWith(METADATA)) {
+      const metadata = describe(guard, policy);
+      if (metadata !== undefined) return answer(200, metadata);
     }
-    if (path.startsWith('/.well-known/oauth-protected-resource')) return describe();
     answer(404, { error: 'not_found' });
-
-    function describe(): void {
-      try {
-        answer(200, guard.metadata(policy));
-      } catch {
-        // An audience that is no address has no metadata.
-        answer(404, { error: 'not_found' });
-      }
-    }
   };
+}
+
+const HEADERS = { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' };
+const METADATA = '/.well-known/oauth-protected-resource';
+
+/** Undefined where the audience is no address: such an API has no metadata (RFC 9728 §1.2). */
+function describe(guard: Guard, policy: Policy): object | undefined {
+  try {
+    return guard.metadata(policy);
+  } catch {
+    return undefined;
+  }
 }
 
 /** JSON has no infinity. */

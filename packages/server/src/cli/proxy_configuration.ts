@@ -31,7 +31,7 @@ server {
     auth_request /_hallpass;
     auth_request_set $hallpass_status $upstream_http_x_hallpass_status;
     auth_request_set $hallpass_body $upstream_http_x_hallpass_body;
-    auth_request_set $hallpass_challenge $upstream_http_www_authenticate;
+    auth_request_set $hallpass_challenge $upstream_http_x_hallpass_challenge;
     auth_request_set $hallpass_retry_after $upstream_http_retry_after;
     auth_request_set $hallpass_nonce $upstream_http_dpop_nonce;
 ${variables.map(([field, name]) => `    auth_request_set ${name} $upstream_http_${field.toLowerCase().replaceAll('-', '_')};`).join('\n')}
@@ -54,6 +54,7 @@ ${variables.map(([field, name]) => `    proxy_set_header ${field} ${name};`).joi
 
   location @hallpass_refused {
     default_type application/json;
+    # That of a 401 nginx passes on by itself.
     add_header WWW-Authenticate $hallpass_challenge always;
     add_header Retry-After $hallpass_retry_after always;
     add_header DPoP-Nonce $hallpass_nonce always;

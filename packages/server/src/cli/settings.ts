@@ -231,7 +231,10 @@ const FILE_VARIABLE = 'HALLPASS_CONFIG';
 /** The settings of an environment, the file it names first. Throws `BadSetting`. */
 export function readSettings(environment: Readonly<Record<string, string | undefined>>): Settings {
   const names: readonly string[] = [FILE_VARIABLE, ...Object.values(ROWS).map(({ variable }) => variable)];
-  const unknown = Object.keys(environment).find((name) => name.startsWith('HALLPASS_') && !names.includes(name));
+  const unknown = Object.keys(environment).find(
+    // Those of `hallpass guard` may be in the same environment.
+    (name) => name.startsWith('HALLPASS_') && !name.startsWith('HALLPASS_GUARD_') && !names.includes(name),
+  );
   if (unknown !== undefined) throw new BadSetting(`${unknown} is not a setting.${nearest(unknown, names)}`);
   const file = readSettingsFile(environment[FILE_VARIABLE]);
   const value = <Name extends keyof Settings>(name: Name): Settings[Name] => {
