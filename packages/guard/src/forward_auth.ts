@@ -149,9 +149,10 @@ function identityOf({
 function parseTrust(trust: readonly string[]): BlockList {
   const list = new BlockList();
   for (const entry of trust) {
-    const [address = '', prefix] = entry.split('/');
+    const [address = '', prefix, ...more] = entry.split('/');
     const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
-    if (isIP(address) === 0) throw new TypeError(`'${entry}' is no address and no network such as 10.0.0.0/8.`);
+    if (isIP(address) === 0 || more.length > 0)
+      throw new TypeError(`'${entry}' is no address and no network such as 10.0.0.0/8.`);
     if (prefix === undefined) list.addAddress(address, family);
     else if (/^\d{1,3}$/.test(prefix) && Number(prefix) <= (family === 'ipv6' ? 128 : 32)) {
       list.addSubnet(address, Number(prefix), family);

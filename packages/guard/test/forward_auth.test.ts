@@ -1,0 +1,206 @@
+/** What a guard answers to proxies: nginx's auth_request, Traefik's ForwardAuth, Envoy's ext_authz, as they ask. */
+import { compilePolicy, createGuard } from '@hallpass/guard';
+import {
+  forwardAuth,
+  IDENTITY_FIELDS,
+  type ForwardOptions,
+  type ForwardRefusal,
+  type Proxy,
+} from '@hallpass/guard/forward';
+import { createTestIssuer } from '@hallpass/guard/testing';
+import assert from 'node:assert/strict';
+import { createServer, request as send, type IncomingHttpHeaders } from 'node:http';
+import { after, suite, test } from 'node:test';
+import { listen } from './listen.ts';
+
+const issuer = await createTestIssuer({ audience: 'https://api.example.com' });
+const guard = createGuard({ ...issuer.options, opaqueTokenSeconds: 1 });
+after(() => guard.close());
+const policy = compilePolicy({
+  'GET /accounts': '/accounts.read',
+  'POST /accounts': '/accounts.write',
+  'GET /accounts/{accountID}': '/accounts/{accountID}.read',
+});
+const token = await issuer.token({ scope: '/accounts/a1.read /accounts.read', clientId: 'partner & co' });
+const authorization = `Bearer ${token}`;
+
+interface Answer {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: string;
+}
+
+interface Asked {
+  readonly method?: string;
+  readonly path?: string;
+  readonly headers?: Readonly<Record<string, string | string[]>>;
+}
+
+const refusals: ForwardRefusal[] = [];
+
+async function open(options: ForwardOptions): Promise<(asked: Asked) => Promise<Answer>> {
+  const onRefusal = (refusal: ForwardRefusal): void => void refusals.push(refusal);
+  const port = await listen(forwardAuth(guard, policy, { onRefusal, ...options }));
+  return ({ method = 'GET', path = '/', headers = {} }) =>
+    new Promise((resolve, reject) => {
+      const request = send({ host: '127.0.0.1', port, method, path, headers, agent: false }, (response) => {
+        let body = '';
+        response.setEncoding('utf8').on('data', (text: string) => (body += text));
+        response.on('end', () => resolve({ status: response.statusCode ?? 0, headers: response.headers, body }));
+      });
+      request.on('error', reject).end();
+    });
+}
+
+/** A request of a client as each proxy tells of it. */
+const TELLING: Readonly<Record<Proxy, (method: string, target: string) => Asked>> = {
+  nginx: (method, target) => ({
+    path: '/_hallpass',
+    headers: { 'x-original-method': method, 'x-original-uri': target },
+  }),
+  traefik: (method, target) => ({ headers: { 'x-forwarded-method': method, 'x-forwarded-uri': target } }),
+  envoy: (method, path) => ({ method, path }),
+};
+
+function about(proxy: Proxy, method: string, target: string, headers: Asked['headers'] = { authorization }): Asked {
+  const told = TELLING[proxy](method, target);
+  return { ...told, headers: { ...told.headers, ...headers } };
+}
+
+/** The status that a client gets. */
+function statusFor(proxy: Proxy, { status, headers }: Answer): number {
+  return proxy === 'nginx' && status !== 200 ? Number(headers['x-hallpass-status']) : status;
+}
+
+for (const proxy of ['nginx', 'traefik', 'envoy'] as const) {
+  suite(`a guard that ${proxy} asks`, () => {
+    test('allows what the policy opens, with the whole identity each time', async () => {
+      const ask = await open({ proxy });
+      const first = await ask(about(proxy, 'GET', '/accounts/a1?x=/accounts/a2'));
+      assert.equal(first.status, 200);
+      assert.equal(first.body, '');
+      assert.equal(first.headers['x-hallpass-client'], 'partner%20%26%20co');
+      assert.equal(first.headers['x-hallpass-parameters'], 'accountID=a1');
+      assert.equal(first.headers['x-hallpass-route'], 'GET /accounts/{accountID}');
+      assert.match(first.headers['x-hallpass-grant']?.toString() ?? '', /^[0-9a-f-]{36}$/);
+      const plain = await ask(about(proxy, 'GET', '/accounts', { authorization: `bearer ${token}` }));
+      const opaque = `Bearer ${await issuer.token({ scope: '/accounts.read', opaque: true })}`;
+      const untold = await ask(about(proxy, 'GET', '/accounts', { authorization: opaque }));
+      for (const answer of [first, plain, untold]) {
+        assert.equal(answer.status, 200);
+        for (const field of IDENTITY_FIELDS) assert.notEqual(answer.headers[field.toLowerCase()], undefined, field);
+      }
+      assert.equal(plain.headers['x-hallpass-parameters'], '');
+      assert.equal(untold.headers['x-hallpass-grant'], '');
+    });
+
+    test('refuses in the words of the guard, and tells the log without the query', async () => {
+      const ask = await open({ proxy });
+      refusals.length = 0;
+      for (const [status, method, target, headers] of [
+        [401, 'GET', '/accounts/a1?secret=1', {}],
+        [401, 'GET', '/accounts/a1', { authorization: `Bearer ${token.slice(0, -4)}AAAA` }],
+        [400, 'GET', '/accounts/a1', { authorization: 'Bearer' }],
+        [403, 'GET', '/accounts/a2', { authorization }],
+        [403, 'POST', '/accounts', { authorization }],
+        [403, 'HEAD', '/accounts/a1', { authorization }],
+        [403, 'OPTIONS', '/accounts/a1', { authorization }],
+        [403, 'GET', '/nowhere', { authorization }],
+        [403, 'GET', '/health/ready', { authorization }],
+        [401, 'GET', '/health/ready', {}],
+        [400, 'GET', '/accounts/a2/../a1', { authorization }],
+        [400, 'GET', '//accounts/a1', { authorization }],
+        [400, 'GET', '/accounts/a1%2f', { authorization }],
+      ] as const) {
+        const answer = await ask(about(proxy, method, target, headers));
+        assert.equal(statusFor(proxy, answer), status, `${method} ${target}`);
+        assert.equal(answer.headers['x-hallpass-client'], undefined);
+        assert.ok(answer.status >= 400 && answer.status < 500, 'what every proxy takes for no');
+        const body = proxy === 'nginx' ? String(answer.headers['x-hallpass-body']) : answer.body;
+        if (method !== 'HEAD' || proxy !== 'envoy') assert.match(body, /^\{"error":"[a-z_]+","error_description":"/);
+      }
+      assert.equal(refusals.length, 13);
+      assert.equal(refusals[0]?.path, '/accounts/a1');
+      assert.ok(!JSON.stringify(refusals).includes(token.slice(0, 40)));
+    });
+
+    test('is closed to whoever is not the proxy', async () => {
+      const ask = await open({ proxy, trust: ['192.0.2.1', '2001:db8::/32', '10.0.0.0/8'] });
+      refusals.length = 0;
+      const answer = await ask(about(proxy, 'GET', '/accounts/a1'));
+      assert.equal(answer.status, 403);
+      assert.match(refusals[0]?.because ?? '', /trusted/);
+      const trusting = await open({ proxy, trust: ['192.0.2.1', '127.0.0.0/8'] });
+      assert.equal((await trusting(about(proxy, 'GET', '/accounts/a1'))).status, 200);
+    });
+  });
+}
+
+test('a proxy that does not say, or says twice, what a client sent is set up wrong: nothing passes', async () => {
+  for (const [proxy, method, target] of [
+    ['nginx', 'x-original-method', 'x-original-uri'],
+    ['traefik', 'x-forwarded-method', 'x-forwarded-uri'],
+  ] as const) {
+    const ask = await open({ proxy });
+    for (const headers of [
+      {},
+      { [target]: '/accounts/a1' },
+      { [method]: 'GET' },
+      { [method]: 'GET', [target]: ['/accounts/a1', '/accounts/a2'] },
+      { [method]: ['GET', 'POST'], [target]: '/accounts/a1' },
+      { [method]: 'GET', [target]: '' },
+      { [method]: 'GET', [target]: 'accounts/a1' },
+      { [method]: 'GET', [target]: 'http://api.example.com/accounts/a1' },
+      { [method]: 'GET', [target]: '*' },
+      { [method]: 'GET', [target]: '/accounts/a1, /accounts/a2' },
+      { [method]: 'get', [target]: '/accounts/a1' },
+    ]) {
+      const { status } = await ask({ path: '/accounts/a1', headers: { authorization, ...headers } });
+      assert.equal(status === 200 ? 'passed' : 'refused', 'refused', JSON.stringify(headers));
+    }
+  }
+  const envoy = await open({ proxy: 'envoy' });
+  assert.equal((await envoy({ method: 'OPTIONS', path: '*', headers: { authorization } })).status, 403);
+});
+
+test('the challenge of a 401 is one that nginx passes on by itself, that of a 403 is not', async () => {
+  const ask = await open({ proxy: 'nginx' });
+  const none = await ask(about('nginx', 'GET', '/accounts', {}));
+  assert.equal(none.status, 401);
+  assert.match(none.headers['www-authenticate'] ?? '', /^Bearer realm=/);
+  assert.equal(none.headers['x-hallpass-challenge'], undefined);
+  const lacking = await ask(about('nginx', 'GET', '/accounts/a2'));
+  assert.equal(lacking.status, 403);
+  assert.equal(lacking.headers['www-authenticate'], undefined);
+  assert.match(String(lacking.headers['x-hallpass-challenge']), /insufficient_scope/);
+});
+
+test('an outage is a refusal to every proxy', async () => {
+  const away = createGuard({
+    ...issuer.options,
+    fetch: () => Promise.reject(new TypeError('away')),
+    startWaitSeconds: 0,
+  });
+  after(() => away.close());
+  for (const [proxy, status] of [
+    ['nginx', 403],
+    ['traefik', 503],
+    ['envoy', 503],
+  ] as const) {
+    const server = createServer(forwardAuth(away, policy, { proxy }));
+    const port = await listen((request, response) => void server.emit('request', request, response));
+    const told = about(proxy, 'GET', '/accounts/a1');
+    const answer = await fetch(`http://127.0.0.1:${port}${told.path ?? '/'}`, {
+      headers: Object.fromEntries(Object.entries(told.headers ?? {}).map(([name, value]) => [name, String(value)])),
+    });
+    assert.equal(answer.status, status);
+    if (proxy === 'nginx') assert.equal(answer.headers.get('x-hallpass-status'), '503');
+    assert.equal(answer.headers.get('retry-after'), '2');
+  }
+});
+
+test('what is no address and no network is not trusted but refused', () => {
+  for (const entry of ['proxy.example', '10.0.0.0/33', '10.0.0.0/', '::1/129', '', '10.0.0.0/8/8 ']) {
+    assert.throws(() => forwardAuth(guard, policy, { proxy: 'nginx', trust: [entry] }), TypeError, entry);
+  }
+});

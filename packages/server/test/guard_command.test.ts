@@ -1,0 +1,206 @@
+/** `hallpass guard` and `hallpass explain`, as they are started; what the guard decides has its tests with the guard. */
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { suite, test, type TestContext } from 'node:test';
+import { makeFolder, spawnHallpass, startCommand, type Done, type Environment, type Running } from './command.ts';
+import { basicOf, type Key } from './harness.ts';
+
+const API = 'https://api.example.com';
+const ROUTES = {
+  'GET /accounts': '/accounts.read',
+  'GET /accounts/{accountID}/transfers': '/accounts/{accountID}/transfers.read',
+};
+
+type Document = Readonly<Record<string, unknown>>;
+
+function policyFile(t: TestContext, routes: object = ROUTES): string {
+  const file = join(makeFolder(t), 'policy.json');
+  writeFileSync(file, JSON.stringify(routes));
+  return file;
+}
+
+async function makeKey(on: Environment, ...words: readonly string[]): Promise<Key> {
+  const { code, stdout, stderr } = await startCommand(['keys', 'create', ...words, '--json'], on);
+  assert.equal(code, 0, stderr);
+  const made: Document = JSON.parse(stdout);
+  return { clientId: String(made['client_id']), clientSecret: String(made['client_secret']) };
+}
+
+async function post(at: Running, key: Key, path: string, form: Readonly<Record<string, string>>): Promise<Document> {
+  const headers = { authorization: basicOf(key) };
+  const answer = await fetch(at.url + path, { method: 'POST', headers, body: new URLSearchParams(form) });
+  const body: Document = await answer.json();
+  return body;
+}
+
+/** Nothing of a command's own output may hold the token. */
+function assertUntold({ stdout, stderr }: Done, token: string): void {
+  const [, payload = '', signature = ''] = token.split('.');
+  for (const part of [payload, signature]) assert.ok(!`${stdout}${stderr}`.includes(part));
+}
+
+suite('hallpass explain', () => {
+  test('says what the guard would, with the scope that is missing and what to do', async (t) => {
+    const server = await spawnHallpass(t);
+    const on = server.environment;
+    const partner = await makeKey(
+      on,
+      'Partner',
+      '--scope',
+      ROUTES['GET /accounts/{accountID}/transfers'],
+      '--audience',
+      API,
+    );
+    const own = await makeKey(on, 'API', '--resource-server', API);
+    const scope = '/accounts/a1/transfers.read';
+    const grant = { grant_type: 'client_credentials', scope, resource: API };
+    const { access_token: token = '' } = await post(server, partner, '/oauth2/token', grant);
+    assert.ok(typeof token === 'string');
+    const asking = {
+      HALLPASS_ISSUER: server.url,
+      HALLPASS_GUARD_CLIENT_ID: own.clientId,
+      HALLPASS_GUARD_CLIENT_SECRET: own.clientSecret,
+    };
+    const options = ['--policy', policyFile(t), '--audience', API];
+    const explain = (path: string, environment: Environment = asking, ...more: readonly string[]): Promise<Done> =>
+      startCommand(['explain', '-', 'get', path, ...options, ...more], environment, `${token}\n`);
+
+    const allowed = await explain('/accounts/a1/transfers');
+    assert.equal(allowed.code, 0, allowed.stdout + allowed.stderr);
+    assert.match(allowed.stdout, /^allowed: The request is allowed\.\n/);
+    assert.match(allowed.stdout, /revocation +checked/);
+    assertUntold(allowed, token);
+
+    const lacking = await explain('/accounts/a2/transfers');
+    assert.equal(lacking.code, 1);
+    assert.match(lacking.stdout, /^refused, 403 insufficient_scope: The access token lacks a scope/);
+    assert.match(lacking.stdout, /route +GET \/accounts\/\{accountID\}\/transfers\n/);
+    assert.match(lacking.stdout, /needs +\/accounts\/a2\/transfers\.read\n/);
+    assert.match(
+      lacking.stdout,
+      new RegExp(`Ask for a token with scope=/accounts/a2/transfers.read.*${partner.clientId}`),
+    );
+    assertUntold(lacking, token);
+
+    const unasked = { HALLPASS_ISSUER: server.url };
+    const json = await explain('/nowhere', unasked, '--json');
+    assert.equal(json.code, 1);
+    const explained: Document = JSON.parse(json.stdout);
+    assert.deepEqual(
+      [explained['allowed'], explained['status'], explained['error'], explained['revocation'], explained['client_id']],
+      [false, 403, 'insufficient_scope', 'not checked', partner.clientId],
+    );
+    assert.deepEqual(explained['scopes'], [scope]);
+    assertUntold(json, token);
+
+    const elsewhere = await startCommand(
+      [
+        'explain',
+        token,
+        'GET',
+        '/accounts/a1/transfers',
+        '--policy',
+        policyFile(t),
+        '--audience',
+        'https://other.example',
+      ],
+      unasked,
+    );
+    assert.equal(elsewhere.code, 1);
+    assert.match(elsewhere.stdout, /compare with --issuer and --audience/);
+    const odd = await explain('/accounts/a1/../transfers');
+    assert.match(odd.stdout, /^refused, 400 .*\n(.*\n)*Send the path in its plain form\.\n$/);
+
+    await post(server, partner, '/oauth2/revoke', { token });
+    const revoked = await explain('/accounts/a1/transfers');
+    assert.equal(revoked.code, 1);
+    assert.match(revoked.stdout, /^refused, 401 invalid_token: .*\n(.*\n)*Ask for a new token\.\n$/);
+    assert.equal((await explain('/accounts/a1/transfers', unasked)).code, 0, 'nobody was asked, and it says so');
+
+    server.child.kill('SIGKILL');
+    await server.ended;
+    const away = await explain('/accounts/a1/transfers');
+    assert.equal(away.code, 1);
+    assert.match(away.stdout, /^refused, 503 .*\n(.*\n)*The issuer did not answer/);
+  });
+
+  test('what cannot be meant is a sentence', async (t) => {
+    const policy = policyFile(t);
+    for (const [words, environment, code, says] of [
+      [['explain', 'x', 'GET', '/'], {}, 2, /required option '--policy/],
+      [['explain', 'x', 'GET', '/', '--policy', join(makeFolder(t), 'none')], {}, 1, /none/],
+      [['explain', 'x', 'GET', '/', '--policy', policyFile(t, { 'GET /a': 'b' })], {}, 1, /GET \/a/],
+      [['explain', 'x', 'GET', '/', '--policy', policy, '--issuer', 'http://far.example'], {}, 2, /issuer must begin/],
+      [['explain', 'x', 'GET', '/', '--policy', policy], { HALLPASS_GUARD_CLIENT_ID: 'a' }, 2, /belong together/],
+    ] as const) {
+      const done = await startCommand(words, environment);
+      assert.equal(done.code, code, done.stderr);
+      assert.match(done.stderr, says);
+      assert.equal(done.stdout, '');
+      assert.doesNotMatch(done.stderr, /\n\s+at /, 'no stack');
+    }
+  });
+});
+
+suite('hallpass guard', () => {
+  test('what it needs and does not have is a sentence', async (t) => {
+    const policy = policyFile(t);
+    const busy = createServer();
+    await new Promise<void>((resolve) => {
+      busy.listen(0, '127.0.0.1', resolve);
+    });
+    t.after(() => busy.close());
+    const address = busy.address();
+    assert.ok(typeof address === 'object' && address !== null);
+    const key = { HALLPASS_GUARD_CLIENT_ID: 'a', HALLPASS_GUARD_CLIENT_SECRET: 'b' };
+    const words = ['guard', '--policy', policy, '--audience', API];
+    for (const [more, environment, code, says] of [
+      [[], {}, 2, /HALLPASS_GUARD_CLIENT_ID and HALLPASS_GUARD_CLIENT_SECRET: hallpass keys create/],
+      [['--proxy', 'apache'], key, 2, /Allowed choices are nginx, traefik, envoy/],
+      [['--listen', '9090'], key, 2, /such as 127\.0\.0\.1:9090/],
+      [['--listen', '127.0.0.1:70000'], key, 2, /such as 127\.0\.0\.1:9090/],
+      [['--trust', 'proxy.example'], key, 2, /no address and no network/],
+      [['--max-staleness', '1'], key, 2, /maxStalenessSeconds must be a number from 3/],
+      [['--max-staleness', 'x'], key, 2, /maxStalenessSeconds/],
+      [['--side', `127.0.0.1:${address.port}`], key, 1, /EADDRINUSE/],
+    ] as const) {
+      const done = await startCommand([...words, ...more], environment);
+      assert.equal(done.code, code, done.stderr);
+      assert.match(done.stderr, says);
+      assert.doesNotMatch(done.stderr, /\n\s+at /, 'no stack');
+    }
+  });
+
+  test('prints a configuration for each proxy, in which nothing of a client’s own passes for the guard’s', async (t) => {
+    const words = [
+      'guard',
+      '--policy',
+      policyFile(t),
+      '--audience',
+      API,
+      '--listen',
+      '127.0.0.1:9999',
+      '--print-config',
+    ];
+    for (const [proxy, lines] of [
+      [
+        'nginx',
+        [
+          /auth_request \/_hallpass;/,
+          /X-Original-URI \$request_uri;/,
+          /proxy_set_header X-Hallpass-Client \$/,
+          /merge_slashes off/,
+        ],
+      ],
+      ['traefik', [/address: http:\/\/127\.0\.0\.1:9999/, /trustForwardHeader: false/, /- X-Hallpass-Client/]],
+      ['envoy', [/failure_mode_allow: false/, /exact: x-hallpass-client/, /normalize_path: false/]],
+    ] as const) {
+      const { code, stdout, stderr } = await startCommand([...words, '--proxy', proxy], {});
+      assert.equal(code, 0, stderr);
+      assert.match(stdout, /9999/);
+      for (const line of lines) assert.match(stdout, line);
+    }
+  });
+});
