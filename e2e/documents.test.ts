@@ -29,7 +29,14 @@ test('every test that the tables of standards and attacks name is there', () => 
 });
 
 test('every link between the documents leads somewhere', () => {
-  for (const path of ['README.md', 'ARCHITECTURE.md', 'CONTRIBUTING.md', 'docs/operating.md']) {
+  for (const path of [
+    'README.md',
+    'ARCHITECTURE.md',
+    'CONTRIBUTING.md',
+    'docs/operating.md',
+    'docs/guard.md',
+    'docs/forward-auth.md',
+  ]) {
     const text = readFileSync(join(root, path), 'utf8');
     for (const [, link = ''] of text.matchAll(/\]\(([^)#]+)\)/g)) {
       assert.ok(existsSync(join(root, dirname(path), link)), `${path} links to ${link}`);

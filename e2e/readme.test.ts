@@ -74,6 +74,26 @@ test('revoke: the example of the first page takes a token back', async () => {
   assert.equal(said, '200 {}\n');
 });
 
+const OPENAPI = `openapi: 3.1.0
+info: { title: Accounts, version: '1' }
+security: [{ Hallpass: [] }]
+paths:
+  /accounts/{accountID}/transfers:
+    get: { security: [{ Hallpass: ['/accounts/{accountID}/transfers.read'] }], responses: {} }
+components:
+  securitySchemes:
+    Hallpass:
+      type: oauth2
+      flows: { clientCredentials: { tokenUrl: http://localhost:8080/oauth2/token, scopes: {} } }
+`;
+
+/** A file beside the examples; gives its path. */
+function save(name: string, text: string): string {
+  const file = folder + name;
+  writeFileSync(file, text);
+  return file;
+}
+
 test('the guard of the README lets in what its scope opens, and nothing else', async () => {
   const { accessToken } = await getTokens('/accounts/a1/transfers.read');
   const ask = (path: string): string =>
@@ -81,8 +101,9 @@ test('the guard of the README lets in what its scope opens, and nothing else', a
   const said = await run('guard', blocks('ts')[2] ?? '', {
     CLIENT_ID: resourceServer.clientId,
     CLIENT_SECRET: resourceServer.clientSecret,
-    'createServer(listener).listen(8090);': `
-      const api = createServer(listener).listen(0, '127.0.0.1');
+    'openapi.yaml': save('openapi.yaml', OPENAPI),
+    'app.listen(8090);': `
+      const api = app.listen(0, '127.0.0.1');
       await new Promise((resolve) => api.once('listening', resolve));
       const { port } = api.address() as { port: number };
       ${ask('/accounts/a1/transfers')}
@@ -98,7 +119,7 @@ test('the guard of the README lets in what its scope opens, and nothing else', a
 
 test('each hallpass command of the README is one that exists', async () => {
   const commands = blocks('sh')
-    .flatMap((code) => [...code.matchAll(/^npx hallpass ([a-z-]+ [a-z-]+)/gm)])
+    .flatMap((code) => [...code.matchAll(/^npx hallpass ((?:keys|policy) [a-z-]+|[a-z-]+)/gm)])
     .map(([, words = '']) => words);
   assert.ok(commands.length > 0);
   const documented = readFileSync(new URL('../docs/cli.md', import.meta.url), 'utf8');
