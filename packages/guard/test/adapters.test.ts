@@ -3,16 +3,11 @@ import { protect as protectFetch } from '@hallpass/guard/fetch';
 import { protect as protectNode } from '@hallpass/guard/node';
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import {
-  createServer,
-  request as send,
-  type IncomingMessage,
-  type RequestListener,
-  type ServerResponse,
-} from 'node:http';
-import { after, mock, test } from 'node:test';
+import { request as send, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
+import { mock, test } from 'node:test';
 import { bearer, openBench } from './harness.ts';
 import { makeId } from './issuer.ts';
+import { listen } from './listen.ts';
 
 const policy = compilePolicy({
   'GET /accounts': '/accounts.read',
@@ -25,15 +20,7 @@ const good = await issuer.token({ scope: '/accounts.read /accounts/a1/transfers.
 
 /** Where a listener listens until the tests are over. */
 async function serve(listener: RequestListener): Promise<string> {
-  const server = createServer(listener).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  after(() => {
-    server.close();
-    server.closeAllConnections();
-  });
-  const address = server.address();
-  assert.ok(typeof address === 'object' && address !== null);
-  return `http://127.0.0.1:${address.port}`;
+  return `http://127.0.0.1:${await listen(listener)}`;
 }
 
 /** What a runtime for web handlers does: a `Request` from the wire, the `Response` back, 500 when the handler throws. */

@@ -2,11 +2,11 @@ import { compilePolicy, createGuard, metadataPath, type Guard, type GuardOptions
 import { protect as protectFetch } from '@hallpass/guard/fetch';
 import { protect as protectNode } from '@hallpass/guard/node';
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { createServer, type RequestListener } from 'node:http';
-import { after, test } from 'node:test';
+import type { RequestListener } from 'node:http';
+import { test } from 'node:test';
 import { assertDenied, bearer, guardOf, openIssuer } from './harness.ts';
 import { API, CREDENTIALS } from './issuer.ts';
+import { listen } from './listen.ts';
 import { proved, Prover } from './prover.ts';
 
 const WELL_KNOWN = '/.well-known/oauth-protected-resource';
@@ -20,15 +20,7 @@ const policy = compilePolicy({
 const issuer = await openIssuer();
 
 async function serve(listener: RequestListener): Promise<string> {
-  const server = createServer(listener).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  after(() => {
-    server.close();
-    server.closeAllConnections();
-  });
-  const address = server.address();
-  assert.ok(typeof address === 'object' && address !== null);
-  return `http://127.0.0.1:${address.port}`;
+  return `http://127.0.0.1:${await listen(listener)}`;
 }
 
 const ADAPTERS: Readonly<Record<string, (guard: Guard) => Promise<string>>> = {
@@ -49,9 +41,9 @@ function open(options: Partial<GuardOptions> = {}): Guard {
   return guardOf(issuer, { resourceMetadata: true, publicURL: API, ...options }).guard;
 }
 
-for (const [name, listen] of Object.entries(ADAPTERS)) {
+for (const [name, serveBy] of Object.entries(ADAPTERS)) {
   test(`${name}: the metadata is there for anybody who asks by GET, and nothing beside it is (RFC 9728 §3.1)`, async () => {
-    const url = await listen(open());
+    const url = await serveBy(open());
     for (const path of [WELL_KNOWN, `${WELL_KNOWN}?x=1`]) {
       const response = await fetch(url + path);
       assert.equal(response.status, 200, path);
@@ -73,14 +65,14 @@ for (const [name, listen] of Object.entries(ADAPTERS)) {
   });
 
   test(`${name}: without the option there is no metadata, and no challenge speaks of it`, async () => {
-    const url = await listen(open({ resourceMetadata: false }));
+    const url = await serveBy(open({ resourceMetadata: false }));
     const response = await fetch(url + WELL_KNOWN);
     assert.equal(response.status, 401);
     assert.equal(response.headers.get('www-authenticate'), `Bearer realm="${API}"`);
   });
 
   test(`${name}: an audience with a path has its metadata between host and path, and there alone (RFC 9728 §3.1)`, async () => {
-    const url = await listen(open({ audience: `${API}/v1/payments` }));
+    const url = await serveBy(open({ audience: `${API}/v1/payments` }));
     const response = await fetch(`${url}${WELL_KNOWN}/v1/payments`);
     assert.equal(response.status, 200);
     const body: unknown = await response.json();

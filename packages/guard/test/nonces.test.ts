@@ -2,11 +2,10 @@ import { compilePolicy, createGuard, type Decision, type Guard } from '@hallpass
 import { protect as protectFetch } from '@hallpass/guard/fetch';
 import { protect as protectNode } from '@hallpass/guard/node';
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { createServer } from 'node:http';
-import { after, test } from 'node:test';
+import { test } from 'node:test';
 import { assertAllowed, assertDenied, bearer, guardOf, openIssuer, type Bench } from './harness.ts';
 import { API, CREDENTIALS, NOW_SECONDS } from './issuer.ts';
+import { listen } from './listen.ts';
 import { hash, proved, Prover } from './prover.ts';
 
 const PERIOD_SECONDS = 60;
@@ -135,18 +134,10 @@ test('a token that is bound to nothing needs no nonce, and one that is shown as 
 
 test('in Node, the new nonce goes with whatever the handler answers, and is not to be stored', async () => {
   const { guard, clock } = asking();
-  const api = createServer(protectNode(guard, policy, (_request, response) => void response.writeHead(200).end('in')));
-  api.listen(0, '127.0.0.1');
-  await once(api, 'listening');
-  after(() => {
-    api.close();
-    api.closeAllConnections();
-  });
-  const address = api.address();
-  assert.ok(typeof address === 'object' && address !== null);
+  const port = await listen(protectNode(guard, policy, (_request, response) => void response.writeHead(200).end('in')));
   const ask = async (nonce: string, seconds: number): Promise<Response> => {
     const dpop = prover.prove(token, { nonce, iat: NOW_SECONDS + seconds });
-    return await fetch(`http://127.0.0.1:${address.port}/accounts`, {
+    return await fetch(`http://127.0.0.1:${port}/accounts`, {
       headers: { authorization: `DPoP ${token}`, dpop },
     });
   };
