@@ -45,6 +45,11 @@ export function randomBytes(length: number): Uint8Array {
   return crypto.getRandomValues(new Uint8Array(length));
 }
 
+/** Numbers of 32 bits that nobody can guess. */
+export function randomWords(length: number): Uint32Array {
+  return crypto.getRandomValues(new Uint32Array(length));
+}
+
 /** How long ago an instant was. Infinity when it lies ahead: a clock that was set back can vouch for nothing. */
 export function secondsSince(clock: Clock, milliseconds: number): number {
   const seconds = (clock.now() - milliseconds) / 1000;
