@@ -140,7 +140,8 @@ export class IdentifierTable {
       if (old.words[from + ID_WORDS] === 0) continue;
       let place = this.#hash(old.words, from) & (places - 1);
       while (untilOf(part, place) > 0) place = (place + 1) & (places - 1);
-      part.words.set(old.words.subarray(from, from + PLACE_WORDS), place * PLACE_WORDS);
+      const to = place * PLACE_WORDS;
+      for (let at = 0; at < PLACE_WORDS; at++) part.words[to + at] = old.words[from + at] ?? 0;
     }
     part.held = old.held;
     return part;
