@@ -36,7 +36,7 @@ import { verifyPossession, type Possession } from './possession.ts';
 import { ProofRegister } from './proof_register.ts';
 import { readAccessToken, readProofs, type GuardedRequest } from './request.ts';
 import { describeResource, metadataPath, metadataURL, type ResourceMetadata } from './resource_metadata.ts';
-import { RevocationFeed } from './revocation_feed.ts';
+import { RevocationFeed, type FeedTransport } from './revocation_feed.ts';
 import { RevocationSet } from './revocation_set.ts';
 import { pause, stayAlive } from './surroundings.ts';
 import { verifyAccessToken } from './verification.ts';
@@ -87,6 +87,10 @@ export interface GuardHealth {
   /** How many revocations are held. */
   readonly revocations: number;
   readonly connected: boolean;
+  /** How revocations come: as they happen, by asking for them twice a second or more, or not at all. */
+  readonly transport: FeedTransport;
+  /** Why the feed was lost last, in words for a log; undefined: it never was. */
+  readonly lastError: string | undefined;
 }
 
 /**
@@ -147,6 +151,7 @@ class ApiGuard {
     this.#keySet = new KeySet({ fetchKeySet: () => issuer.fetchKeySet(), algorithms, clock, report });
     this.#feed = new RevocationFeed({
       open: (cursor, signal) => issuer.openFeed(cursor, signal),
+      readPage: (cursor) => issuer.readFeed(cursor),
       silenceSecondsMax: Math.min(maxStalenessSeconds, SILENCE_SECONDS_MAX),
       set,
       clock,
@@ -316,8 +321,9 @@ class ApiGuard {
   }
 
   health(): GuardHealth {
-    const { stalenessSeconds, connected } = this.#feed;
-    return { stalenessSeconds, revocations: this.#revocations.size, connected };
+    const { stalenessSeconds, transport, lastError } = this.#feed;
+    const connected = transport !== 'none';
+    return { stalenessSeconds, revocations: this.#revocations.size, connected, transport, lastError };
   }
 
   metadata(policy?: Policy): ResourceMetadata {

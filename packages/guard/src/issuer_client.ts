@@ -1,12 +1,16 @@
 /** The guard's line to its issuer: one place that says how long, how much and where to. */
-import { parseUtf8, PATHS, printBasic, type ClientCredentials } from '@hallpass/protocol';
-import { nameOf, Outage } from './outage.ts';
-import { alarm } from './surroundings.ts';
+import { parseUtf8, PATHS, printBase64url, printBasic, type ClientCredentials } from '@hallpass/protocol';
+import { nameOf, Outage, Refused } from './outage.ts';
+import { alarm, randomBytes } from './surroundings.ts';
 
 /** How long an answer may take, its body included, in seconds. */
 const ANSWER_SECONDS_MAX = 5;
 /** The largest answer that is read, in bytes. */
 const ANSWER_BYTES_MAX = 65_536;
+/** The same for a page of the feed: a thousand entries. */
+const PAGE_BYTES_MAX = 1_048_576;
+/** The length of the name under which the issuer knows this guard from others with its key, in bytes. */
+const FOLLOWER_ID_BYTES = 16;
 
 export interface IssuerClientOptions {
   readonly issuer: string;
@@ -20,6 +24,7 @@ export class IssuerClient {
   readonly #options: IssuerClientOptions;
   readonly #base: string;
   readonly #basic: string;
+  readonly #followerId = printBase64url(randomBytes(FOLLOWER_ID_BYTES));
 
   constructor(options: IssuerClientOptions) {
     this.#options = options;
@@ -44,9 +49,22 @@ export class IssuerClient {
 
   /** The open feed (contract §9 Feed), from after a cursor or from the beginning. */
   async openFeed(cursor: string | undefined, signal: AbortSignal): Promise<Response> {
-    const headers = { Authorization: this.#basic, Accept: 'text/event-stream' };
     const resume = cursor === undefined ? {} : { 'Last-Event-ID': cursor };
-    return await this.#fetch(PATHS.revocations, { headers: { ...headers, ...resume }, signal });
+    const headers = { ...this.#following('text/event-stream'), ...resume };
+    return await this.#fetch(PATHS.revocations, { headers, signal });
+  }
+
+  /**
+   * A page of the feed, as JSON, from after a cursor or from the beginning. It also tells the issuer that everything up to
+   * the cursor was taken. Throws `Refused` and `Outage`.
+   */
+  readFeed(cursor: string | undefined): Promise<unknown> {
+    const path = `${PATHS.revocations}?after=${cursor ?? ''}`;
+    return this.#fetchJson(path, { headers: this.#following('application/json') }, PAGE_BYTES_MAX);
+  }
+
+  #following(accept: string): Readonly<Record<string, string>> {
+    return { Authorization: this.#basic, Accept: accept, 'Hallpass-Follower': this.#followerId };
   }
 
   /** No redirects: whoever could send us elsewhere would be sent our secret, or would send us its keys. */
@@ -55,7 +73,7 @@ export class IssuerClient {
     return fetch(this.#base + path, { ...init, redirect: 'error', cache: 'no-store' });
   }
 
-  async #fetchJson(path: string, init: RequestInit): Promise<unknown> {
+  async #fetchJson(path: string, init: RequestInit, bytesMax: number = ANSWER_BYTES_MAX): Promise<unknown> {
     const { closing } = this.#options;
     const ending = new AbortController();
     const end = (): void => {
@@ -68,11 +86,13 @@ export class IssuerClient {
       const response = await this.#fetch(path, { ...init, signal: ending.signal });
       if (response.status !== 200) {
         await response.body?.cancel();
+        const { status } = response;
+        if (path.startsWith(PATHS.revocations) && (status === 401 || status === 403)) throw new Refused(status);
         throw new Outage(`The issuer answered ${path} with ${response.status}.`);
       }
-      return parseJson(await readBody(response), path);
+      return parseJson(await readBody(response, bytesMax), path);
     } catch (cause) {
-      if (cause instanceof Outage) throw cause;
+      if (cause instanceof Outage || cause instanceof Refused) throw cause;
       const why = ending.signal.aborted ? 'no answer in time' : nameOf(cause);
       throw new Outage(`The issuer could not be asked for ${path}: ${why}.`, { cause });
     } finally {
@@ -82,7 +102,7 @@ export class IssuerClient {
   }
 }
 
-async function readBody(response: Response): Promise<Uint8Array> {
+async function readBody(response: Response, bytesMax: number): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let length = 0;
   const reader = response.body?.getReader();
@@ -90,9 +110,9 @@ async function readBody(response: Response): Promise<Uint8Array> {
     const read = await reader?.read();
     if (read === undefined || read.done) break;
     length += read.value.length;
-    if (length > ANSWER_BYTES_MAX) {
+    if (length > bytesMax) {
       await reader?.cancel();
-      throw new Outage(`The issuer's answer is larger than ${ANSWER_BYTES_MAX} bytes.`);
+      throw new Outage(`The issuer's answer is larger than ${bytesMax} bytes.`);
     }
     chunks.push(read.value);
   }
