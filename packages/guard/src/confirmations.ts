@@ -4,6 +4,8 @@ import { jittered, pause } from './surroundings.ts';
 /** How often one that fails is tried in all, and the longest pause between, in milliseconds: whoever waits, waits 10 s. */
 const TRIES = 10;
 const RETRY_MS = 1_000;
+/** The pause between two, in milliseconds: whoever revokes in a loop must not make all guards ask in a loop. */
+const INTERVAL_MS = 50;
 
 export class Confirmations {
   readonly #tell: (cursor: string) => Promise<unknown>;
@@ -41,6 +43,7 @@ export class Confirmations {
         // What the page holds comes over the stream as well.
         await this.#tell(cursor);
         failures = 0;
+        await pause(INTERVAL_MS, this.#closing);
       } catch {
         this.#next ??= cursor;
         failures += 1;

@@ -18,7 +18,7 @@ const BACKOFF_MS_MAX = 2_000;
 /** The pause after the issuer refused our credentials: only an operator can help. In milliseconds. */
 const REFUSED_PAUSE_MS = 10_000;
 /** How long the stream may say nothing before pages are read: a server speaks every second. In milliseconds. */
-const POLL_AFTER_MS = 1_500;
+const POLL_AFTER_MS = 2_000;
 /** The longest pause between two pages, in milliseconds; the shortest is half of it. */
 const POLL_MS = 500;
 /** How often the stream is tried while pages do, in milliseconds. */
@@ -106,6 +106,7 @@ export class RevocationFeed {
       if (closing.aborted) return;
       if (this.#transport === 'stream') failures = 0;
       this.#refused = error instanceof Refused;
+      this.#lastError = nameOf(error);
       // What was no stream while pages did has taken nothing away.
       if (this.#transport !== 'poll') this.#lose(error);
       const backoffMs = Math.min(BACKOFF_MS * 2 ** failures, BACKOFF_MS_MAX);
@@ -210,7 +211,7 @@ export class RevocationFeed {
   #lose(error: unknown): void {
     const { report } = this.#options;
     this.#transport = 'none';
-    this.#lastError = error instanceof Refused ? error.message : nameOf(error);
+    this.#lastError = nameOf(error);
     report(
       error instanceof Refused
         ? { kind: 'feed_refused', status: error.status }

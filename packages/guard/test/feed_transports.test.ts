@@ -298,7 +298,7 @@ test('a page vouches for the moment at which it was asked for, not for that at w
     world.stream = 'html';
     world.page = 'slow';
     world.feed.start();
-    await world.pass(1_600);
+    await world.pass(2_100);
     assert.equal(world.pages, 1);
     assert.equal(world.feed.stalenessSeconds, Infinity);
     world.clock.advance(60);

@@ -58,7 +58,9 @@ export class Followers {
   async connect(follower: Named, cursor: string | undefined): Promise<() => void> {
     const connected = { ...follower, cursor };
     this.#connected.add(connected);
-    this.#timer ??= setInterval(() => void this.#note([...this.#connected]), SIGN_INTERVAL_MS).unref();
+    // What fails is tried again next time; whoever reads hears of an outage there.
+    const sign = (): void => void this.#note([...this.#connected]).catch(() => undefined);
+    this.#timer ??= setInterval(sign, SIGN_INTERVAL_MS).unref();
     await this.#note([connected]);
     return () => {
       this.#connected.delete(connected);
