@@ -90,6 +90,7 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
     `DROP INDEX IF EXISTS revocations_by_subject`,
   ],
   [
+    // Without an index by time: there are few rows, each is written every few seconds, and an index would make that dear.
     `CREATE TABLE followers (
        client_id   TEXT NOT NULL,
        follower_id TEXT NOT NULL,
@@ -97,7 +98,6 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
        seen_at     BIGINT NOT NULL,
        PRIMARY KEY (client_id, follower_id)
      )`,
-    `CREATE INDEX followers_by_sign ON followers (seen_at)`,
     // Not in the row of the feed: whoever asks must not wait for those who revoke.
     `CREATE TABLE follower_calls (
        one   BIGINT PRIMARY KEY,
