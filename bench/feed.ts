@@ -1,7 +1,7 @@
 /**
  * From the answer to a revocation to the refusal of the last guard: `npm run bench:feed`. 20 guards in 4 threads, behind
- * one address, at 3 instances on one PostgreSQL, while tokens are issued; then the same after an instance was killed; and
- * how long a guard goes on that is cut off. All on this machine, by its one monotonic clock.
+ * one address, at 3 instances on one PostgreSQL, while tokens are issued; how long a revocation takes that waits for all of
+ * them; the first again after an instance was killed; and how long a guard goes on that is cut off. All on this machine, by its one monotonic clock.
  */
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -22,6 +22,8 @@ const SCOPE = '/accounts.read';
 const CALLERS = 2;
 const ISSUERS = 4;
 const ISSUE_PAUSE_MS = 20;
+const WAITS = 100;
+const WAIT_SECONDS = 10;
 const AFTER_KILL = 100;
 const CUT_OFF_BOUND_SECONDS = 10;
 const revocations = numberOption('revocations', { otherwise: 1_000, min: 10, max: 100_000 });
@@ -73,6 +75,17 @@ await printFigures('feed', async (dataDir) => {
     await Promise.all(Array.from({ length: CALLERS }, caller));
     return latencies;
   };
+  const measureWaits = async (): Promise<readonly number[]> => {
+    const waits: number[] = [];
+    for (let at = 0; at < WAITS; at++) {
+      const token = await issue(clientFor(at));
+      const startedAt = performance.now();
+      const { guards: said } = await clientFor(at).revoke({ ...partner, token, waitSeconds: WAIT_SECONDS });
+      waits.push(performance.now() - startedAt);
+      assert.ok(said?.confirmed === guards && said.connected === guards, JSON.stringify(said));
+    }
+    return waits;
+  };
   try {
     await measure(20);
     const load = new AbortController();
@@ -88,6 +101,7 @@ await printFigures('feed', async (dataDir) => {
     load.abort();
     await Promise.all(issuing);
     const seconds = (performance.now() - startedAt) / 1000;
+    const waits = await measureWaits();
     const cutOffSeconds = await timeUntilClosed(balancer, options, () => issue(clientFor(0)));
     await instances[0]?.kill();
     const afterKill = await measure(AFTER_KILL, clients.slice(1));
@@ -97,6 +111,7 @@ await printFigures('feed', async (dataDir) => {
       revocations: latencies.length,
       issuedPerSecondBeside: Math.round(issued / seconds),
       ...figuresOf(latencies),
+      waitForAll: { revocations: waits.length, ...figuresOf(waits) },
       afterKill: { revocations: afterKill.length, ...figuresOf(afterKill) },
       cutOff: { boundSeconds: CUT_OFF_BOUND_SECONDS, closedAfterSeconds: rounded(cutOffSeconds) },
     };
