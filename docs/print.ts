@@ -10,10 +10,11 @@ import { HEADER_BYTES_MAX, REQUEST_TIMEOUT_MS } from '../packages/server/src/htt
 import { SECRETS_MAX } from '../packages/server/src/oauth/client_auth.ts';
 import * as foreignHash from '../packages/server/src/oauth/foreign_hash.ts';
 import { PAGE_ENTRIES_MAX } from '../packages/server/src/oauth/feed.ts';
-import { GRANT_SECONDS_MAX } from '../packages/server/src/oauth/revocation.ts';
+import { WAITS_MAX, WAITS_PER_CLIENT_MAX } from '../packages/server/src/oauth/followers.ts';
+import { GRANT_SECONDS_MAX, WAIT_SECONDS_MAX } from '../packages/server/src/oauth/revocation.ts';
 import * as keyPolicy from '../packages/server/src/operator/key_policy.ts';
 import { IMPORT_BYTES_MAX } from '../packages/server/src/operator/import_files.ts';
-import { CLIENTS_MAX } from '../packages/server/src/store/store.ts';
+import { CLIENTS_MAX, FOLLOWERS_PER_CLIENT_MAX } from '../packages/server/src/store/store.ts';
 
 const FROM_SOURCE = '<!-- Printed from the source by `npm run docs`. Do not edit. -->';
 
@@ -151,6 +152,15 @@ const LIMITS: readonly (readonly [name: string, value: number, what: string, bey
     foreignHash.ARGON2_PARALLELISM_MAX,
     'lanes (`p`) of an argon2 hash that is imported',
     'the import is refused',
+  ],
+  ['WAIT_SECONDS_MAX', WAIT_SECONDS_MAX, 'seconds that a revocation waits for guards', '400 `invalid_request`'],
+  ['WAITS_MAX', WAITS_MAX, 'revocations that wait for guards in a process', 'the answer comes at once'],
+  ['WAITS_PER_CLIENT_MAX', WAITS_PER_CLIENT_MAX, 'of them of one API key', 'the answer comes at once'],
+  [
+    'FOLLOWERS_PER_CLIENT_MAX',
+    FOLLOWERS_PER_CLIENT_MAX,
+    'guards of one API key that are counted',
+    'it is served, and not counted',
   ],
   ['PAGE_ENTRIES_MAX', PAGE_ENTRIES_MAX, 'revocations on a page of the feed', 'there is a next page'],
 ];

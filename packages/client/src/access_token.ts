@@ -58,10 +58,18 @@ export interface RevokeAccessTokenRequest {
   readonly token: string;
   /** Spares the server a look; a wrong one does no harm. */
   readonly tokenTypeHint?: TokenTypeHint | undefined;
+  /**
+   * How long the answer may wait until the guards that are connected have confirmed, in whole seconds, 0 to 10. The time
+   * that an answer may take is longer by as much. Without it: not at all, and nothing is said of guards.
+   */
+  readonly waitSeconds?: number | undefined;
 }
 
 /** The answer of `revoke`. */
-export type RevokeAccessTokenResponse = HTTPResponse;
+export interface RevokeAccessTokenResponse extends HTTPResponse {
+  /** How many guards refuse the token already, of those that were connected; where it waited, and the server could say. */
+  readonly guards?: { readonly confirmed: number; readonly connected: number };
+}
 
 /** `hallpass.accessToken`. */
 export class AccessTokenOperations {
@@ -102,19 +110,31 @@ export class AccessTokenOperations {
    */
   async revoke(request: RevokeAccessTokenRequest): Promise<RevokeAccessTokenResponse> {
     requireTexts(request, ['clientId', 'clientSecret', 'token']);
-    const { clientId, clientSecret, token, tokenTypeHint } = request;
+    const { clientId, clientSecret, token, tokenTypeHint, waitSeconds } = request;
     if (tokenTypeHint !== undefined && !TOKEN_TYPE_HINTS.includes(tokenTypeHint)) {
       throw badArgument('tokenTypeHint is access_token or refresh_token; leave it out if you do not know.');
+    }
+    if (waitSeconds !== undefined && !WAITS.includes(waitSeconds)) {
+      throw badArgument('waitSeconds is a whole number from 0 to 10.');
     }
     const credentials = { client_id: clientId, client_secret: clientSecret };
     const body = form({ ...credentials, token, token_type_hint: tokenTypeHint ?? '' });
     const secrets = [clientSecret, token];
-    const answer = await exchange(this.#connection, { method: 'POST', path: PATHS.revoke, body });
+    const timeoutSeconds = this.#connection.timeoutSeconds + (waitSeconds ?? 0);
+    const path = waitSeconds === undefined ? PATHS.revoke : `${PATHS.revoke}?wait=${waitSeconds}`;
+    const answer = await exchange({ ...this.#connection, timeoutSeconds }, { method: 'POST', path, body });
     const done = answer.statusCode === 200 || answer.statusCode === 204;
     if (!done || !saysNothingElse(answer)) throw errorOf(answer, secrets);
-    return printResponse(answer);
+    const [, confirmed, connected] = GUARDS.exec(answer.headers.get('hallpass-guards') ?? '') ?? [];
+    const guards = { confirmed: Number(confirmed), connected: Number(connected) };
+    return { ...printResponse(answer), ...(connected === undefined ? {} : { guards }) };
   }
 }
+
+/** The waits that a server takes, in seconds. */
+const WAITS: readonly number[] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
+/** As our server prints it; a dictionary (RFC 9651 §3.2). */
+const GUARDS = /^confirmed=([0-9]{1,15}), connected=([0-9]{1,15})$/;
 
 /** The tokens behind getters of private fields, so that no log line that prints an answer gives them away. */
 class GrantedTokens implements AccessTokenResponse {

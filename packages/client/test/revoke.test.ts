@@ -36,6 +36,19 @@ test('a revocation is acknowledged by 200 or 204, with no body or a JSON one (RF
   assert.equal((await accessToken.revoke({ ...KEY, token: 'x' })).statusCode, 200);
 });
 
+test('revoke may wait for guards, and says how many have confirmed', async (t) => {
+  const server = await startServer(t, { status: 200, headers: { 'hallpass-guards': 'confirmed=19, connected=20' } });
+  const { accessToken } = hallpassOf(server);
+  const waited = await accessToken.revoke({ ...REVOKE, waitSeconds: 10 });
+  assert.deepEqual(waited.guards, { confirmed: 19, connected: 20 });
+  assert.equal(server.asked[0]?.path, '/oauth2/revoke?wait=10');
+  for (const odd of ['', 'confirmed=?1, connected=2', 'connected=2']) {
+    server.tell({ status: 200, headers: { 'hallpass-guards': odd } });
+    assert.ok(!('guards' in (await accessToken.revoke({ ...REVOKE, waitSeconds: 0 }))), odd);
+  }
+  assert.equal(server.asked.at(-1)?.path, '/oauth2/revoke?wait=0');
+});
+
 test('a page that answers everything with 200 is no acknowledgement', async (t) => {
   const server = await startServer(t, { status: 200, headers: { 'content-type': 'text/html' }, body: '<p>Welcome' });
   await assert.rejects(hallpassOf(server).accessToken.revoke(REVOKE), { code: 'unexpected_answer', statusCode: 200 });
@@ -51,7 +64,15 @@ test('a refusal rejects with its code', async (t) => {
 test('revoke refuses arguments that cannot work', async (t) => {
   const server = await startServer(t, { status: 200 });
   const { accessToken } = hallpassOf(server);
-  for (const wrong of [{ token: '' }, { token: undefined }, { clientSecret: '' }, { tokenTypeHint: 'id_token' }]) {
+  for (const wrong of [
+    { token: '' },
+    { token: undefined },
+    { clientSecret: '' },
+    { tokenTypeHint: 'id_token' },
+    { waitSeconds: 11 },
+    { waitSeconds: '5' },
+    { waitSeconds: 0.5 },
+  ]) {
     const message = new RegExp(`^${Object.keys(wrong).join('')} is `);
     const call = callAsJavaScript(accessToken, 'revoke', { ...REVOKE, ...wrong });
     await assert.rejects(call, { code: 'bad_argument', message });

@@ -33,7 +33,7 @@ import { verifyPossession, type Possession } from './possession.ts';
 import { ProofRegister } from './proof_register.ts';
 import { readCredentials, readProofs, type GuardedRequest, type PresentedCredentials } from './request.ts';
 import { describeResource, metadataPath, metadataURL, type ResourceMetadata } from './resource_metadata.ts';
-import { RevocationFeed } from './revocation_feed.ts';
+import { RevocationFeed, type FeedTransport } from './revocation_feed.ts';
 import { RevocationSet } from './revocation_set.ts';
 import { pause, stayAlive } from './surroundings.ts';
 import { Templates } from './templates.ts';
@@ -85,6 +85,10 @@ export interface GuardHealth {
   /** How many revocations are held. */
   readonly revocations: number;
   readonly connected: boolean;
+  /** How revocations come: as they happen, by asking for them twice a second or more, or not at all. */
+  readonly transport: FeedTransport;
+  /** Why the feed was lost last, in words for a log; undefined: it never was. */
+  readonly lastError: string | undefined;
 }
 
 /**
@@ -151,6 +155,7 @@ class ApiGuard {
     this.#identity = new Identity(settings, { issuerClient: issuer, keySet: this.#keySet });
     this.#feed = new RevocationFeed({
       open: (cursor, signal) => issuer.openFeed(cursor, signal),
+      readPage: (cursor) => issuer.readFeed(cursor),
       silenceSecondsMax: Math.min(maxStalenessSeconds, SILENCE_SECONDS_MAX),
       set,
       clock,
@@ -347,8 +352,9 @@ class ApiGuard {
   }
 
   health(): GuardHealth {
-    const { stalenessSeconds, connected } = this.#feed;
-    return { stalenessSeconds, revocations: this.#revocations.size, connected };
+    const { stalenessSeconds, transport, lastError } = this.#feed;
+    const connected = transport !== 'none';
+    return { stalenessSeconds, revocations: this.#revocations.size, connected, transport, lastError };
   }
 
   metadata(policy?: Policy): ResourceMetadata {

@@ -1,12 +1,16 @@
 /** The guard's line to its issuer: one place that says how long, how much and where to. */
-import { parseUtf8, PATHS, printBasic, type ClientCredentials } from '@hallpass/protocol';
-import { nameOf, Outage } from './outage.ts';
-import { alarm } from './surroundings.ts';
+import { parseUtf8, PATHS, printBase64url, printBasic, type ClientCredentials } from '@hallpass/protocol';
+import { nameOf, Outage, Refused } from './outage.ts';
+import { alarm, randomBytes } from './surroundings.ts';
 
 /** How long an answer may take, its body included, in seconds. */
 const ANSWER_SECONDS_MAX = 5;
 /** The largest answer that is read, in bytes. */
 const ANSWER_BYTES_MAX = 65_536;
+/** The same for a page of the feed: a thousand entries. */
+const PAGE_BYTES_MAX = 1_048_576;
+/** The length of the name under which the issuer knows this guard from others with its key, in bytes. */
+const FOLLOWER_ID_BYTES = 16;
 
 export interface IssuerClientOptions {
   readonly issuer: string;
@@ -27,6 +31,7 @@ export class IssuerClient {
   readonly #options: IssuerClientOptions;
   readonly #base: string;
   readonly #basic: string;
+  readonly #followerId = printBase64url(randomBytes(FOLLOWER_ID_BYTES));
 
   constructor(options: IssuerClientOptions) {
     this.#options = options;
@@ -69,9 +74,22 @@ export class IssuerClient {
 
   /** The open feed (contract §9 Feed), from after a cursor or from the beginning. */
   async openFeed(cursor: string | undefined, signal: AbortSignal): Promise<Response> {
-    const headers = { Authorization: this.#basic, Accept: 'text/event-stream' };
     const resume = cursor === undefined ? {} : { 'Last-Event-ID': cursor };
-    return await this.#fetch(PATHS.revocations, { headers: { ...headers, ...resume }, signal });
+    const headers = { ...this.#following('text/event-stream'), ...resume };
+    return await this.#fetch(PATHS.revocations, { headers, signal });
+  }
+
+  /**
+   * A page of the feed, as JSON, from after a cursor or from the beginning. It also tells the issuer that everything up to
+   * the cursor was taken. Throws `Refused` and `Outage`.
+   */
+  readFeed(cursor: string | undefined): Promise<unknown> {
+    const path = `${PATHS.revocations}?after=${cursor ?? ''}`;
+    return this.#fetchJson(path, { headers: this.#following('application/json') }, PAGE_BYTES_MAX);
+  }
+
+  #following(accept: string): Readonly<Record<string, string>> {
+    return { Authorization: this.#basic, Accept: accept, 'Hallpass-Follower': this.#followerId };
   }
 
   /**
@@ -83,14 +101,15 @@ export class IssuerClient {
     return fetch(this.#base + path, { ...init, redirect: 'manual', cache: 'no-store' });
   }
 
-  async #fetchJson(path: string, init: RequestInit): Promise<unknown> {
-    const { status, body } = await this.#ask(path, init);
+  async #fetchJson(path: string, init: RequestInit, bytesMax: number = ANSWER_BYTES_MAX): Promise<unknown> {
+    const { status, body } = await this.#ask(path, init, bytesMax);
+    if (path.startsWith(PATHS.revocations) && (status === 401 || status === 403)) throw new Refused(status);
     if (status !== 200) throw new Outage(`The issuer answered ${path} with ${status}.`);
     if (body === undefined) throw new Outage(`The issuer answered ${path} with something that is not JSON.`);
     return body;
   }
 
-  async #ask(path: string, init: RequestInit): Promise<IssuerAnswer> {
+  async #ask(path: string, init: RequestInit, bytesMax: number = ANSWER_BYTES_MAX): Promise<IssuerAnswer> {
     const { closing } = this.#options;
     const ending = new AbortController();
     const end = (): void => {
@@ -101,7 +120,7 @@ export class IssuerClient {
     try {
       if (closing.aborted) throw new Outage('The guard was closed.');
       const response = await this.#fetch(path, { ...init, signal: ending.signal });
-      return { status: response.status, body: parseJson(await readBody(response)) };
+      return { status: response.status, body: parseJson(await readBody(response, bytesMax)) };
     } catch (cause) {
       if (cause instanceof Outage) throw cause;
       const why = ending.signal.aborted ? 'no answer in time' : nameOf(cause);
@@ -113,7 +132,7 @@ export class IssuerClient {
   }
 }
 
-async function readBody(response: Response): Promise<Uint8Array> {
+async function readBody(response: Response, bytesMax: number): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let length = 0;
   const reader = response.body?.getReader();
@@ -121,9 +140,9 @@ async function readBody(response: Response): Promise<Uint8Array> {
     const read = await reader?.read();
     if (read === undefined || read.done) break;
     length += read.value.length;
-    if (length > ANSWER_BYTES_MAX) {
+    if (length > bytesMax) {
       await reader?.cancel();
-      throw new Outage(`The issuer's answer is larger than ${ANSWER_BYTES_MAX} bytes.`);
+      throw new Outage(`The issuer's answer is larger than ${bytesMax} bytes.`);
     }
     chunks.push(read.value);
   }

@@ -1,20 +1,37 @@
-/** Follows the issuer's revocation feed, and knows how fresh what it heard is (contract §9 Feed). */
-import { isCursor, parseRevocationEntry, type Clock } from '@hallpass/protocol';
-import { EventStreamParser, type StreamEvent } from './event_stream.ts';
+/**
+ * Follows the issuer's revocation feed, and knows how fresh what it heard is (contract §9 Feed): over an event stream,
+ * and by pages while no stream can be had.
+ */
+import { isCursor, parseRevocationEntry, type Clock, type RevocationEntry } from '@hallpass/protocol';
+import { Confirmations } from './confirmations.ts';
+import { parsePage } from './feed_page.ts';
+import { readStream } from './feed_stream.ts';
+import type { StreamEvent } from './event_stream.ts';
 import type { GuardEvent } from './guard_event.ts';
-import { nameOf, Outage } from './outage.ts';
+import { nameOf, Outage, Refused } from './outage.ts';
 import type { RevocationSet } from './revocation_set.ts';
-import { alarm, jittered, pause, secondsSince } from './surroundings.ts';
+import { jittered, pause, secondsSince } from './surroundings.ts';
 
 /** The pause after a connection was lost, doubled with each that fails, and the longest one. In milliseconds. */
 const BACKOFF_MS = 100;
 const BACKOFF_MS_MAX = 2_000;
 /** The pause after the issuer refused our credentials: only an operator can help. In milliseconds. */
 const REFUSED_PAUSE_MS = 10_000;
+/** How long the stream may say nothing before pages are read: a server speaks every second. In milliseconds. */
+const POLL_AFTER_MS = 2_000;
+/** The longest pause between two pages, in milliseconds; the shortest is half of it. */
+const POLL_MS = 500;
+/** How often the stream is tried while pages do, in milliseconds. */
+const STREAM_AGAIN_MS = 60_000;
+
+/** How the guard hears of revocations now. */
+export type FeedTransport = 'stream' | 'poll' | 'none';
 
 export interface RevocationFeedOptions {
   /** Opens the stream after a cursor, or from its beginning. */
   readonly open: (cursor: string | undefined, signal: AbortSignal) => Promise<Response>;
+  /** Reads what is behind a cursor, or the beginning, as JSON. Throws `Refused` or `Outage`. */
+  readonly readPage: (cursor: string | undefined) => Promise<unknown>;
   readonly set: RevocationSet;
   readonly clock: Clock;
   /** A stream without a byte for so long is given up, in seconds. */
@@ -25,28 +42,42 @@ export interface RevocationFeedOptions {
   /** Hears which key set is published, by its version, with each heartbeat that says so. */
   readonly hearKeysVersion: (version: string) => void;
   readonly closing: AbortSignal;
+  /** How long a silent stream is waited for before pages are read, in milliseconds; for tests. */
+  readonly pollAfterMs?: number;
 }
 
 export class RevocationFeed {
   readonly #options: RevocationFeedOptions;
+  readonly #confirmations: Confirmations;
+  /** Everything up to here was taken. */
   #cursor: string | undefined;
-  #heartbeatAt = -Infinity;
-  #connected = false;
+  /** Everything that was revoked before this instant is known; milliseconds. */
+  #freshAt = -Infinity;
+  #transport: FeedTransport = 'none';
+  #refused = false;
+  #lastError: string | undefined;
   #started: { readonly heard: Promise<void>; readonly settled: Promise<void> } | undefined;
-  #onHeartbeat = (): void => {};
+  #onFresh = (): void => {};
+  /** Whether the stream has spoken since that was last asked. */
+  #beaten = false;
 
   constructor(options: RevocationFeedOptions) {
     this.#options = options;
+    this.#confirmations = new Confirmations(options);
   }
 
-  /** Whether a heartbeat came over the connection that is open now. */
-  get connected(): boolean {
-    return this.#connected;
+  get transport(): FeedTransport {
+    return this.#transport;
+  }
+
+  /** Why the feed was lost last, for a log. */
+  get lastError(): string | undefined {
+    return this.#lastError;
   }
 
   /** Everything revoked before so many seconds ago is known here. Infinity before the first heartbeat. */
   get stalenessSeconds(): number {
-    return secondsSince(this.#options.clock, this.#heartbeatAt);
+    return secondsSince(this.#options.clock, this.#freshAt);
   }
 
   /**
@@ -57,111 +88,136 @@ export class RevocationFeed {
     if (this.#started !== undefined) return this.#started;
     const { startWaitSeconds, closing } = this.#options;
     const heard = new Promise<void>((resolve) => {
-      this.#onHeartbeat = resolve;
+      this.#onFresh = resolve;
     });
     this.#started = { heard, settled: Promise.race([heard, pause(startWaitSeconds * 1000, closing)]) };
-    void this.#follow();
+    void this.#followStream();
+    void this.#followPages();
     return this.#started;
   }
 
-  async #follow(): Promise<void> {
-    const { closing, report } = this.#options;
+  // The stream: tried for ever, seldom while pages do.
+
+  async #followStream(): Promise<void> {
+    const { closing } = this.#options;
     let failures = 0;
     while (!closing.aborted) {
-      const error = await this.#read().catch((thrown: unknown) => thrown);
-      if (this.#connected) failures = 0;
-      this.#connected = false;
+      const error = await this.#readStream().catch((thrown: unknown) => thrown);
       if (closing.aborted) return;
-      report(
-        error instanceof Refused
-          ? { kind: 'feed_refused', status: error.status }
-          : { kind: 'feed_lost', because: nameOf(error) },
-      );
+      if (this.#transport === 'stream') failures = 0;
+      this.#refused = error instanceof Refused;
+      this.#lastError = nameOf(error);
+      // What was no stream while pages did has taken nothing away.
+      if (this.#transport !== 'poll') this.#lose(error);
       const backoffMs = Math.min(BACKOFF_MS * 2 ** failures, BACKOFF_MS_MAX);
-      await pause(jittered(error instanceof Refused ? REFUSED_PAUSE_MS : backoffMs), closing);
+      const pauseMs = this.#transport === 'poll' ? STREAM_AGAIN_MS : backoffMs;
+      await pause(jittered(this.#refused ? REFUSED_PAUSE_MS : pauseMs), closing);
       failures += 1;
     }
   }
 
-  /** One connection, from its opening until it ends; it always ends by throwing. */
-  async #read(): Promise<never> {
-    const { open, clock, silenceSecondsMax, closing } = this.#options;
-    const ending = new AbortController();
-    const end = (): void => {
-      ending.abort();
-    };
-    closing.addEventListener('abort', end);
-    let cancelAlarm = alarm(silenceSecondsMax * 1000, end);
-    let bytesAt = clock.now();
-    try {
-      const response = await open(this.#cursor, ending.signal);
-      const reader = readerOf(response);
-      const parser = new EventStreamParser();
-      for (;;) {
-        const { done, value } = await reader.read();
-        if (done) throw new Outage('The issuer ended the feed.');
-        // A process that was stopped wakes up with heartbeats of long ago in its buffers. They vouch for nothing.
-        if (secondsSince(clock, bytesAt) > silenceSecondsMax) throw new Outage('The feed was not read for too long.');
-        bytesAt = clock.now();
-        cancelAlarm();
-        cancelAlarm = alarm(silenceSecondsMax * 1000, end);
-        for (const event of parser.push(value)) this.#take(event);
-      }
-    } catch (cause) {
-      throw ending.signal.aborted ? new Outage('The feed fell silent.', { cause }) : cause;
-    } finally {
-      cancelAlarm();
-      closing.removeEventListener('abort', end);
-      ending.abort();
-    }
+  async #readStream(): Promise<never> {
+    const { open } = this.#options;
+    return await readStream({
+      ...this.#options,
+      open: (signal) => open(this.#cursor, signal),
+      take: (event) => this.#takeEvent(event),
+    });
   }
 
-  #take({ type, data, lastEventId }: StreamEvent): void {
-    if (type === 'revocation') {
-      const entry = parseRevocationEntry(parseJson(data));
-      // What cannot be read may be the very revocation that matters. Without it the feed must not count as fresh.
-      if (entry === undefined) throw new Outage('The feed holds a revocation that cannot be read.');
-      this.#options.set.add(entry);
-    }
+  #takeEvent({ type, data, lastEventId }: StreamEvent): void {
+    const cursor = isCursor(lastEventId) ? lastEventId : undefined;
+    if (type === 'revocation') this.#takeEntry(parseRevocationEntry(parseJson(data)));
+    // Whoever waits for us may know: everything up to here was taken.
+    if (type === 'confirm' && cursor !== undefined) this.#confirmations.send(cursor);
     if (type !== 'revocation' && type !== 'heartbeat') return;
     // Only now: an entry that was not taken is to be sent again.
-    if (isCursor(lastEventId)) this.#cursor = lastEventId;
-    if (type === 'heartbeat') this.#hearHeartbeat(parseJson(data));
+    this.#cursor = cursor ?? this.#cursor;
+    if (type !== 'heartbeat') return;
+    const beat = parseJson(data);
+    const keys = typeof beat === 'object' && beat !== null && 'keys' in beat ? beat.keys : undefined;
+    this.#beaten = true;
+    // Everything that was committed before it was sent has been sent.
+    this.#hearFresh({ transport: 'stream', at: this.#options.clock.now(), keys });
   }
 
-  /** Everything that was committed before it was sent has been sent. */
-  #hearHeartbeat(data: unknown): void {
+  // Pages: read while the stream says nothing, whatever keeps it from us.
+
+  async #followPages(): Promise<void> {
+    const { closing, pollAfterMs = POLL_AFTER_MS } = this.#options;
+    let failures = 0;
+    for (let pauseMs = pollAfterMs; ; pauseMs = jittered(pauseMs)) {
+      await pause(pauseMs, closing);
+      if (closing.aborted) return;
+      if (this.#beaten) {
+        this.#beaten = false;
+        pauseMs = pollAfterMs * 2;
+        continue;
+      }
+      // Whom the issuer does not let in has nothing to gain from asking twice.
+      const error = this.#refused ? undefined : await this.#readPages().catch((thrown: unknown) => thrown);
+      failures = error === undefined ? 0 : failures + 1;
+      if (error !== undefined && this.#transport === 'poll') this.#lose(error);
+      pauseMs = error instanceof Refused ? REFUSED_PAUSE_MS : Math.min(POLL_MS * 2 ** failures, BACKOFF_MS_MAX);
+    }
+  }
+
+  /** Up to the end of the feed. */
+  async #readPages(): Promise<undefined> {
+    const { clock, readPage, closing } = this.#options;
+    for (;;) {
+      // The page was made after this instant, however long it was on its way, or we were asleep.
+      const at = clock.now();
+      const page = parsePage(await readPage(this.#cursor));
+      if (closing.aborted) return undefined;
+      if (page === undefined) throw new Outage('The issuer answered with something that is no page of the feed.');
+      for (const entry of page.entries) this.#takeEntry(entry);
+      this.#cursor = page.cursor;
+      if (page.more) continue;
+      this.#hearFresh({ transport: this.#beaten ? 'stream' : 'poll', at, keys: page.keys });
+      return undefined;
+    }
+  }
+
+  // Both
+
+  #takeEntry(entry: RevocationEntry | undefined): void {
+    // What cannot be read may be the very revocation that matters. Without it the feed must not count as fresh.
+    if (entry === undefined) throw new Outage('The feed holds a revocation that cannot be read.');
+    this.#options.set.add(entry);
+  }
+
+  #hearFresh({
+    transport,
+    at,
+    keys,
+  }: {
+    readonly transport: 'stream' | 'poll';
+    readonly at: number;
+    readonly keys: unknown;
+  }): void {
     const { clock, set, report, hearKeysVersion } = this.#options;
-    const keys = typeof data === 'object' && data !== null && 'keys' in data ? data.keys : undefined;
     // First: who waits for the heartbeat is to find that the keys that are held are old ones.
     if (typeof keys === 'string') hearKeysVersion(keys);
-    this.#heartbeatAt = clock.now();
+    // A page that was long on its way says less than what was heard meanwhile; an instant that lies ahead says nothing.
+    if (at > this.#freshAt || this.#freshAt > clock.now()) this.#freshAt = at;
     set.sweep();
-    this.#onHeartbeat();
-    if (this.#connected) return;
-    this.#connected = true;
-    report({ kind: 'feed_connected' });
+    this.#onFresh();
+    if (this.#transport === transport) return;
+    this.#transport = transport;
+    report({ kind: 'feed_connected', transport });
   }
-}
 
-class Refused extends Error {
-  readonly status: number;
-
-  constructor(status: number) {
-    super('The issuer refused the credentials.');
-    this.status = status;
+  #lose(error: unknown): void {
+    const { report } = this.#options;
+    this.#transport = 'none';
+    this.#lastError = nameOf(error);
+    report(
+      error instanceof Refused
+        ? { kind: 'feed_refused', status: error.status }
+        : { kind: 'feed_lost', because: nameOf(error) },
+    );
   }
-}
-
-function readerOf(response: Response): ReadableStreamDefaultReader<Uint8Array> {
-  const { status, headers, body } = response;
-  if (status === 401 || status === 403) throw new Refused(status);
-  if (status !== 200) throw new Outage(`The issuer answered the feed with ${status}.`);
-  const type = headers.get('content-type') ?? '';
-  if (!/^text\/event-stream(?:;|$)/i.test(type) || body === null) {
-    throw new Outage('The issuer answered with something that is no event stream.');
-  }
-  return body.getReader();
 }
 
 function parseJson(text: string): unknown {

@@ -1,33 +1,39 @@
 /** What is revoked, as far as the guard has heard (contract §5). */
-import type { AccessTokenClaims, Clock, NumericDate, Revocation } from '@hallpass/protocol';
-import { lineageOf, numericDate } from '@hallpass/protocol';
+import type { AccessTokenClaims, Clock, NumericDate, Revocation, RevocationKind } from '@hallpass/protocol';
+import { isIdentifier, lineageOf, numericDate } from '@hallpass/protocol';
+import { IdentifierTable } from './identifier_table.ts';
 import { Outage } from './outage.ts';
+import { randomWords } from './surroundings.ts';
 
-/** The most revocations that are held at once; about 150 bytes each. One more is an outage, since none may be forgotten. */
+/**
+ * The most revocations that are held at once. One more is an outage, since none may be forgotten. A token or a grant takes
+ * 27 to 54 bytes, all others about 150.
+ */
 const REVOCATIONS_MAX = 4_000_000;
 /** How many entries are looked over for each that is added: above one, so that the dead never pile up. */
 const SWEPT_PER_ADD = 2;
 /** How many are looked over at a heartbeat. */
 const SWEPT_PER_HEARTBEAT = 1_000;
 
-interface Entry {
-  /** Tokens issued before this are dead; Infinity for those that are meant one by one. */
-  readonly before: NumericDate;
-  /** Until when it matters: no token that it is about can be accepted after that. */
-  readonly until: NumericDate;
-}
-
 /**
- * Adds in constant time, answers in four look-ups. Expired entries go a few at a time, whenever one is added and at
- * each heartbeat, along an iterator that runs round the map for ever; there is neither a timer nor a pause for a full
- * sweep, and the dead stay fewer than the living once the map has been gone round.
+ * Adds in constant time, answers in a few look-ups. Expired entries go a few at a time, whenever one is added and at each
+ * heartbeat; there is neither a timer nor a pause for a full sweep, and the dead stay fewer than the living once
+ * everything has been gone round.
  */
 export class RevocationSet {
-  readonly #entries = new Map<string, Entry>();
+  /** Tokens and grants that are dead as a whole, by their UUIDs: nearly all that is ever revoked. */
+  readonly #identified = { token: makeTable(), grant: makeTable() } as const;
+  /** Everything else: clients, moments, and tokens that were cut from others. */
+  readonly #others: Readonly<Record<RevocationKind, EntryMap>> = {
+    token: new EntryMap(),
+    grant: new EntryMap(),
+    client: new EntryMap(),
+    before: new EntryMap(),
+  };
+  readonly #all = [...Object.values(this.#identified), ...Object.values(this.#others)];
   readonly #clock: Clock;
   readonly #leewaySeconds: number;
   readonly #entriesMax: number;
-  #sweeper = this.#entries.entries();
 
   constructor(clock: Clock, leewaySeconds: number, entriesMax: number = REVOCATIONS_MAX) {
     this.#clock = clock;
@@ -36,23 +42,22 @@ export class RevocationSet {
   }
 
   get size(): number {
-    return this.#entries.size;
+    return this.#all.reduce((sum, { size }) => sum + size, 0);
   }
 
   /** Only ever refuses more: a second entry for the same thing widens the first, whatever order they come in. */
   add(revocation: Revocation): void {
-    const key = keyOf(revocation.kind, revocation.id);
-    const held = this.#entries.get(key);
-    // Swept here as well: the feed of a full set never gets as far as a heartbeat.
-    if (held === undefined && this.size >= this.#entriesMax) this.#sweep(SWEPT_PER_HEARTBEAT);
-    if (held === undefined && this.size >= this.#entriesMax) throw new Outage('More revocations than can be held.');
-    const before = revocation.before ?? Infinity;
+    const { kind, before } = revocation;
+    const id = idOf(revocation);
     // A token is accepted for the leeway after its end, so its revocation has to outlive it by as much.
     const until = revocation.expires_at + this.#leewaySeconds;
-    this.#entries.set(key, {
-      before: Math.max(before, held?.before ?? 0),
-      until: Math.max(until, held?.until ?? 0),
-    });
+    const whole = before === undefined && isIdentifier(id) && (kind === 'token' || kind === 'grant');
+    const place = whole ? this.#identified[kind] : this.#others[kind];
+    // Swept here as well: the feed of a full set never gets as far as a heartbeat.
+    if (this.size >= this.#entriesMax && !place.has(id)) this.#sweep(SWEPT_PER_HEARTBEAT);
+    if (this.size >= this.#entriesMax && !place.has(id)) throw new Outage('More revocations than can be held.');
+    if (place instanceof IdentifierTable) place.hold(id, until);
+    else place.hold(id, { before: before ?? Infinity, until });
     this.#sweep(SWEPT_PER_ADD);
   }
 
@@ -63,36 +68,76 @@ export class RevocationSet {
 
   /** Whether a token was revoked. */
   ends({ jti, grant_id, client_id, iat }: Pick<AccessTokenClaims, 'jti' | 'grant_id' | 'client_id' | 'iat'>): boolean {
+    const { token, grant } = this.#identified;
+    const others = this.#others;
     return (
       // With those that it was cut from: a child is as dead as its parent (RFC 8693).
-      lineageOf(jti).some((id) => this.#holds(keyOf('token', id), iat)) ||
-      this.#holds(keyOf('grant', grant_id), iat) ||
-      this.#holds(keyOf('client', client_id), iat) ||
-      this.#holds(keyOf('before', '*'), iat)
+      lineageOf(jti).some((id) => token.has(id) || others.token.ends(id, iat)) ||
+      grant.has(grant_id) ||
+      others.grant.ends(grant_id, iat) ||
+      others.client.ends(client_id, iat) ||
+      others.before.ends(EVERYTHING, iat)
     );
   }
 
-  #holds(key: string, iat: NumericDate): boolean {
-    const entry = this.#entries.get(key);
+  #sweep(looks: number): void {
+    const now = numericDate(this.#clock.now());
+    for (const part of this.#all) part.sweep(now, looks);
+  }
+}
+
+const EVERYTHING = '*';
+
+/** "Everything before" is one thing, whatever its entry's id says. */
+function idOf({ kind, id }: Revocation): string {
+  return kind === 'before' ? EVERYTHING : id;
+}
+
+function makeTable(): IdentifierTable {
+  return new IdentifierTable(randomWords(4));
+}
+
+interface Entry {
+  /** Tokens issued before this are dead; Infinity for those that are meant one by one. */
+  readonly before: NumericDate;
+  /** Until when it matters: no token that it is about can be accepted after that. */
+  readonly until: NumericDate;
+}
+
+/** Entries by any text, swept along an iterator that runs round the map for ever. */
+class EntryMap {
+  readonly #entries = new Map<string, Entry>();
+  #sweeper = this.#entries.entries();
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  has(id: string): boolean {
+    return this.#entries.has(id);
+  }
+
+  hold(id: string, { before, until }: Entry): void {
+    const held = this.#entries.get(id);
+    this.#entries.set(id, { before: Math.max(before, held?.before ?? 0), until: Math.max(until, held?.until ?? 0) });
+  }
+
+  ends(id: string, iat: NumericDate): boolean {
+    if (this.#entries.size === 0) return false;
+    const entry = this.#entries.get(id);
     return entry !== undefined && iat < entry.before;
   }
 
-  #sweep(entriesMax: number): void {
-    const now = numericDate(this.#clock.now());
-    const looks = Math.min(entriesMax, this.size);
+  sweep(now: NumericDate, looksMax: number): void {
+    const looks = Math.min(looksMax, this.size);
     for (let looked = 0; looked < looks; looked++) {
       const next = this.#sweeper.next();
       if (next.done === true) {
         this.#sweeper = this.#entries.entries();
         continue;
       }
-      const [key, { until }] = next.value;
-      if (until <= now) this.#entries.delete(key);
+      const [id, { until }] = next.value;
+      if (until <= now) this.#entries.delete(id);
     }
   }
-}
-
-/** "Everything before" is one thing, whatever its entry's id says. */
-function keyOf(kind: Revocation['kind'], id: string): string {
-  return kind === 'before' ? kind : `${kind}:${id}`;
 }

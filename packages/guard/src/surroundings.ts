@@ -67,6 +67,11 @@ async function digestLater(text: string): Promise<string> {
   return printBase64url(new Uint8Array(await crypto.subtle.digest('SHA-256', Uint8Array.from(utf8(text)))));
 }
 
+/** Numbers of 32 bits that nobody can guess. */
+export function randomWords(length: number): Uint32Array {
+  return crypto.getRandomValues(new Uint32Array(length));
+}
+
 /** How long ago an instant was. Infinity when it lies ahead: a clock that was set back can vouch for nothing. */
 export function secondsSince(clock: Clock, milliseconds: number): number {
   const seconds = (clock.now() - milliseconds) / 1000;

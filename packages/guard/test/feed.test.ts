@@ -339,6 +339,7 @@ function follow(
   const headers = { Authorization: `Basic ${btoa(`${CREDENTIALS.clientId}:${CREDENTIALS.clientSecret}`)}` };
   const feed = new RevocationFeed({
     open: (_cursor, signal) => fetch(issuer.url + PATHS.revocations, { headers, signal }),
+    readPage: () => Promise.reject(new Error('nobody reads pages here')),
     set: new RevocationSet(clock, 0),
     clock,
     report: events.hear,

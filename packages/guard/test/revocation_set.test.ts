@@ -7,7 +7,9 @@ import { NOW_SECONDS, TestClock } from './issuer.ts';
 
 const LEEWAY_SECONDS = 5;
 
-const id = fc.constantFrom('a', 'b', 'c', 'd');
+/** Short ones, and such as are held in another way. */
+const UUIDS = ['01973a00-0000-7000-8000-00000000000a', '01973a00-0000-7000-8000-00000000000b'] as const;
+const id = fc.constantFrom('a', 'b', ...UUIDS);
 const seconds = fc.integer({ min: -20, max: 20 }).map((offset) => NOW_SECONDS + offset);
 const revocation: fc.Arbitrary<Revocation> = fc.oneof(
   fc.record({ kind: fc.constantFrom('token', 'grant'), id, expires_at: seconds }),
@@ -68,6 +70,20 @@ test('a token is revoked by its id, its grant, its client and before a moment, e
     const set = new RevocationSet(new TestClock(), 0);
     set.add(entry);
     assert.equal(set.ends(one), ended, JSON.stringify(entry));
+  }
+});
+
+test('a UUID that is a token is no grant, and no client', () => {
+  const [mine, other] = UUIDS;
+  for (const kind of ['token', 'grant'] as const) {
+    const set = new RevocationSet(new TestClock(), 0);
+    set.add({ kind, id: mine, expires_at: NOW_SECONDS + 100 });
+    const plain = { jti: other, grant_id: other, client_id: mine, iat: 0 };
+    assert.equal(set.ends(plain), false);
+    assert.equal(set.ends({ ...plain, jti: mine }), kind === 'token');
+    assert.equal(set.ends({ ...plain, jti: `${mine}~${other}` }), kind === 'token');
+    assert.equal(set.ends({ ...plain, jti: `${other}~${mine}` }), false);
+    assert.equal(set.ends({ ...plain, grant_id: mine }), kind === 'grant');
   }
 });
 

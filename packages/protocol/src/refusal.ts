@@ -64,6 +64,11 @@ const ROWS = {
     error: 'invalid_request',
     description: 'A parameter has the wrong type. Values are strings; only resource may be an array of strings.',
   },
+  malformed_wait: {
+    status: 400,
+    error: 'invalid_request',
+    description: 'The query parameter wait is a whole number of seconds, 0 to 10, given once.',
+  },
 
   // Client authentication
   authentication_failed: {

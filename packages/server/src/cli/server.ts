@@ -7,6 +7,7 @@ import type { Authority } from '../oauth/authority.ts';
 import { countAlone } from '../oauth/counts.ts';
 import { ClientCopies } from '../oauth/client_copies.ts';
 import { feedEndpoint } from '../oauth/feed.ts';
+import { Followers } from '../oauth/followers.ts';
 import { liveEndpoint, readyEndpoint } from '../oauth/health.ts';
 import { introspectionEndpoint } from '../oauth/introspection.ts';
 import { openLimits } from '../oauth/limits.ts';
@@ -133,6 +134,8 @@ export async function startPublicSide(
       clock: instance.clock,
       count: shared ? (counter) => store.count(counter) : countAlone(),
     }),
+    followers: new Followers(store, instance.clock),
+    feedMeters: metrics.feed,
     dpopNonces: settings.dpopNonces,
     noteSecretUse: (clientId, secretId) => marks.note(clientId, secretId, instance.clock.now()),
   };

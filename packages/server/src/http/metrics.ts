@@ -1,9 +1,18 @@
 /** What a Prometheus server may know of this process. No label holds anything that a caller has sent. */
-import { AggregatorRegistry, collectDefaultMetrics, Histogram } from '@prometheus-io/client';
+import {
+  AggregatorRegistry,
+  collectDefaultMetrics,
+  Counter,
+  Gauge,
+  Histogram,
+  type Registry,
+} from '@prometheus-io/client';
+import type { FeedMeters } from '../oauth/followers.ts';
 import type { Endpoint } from '../oauth/wire.ts';
 
 export interface Metrics {
   readonly answered: (route: string, status: number, seconds: number) => void;
+  readonly feed: FeedMeters;
   readonly endpoint: Endpoint;
 }
 
@@ -21,11 +30,40 @@ export function openMetrics(): Metrics {
   });
   return {
     answered: (route, status, seconds) => requests.observe({ route, status: String(status) }, seconds),
+    feed: meterFeed(registry),
     endpoint: async () => ({
       status: 200,
       headers: { 'content-type': registry.contentType, 'cache-control': 'no-store' },
       body: await registry.metrics(),
     }),
+  };
+}
+
+function meterFeed(registry: Registry): FeedMeters {
+  const registers = [registry];
+  const streams = new Gauge({
+    name: 'hallpass_feed_streams',
+    help: 'Readers that are connected to the revocation feed as an event stream.',
+    registers,
+  });
+  const pages = new Counter({
+    name: 'hallpass_feed_pages_total',
+    help: 'Pages of the revocation feed that were read: by guards that have no stream, and to confirm.',
+    registers,
+  });
+  const waits = new Histogram({
+    name: 'hallpass_revoke_wait_seconds',
+    help: 'Time that revocations waited for guards, by whether all of them confirmed.',
+    labelNames: ['confirmed'] as const,
+    buckets: [0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+    registers,
+  });
+  return {
+    streamOpened: () => streams.inc(),
+    streamClosed: () => streams.dec(),
+    pageRead: () => pages.inc(),
+    waited: (seconds, { confirmed, connected }) =>
+      waits.observe({ confirmed: confirmed < connected ? 'some' : 'all' }, seconds),
   };
 }
 

@@ -2,6 +2,7 @@
 import type { Clock, Random } from '@hallpass/protocol';
 import type { Client, Store } from '../store/store.ts';
 import type { ClientCopies } from './client_copies.ts';
+import type { FeedMeters, Followers } from './followers.ts';
 import type { KeyRing } from './key_ring.ts';
 import type { Limits } from './limits.ts';
 
@@ -31,6 +32,8 @@ export interface Authority {
   readonly clock: ServerClock;
   readonly random: Random;
   readonly limits: Limits;
+  readonly followers: Followers;
+  readonly feedMeters: FeedMeters;
   /** Whether proofs of possession must carry a nonce of ours (RFC 9449 §8). */
   readonly dpopNonces: boolean;
   /** Told of each secret that opened a door; best effort. */

@@ -2,10 +2,12 @@
  * GET /oauth2/revocations: the live revocation feed (contract §9). An event stream that goes on from `Last-Event-ID`,
  * or one page of JSON by `?after=`. Ordered and without gaps; a heartbeat says that the reader has seen everything that
  * was committed before it was sent, and which keys are published, so that a key that was taken out is dropped at once.
+ * A page without more says the same of the moment at which it was asked for.
  */
 import { isRefusal, numericDate, PATHS } from '@hallpass/protocol';
 import type { Client } from '../store/store.ts';
 import type { Authority } from './authority.ts';
+import { followerOf } from './followers.ts';
 import { admit, keyMay, respondNotAdmitted } from './resource.ts';
 import { NO_STORE, noted, respondJson, type Endpoint } from './wire.ts';
 
@@ -21,10 +23,18 @@ export function feedEndpoint(authority: Authority): Endpoint {
     const admitted = await admit(authority, request, { scope: FEED_SCOPE, path: PATHS.revocations, mayByKey });
     if (isRefusal(admitted)) return respondNotAdmitted(authority, admitted);
     const note = { clientId: admitted.clientId };
+    const { isResourceServer, clientId, stillMay } = admitted;
+    // Whoever merely may read it must not be able to make others wait.
+    const follower = isResourceServer ? followerOf(clientId, request.header('hallpass-follower')) : undefined;
     const after = request.query.get('after');
-    if (after !== null) return noted(respondJson(200, await readPage(authority, after)), note);
+    if (after !== null) {
+      authority.feedMeters.pageRead();
+      const told = follower === undefined ? undefined : authority.followers.confirm(follower, after);
+      const [{ entries, cursor, more }] = await Promise.all([readPage(authority, after), told]);
+      return noted(respondJson(200, { entries, cursor, more, keys: authority.keys.publishedVersion }), note);
+    }
     const lastEventId = request.header('last-event-id');
-    const body = stream(authority, { after: lastEventId, signal: request.untilGone(), stillMay: admitted.stillMay });
+    const body = stream(authority, { after: lastEventId, signal: request.untilGone(), stillMay, follower });
     return noted({ status: 200, headers: { 'content-type': 'text/event-stream', ...NO_STORE }, body }, note);
   };
 }
@@ -47,17 +57,25 @@ async function* stream(
     after,
     signal,
     stillMay,
+    follower,
   }: {
     readonly after: string | undefined;
     readonly signal: AbortSignal;
     readonly stillMay: () => Promise<boolean>;
+    readonly follower: ReturnType<typeof followerOf>;
   },
 ): AsyncGenerator<string> {
+  const { followers, feedMeters } = authority;
   const bell = new Bell();
   const stopWatching = authority.store.watchRevocations(() => bell.ring());
   signal.addEventListener('abort', () => bell.ring(), { once: true });
+  let disconnect: (() => void) | undefined;
+  feedMeters.streamOpened();
   try {
+    // Before anything is read: nobody who is not counted may be behind.
+    if (follower !== undefined) disconnect = await followers.connect(follower, after);
     let cursor = after;
+    let answered: number | undefined;
     // A key that was disabled while it listened hears no more.
     while (!signal.aborted && (await stillMay())) {
       const page = await readPage(authority, cursor);
@@ -66,10 +84,17 @@ async function* stream(
         yield `event: revocation\nid: ${entry.cursor}\ndata: ${JSON.stringify(entry)}\n\n`;
       if (page.more) continue;
       yield `event: heartbeat\nid: ${cursor}\ndata: ${JSON.stringify({ cursor, keys: authority.keys.publishedVersion })}\n\n`;
+      // Somebody waits, or may wait already: whoever has read this far is to say so.
+      if (follower !== undefined && page.calls !== answered) {
+        answered = page.calls;
+        yield `event: confirm\nid: ${cursor}\ndata: ${JSON.stringify({ cursor })}\n\n`;
+      }
       await bell.wait(HEARTBEAT_MS);
     }
   } finally {
     stopWatching();
+    disconnect?.();
+    feedMeters.streamClosed();
   }
 }
 

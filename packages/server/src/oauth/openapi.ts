@@ -13,6 +13,7 @@ import { FEED_SCOPE } from './feed.ts';
 import { DOCUMENT_SECONDS, publish } from './metadata.ts';
 import { refTo, SCHEMAS, type Schema } from './openapi_schemas.ts';
 import { PING_SCOPE } from './ping.ts';
+import { WAIT_SECONDS_MAX } from './revocation.ts';
 import type { Endpoint } from './wire.ts';
 
 type Ref = { readonly $ref: string };
@@ -133,6 +134,11 @@ const HEADERS = {
     description: 'Your own origin as you wrote it, when the API key lists it, or before it is known, when any does.',
     schema: { type: 'string', pattern: '^[Hh][Tt][Tt][Pp][Ss]?://' },
   },
+  Guards: {
+    description:
+      'How many guards have confirmed what is revoked, of those that were connected in the last 10 s: a dictionary (RFC 9651). Where a wait was asked for.',
+    schema: { type: 'string', pattern: '^confirmed=[0-9]+, connected=[0-9]+$' },
+  },
   AllowMethods: { description: 'Where the origin is listed.', schema: { const: 'POST' } },
   AllowHeaders: { description: 'Where the origin is listed.', schema: string },
   MaxAge: { description: 'How long a browser may keep this, in seconds.', schema: { type: 'integer' } },
@@ -144,6 +150,7 @@ const ON_ALL = { 'X-Request-Id': header('RequestId') };
 const PRIVATE = { ...ON_ALL, 'Cache-Control': header('NoStore') };
 const CORS = { 'Access-Control-Allow-Origin': header('AllowOrigin') };
 const NONCE = { 'DPoP-Nonce': header('DpopNonce') };
+const GUARDS = { 'Hallpass-Guards': header('Guards') };
 const CACHED = {
   ...ON_ALL,
   'Cache-Control': header('PublicCache'),
@@ -318,16 +325,29 @@ const REVOKE: Operation = {
   summary: 'Revokes a token: an access token alone, or with a refresh token its whole grant (RFC 7009).',
   description: IN_BODY,
   security: BY_CLIENT,
+  parameters: [
+    {
+      name: 'wait',
+      in: 'query',
+      required: false,
+      description:
+        'How many seconds the answer may wait until the guards that are connected have confirmed. What is revoked is revoked in any case.',
+      schema: { type: 'integer', minimum: 0, maximum: WAIT_SECONDS_MAX },
+    },
+  ],
   requestBody: bodyOf('OneToken'),
   responses: {
     200: {
       description: 'To a form: revoked, or there was nothing to revoke.',
-      headers: { ...PRIVATE, ...CORS },
+      headers: { ...PRIVATE, ...CORS, ...GUARDS },
       content: json(refTo('Revoked')),
     },
-    204: { description: 'To JSON: the same.', headers: { ...PRIVATE, ...CORS } },
+    204: { description: 'To JSON: the same.', headers: { ...PRIVATE, ...CORS, ...GUARDS } },
     ...refusals(
-      [...ANYWHERE, ...BODY, ...CLIENT, ...STORE, 'origin_not_allowed', 'missing_token', 'token_of_another_client'],
+      [
+        ...([...ANYWHERE, ...BODY, ...CLIENT, ...STORE, 'origin_not_allowed'] as const),
+        ...(['missing_token', 'malformed_wait', 'token_of_another_client'] as const),
+      ],
       BY_ORIGIN,
     ),
   },
@@ -379,7 +399,7 @@ const REVOCATIONS: Operation = {
   operationId: 'readRevocations',
   summary: 'Follows the revocations: an event stream, or with `after` one page of JSON.',
   description:
-    'For API keys of resource servers. Events are `revocation` with a `Revocation` as data, and `heartbeat` with the cursor that the reader has come to. A cursor that is too old gets everything from the start, never a gap.',
+    'For API keys of resource servers. Events are `revocation` with a `Revocation` as data, `heartbeat` with the cursor that the reader has come to and the version of the key set, and `confirm` with a cursor when a revocation waits for its readers: who then asks for the page after it has confirmed everything up to it. A cursor that is too old gets everything from the start, never a gap.',
   security: byToken(FEED_SCOPE),
   parameters: [
     {
@@ -395,6 +415,14 @@ const REVOCATIONS: Operation = {
       required: false,
       description: 'Where the stream is to go on.',
       schema: string,
+    },
+    {
+      name: 'Hallpass-Follower',
+      in: 'header',
+      required: false,
+      description:
+        'A name that the reader has made up for itself, 128 random bits as base64url: with it, and the key of a resource server, it is counted by revocations that wait.',
+      schema: { type: 'string', pattern: '^[A-Za-z0-9_-]{22}$' },
     },
     PROOF,
   ],

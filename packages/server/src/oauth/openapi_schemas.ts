@@ -230,10 +230,14 @@ export const SCHEMAS = {
     expires_at: date('When the entry may be forgotten.'),
   }),
   Cursor: text('Where to go on reading.', { pattern: '^[A-Za-z0-9_-]+$', maxLength: CURSOR_LENGTH_MAX }),
-  RevocationPage: object('Entries in the order in which they were committed.', ['entries', 'cursor', 'more'], {
+  RevocationPage: object('Entries in the order in which they were committed.', ['entries', 'cursor', 'more', 'keys'], {
     entries: { ...listOf('Revocations.', ref('Revocation')), maxItems: PAGE_ENTRIES_MAX },
     cursor: ref('Cursor'),
-    more: { type: 'boolean', description: 'Whether there is more to read at once.' },
+    more: {
+      type: 'boolean',
+      description: 'Whether there is more to read at once. If not, nothing was missing when the page was asked for.',
+    },
+    keys: text('Which key set is published: a version, another one with each change.'),
   }),
   Health: object('The state of this instance.', ['status'], { status: { enum: ['live', 'ready'] } }),
   OpenApi: {

@@ -48,7 +48,7 @@ export function judgeOrigin(client: Client, request: WireRequest): Refusal | und
   return listed ? undefined : refuse('origin_not_allowed', { because: `not listed: ${String(origin)}` });
 }
 
-const EXPOSED = 'WWW-Authenticate, Retry-After, DPoP-Nonce, X-Request-Id';
+const EXPOSED = 'WWW-Authenticate, Retry-After, DPoP-Nonce, Hallpass-Guards, X-Request-Id';
 
 /** The headers that let a page read an answer to a client: for an origin that this client lists, and no other. */
 export function corsFor(client: Client, request: WireRequest): WireResponse['headers'] {

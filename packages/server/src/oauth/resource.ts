@@ -30,6 +30,8 @@ interface NotAdmitted extends Refusal {
 
 interface Admitted {
   readonly clientId: string;
+  /** Whether it came with the key of a resource server. */
+  readonly isResourceServer: boolean;
   readonly stillMay: () => Promise<boolean>;
 }
 
@@ -52,13 +54,13 @@ export async function admit(
   if (header !== undefined && BASIC.test(header)) {
     const known = await authenticateClient(authority, request);
     if (isRefusal(known)) return known;
-    const { clientId } = known.client;
+    const { clientId, resourceServerFor } = known.client;
     const stillMay = async (): Promise<boolean> => {
       const found = await authority.store.findClient(clientId);
       return found !== undefined && !found.disabled && wanted.mayByKey(found);
     };
     return wanted.mayByKey(known.client)
-      ? { clientId, stillMay }
+      ? { clientId, isResourceServer: resourceServerFor.length > 0, stillMay }
       : refuse('insufficient_scope', { subject: wanted.scope });
   }
   const presented = parseAccessTokenHeader(header);
@@ -85,7 +87,7 @@ async function admitByToken(
   // Last: a proof is used up only by a request that is let in.
   const used = once === undefined ? 'fresh' : await authority.store.useOnce([once]);
   if (used !== 'fresh') return refuse('resource_proof_not_good', { because: 'replayed' });
-  return { clientId: claims.client_id, stillMay: () => isAlive(authority, claims) };
+  return { clientId: claims.client_id, isResourceServer: false, stillMay: () => isAlive(authority, claims) };
 }
 
 /** A bound token comes with a proof of its key, every time a new one, which is given back; a bearer token without (RFC 9449 §7). */

@@ -15,7 +15,7 @@ import type { Authority } from './authority.ts';
 import { receiveFromClient, spendOnce } from './client_request.ts';
 import { equalBytes } from './key_ring.ts';
 import { isAlive, openAccessToken } from './mint.ts';
-import { noted, respondRefusal, respondRevoked, type Endpoint } from './wire.ts';
+import { noted, respondRefusal, respondRevoked, type Endpoint, type WireRequest, type WireResponse } from './wire.ts';
 
 /** How much longer than its token an entry stays, in seconds: the widest leeway that a guard may give a clock. */
 const LEEWAY_SECONDS = 60;
@@ -27,21 +27,51 @@ export function revocationEndpoint(authority: Authority): Endpoint {
     const received = await receiveFromClient(authority, request);
     if ('status' in received) return received;
     const { caller, parameters, headers } = received;
-    const note = { clientId: caller.client.clientId };
+    const { clientId } = caller.client;
+    const note = { clientId };
     const token = parameters.values.get('token');
-    const revocation =
-      token === undefined ? refuse('missing_token') : await findRevocation(authority, caller.client.clientId, token);
+    const revocation = token === undefined ? refuse('missing_token') : await findRevocation(authority, clientId, token);
     if (isRefusal(revocation)) {
       return noted(respondRefusal(revocation, { dialect: parameters.dialect, headers }), note);
     }
+    const wait = parseWait(request.query);
+    if (isRefusal(wait)) return noted(respondRefusal(wait, { dialect: parameters.dialect, headers }), note);
     const replayed = await spendOnce(authority.store, caller.once);
     if (replayed !== undefined) {
       return noted(respondRefusal(replayed, { dialect: parameters.dialect, headers }), note);
     }
     // The answer waits for the disk; what cannot be stored is a 503, never a success (contract §4).
     if (revocation !== undefined) await authority.store.revoke([revocation]);
-    return noted(respondRevoked(parameters.dialect, headers), note);
+    const guards = wait === undefined ? {} : await waitForGuards(authority, { seconds: wait, clientId, request });
+    return noted(respondRevoked(parameters.dialect, { ...headers, ...guards }), note);
   };
+}
+
+/** The longest that an answer may be asked to wait for guards, in seconds. */
+export const WAIT_SECONDS_MAX = 10;
+
+/** The one parameter that is in the query (ADR 16): how long to wait for guards, in seconds; undefined: not at all. */
+function parseWait(query: URLSearchParams): number | Refusal | undefined {
+  const [text, ...more] = query.getAll('wait');
+  if (text === undefined) return undefined;
+  const seconds = /^[0-9]{1,2}$/.test(text) && more.length === 0 ? Number(text) : Infinity;
+  return seconds <= WAIT_SECONDS_MAX ? seconds : refuse('malformed_wait');
+}
+
+/** Waits until the guards have what is revoked; gives the header that says how many have (a dictionary, RFC 9651 §3.2). */
+async function waitForGuards(
+  { followers, feedMeters, clock }: Authority,
+  {
+    seconds,
+    clientId,
+    request,
+  }: { readonly seconds: number; readonly clientId: string; readonly request: WireRequest },
+): Promise<WireResponse['headers']> {
+  const startedAt = clock.now();
+  const count = await followers.untilConfirmed({ seconds, clientId, signal: request.untilGone() });
+  if (count === undefined) return {};
+  feedMeters.waited(Math.max(0, clock.now() - startedAt) / 1000, count);
+  return { 'hallpass-guards': `confirmed=${count.confirmed}, connected=${count.connected}` };
 }
 
 /**

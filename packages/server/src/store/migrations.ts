@@ -89,6 +89,21 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
     `CREATE UNIQUE INDEX revocations_of_subject ON revocations (subject, kind)`,
     `DROP INDEX IF EXISTS revocations_by_subject`,
   ],
+  [
+    // Without an index by time: there are few rows, each is written every few seconds, and an index would make that dear.
+    `CREATE TABLE followers (
+       client_id   TEXT NOT NULL,
+       follower_id TEXT NOT NULL,
+       position    BIGINT NOT NULL,
+       seen_at     BIGINT NOT NULL,
+       PRIMARY KEY (client_id, follower_id)
+     )`,
+    // Not in the row of the feed: whoever asks must not wait for those who revoke.
+    `CREATE TABLE follower_calls (
+       one   BIGINT PRIMARY KEY,
+       calls BIGINT NOT NULL
+     )`,
+  ],
 ];
 
 /** Why a store that a newer version wrote is refused. */

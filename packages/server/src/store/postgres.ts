@@ -14,6 +14,7 @@ import { Connections, DEADLINE_MS, isOwnFault } from './postgres_connections.ts'
 import { SETTINGS, settingsOf, whyUnusable } from './postgres_durability.ts';
 import { migrate } from './postgres_migrations.ts';
 import { DatabaseFailure } from './postgres_session.ts';
+import * as followerVerbs from './follower_verbs.ts';
 import * as verbs from './sql.ts';
 import type { Revoking, Sql } from './sql.ts';
 import { StoreUnavailable, StoreUnusable, type Store } from './store.ts';
@@ -47,7 +48,7 @@ function storeOn(connections: Connections): Store {
   const read = <Result>(verb: (sql: Sql) => Promise<Result>) => connections.read(verb).catch(outage);
   const write = <Result>(verb: (sql: Sql) => Promise<Result>) => connections.write(verb).catch(outage);
   const transact = <Result>(verb: (sql: Sql) => Promise<Result>) => connections.transact(verb).catch(outage);
-  const watchers = new Watchers(async () => (await read(verbs.findFeedEnd)).last);
+  const watchers = new Watchers(() => read(verbs.findFeedEnd));
   const revoking = async <Result>(written: Promise<Result>): Promise<Result> => {
     const result = await written;
     watchers.look();
@@ -85,6 +86,9 @@ function storeOn(connections: Connections): Store {
     isRevoked: (subject) => read((sql) => verbs.isRevoked(sql, subject)),
     readRevocations: (from) => read((sql) => verbs.readRevocations(sql, from)),
     watchRevocations: (changed) => watchers.add(changed),
+    askFollowers: () => revoking(write(followerVerbs.askFollowers)),
+    noteFollowers: (followers, aliveAfter) => write((sql) => followerVerbs.noteFollowers(sql, followers, aliveAfter)),
+    countFollowers: (to) => read((sql) => followerVerbs.countFollowers(sql, to)),
     recordEvent: (event) => write((sql) => verbs.recordEvent(sql, event)),
     listEvents: (page) => read((sql) => verbs.listEvents(sql, page)),
     forgetExpired: (now, limit) => write((sql) => verbs.forgetExpired(sql, now, limit)),

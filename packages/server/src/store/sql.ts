@@ -157,7 +157,7 @@ export async function readRevocations(
   sql: Sql,
   { after, limit, now }: { readonly after?: string; readonly limit: number; readonly now: NumericDate },
 ): Promise<RevocationPage> {
-  const { feedId, last } = await findFeedEnd(sql);
+  const { feedId, last, calls } = await findFeedEnd(sql);
   const start = positionOf(after, feedId, last);
   const rows = await sql.all(
     `SELECT position, kind, subject, before_date, expires_at FROM revocations
@@ -179,17 +179,31 @@ export async function readRevocations(
   const more = rows.length === limit;
   // The end was read before the rows, so a row may lie beyond it; and it may lie beyond the rows, where some expired.
   const seen = Number(rows.at(-1)?.['position'] ?? 0);
-  return { entries, cursor: `${feedId}-${more ? seen : Math.max(seen, last)}`, more };
+  return { entries, cursor: `${feedId}-${more ? seen : Math.max(seen, last)}`, more, calls };
 }
 
-export async function findFeedEnd(sql: Sql): Promise<{ readonly feedId: string; readonly last: number }> {
-  const [feed] = await sql.all('SELECT feed_id, last_position FROM feed WHERE one = 1');
+interface FeedEnd {
+  readonly feedId: string;
+  readonly last: number;
+  /** How often followers were asked to confirm. */
+  readonly calls: number;
+}
+
+export async function findFeedEnd(sql: Sql): Promise<FeedEnd> {
+  const [feed] = await sql.all(
+    `SELECT feed_id, last_position, (SELECT calls FROM follower_calls WHERE one = 1) AS calls
+       FROM feed WHERE one = 1`,
+  );
   if (feed === undefined) throw new Error('The store has no feed: its set-up was not finished.');
-  return { feedId: String(feed['feed_id']), last: Number(feed['last_position']) };
+  return {
+    feedId: String(feed['feed_id']),
+    last: Number(feed['last_position']),
+    calls: Number(feed['calls'] ?? 0),
+  };
 }
 
 /** Where a cursor stands; the start for one that this store never gave out, such as one from before a restore. */
-function positionOf(cursor: string | undefined, feedId: string, last: number): number {
+export function positionOf(cursor: string | undefined, feedId: string, last: number): number {
   if (!isCursor(cursor) || !cursor.startsWith(`${feedId}-`)) return 0;
   const digits = cursor.slice(feedId.length + 1);
   const position = Number(digits);
@@ -382,7 +396,7 @@ export async function useOnce(sql: Sql, marks: readonly OnceMark[]): Promise<Onc
 }
 
 /** `(?, ?), (?, ?)`: so many rows of so many values. */
-function rowsOf(rows: number, columns: number): string {
+export function rowsOf(rows: number, columns: number): string {
   return Array.from({ length: rows }, () => `(${Array.from({ length: columns }, () => '?').join(', ')})`).join(', ');
 }
 
@@ -505,7 +519,7 @@ async function insertRows(sql: Sql, insert: string, rows: readonly (readonly Sql
   }
 }
 
-function inBatches<Item>(items: readonly Item[]): readonly (readonly Item[])[] {
+export function inBatches<Item>(items: readonly Item[]): readonly (readonly Item[])[] {
   return Array.from({ length: Math.ceil(items.length / ROWS_MAX) }, (_, at) =>
     items.slice(at * ROWS_MAX, (at + 1) * ROWS_MAX),
   );
@@ -539,5 +553,11 @@ export async function forgetExpired(sql: Sql, now: NumericDate, limit: number): 
     now - CLOCK_SKEW_SECONDS,
     Math.max(0, limit - revocations - families - events - marks),
   );
-  return revocations + families + events + marks + counters;
+  const followers = await sql.run(
+    `DELETE FROM followers WHERE (client_id, follower_id) IN
+       (SELECT client_id, follower_id FROM followers WHERE seen_at < ? LIMIT ?)`,
+    (now - CLOCK_SKEW_SECONDS) * 1000,
+    Math.max(0, limit - revocations - families - events - marks - counters),
+  );
+  return revocations + families + events + marks + counters + followers;
 }

@@ -7,6 +7,7 @@ import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { Worker } from 'node:worker_threads';
+import * as followerVerbs from './follower_verbs.ts';
 import * as verbs from './sql.ts';
 import type { Sql } from './sql.ts';
 import { sqlOf } from './sqlite_connection.ts';
@@ -27,7 +28,7 @@ export async function openSqliteStore({ file }: { readonly file: string }): Prom
   const writer = await Writer.start({ file });
   const reader = openReader(file);
   const read = <Result>(verb: (sql: Sql) => Promise<Result>): Promise<Result> => verb(reader.sql).catch(outage);
-  const watchers = new Watchers(async () => (await read(verbs.findFeedEnd)).last);
+  const watchers = new Watchers(() => read(verbs.findFeedEnd));
 
   const revoking = async <Result>(written: Promise<Result>): Promise<Result> => {
     const result = await written;
@@ -56,6 +57,9 @@ export async function openSqliteStore({ file }: { readonly file: string }): Prom
     isRevoked: (subject) => read((sql) => verbs.isRevoked(sql, subject)),
     readRevocations: (from) => read((sql) => verbs.readRevocations(sql, from)),
     watchRevocations: (changed) => watchers.add(changed),
+    askFollowers: () => revoking(writer.write('askFollowers')),
+    noteFollowers: (followers, aliveAfter) => writer.write('noteFollowers', followers, aliveAfter),
+    countFollowers: (to) => read((sql) => followerVerbs.countFollowers(sql, to)),
     recordEvent: (event) => writer.write('recordEvent', event),
     listEvents: (page) => read((sql) => verbs.listEvents(sql, page)),
     forgetExpired: (now, limit) => writer.write('forgetExpired', now, limit),

@@ -185,6 +185,28 @@ export interface RevocationPage {
   /** Where to read on, also when there was nothing. */
   readonly cursor: string;
   readonly more: boolean;
+  /** How often followers had been asked to confirm when the feed had come at least this far. */
+  readonly calls: number;
+}
+
+/** The most followers of one client that are counted at a time. */
+export const FOLLOWERS_PER_CLIENT_MAX = 1_000;
+
+/** Who follows the feed, and what it has said that it has taken. */
+export interface Follower {
+  /** Ids are a client's own: nobody can speak for a follower of another. */
+  readonly clientId: string;
+  readonly followerId: string;
+  /** Everything up to here; undefined, or a cursor that this store did not give out: nothing. */
+  readonly cursor: string | undefined;
+  /** When there was a sign of life; milliseconds. */
+  readonly seenAt: number;
+}
+
+/** How many followers there are, and how many of them have confirmed. */
+export interface FollowerCount {
+  readonly connected: number;
+  readonly confirmed: number;
 }
 
 /** When a secret was last used, as nearly as is kept. */
@@ -264,8 +286,21 @@ export interface Store {
     readonly limit: number;
     readonly now: NumericDate;
   }): Promise<RevocationPage>;
-  /** Calls back within 250 ms after a revocation was committed, by this process or another; perhaps more often. */
+  /**
+   * Calls back within 250 ms after a revocation was committed, or followers were asked, by this process or another;
+   * perhaps more often.
+   */
   watchRevocations(changed: () => void): () => void;
+  /** Asks all followers to confirm, and says where the feed ends: what they will say, they say of that at least. */
+  askFollowers(): Promise<string>;
+  /**
+   * Keeps what is known of followers. A follower never goes back, whatever arrives late; more than
+   * `FOLLOWERS_PER_CLIENT_MAX` of one client that are alive at `aliveAfter` (milliseconds) are not kept. Best effort: it
+   * need not survive a crash.
+   */
+  noteFollowers(followers: readonly Follower[], aliveAfter: number): Promise<void>;
+  /** Of the followers with a sign of life after an instant (milliseconds), how many have everything up to a cursor. */
+  countFollowers(to: { readonly cursor: string; readonly aliveAfter: number }): Promise<FollowerCount>;
 
   // Events
 

@@ -1,17 +1,22 @@
 /** How often a process looks for revocations that another one committed, in milliseconds, while anyone watches. */
 const WATCH_INTERVAL_MS = 100;
 
-/** Tells who watches when the feed has grown: by a look at its end now and then, and after each commit of this process. */
+/** What is looked at: the last position of the feed, and how often followers were asked. */
+interface FeedEnd {
+  readonly last: number;
+  readonly calls: number;
+}
+
+/** Tells who watches when the feed has grown or followers were asked: by a look at its end now and then, and after each commit of this process. */
 export class Watchers {
   readonly #callbacks = new Set<() => void>();
-  readonly #findEnd: () => Promise<number>;
-  #end = -1;
+  readonly #findEnd: () => Promise<FeedEnd>;
+  #end = '';
   #timer: ReturnType<typeof setInterval> | undefined;
   #looking = false;
   #again = false;
 
-  /** `findEnd` resolves with the last position of the feed. */
-  constructor(findEnd: () => Promise<number>) {
+  constructor(findEnd: () => Promise<FeedEnd>) {
     this.#findEnd = findEnd;
   }
 
@@ -25,7 +30,7 @@ export class Watchers {
     };
   }
 
-  /** To be called when this process has committed a revocation. */
+  /** To be called when this process has committed a revocation or a call. */
   look(): void {
     this.#look(true);
   }
@@ -55,7 +60,8 @@ export class Watchers {
   }
 
   async #tell(): Promise<void> {
-    const end = await this.#findEnd();
+    const { last, calls } = await this.#findEnd();
+    const end = `${last} ${calls}`;
     if (end === this.#end) return;
     this.#end = end;
     for (const changed of this.#callbacks) changed();

@@ -7,6 +7,7 @@ import type { Store } from '../../src/store/store.ts';
 import { testCare } from './care.ts';
 import { testClients } from './clients.ts';
 import { testFeed } from './feed.ts';
+import { testFollowers } from './followers.ts';
 import { testGrants } from './grants.ts';
 import { testModel } from './model.ts';
 import { testRevocations } from './revocations.ts';
@@ -54,6 +55,7 @@ export function testStoreContract(name: string, { open }: { readonly open: OpenS
     suite('grants', () => testGrants(storeTest));
     suite('revocations', () => testRevocations(storeTest));
     suite('the feed', () => testFeed(storeTest));
+    suite('who follows the feed', () => testFollowers(storeTest));
     suite('events, our own keys, care', () => testCare(storeTest));
     suite('any sequence of verbs', () => testModel(storeTest));
   });

@@ -1,5 +1,13 @@
 /** Records for tests of a store, with whatever a test does not care about filled in. */
-import type { Client, KeptRevocation, KeyRecord, Rotation, Store, StoreEvent } from '../../src/store/store.ts';
+import type {
+  Client,
+  Follower,
+  KeptRevocation,
+  KeyRecord,
+  Rotation,
+  Store,
+  StoreEvent,
+} from '../../src/store/store.ts';
 
 /** The second in which these tests play. */
 export const NOW = 1_800_000_000;
@@ -27,6 +35,10 @@ export function clientRecord(changes: Partial<Client> = {}): Client {
     version: 1,
     ...changes,
   };
+}
+
+export function followerRecord(followerId: string, changes: Partial<Follower> = {}): Follower {
+  return { clientId: 'client', followerId, cursor: undefined, seenAt: NOW * 1000, ...changes };
 }
 
 export function eventRecord(kind: string, changes: Partial<StoreEvent> = {}): StoreEvent {

@@ -1,0 +1,55 @@
+/** Tells the issuer what was taken, when it asks: whoever wants what comes after a cursor has everything up to it. */
+import { jittered, pause } from './surroundings.ts';
+
+/** How often one that fails is tried in all, and the longest pause between, in milliseconds: whoever waits, waits 10 s. */
+const TRIES = 10;
+const RETRY_MS = 1_000;
+/** The pause between two, in milliseconds: whoever revokes in a loop must not make all guards ask in a loop. */
+const INTERVAL_MS = 50;
+
+export class Confirmations {
+  readonly #tell: (cursor: string) => Promise<unknown>;
+  readonly #closing: AbortSignal;
+  #next: string | undefined;
+  #telling = false;
+
+  constructor({
+    readPage,
+    closing,
+  }: {
+    readonly readPage: (cursor: string) => Promise<unknown>;
+    readonly closing: AbortSignal;
+  }) {
+    this.#tell = readPage;
+    this.#closing = closing;
+  }
+
+  /** One at a time; of several that wait the last one says it all. Never throws: the feed does not depend on it. */
+  send(cursor: string): void {
+    this.#next = cursor;
+    if (this.#telling) return;
+    this.#telling = true;
+    void this.#run().finally(() => {
+      this.#telling = false;
+    });
+  }
+
+  async #run(): Promise<void> {
+    let failures = 0;
+    while (this.#next !== undefined && failures < TRIES && !this.#closing.aborted) {
+      const cursor = this.#next;
+      this.#next = undefined;
+      try {
+        // What the page holds comes over the stream as well.
+        await this.#tell(cursor);
+        failures = 0;
+        await pause(INTERVAL_MS, this.#closing);
+      } catch {
+        this.#next ??= cursor;
+        failures += 1;
+        await pause(jittered(RETRY_MS), this.#closing);
+      }
+    }
+    this.#next = undefined;
+  }
+}
