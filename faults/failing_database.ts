@@ -7,7 +7,7 @@ import { Forwarder } from './forwarder.ts';
 
 const POLL_MS = 20;
 /** How long a standby may take to follow, and a server to end, in milliseconds. */
-const PATIENCE_MS = 30_000;
+const PATIENCE_MS = 120_000;
 
 export class FailingDatabase {
   readonly #forwarder: Forwarder;

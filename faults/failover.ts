@@ -39,7 +39,7 @@ const AFTER_MS = 300;
 const CUT_MS_MIN = 200;
 const CUT_MS_MAX = 10_000;
 /** Within which time every instance is ready again once its database can be asked, in milliseconds. */
-const READY_MS_MAX = 5_000;
+const READY_MS_MAX = 30_000;
 /** Within which time everything is answered, in milliseconds (contract §3); and some for a machine that is busy. */
 const ANSWER_MS_MAX = 10_000 + 1_500;
 /** How many sessions of earlier rounds are judged again in each round. */

@@ -10,7 +10,7 @@ suite('instances whose clocks are apart, and are stepped', () => {
   ] as const) {
     test(
       `${fault}: what was revoked is dead and what is alive goes on (contract, Many instances)`,
-      { timeout: 120_000 },
+      { timeout: 300_000 },
       async () => {
         const options = ['--engine', engine, '--fault', fault, '--rounds', '1', '--seed', '1'];
         const { code, figures, complaints } = await runRig('clock_steps', ...options);
@@ -21,7 +21,7 @@ suite('instances whose clocks are apart, and are stepped', () => {
     );
   }
 
-  test('clocks that are further apart than that are caught', { timeout: 120_000 }, async () => {
+  test('clocks that are further apart than that are caught', { timeout: 300_000 }, async () => {
     const options = ['--engine', 'postgres', '--fault', 'skew', '--rounds', '1', '--seed', '1', '--planted-defect'];
     const { code, figures } = await runRig('clock_steps', ...options);
     assert.equal(code, 1);

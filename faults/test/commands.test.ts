@@ -6,7 +6,7 @@ import { runRig } from './run_rig.ts';
 suite('a command that is killed and run again', { skip: process.platform === 'win32' }, () => {
   test(
     'a copy to another store, killed at some moment, is complete after the second run',
-    { timeout: 120_000 },
+    { timeout: 300_000 },
     async () => {
       const { code, figures, complaints } = await runRig('commands', '--command', 'copy', '--rounds', '1');
       assert.equal(figures['findings'], 0, complaints);
@@ -16,7 +16,7 @@ suite('a command that is killed and run again', { skip: process.platform === 'wi
 
   test(
     'a restore, killed at some moment, is complete after the second run, and half of it is never served',
-    { timeout: 120_000 },
+    { timeout: 300_000 },
     async () => {
       const { code, figures, complaints } = await runRig('commands', '--command', 'restore', '--rounds', '2');
       assert.equal(figures['findings'], 0, complaints);
@@ -24,7 +24,7 @@ suite('a command that is killed and run again', { skip: process.platform === 'wi
     },
   );
 
-  test('a copy that lacks a row is caught', { timeout: 120_000 }, async () => {
+  test('a copy that lacks a row is caught', { timeout: 300_000 }, async () => {
     const { code, figures } = await runRig('commands', '--command', 'copy', '--rounds', '1', '--planted-defect');
     assert.equal(code, 1);
     assert.ok((figures['findings'] ?? 0) > 0);

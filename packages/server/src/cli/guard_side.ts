@@ -16,6 +16,9 @@ export function sideListener(guard: Guard, policy: Policy): RequestListener {
   gauge('hallpass_guard_connected', 'Whether the feed of revocations is being read: 1 or 0.', () =>
     Number(guard.health().connected),
   );
+  gauge('hallpass_guard_polling', 'Whether it is read by pages, since no stream comes through: 1 or 0.', () =>
+    Number(guard.health().transport === 'poll'),
+  );
 
   const metrics = async (response: ServerResponse): Promise<void> => {
     const text = await registry.metrics();
@@ -29,9 +32,9 @@ export function sideListener(guard: Guard, policy: Policy): RequestListener {
     if (request.method !== 'GET') return answer(405, { error: 'method_not_allowed' });
     if (path === '/health/live') return answer(200, { status: 'live' });
     if (path === '/health/ready') {
-      const { connected, stalenessSeconds, revocations } = guard.health();
+      const { connected, stalenessSeconds, ...health } = guard.health();
       const status = connected ? 'ready' : 'not_ready';
-      return answer(connected ? 200 : 503, { status, stalenessSeconds: orNull(stalenessSeconds), revocations });
+      return answer(connected ? 200 : 503, { status, stalenessSeconds: orNull(stalenessSeconds), ...health });
     }
     if (path === '/metrics') return void metrics(response);
     if (path.startsWith(METADATA)) {

@@ -151,7 +151,7 @@ suite('the embedded engine', () => {
     await assertUnusable(file, /hallpass\.db/);
   });
 
-  test('processes that open a fresh store at once all get it, and it is one', { timeout: 30_000 }, async (t) => {
+  test('processes that open a fresh store at once all get it, and it is one', { timeout: 120_000 }, async (t) => {
     for (let round = 0; round < 5; round++) {
       const file = freshFile(t);
       const stores = await Promise.all(Array.from({ length: 6 }, () => openUntilEnd(t, file)));
@@ -160,7 +160,7 @@ suite('the embedded engine', () => {
     }
   });
 
-  test('a write waits for another process that is writing, unseen until then', { timeout: 30_000 }, async (t) => {
+  test('a write waits for another process that is writing, unseen until then', { timeout: 120_000 }, async (t) => {
     const file = freshFile(t);
     const store = await openUntilEnd(t, file);
     const release = await lockFromOutside(t, file);
