@@ -22,7 +22,7 @@ export interface Stores {
 }
 
 /** Far more than any of these tests takes; one that waits for what never comes ends here. */
-const TIMEOUT_MS = 20_000;
+const TIMEOUT_MS = 120_000;
 
 /** Adds a test on a fresh store. */
 export type StoreTest = (behaviour: string, body: (stores: Stores, t: TestContext) => Promise<void>) => void;
