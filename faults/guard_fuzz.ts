@@ -25,7 +25,8 @@ export interface Subject {
   readonly parseScope: typeof parseScope;
   readonly fillScope: typeof fillScope;
   readonly covers: typeof covers;
-  readonly opens: typeof opens;
+  readonly opens: (claim: string, required: Scope) => boolean;
+  readonly opensOne: (words: ReadonlySet<string>, required: Scope) => boolean;
   readonly contains: (granted: readonly Scope[], requested: Scope) => boolean;
   readonly containsAll: (granted: readonly Scope[], requested: readonly Scope[]) => boolean;
 }
@@ -37,6 +38,7 @@ const GENUINE: Subject = {
   fillScope,
   covers,
   opens,
+  opensOne: opens,
   contains: (granted, requested) => new ScopeSet(granted).contains(requested),
   containsAll: (granted, requested) => new ScopeSet(granted).containsAll(requested),
 };
@@ -104,6 +106,7 @@ export const INVARIANTS = [
   'set: contains what one of it covers',
   'set: contains all when it contains each',
   'opens: the very text and no other',
+  'opens: a set of words as the claim that holds them',
 ] as const;
 type Invariant = (typeof INVARIANTS)[number];
 
@@ -203,10 +206,13 @@ class GuardFuzz {
     this.#tryClaim(matched.scope, [text]);
   }
 
-  #tryClaim(required: Scope, words: readonly string[]): void {
-    const claim = this.#inputs.claim(words);
+  #tryClaim(required: Scope, texts: readonly string[]): void {
+    const claim = this.#inputs.claim(texts);
     const opened = this.#subject.opens(claim, required);
-    same('opens: the very text and no other', opened, oracle.opensByHand(claim, required.text));
+    const expected = oracle.opensByHand(claim, required.text);
+    same('opens: the very text and no other', opened, expected);
+    const words = new Set(claim.split(' '));
+    same('opens: a set of words as the claim that holds them', this.#subject.opensOne(words, required), expected);
     if (opened) this.counts.opened += 1;
   }
 

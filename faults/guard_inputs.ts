@@ -30,6 +30,8 @@ export const POLICIES: readonly Routes[] = [
     'GET /constructor': '/constructor.read',
     'GET /__proto__/{hasOwnProperty}': '/p/{hasOwnProperty}.read',
     'GET /a/b.c/~d/@e:f': '/plain.read',
+    'GET /a/B.C/{x}': '/a/{x}.read',
+    'GET /a/y': '/y.read',
   },
 ];
 
@@ -202,7 +204,8 @@ export class GuardInputs {
     if (kind === 4) return url.slice(0, at) + url.slice(at + 1 + this.below(3));
     if (kind === 5) return url.slice(0, at) + this.#escape(url.charAt(at)) + url.slice(at + 1);
     if (kind === 6) return url.slice(0, at) + this.#bytes(1) + url.slice(at);
-    return url.slice(0, at) + url.slice(at).toUpperCase();
+    const end = this.happens(0.5) ? url.length : at + 1;
+    return url.slice(0, at) + url.slice(at, end).toUpperCase() + url.slice(end);
   }
 
   /** A character in a spelling that nobody asked for: escaped once or twice, in either case, or overlong. */

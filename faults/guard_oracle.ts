@@ -112,22 +112,64 @@ export interface Found {
   readonly values: readonly (readonly [name: string, value: string])[];
 }
 
-/** All routes that fit, the one with the leftmost literal first. */
+/**
+ * All routes that fit, the one with the leftmost literal first. None, where on the way to that one a segment differs from
+ * a literal in its place by case alone: a reader that minds no case would have taken the literal (CWE-178).
+ */
 export function findByHand(routes: Routes, method: string, segments: readonly string[]): readonly Found[] {
-  const fitting: { readonly found: Found; readonly kinds: string }[] = [];
-  for (const route of Object.keys(routes)) {
-    const space = route.indexOf(' ');
-    const path = route.slice(space + 1);
-    const pattern = path === '/' ? [] : path.slice(1).split('/');
-    if (route.slice(0, space) !== method || pattern.length !== segments.length) continue;
-    if (pattern.some((place, at) => !isTemplate(place) && place !== segments[at])) continue;
-    const values = pattern.flatMap((place, at) =>
+  const patterns = patternsOf(routes, method);
+  const fitting = patterns
+    .filter(({ places }) => places.length === segments.length && fits(places, segments))
+    .toSorted((one, other) => (kindsOf(one.places) < kindsOf(other.places) ? -1 : 1));
+  const [first] = fitting;
+  if (first === undefined || isClosedByCase(patterns, segments, kindsOf(first.places))) return [];
+  return fitting.map(({ route, places }) => {
+    const values = places.flatMap((place, at) =>
       isTemplate(place) ? [[nameOf(place), segments[at] ?? ''] as const] : [],
     );
-    // `L` comes before `P`.
-    fitting.push({ found: { route, values }, kinds: pattern.map((place) => (isTemplate(place) ? 'P' : 'L')).join('') });
-  }
-  return fitting.toSorted((one, other) => (one.kinds < other.kinds ? -1 : 1)).map(({ found }) => found);
+    return { route, values };
+  });
+}
+
+interface Pattern {
+  readonly route: string;
+  readonly places: readonly string[];
+}
+
+function patternsOf(routes: Routes, method: string): readonly Pattern[] {
+  return Object.keys(routes).flatMap((route) => {
+    const [of, path = ''] = route.split(' ');
+    return of === method ? [{ route, places: path === '/' ? [] : path.slice(1).split('/') }] : [];
+  });
+}
+
+function fits(places: readonly string[], segments: readonly string[]): boolean {
+  return places.every((place, at) => isTemplate(place) || place === segments[at]);
+}
+
+/** `L` for a literal and `P` for a parameter, so that the order of letters is that of preference. */
+function kindsOf(places: readonly string[]): string {
+  return places.map((place) => (isTemplate(place) ? 'P' : 'L')).join('');
+}
+
+/** Two patterns go the same way whatever they call their parameters. */
+function wayOf(places: readonly string[]): string {
+  return places.map((place) => (isTemplate(place) ? '{}' : place)).join('/');
+}
+
+function isClosedByCase(patterns: readonly Pattern[], segments: readonly string[], chosen: string): boolean {
+  return segments.some((segment, at) =>
+    patterns.some(({ places }) => {
+      const [before, place] = [places.slice(0, at), places[at]];
+      if (place === undefined || isTemplate(place) || !fits(before, segments)) return false;
+      if (place === segment || place.toLowerCase() !== segment.toLowerCase()) return false;
+      // Where the very literal is there too, there is nothing to mistake.
+      const beside = patterns.some(
+        (other) => other.places[at] === segment && wayOf(other.places.slice(0, at)) === wayOf(before),
+      );
+      return !beside && `${kindsOf(before)}L` < chosen;
+    }),
+  );
 }
 
 function isTemplate(place: string): boolean {
