@@ -88,7 +88,7 @@ export function compilePolicy<
     if (segments === undefined) return refuse('malformed_path');
     const captured: string[] = [];
     const route = find(methods.get(method), { segments, at: 0, captured });
-    if (route === undefined) return refuse('route_not_allowed');
+    if (route === undefined || route === 'differs_by_case') return refuse('route_not_allowed');
     const values = Object.fromEntries(route.parameters.map((name, at) => [name, captured[at] ?? '']));
     const scope = fillScope(route.scope, values);
     if (!isScope(scope)) return refuse('malformed_path', { because: `path parameter: ${scope}` });
@@ -144,14 +144,17 @@ interface Walk {
 }
 
 /** Each node is reached by one path of the tree, so the work is bounded by the policy's size, whatever the request. */
-function find(node: Node | undefined, { segments, at, captured }: Walk): CompiledRoute | undefined {
+function find(node: Node | undefined, { segments, at, captured }: Walk): CompiledRoute | 'differs_by_case' | undefined {
   const segment = segments[at];
   if (node === undefined || segment === undefined) return node?.route;
+  // Another reader, one that minds no case, would take it for the literal (CWE-178): it is nobody's value, neither here
+  // nor in the place of a parameter that is met on the way back.
+  if (node.folded.size > 0 && !node.literals.has(segment) && node.folded.has(segment.toLowerCase())) {
+    return 'differs_by_case';
+  }
   const next = { segments, at: at + 1, captured };
   const literal = find(node.literals.get(segment), next);
   if (literal !== undefined || node.parameter === undefined) return literal;
-  // Another reader, one that minds no case, would take it for the literal (CWE-178): it is nobody's value here.
-  if (node.folded.size > 0 && !node.literals.has(segment) && node.folded.has(segment.toLowerCase())) return undefined;
   captured.push(segment);
   const route = find(node.parameter, next);
   if (route === undefined) captured.pop();

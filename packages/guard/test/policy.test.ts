@@ -416,3 +416,18 @@ test('a value that is a literal but for its case is nobody’s: a router that mi
   // The very literal may be a value where the literal leads nowhere.
   assert.equal(opens('/accounts/mine/transfers'), 'GET /accounts/{accountID}/transfers');
 });
+
+test('nor in the place of a parameter that is met on the way back from the literal', () => {
+  const cased = compilePolicy({ 'GET /admin/keys': '/keys.write', 'GET /{tenant}/{page}': '/{tenant}/{page}.read' });
+  for (const [path, route] of [
+    ['/admin/keys', 'GET /admin/keys'],
+    ['/admin/others', 'GET /{tenant}/{page}'],
+    ['/tenant/KEYS', 'GET /{tenant}/{page}'],
+    ['/admin/KEYS', 'route_not_allowed'],
+    ['/admin/Keys', 'route_not_allowed'],
+    ['/ADMIN/keys', 'route_not_allowed'],
+  ] as const) {
+    const match = cased.match('GET', path);
+    assert.equal(isRefusal(match) ? match.refused : match.route, route, path);
+  }
+});

@@ -28,8 +28,10 @@ function parseObject(segment: string): ReadonlyMap<string, unknown> | undefined 
   try {
     const value: unknown = JSON.parse(text);
     if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
-    // Of two members with one name parsers keep the one or the other (RFC 7515 §4): who wrote two wants us to differ.
-    return namesOf(text).some(hasRepeat) ? undefined : new Map<string, unknown>(Object.entries(value));
+    // Of two members with one name parsers keep the one or the other (RFC 7515 §4): who wrote two wants us to differ. A
+    // text that is printed again as it was has each once, and that is quickly seen.
+    const hasTwo = JSON.stringify(value) !== text && namesOf(text).some(hasRepeat);
+    return hasTwo ? undefined : new Map<string, unknown>(Object.entries(value));
   } catch {
     return undefined;
   }

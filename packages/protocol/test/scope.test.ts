@@ -70,6 +70,19 @@ test('a set contains what the union of its scopes contains', () => {
   );
 });
 
+test('a set keeps templates apart whose parameters are in the places 1 and 2, and in the place 12', () => {
+  const literals = Array.from({ length: 13 }, (_, at) => `s${at}`);
+  const having = (places: readonly number[], text: (at: number) => string): Scope =>
+    scope(`/${literals.map((literal, at) => (places.includes(at) ? text(at) : literal)).join('/')}.read`);
+  const early = having([1, 2], (at) => `{p${at}}`);
+  const late = having([12], (at) => `{p${at}}`);
+  for (const set of [new ScopeSet([early, late]), new ScopeSet([late, early])]) {
+    assert.ok(set.contains(having([1, 2], () => 'x')));
+    assert.ok(set.contains(having([12], () => 'x')));
+    assert.ok(!set.contains(having([1, 12], () => 'x')));
+  }
+});
+
 test('a question to a set looks at no granted scope: it costs the same, however many there are', () => {
   let looks = 0;
   const counted = (one: Scope): Scope =>
@@ -201,6 +214,9 @@ for (const [good, bad, fault] of [
   ['/{a}/b.read', '/x{a}/b.read', 'bad_parameter'],
   ['/{a}/b.read', '/{{a}}/b.read', 'bad_parameter'],
   ['/{a1}/b.read', '/{1a}/b.read', 'bad_parameter'],
+  ['/{A-b_1}/b.read', '/{-A}/b.read', 'bad_parameter'],
+  ['/{a}/b.read', '/{a}b/b.read', 'bad_parameter'],
+  ['/{_}/b.read', '/{_.}/b.read', 'bad_parameter'],
   ['/{a}/{b}.read', '/{a}/{a}.read', 'repeated_parameter'],
   [`/${SEGMENT_128}.read`, `/${SEGMENT_128}x.read`, 'segment_too_long'],
   [`/{${'x'.repeat(126)}}.read`, `/{${'x'.repeat(127)}}.read`, 'segment_too_long'],

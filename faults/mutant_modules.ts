@@ -1,0 +1,41 @@
+/** The modules whose tests are put to the proof, and the tests that belong to each; those that are quick to fail first. */
+
+export interface MutatedModule {
+  readonly file: string;
+  readonly tests: readonly string[];
+}
+
+function protocol(name: string, ...tests: readonly string[]): MutatedModule {
+  return {
+    file: `packages/protocol/src/${name}.ts`,
+    tests: tests.map((test) => `packages/protocol/test/${test}.test.ts`),
+  };
+}
+
+function guard(name: string, ...tests: readonly string[]): MutatedModule {
+  return { file: `packages/guard/src/${name}.ts`, tests: tests.map((test) => `packages/guard/test/${test}.test.ts`) };
+}
+
+export const MODULES: Readonly<Record<string, MutatedModule>> = {
+  scope: protocol('scope', 'scope', 'scope_truth_table'),
+  access_token: protocol('access_token', 'access_token'),
+  jws: protocol('jws', 'jws'),
+  challenge: protocol('challenge', 'challenge'),
+  path: guard('path', 'path', 'policy'),
+  policy: guard('policy', 'policy', 'route_truth_table'),
+  request: guard('request', 'credentials', 'dpop'),
+  decision: guard('decision', 'credentials', 'dpop', 'nonces'),
+  event_stream: guard('event_stream', 'event_stream'),
+  proof_memory: guard('proof_memory', 'proof_memory', 'dpop'),
+  proof_register: guard('proof_register', 'dpop'),
+  nonces: guard('nonces', 'nonces'),
+  resource_metadata: guard('resource_metadata', 'metadata'),
+  metadata_endpoint: guard('metadata_endpoint', 'metadata'),
+  possession: guard('possession', 'dpop', 'nonces'),
+  verification: guard('verification', 'verification', 'attacks'),
+  key_set: guard('key_set', 'key_set', 'verification', 'feed'),
+  options: guard('options', 'verification', 'dpop', 'metadata', 'nonces', 'adapters', 'feed'),
+  fetch: guard('fetch', 'adapters', 'metadata', 'nonces'),
+  node: guard('node', 'adapters', 'metadata', 'nonces'),
+  guard: guard('guard', 'scopes', 'credentials', 'dpop', 'policy', 'feed', 'metadata', 'nonces', 'key_set'),
+};
