@@ -12,9 +12,10 @@ export interface Holder {
 }
 
 export function holderOf(claims: AccessTokenClaims): Holder {
+  // What handlers get is frozen: it is theirs together.
   const scopes = Object.freeze(claims.scope.split(' '));
   const client = Object.freeze({ kind: 'client', clientId: claims.client_id } as const);
-  return Object.freeze({ claims, scopes, scopeSet: new Set(scopes), client });
+  return { claims, scopes, scopeSet: new Set(scopes), client };
 }
 
 /** A holder, with the token that stands for them: the one that they brought, or that their key was exchanged for. */

@@ -70,9 +70,10 @@ export class KeySet {
     return undefined;
   }
 
-  /** Whether this very key is published, as far as is known just now. False also where one would have to ask. */
-  publishes(kid: string, key: CryptoKey): boolean {
-    return this.#isFresh() && this.#held?.keys.get(kid)?.key === key;
+  /** The same without waiting: undefined also where one would have to ask. */
+  findFresh(kid: string, alg: unknown): CryptoKey | undefined {
+    const found = this.#isFresh() ? this.#held?.keys.get(kid) : undefined;
+    return found?.alg === alg ? found?.key : undefined;
   }
 
   #isFresh(): boolean {

@@ -7,7 +7,7 @@ import { isMeantFor, isRefusal, numericDate, refuse, type Refusal } from '@hallp
 import { holderOf, type Holder, type Identified } from './holder.ts';
 import { Recent } from './recent.ts';
 import { digestOf } from './surroundings.ts';
-import { judgeTimes, verifyAccessToken, type Expected, type Verified } from './verification.ts';
+import { ANOTHER_AUDIENCE, judgeTimes, Verifier, type Expected, type Verified } from './verification.ts';
 
 interface Remembered {
   readonly holder: Holder;
@@ -17,11 +17,13 @@ interface Remembered {
 
 export class SignedTokens {
   readonly #expected: Expected;
+  readonly #verifier: Verifier;
   readonly #remembered: Recent<Remembered>;
 
   /** `max`: how many are remembered. */
   constructor(expected: Expected, max: number) {
     this.#expected = expected;
+    this.#verifier = new Verifier(expected);
     this.#remembered = new Recent(max);
   }
 
@@ -41,7 +43,7 @@ export class SignedTokens {
   }
 
   async #verify(digest: string, token: string): Promise<Identified | Refusal> {
-    const verified = await verifyAccessToken(token, this.#expected);
+    const verified = await this.#verifier.verify(token);
     if (isRefusal(verified)) return verified;
     const { claims, ...signedBy } = verified;
     const holder = holderOf(claims);
@@ -56,13 +58,13 @@ export class SignedTokens {
     return isStillVouchedFor ? this.#judgeAnew(holder, token) : await this.#verify(digest, token);
   }
 
-  #isVouchedFor({ signedBy: { kid, key } }: Remembered): boolean {
-    return this.#expected.keySet.publishes(kid, key);
+  #isVouchedFor({ signedBy: { kid, alg, key } }: Remembered): boolean {
+    return this.#expected.keySet.findFresh(kid, alg) === key;
   }
 
   #judgeAnew(holder: Holder, token: string): Identified | Refusal {
     const { audience, clock, leewaySeconds } = this.#expected;
-    if (!isMeantFor(holder.claims.aud, audience)) return refuse('token_not_good', { because: 'another audience' });
+    if (!isMeantFor(holder.claims.aud, audience)) return refuse('token_not_good', { because: ANOTHER_AUDIENCE });
     return judgeTimes(holder.claims, numericDate(clock.now()), leewaySeconds) ?? { holder, token };
   }
 }

@@ -1,6 +1,7 @@
 /** Whether a text is an access token that our issuer made for us, and is within its time (RFC 9068 §4). */
 import {
   ACCESS_TOKEN_TYPE,
+  isMeantFor,
   numericDate,
   parseAccessToken,
   refuse,
@@ -10,9 +11,10 @@ import {
   type Refusal,
   type SigningAlgorithm,
 } from '@hallpass/protocol';
-import { jwtVerify, type CryptoKey } from 'jose';
+import { compactVerify, type CryptoKey } from 'jose';
 import type { KeySet } from './key_set.ts';
 import { nameOf } from './outage.ts';
+import { Recent } from './recent.ts';
 
 export interface Expected {
   readonly issuer: string;
@@ -31,32 +33,56 @@ export interface Verified {
   readonly alg: unknown;
 }
 
-/** A token to its claims, each of them good at this moment; `cnf` is still to be proved. Throws `Outage` when the keys are out of reach. */
-export async function verifyAccessToken(token: string, expected: Expected): Promise<Verified | Refusal> {
-  // Length and form before any other work.
-  const parsed = parseAccessToken(token);
-  if (parsed === undefined) return notGood('not in the form of an access token');
-  const fault = headerFault(parsed.members, expected.algorithms);
-  if (fault !== undefined) return notGood(fault);
-  const { kid } = parsed;
-  const alg = parsed.members.get('alg');
-  const key = await expected.keySet.find(kid, alg);
-  if (key === undefined) return notGood('the issuer has no such key');
+/** How many headers are remembered: those of good tokens alone, of which each key has one. */
+const HEADERS_MAX = 64;
 
-  const now = numericDate(expected.clock.now());
-  const refused = await verifySignatureAndTimes(token, key, expected, now);
-  if (refused !== undefined) return refused;
-  // Not as the library read them: it takes the last of two claims with one name, and base64url in any spelling.
-  const claims = parsed.claims();
-  if (claims === undefined) return notGood('claims outside the profile');
-  const late = judgeTimes(claims, now, expected.leewaySeconds);
-  return late ?? { claims, key, kid, alg };
+/** Reads tokens, and remembers the headers of good ones: all tokens of one key have the same. */
+export class Verifier {
+  readonly #expected: Expected;
+  readonly #headers = new Recent<ReadonlyMap<string, unknown>>(HEADERS_MAX);
+
+  constructor(expected: Expected) {
+    this.#expected = expected;
+  }
+
+  /** A token to its claims, each of them good at this moment; `cnf` is still to be proved. Throws `Outage` when the keys are out of reach. */
+  async verify(token: string): Promise<Verified | Refusal> {
+    const { issuer, audience, algorithms, leewaySeconds, keySet, clock } = this.#expected;
+    // Length and form before any other work.
+    const parsed = parseAccessToken(token, this.#headers);
+    if (parsed === undefined) return notGood('not in the form of an access token');
+    const { kid, members, header } = parsed;
+    const fault = headerFault(members, algorithms);
+    if (fault !== undefined) return notGood(fault);
+    const alg = members.get('alg');
+    const key = keySet.findFresh(kid, alg) ?? (await keySet.find(kid, alg));
+    if (key === undefined) return notGood('the issuer has no such key');
+    const unsigned = await signatureFault(token, key, algorithms);
+    if (unsigned !== undefined) return notGood(unsigned);
+    this.#headers.set(header, members);
+
+    // Not as the library would read them: of two claims with one name it takes the last.
+    const claims = parsed.claims();
+    if (claims === undefined) return notGood('claims outside the profile');
+    if (claims.iss !== issuer) return notGood(ANOTHER_ISSUER);
+    if (!isMeantFor(claims.aud, audience)) return notGood(ANOTHER_AUDIENCE);
+    return judgeTimes(claims, numericDate(clock.now()), leewaySeconds) ?? { claims, key, kid, alg };
+  }
 }
 
+/** For the log. */
+export const ANOTHER_ISSUER = 'of another issuer';
+export const ANOTHER_AUDIENCE = 'for another audience';
+
 /** Whether claims are within their time at this moment, which may be later than the one at which they were verified. */
-export function judgeTimes({ iat, exp }: AccessTokenClaims, now: NumericDate, leeway: number): Refusal | undefined {
+export function judgeTimes(
+  { iat, nbf = iat, exp }: AccessTokenClaims,
+  now: NumericDate,
+  leeway: number,
+): Refusal | undefined {
+  // Told, but only of a token whose signature was good.
   if (exp <= now - leeway) return refuse('token_expired', { because: 'expired' });
-  return iat > now + leeway ? notGood('issued in the future') : undefined;
+  return Math.max(iat, nbf) > now + leeway ? notGood('not yet good') : undefined;
 }
 
 function notGood(because: string): Refusal {
@@ -77,29 +103,18 @@ function headerFault(members: ReadonlyMap<string, unknown>, algorithms: readonly
 
 const HEADER_MEMBERS: ReadonlySet<string> = new Set(['alg', 'kid', 'typ']);
 const TYPES: readonly string[] = [ACCESS_TOKEN_TYPE, `application/${ACCESS_TOKEN_TYPE}`];
-const EXPIRED = 'ERR_JWT_EXPIRED';
 
-async function verifySignatureAndTimes(
+/** Why a signature was not found good; undefined when it was. */
+async function signatureFault(
   token: string,
   key: CryptoKey,
-  { issuer, audience, algorithms, leewaySeconds }: Expected,
-  now: NumericDate,
-): Promise<Refusal | undefined> {
+  algorithms: readonly string[],
+): Promise<string | undefined> {
   try {
-    await jwtVerify(token, key, {
-      algorithms: [...algorithms],
-      issuer,
-      audience,
-      typ: ACCESS_TOKEN_TYPE,
-      requiredClaims: ['exp', 'iat'],
-      clockTolerance: leewaySeconds,
-      currentDate: new Date(now * 1000),
-    });
+    await compactVerify(token, key, { algorithms: [...algorithms] });
     return undefined;
   } catch (error) {
-    // Whatever it was, jose's or the runtime's: the signature was not found good.
-    const because = error instanceof Error && 'code' in error ? String(error.code) : nameOf(error);
-    // That it expired is told, but only of a token whose signature was good.
-    return because === EXPIRED ? refuse('token_expired', { because }) : notGood(because);
+    // Whatever it was, jose's or the runtime's.
+    return error instanceof Error && 'code' in error ? String(error.code) : nameOf(error);
   }
 }

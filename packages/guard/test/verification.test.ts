@@ -104,10 +104,10 @@ test('aud is this API or a list with it, to the letter (RFC 9068 §4)', async ()
 
 test('exp holds to the leeway and not a second longer (RFC 9068 §4)', async () => {
   assertAllowed(await check(await issuer.token({ exp: NOW_SECONDS - 4 })));
-  await refused(bench, await issuer.token({ exp: NOW_SECONDS - 5 }), /EXPIRED/);
+  await refused(bench, await issuer.token({ exp: NOW_SECONDS - 5 }), /expired/);
   const strict = await openBench({ leewaySeconds: 0 });
   assertAllowed(await strict.check(await strict.issuer.token({ exp: NOW_SECONDS + 1 })));
-  await refused(strict, await strict.issuer.token({ exp: NOW_SECONDS }), /EXPIRED/);
+  await refused(strict, await strict.issuer.token({ exp: NOW_SECONDS }), /expired/);
 });
 
 test('a token that was accepted is refused once the clock has passed its end', async () => {
@@ -127,7 +127,7 @@ test('nbf and iat hold to the leeway (RFC 7519 §4.1.5, §4.1.6)', async () => {
   await refused(bench, await issuer.token({ nbf: NOW_SECONDS + 6 }));
   await refused(bench, await issuer.token({ nbf: String(NOW_SECONDS) }));
   assertAllowed(await check(await issuer.token({ iat: NOW_SECONDS + 5 })));
-  await refused(bench, await issuer.token({ iat: NOW_SECONDS + 6 }), /future/);
+  await refused(bench, await issuer.token({ iat: NOW_SECONDS + 6 }), /not yet good/);
 });
 
 test('a claim of the profile that is missing or of another type makes no token (contract §5)', async () => {

@@ -2,7 +2,7 @@
 import { printBase64url, utf8 } from './bytes.ts';
 import type { NumericDate } from './clock.ts';
 import { isIdentifier, isTokenIdentifier } from './identifier.ts';
-import { parseJws } from './jws.ts';
+import { parseJws, type KnownHeaders } from './jws.ts';
 
 /** The signature algorithms on offer (RFC 7518 §3.1, RFC 8037 §3.1). */
 export const SIGNING_ALGORITHMS = ['ES256', 'EdDSA', 'RS256'] as const;
@@ -33,6 +33,8 @@ export interface AccessTokenClaims {
   readonly aud: string | readonly string[];
   readonly iat: NumericDate;
   readonly exp: NumericDate;
+  /** Never written by our issuer; judged where it is there (RFC 7519 §4.1.5). */
+  readonly nbf?: NumericDate;
   readonly jti: string;
   /** Filled scopes, one space between. */
   readonly scope: string;
@@ -68,11 +70,12 @@ export interface UnverifiedAccessToken {
 /**
  * A text to the parts of an access token; undefined when it has not the form of one. The header's only use is to name
  * a key: whoever verifies must then compare `header` with what `printAccessTokenHeader` gives for that key, whole.
- * That leaves no room for another `alg`, `typ`, `crit`, `jwk` or `b64` (RFC 8725 §3.1).
+ * That leaves no room for another `alg`, `typ`, `crit`, `jwk` or `b64` (RFC 8725 §3.1). `known`: headers that were read
+ * before, for whoever reads many tokens of few keys.
  */
-export function parseAccessToken(token: string): UnverifiedAccessToken | undefined {
+export function parseAccessToken(token: string, known?: KnownHeaders): UnverifiedAccessToken | undefined {
   if (token.length > ACCESS_TOKEN_LENGTH_MAX) return undefined;
-  const jws = parseJws(token);
+  const jws = parseJws(token, known);
   const kid = jws?.header.get('kid');
   if (jws === undefined || typeof kid !== 'string') return undefined;
   const { signingInput, signature, claims } = jws;
@@ -83,20 +86,27 @@ export function parseAccessToken(token: string): UnverifiedAccessToken | undefin
     kid,
     signingInput,
     signature,
-    claims: () => parseAccessTokenClaims(Object.fromEntries(claims() ?? [])),
+    claims: () => {
+      const read = claims();
+      return read === undefined ? undefined : readClaims(read);
+    },
   };
 }
 
 /** An object to the claims of the profile, or undefined when one is missing, malformed or of the wrong type. */
 export function parseAccessTokenClaims(value: unknown): AccessTokenClaims | undefined {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
-  const claims = new Map<string, unknown>(Object.entries(value));
+  return readClaims(new Map<string, unknown>(Object.entries(value)));
+}
+
+function readClaims(claims: ReadonlyMap<string, unknown>): AccessTokenClaims | undefined {
   const iss = claims.get('iss');
   const sub = claims.get('sub');
   const client_id = claims.get('client_id');
   const aud = parseAudience(claims.get('aud'));
   const iat = claims.get('iat');
   const exp = claims.get('exp');
+  const nbf = claims.get('nbf');
   const jti = claims.get('jti');
   const scope = claims.get('scope');
   const grant_id = claims.get('grant_id');
@@ -105,8 +115,10 @@ export function parseAccessTokenClaims(value: unknown): AccessTokenClaims | unde
     return undefined;
   if (aud === undefined || !isNumericDate(iat) || !isNumericDate(exp) || typeof scope !== 'string') return undefined;
   if (!isTokenIdentifier(jti) || !isIdentifier(grant_id) || cnf === 'malformed') return undefined;
+  if (nbf !== undefined && !isNumericDate(nbf)) return undefined;
   const parsed = { iss, sub: client_id, client_id, aud, iat, exp, jti, scope, grant_id };
-  return cnf === undefined ? parsed : { ...parsed, cnf };
+  if (cnf === undefined && nbf === undefined) return parsed;
+  return { ...parsed, ...(cnf === undefined ? {} : { cnf }), ...(nbf === undefined ? {} : { nbf }) };
 }
 
 function parseAudience(aud: unknown): string | readonly string[] | undefined {

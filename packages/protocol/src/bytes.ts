@@ -42,21 +42,33 @@ export function parseBase64url(text: string): Uint8Array | undefined {
   const tail = text.length % 4;
   if (tail === 1) return undefined;
   const bytes = new Uint8Array(Math.floor((text.length * 3) / 4));
-  let group = 0;
-  let bits = 0;
+  const whole = text.length - tail;
   let at = 0;
-  for (let index = 0; index < text.length; index++) {
-    const code = CODE_OF[text.charCodeAt(index)] ?? -1;
-    if (code < 0) return undefined;
-    group = ((group << 6) | code) & 0xffffff;
-    bits += 6;
-    if (bits >= 8) {
-      bits -= 8;
-      bytes[at++] = (group >> bits) & 0xff;
-    }
+  for (let index = 0; index < whole; index += 4) {
+    const group =
+      (codeAt(text, index) << 18) |
+      (codeAt(text, index + 1) << 12) |
+      (codeAt(text, index + 2) << 6) |
+      codeAt(text, index + 3);
+    // One that is no character of the alphabet makes the whole group negative.
+    if (group < 0) return undefined;
+    bytes[at] = group >> 16;
+    bytes[at + 1] = (group >> 8) & 0xff;
+    bytes[at + 2] = group & 0xff;
+    at += 3;
   }
-  const unusedBits = group & ((1 << bits) - 1);
-  return unusedBits === 0 ? bytes : undefined;
+  if (tail === 0) return bytes;
+  const third = tail === 3 ? codeAt(text, whole + 2) : 0;
+  const group = (codeAt(text, whole) << 18) | (codeAt(text, whole + 1) << 12) | (third << 6);
+  if (group < 0) return undefined;
+  bytes[at] = group >> 16;
+  if (tail === 3) bytes[at + 1] = (group >> 8) & 0xff;
+  const unused = group & (tail === 3 ? 0xff : 0xffff);
+  return unused === 0 ? bytes : undefined;
+}
+
+function codeAt(text: string, index: number): number {
+  return CODE_OF[text.charCodeAt(index)] ?? -1;
 }
 
 /** Several runs of bytes as one. */

@@ -10,12 +10,15 @@ export interface UnverifiedJws {
   readonly claims: () => ReadonlyMap<string, unknown> | undefined;
 }
 
+/** Headers that were read before, by their segment. */
+export type KnownHeaders = Pick<ReadonlyMap<string, ReadonlyMap<string, unknown>>, 'get'>;
+
 /** A text to the parts of a compact JWS with a JSON object inside; undefined when it has not that form. */
-export function parseJws(text: string): UnverifiedJws | undefined {
+export function parseJws(text: string, known?: KnownHeaders): UnverifiedJws | undefined {
   const [header, payload, signatureText, ...more] = text.split('.');
   if (header === undefined || payload === undefined || signatureText === undefined || more.length > 0) return undefined;
   const signature = parseBase64url(signatureText);
-  const members = parseObject(header);
+  const members = known?.get(header) ?? parseObject(header);
   if (signature === undefined || members === undefined) return undefined;
   return { header: members, signingInput: `${header}.${payload}`, signature, claims: () => parseObject(payload) };
 }

@@ -143,7 +143,7 @@ function nextStep(decision: RouteDecision, claims: AccessTokenClaims | undefined
   if (status === 403) return 'Name the route in the policy: hallpass policy check FILE prints those that there are.';
   if (status === 400) return 'Send the path in its plain form.';
   if (status === 503) return 'The issuer did not answer. Check --issuer, and that it runs.';
-  if (decision.because === 'ERR_JWT_CLAIM_VALIDATION_FAILED') {
+  if (claims !== undefined && /another (?:issuer|audience)/.test(decision.because)) {
     return 'It is of another issuer, or for another API: compare with --issuer and --audience.';
   }
   return 'Ask for a new token.';
