@@ -71,7 +71,7 @@ export class Verifier {
 }
 
 /** For the log. */
-export const ANOTHER_ISSUER = 'of another issuer';
+const ANOTHER_ISSUER = 'of another issuer';
 export const ANOTHER_AUDIENCE = 'for another audience';
 
 /** Whether claims are within their time at this moment, which may be later than the one at which they were verified. */
