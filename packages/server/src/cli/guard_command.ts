@@ -54,8 +54,8 @@ export function guardCommand(readEnvironment: () => GuardEnvironment): Command {
     .option('--base-path <path>', 'what stands before the paths of the OpenAPI file')
     .option('--issuer <url>', 'who issues the tokens (default: HALLPASS_ISSUER, or http://localhost:8080)')
     .addOption(new Option('--proxy <name>', 'who asks').choices(PROXIES).default('nginx'))
-    .addOption(address('--listen', 'where the proxy asks', LISTEN))
-    .addOption(address('--side', 'where health, metrics and the metadata of the API are', SIDE))
+    .addOption(addressOption('--listen', 'where the proxy asks', LISTEN))
+    .addOption(addressOption('--side', 'where health, metrics and the metadata of the API are', SIDE))
     .option('--public-url <url>', 'where clients call the API; without it tokens bound to a key are refused')
     .option('--trust <address>', 'a proxy, or a network of them; repeat it (default: this machine alone)', collect)
     .option('--max-staleness <seconds>', 'how old the knowledge of revocations may be (default: 10)', Number)
@@ -176,7 +176,7 @@ function printAddress({ host, port }: Address): string {
   return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
-function address(name: string, what: string, otherwise: Address): Option {
+function addressOption(name: string, what: string, otherwise: Address): Option {
   const { host, port } = otherwise;
   return new Option(`${name} <address>`, what).argParser(parseAddress).default(otherwise, `${host}:${port}`);
 }
