@@ -299,6 +299,9 @@ const MUTATIONS: Readonly<Record<string, (node: Node, maker: Maker) => void>> = 
   Literal: literal,
   TemplateLiteral: (node, maker) => maker.replace('text', node, '``'),
   ArrayExpression: (node, maker) => maker.replace('list', node, '[]'),
-  ObjectExpression: (node, maker) => maker.replace('object', node, '({})'),
+  ObjectExpression: (node, maker) => {
+    const { properties } = node.members;
+    if (Array.isArray(properties) && properties.length > 0) maker.replace('object', node, '({})');
+  },
   SpreadElement: (node, maker) => maker.replace('spread', node, '...[]'),
 };

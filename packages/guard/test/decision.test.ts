@@ -87,6 +87,8 @@ test('every refusal there is has its status and its words, a challenge where it 
 test('a scope that is missing is in the body and in the challenge, and no other refusal has one', () => {
   const missing = deny(refuse('insufficient_scope', { subject: '/a.read', because: 'why' }), REALM);
   assert.equal(missing.body.scope, '/a.read');
+  assert.equal(missing.body.error, 'insufficient_scope');
+  assert.match(missing.body.error_description, /\/a\.read/);
   assert.match(missing.headers['WWW-Authenticate'] ?? '', /, scope="\/a\.read"$/);
   assert.equal(missing.because, 'why');
   assert.ok(!('scope' in deny(refuse('insufficient_scope'), REALM).body));

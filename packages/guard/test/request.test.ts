@@ -26,6 +26,7 @@ test('a header is found by its name in any case, in every form that headers come
     { host: 'x', authorization: 'Bearer abc', 'x-authorization': 'Bearer def' },
     { authorization: 'Bearer abc', Authorization: undefined },
     { authorization: 'Bearer abc', Authorization: [] },
+    { get: 'x', authorization: 'Bearer abc' },
     new Headers({ authorization: 'Bearer abc' }),
   ]) {
     assert.deepEqual(read(headers), BEARER);
