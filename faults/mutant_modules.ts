@@ -22,7 +22,7 @@ export const MODULES: Readonly<Record<string, MutatedModule>> = {
   jws: protocol('jws', 'jws'),
   challenge: protocol('challenge', 'challenge'),
   path: guard('path', 'path', 'policy'),
-  policy: guard('policy', 'policy', 'path', 'route_truth_table'),
+  policy: guard('policy', 'policy_grammar', 'route_truth_table', 'policy'),
   request: guard('request', 'request', 'credentials', 'dpop'),
   decision: guard('decision', 'decision', 'credentials', 'dpop', 'nonces'),
   event_stream: guard('event_stream', 'event_stream'),
