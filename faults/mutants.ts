@@ -27,7 +27,7 @@ const KEPT = join(ROOT, '.cache/mutants');
 const KILLED_MIN = 0.95;
 
 /** A mutant that nobody could tell from the source, found by its line and its change wherever the line moves. */
-export interface Equivalent extends Pick<Mutant, 'context' | 'from' | 'to'> {
+export interface Equivalent extends Pick<Mutant, 'context' | 'from' | 'to' | 'nth'> {
   readonly module: string;
   readonly because: string;
 }
@@ -44,7 +44,7 @@ export function sourceOf({ file }: MutatedModule): string {
 }
 
 function fits(entry: Equivalent, mutant: Mutant): boolean {
-  return entry.context === mutant.context && entry.from === mutant.from && entry.to === mutant.to;
+  return (['context', 'from', 'to', 'nth'] as const).every((name) => entry[name] === mutant[name]);
 }
 
 /** The entries of a module that fit no mutant any more. */
@@ -170,8 +170,8 @@ if (import.meta.main) {
     const module = MODULES[name];
     if (module === undefined) throw new RangeError(`--module is one of ${Object.keys(MODULES).join(', ')}`);
     const stale = staleEquivalents(name, mutantsOf(sourceOf(module)));
-    for (const { context, from, to } of stale) {
-      process.stderr.write(`${name}: no mutant is '${from}' to '${to}' in '${context}' any more\n`);
+    for (const { context, from, to, nth } of stale) {
+      process.stderr.write(`${name}: no mutant is '${from}' to '${to}' (${nth}) in '${context}' any more\n`);
     }
     const outcome = await runMutants(name, module, {
       seed,
@@ -184,8 +184,8 @@ if (import.meta.main) {
     const told = { ...figures, survived: survivors.length, percent };
     const words = Object.entries(told).map(([word, value]) => `${word} ${value}`);
     process.stdout.write(`${values.json ? JSON.stringify({ ...told, survivors }) : words.join(', ')}\n`);
-    for (const { line, context, from, to, operator } of survivors) {
-      process.stderr.write(`${module.file}:${line} ${operator}: ${from} -> ${to}\n    ${context}\n`);
+    for (const { line, context, from, to, nth, operator } of survivors) {
+      process.stderr.write(`${module.file}:${line} ${operator}: ${from} -> ${to} (${nth})\n    ${context}\n`);
     }
     if (stale.length > 0 || score < KILLED_MIN) process.exitCode = 1;
   }

@@ -16,6 +16,8 @@ export interface Mutant {
   /** The line that it begins in, without its indentation, and its number. */
   readonly context: string;
   readonly line: number;
+  /** Which it is of those of this source with the same change in lines of the same text; the first is 1. */
+  readonly nth: number;
 }
 
 /** The source of a mutant. */
@@ -98,7 +100,7 @@ const WRAPPERS = new Set(['TSAsExpression', 'TSSatisfiesExpression', 'TSNonNullE
 
 class Maker {
   readonly #source: string;
-  readonly #made = new Map<string, Mutant>();
+  readonly #made = new Map<string, Omit<Mutant, 'nth'>>();
 
   constructor(source: string) {
     this.#source = source;
@@ -108,7 +110,15 @@ class Maker {
     const parsing = [...this.#made.values()].filter(
       (mutant) => parseSync('mutant.ts', applyMutant(this.#source, mutant)).errors.length === 0,
     );
-    return parsing.toSorted((one, other) => one.start - other.start || one.end - other.end);
+    const seen = new Map<string, number>();
+    return parsing
+      .toSorted((one, other) => one.start - other.start || one.end - other.end)
+      .map((mutant) => {
+        const key = JSON.stringify([mutant.context, mutant.from, mutant.to]);
+        const nth = (seen.get(key) ?? 0) + 1;
+        seen.set(key, nth);
+        return { ...mutant, nth };
+      });
   }
 
   #add(operator: string, { start, end }: Pick<Node, 'start' | 'end'>, to: string): void {
@@ -289,6 +299,9 @@ const MUTATIONS: Readonly<Record<string, (node: Node, maker: Maker) => void>> = 
   Literal: literal,
   TemplateLiteral: (node, maker) => maker.replace('text', node, '``'),
   ArrayExpression: (node, maker) => maker.replace('list', node, '[]'),
-  ObjectExpression: (node, maker) => maker.replace('object', node, '({})'),
+  ObjectExpression: (node, maker) => {
+    const { properties } = node.members;
+    if (Array.isArray(properties) && properties.length > 0) maker.replace('object', node, '({})');
+  },
   SpreadElement: (node, maker) => maker.replace('spread', node, '...[]'),
 };

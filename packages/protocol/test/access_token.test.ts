@@ -1,11 +1,14 @@
 import {
   ACCESS_TOKEN_LENGTH_MAX,
+  ACCESS_TOKEN_SECONDS_MAX,
   isMeantFor,
   isNumericDate,
+  OPAQUE_TOKEN_PREFIX,
   parseAccessToken,
   parseAccessTokenClaims,
   printAccessTokenHeader,
   printSigningInput,
+  SIGNING_ALGORITHMS,
   type AccessTokenClaims,
 } from '@hallpass/protocol';
 import * as fc from 'fast-check';
@@ -33,6 +36,13 @@ test('header and claims are exactly those of the profile (contract §5; RFC 9068
   assert.equal(Buffer.from(payload, 'base64url').toString(), JSON.stringify(CLAIMS));
   const dropped = { ...CLAIMS, admin: true };
   assert.equal(printSigningInput(HEADER, dropped), printSigningInput(HEADER, CLAIMS));
+});
+
+test('what is published of tokens is what it was: algorithms, limits and the mark of opaque ones (contract §5)', () => {
+  assert.deepEqual(SIGNING_ALGORITHMS, ['ES256', 'EdDSA', 'RS256']);
+  assert.equal(ACCESS_TOKEN_LENGTH_MAX, 14_336);
+  assert.equal(ACCESS_TOKEN_SECONDS_MAX, 3_600);
+  assert.equal(OPAQUE_TOKEN_PREFIX, 'hpat_');
 });
 
 test('a token parses to its parts, and its claims to what was printed', () => {
@@ -117,6 +127,7 @@ for (const name of Object.keys(CLAIMS)) {
 for (const [what, wrong] of [
   ['sub that is not client_id', { sub: 'key-2' }],
   ['empty client_id', { sub: '', client_id: '' }],
+  ['client_id that is no text, in both places', { sub: 7, client_id: 7 }],
   ['empty list of audiences', { aud: [] }],
   ['audience that is no text', { aud: ['https://api.example.com', 7] }],
   ['jti that is no identifier', { jti: 'x' }],
@@ -135,7 +146,8 @@ for (const [what, wrong] of [
 test('a bound token keeps its key, and claims that nobody knows are dropped', () => {
   const bound = { ...CLAIMS, cnf: { jkt: 'thumb' } };
   assert.deepEqual(parseAccessTokenClaims({ ...bound, admin: true }), bound);
-  for (const value of [null, undefined, 7, 'x', [CLAIMS]]) assert.equal(parseAccessTokenClaims(value), undefined);
+  for (const value of [null, undefined, 7, 'x', [CLAIMS], Object.assign([], CLAIMS)])
+    assert.equal(parseAccessTokenClaims(value), undefined);
 });
 
 test('an audience is compared to the letter (RFC 7519 §4.1.3)', () => {

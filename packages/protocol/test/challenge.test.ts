@@ -20,6 +20,28 @@ test('insufficient_scope names the scope that is missing (RFC 6750 §3)', () => 
   );
 });
 
+test('a scope that is missing and is not known is not named', () => {
+  const challenge = printChallenge(refuse('insufficient_scope'), { realm: 'api' });
+  assert.match(challenge, /^Bearer realm="api", error="insufficient_scope", error_description="[^"]+"$/);
+});
+
+test('a refusal that is about proofs speaks of DPoP, whatever was tried (RFC 9449 §7.1, §9)', () => {
+  for (const refused of ['token_is_bound', 'resource_proof_not_good', 'resource_nonce_wanted'] as const) {
+    assert.match(printChallenge(refuse(refused), { realm: 'api' }), /^DPoP realm="api", .*, algs="ES256 EdDSA PS256"$/);
+  }
+  assert.match(printChallenge(refuse('token_not_good'), { realm: 'api' }), /^Bearer [^=]*="api", (?!.*algs)/);
+});
+
+test('where the metadata is comes last, with or without credentials (RFC 9728 §5.1)', () => {
+  const resourceMetadata = 'https://api.example.com/.well-known/oauth-protected-resource';
+  assert.equal(
+    printChallenge(refuse('missing_credentials'), { realm: 'api', resourceMetadata }),
+    `Bearer realm="api", resource_metadata="${resourceMetadata}"`,
+  );
+  const challenge = printChallenge(refuse('token_is_bound'), { realm: 'api', resourceMetadata });
+  assert.ok(challenge.endsWith(`, algs="ES256 EdDSA PS256", resource_metadata="${resourceMetadata}"`));
+});
+
 test('the challenge is in the scheme that was tried, and DPoP names its algorithms (RFC 9449 §7.1)', () => {
   const refusal = refuse('token_not_good');
   assert.match(
@@ -35,6 +57,7 @@ test('the challenge is in the scheme that was tried, and DPoP names its algorith
 
 test('a Basic challenge says which charset (RFC 7617 §2.1)', () => {
   assert.equal(printBasicChallenge('api'), 'Basic realm="api", charset="UTF-8"');
+  assert.equal(printBasicChallenge('a"p\\\\i'), 'Basic realm="api", charset="UTF-8"');
 });
 
 test('a quotation mark in a realm cannot end it: no parameter is smuggled in', () => {
@@ -57,6 +80,8 @@ for (const [header, found] of [
   ['Basic YTpi', 'missing_credentials'],
   ['Bearerabc', 'missing_credentials'],
   ['DPoPabc', 'missing_credentials'],
+  ['X Bearer abc', 'missing_credentials'],
+  ['Bearer 0aZ9', { scheme: 'Bearer', token: '0aZ9' }],
   ['Bearer', 'malformed_credentials'],
   ['DPoP', 'malformed_credentials'],
   ['Bearer ', 'malformed_credentials'],

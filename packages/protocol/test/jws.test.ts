@@ -1,4 +1,5 @@
 import {
+  CLIENT_ALGORITHMS,
   hasRepeat,
   namesOf,
   parseJws,
@@ -84,6 +85,7 @@ test('the names of every object are found, the outermost first', () => {
   );
   const text = '{"a":{"a":1,"b":[{"a":2,"c":{}},"a",["d"]],"a":3},"a":"\\"b\\":{"}';
   assert.deepEqual(namesOf(text), [['a', 'a'], ['a', 'b', 'a'], ['a', 'c'], []]);
+  assert.deepEqual(namesOf('[{"a":1,"b":{}},{"c":["d"],"e":2}]'), [['a', 'b'], [], ['c', 'e']]);
 });
 
 for (const [name, text] of [
@@ -138,6 +140,37 @@ for (const [name, jwk, found] of [
   ['RSA without n', { ...rsa, n: undefined }, 'weak'],
   ['RSA with a padded n', { ...rsa, n: `${modulus(2048)}==` }, 'malformed'],
   ['RSA with the exponent 3', { ...rsa, e: 'Aw' }, 'weak'],
+  ...[
+    [],
+    [1],
+    [1, 0],
+    [1, 0, 0],
+    [1, 0, 2],
+    [1, 1, 1],
+    [0, 0, 1],
+    [2, 0, 1],
+    [3, 0, 1],
+    [1, 0, 1, 0],
+    [1, 0, 1, 1],
+  ].map(
+    (bytes) =>
+      [
+        `RSA with the exponent of bytes ${bytes.join()}`,
+        { ...rsa, e: printBase64url(Uint8Array.from(bytes)) },
+        'weak',
+      ] as const,
+  ),
+  ['RSA with a padded e', { ...rsa, e: 'AQAB=' }, 'malformed'],
+  [
+    'RSA with a zero before 2048 bits',
+    { ...rsa, n: printBase64url(Uint8Array.of(0, ...new Uint8Array(256).fill(0xff))) },
+    'malformed',
+  ],
+  [
+    'RSA with a zero within 2048 bits',
+    { ...rsa, n: printBase64url(Uint8Array.of(0xff, 0, ...new Uint8Array(254).fill(0xff))) },
+    'PS256',
+  ],
   ['RSA with a zero before the exponent', { ...rsa, e: 'AAEAAQ' }, 'weak'],
   ['RSA with a curve', { ...rsa, crv: 'P-256' }, 'unknown_kind'],
   ['RSA for RS256', { ...rsa, alg: 'RS256' }, 'unknown_kind'],
@@ -150,6 +183,10 @@ for (const [name, jwk, found] of [
   ['no members', {}, 'unknown_kind'],
   ['x that is short', { ...ec, x: 'AAAA' }, 'malformed'],
   ['no y', { ...ec, y: undefined }, 'malformed'],
+  ['padded x', { ...ec, x: `${'A'.repeat(43)}=` }, 'malformed'],
+  ['padded y', { ...ec, y: `${'A'.repeat(43)}=` }, 'malformed'],
+  ['padded x of Ed25519', { ...okp, x: `${'A'.repeat(43)}=` }, 'malformed'],
+  ['x that is short, and alg', { ...ec, x: 'AAAA', alg: 'ES256' }, 'malformed'],
   ['x that is a number', { ...okp, x: 7 }, 'malformed'],
   ['use: enc', { ...ec, use: 'enc' }, 'wrong_use'],
   ['use: null', { ...ec, use: null }, 'wrong_use'],
@@ -167,6 +204,26 @@ for (const [name, jwk, found] of [
     assert.equal(typeof parsed === 'string' ? parsed : parsed.algorithm, found);
   });
 }
+
+test('of a key its required members are kept, in the order of their names, and nothing else (RFC 7638 §3)', () => {
+  for (const [jwk, names] of [
+    [ec, ['crv', 'kty', 'x', 'y']],
+    [okp, ['crv', 'kty', 'x']],
+    [rsa, ['e', 'kty', 'n']],
+  ] as const) {
+    const parsed = parsePublicJwk({ kid: 'a', ...jwk, use: 'sig' });
+    assert.ok(typeof parsed !== 'string');
+    const members = new Map<string, unknown>(Object.entries(jwk));
+    assert.deepEqual(
+      Object.entries(parsed.jwk),
+      names.map((name) => [name, members.get(name)]),
+    );
+  }
+});
+
+test('clients sign with what FAPI 2.0 has, and nothing else (§5.4.1)', () => {
+  assert.deepEqual(CLIENT_ALGORITHMS, ['ES256', 'EdDSA', 'PS256']);
+});
 
 test('no value throws as a JWK', () => {
   fc.assert(
