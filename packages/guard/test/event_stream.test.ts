@@ -133,3 +133,19 @@ test('a line or an event that is too long throws, in one piece or in many; the l
   assert.throws(() => parse(lines(EVENT_DATA_LENGTH_MAX / 1024 + 1)), RangeError);
   assert.throws(() => parse('data\n'.repeat(EVENT_DATA_LENGTH_MAX + 1)), RangeError);
 });
+
+test('the bounds of a line and of an event are what is published, and who goes past them is told which', () => {
+  assert.equal(LINE_LENGTH_MAX, 16_384);
+  assert.equal(EVENT_DATA_LENGTH_MAX, 65_536);
+  const line = `data:${'x'.repeat(LINE_LENGTH_MAX - 5)}`;
+  assert.throws(() => parse(`${line}x`), { name: 'RangeError', message: 'A line of the event stream is too long.' });
+  assert.deepEqual(parse(`${line}\n\n`), [message(line.slice(5))]);
+  assert.throws(() => parse(`${line}\n`.repeat(5)), {
+    name: 'RangeError',
+    message: 'An event of the stream is too long.',
+  });
+});
+
+test('a space within a value stays where it is', () => {
+  assert.deepEqual(parse('data:a b\ndata: c  d\n\n'), [message('a b\nc  d')]);
+});
