@@ -106,3 +106,28 @@ test('a proof that ended while its request was being checked comes too late, whe
   assert.equal(memory.use({ ...proof, id: '2' }), 'ended');
   assert.equal(memory.size, 0);
 });
+
+test('as the proofs of a client end, one by one, just so many more of its own are taken', () => {
+  const add = (memory: ProofMemory, id: string, expiresAt: number): string =>
+    memory.use({ clientId: 'a', id, expiresAt });
+  // How many have ended, of four that end one second after the other.
+  for (let ended = 1; ended <= 4; ended++) {
+    const clock = new TestClock();
+    const memory = new ProofMemory(clock, { perClientMax: 4, totalMax: 1_000 });
+    for (let at = 1; at <= 4; at++) assert.equal(add(memory, `${at}`, NOW_SECONDS + at), 'fresh');
+    assert.equal(add(memory, 'more', NOW_SECONDS + LIFE_SECONDS), 'too_many');
+    clock.advance(ended);
+    for (let at = 0; at < ended; at++) assert.equal(add(memory, `new ${at}`, NOW_SECONDS + LIFE_SECONDS), 'fresh');
+    assert.equal(add(memory, 'more', NOW_SECONDS + LIFE_SECONDS), 'too_many');
+    assert.equal(memory.size, 4);
+  }
+});
+
+test('unless told otherwise a client has 50,000 proofs, and all of them ten times the share of one', () => {
+  assert.equal(PROOFS_PER_CLIENT_MAX, 50_000);
+  const memory = new ProofMemory(new TestClock(), { perClientMax: 4 });
+  const add = (at: number): string =>
+    memory.use({ clientId: `c${at}`, id: `${at}`, expiresAt: NOW_SECONDS + LIFE_SECONDS });
+  for (let at = 0; at < 40; at++) assert.equal(add(at), 'fresh');
+  assert.throws(() => add(40), { message: 'More DPoP proofs than can be remembered.' });
+});

@@ -150,6 +150,16 @@ test('a bound token keeps its key, and claims that nobody knows are dropped', ()
     assert.equal(parseAccessTokenClaims(value), undefined);
 });
 
+test('a time before which a token is not good is kept with the other claims, and is a date or nothing (RFC 7519 §4.1.5)', () => {
+  for (const more of [{}, { nbf: 0 }, { nbf: 1_900_000_000 }, { cnf: { jkt: 'a' } }, { nbf: 1, cnf: { jkt: 'a' } }]) {
+    assert.deepStrictEqual(parseAccessTokenClaims({ ...CLAIMS, ...more }), { ...CLAIMS, ...more });
+  }
+  assert.deepStrictEqual(Object.keys(parseAccessTokenClaims(CLAIMS) ?? {}), Object.keys(CLAIMS));
+  for (const nbf of [null, '1900000000', 1.5, -1, true, {}, [], 2 ** 53]) {
+    assert.equal(parseAccessTokenClaims({ ...CLAIMS, nbf }), undefined, JSON.stringify(nbf));
+  }
+});
+
 test('an audience is compared to the letter (RFC 7519 §4.1.3)', () => {
   for (const aud of ['https://a.example', ['https://b.example', 'https://a.example']]) {
     assert.ok(isMeantFor(aud, 'https://a.example'));
