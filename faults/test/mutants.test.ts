@@ -68,7 +68,7 @@ test('types, names and imports have no mutants, and every mutant is another sour
   for (const module of Object.values(MODULES)) {
     const text = sourceOf(module);
     const mutants = mutantsOf(text);
-    assert.ok(mutants.length > 20);
+    assert.ok(mutants.length > 5);
     assert.equal(new Set(mutants.map((mutant) => applyMutant(text, mutant))).size, mutants.length);
   }
 });
