@@ -1,13 +1,14 @@
 /**
  * The things used last, up to a bound; what has not been asked for in a while makes room. Two maps in turn: no clock, no
- * list to keep in order, and at most twice the work of one map. Nothing that must not be forgotten belongs here.
+ * list to keep in order, and at most twice the work of one map; half of the bound, of what was used last, is there for
+ * sure. Nothing that must not be forgotten belongs here.
  */
 export class Recent<Value> {
   readonly #half: number;
   #young = new Map<string, Value>();
   #old = new Map<string, Value>();
 
-  /** `max`: how many are held at the most; 0 holds none. */
+  /** `max`: how many are held at the most, rounded up to an even number; 0 holds none. */
   constructor(max: number) {
     this.#half = Math.ceil(max / 2);
   }

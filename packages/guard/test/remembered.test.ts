@@ -115,17 +115,35 @@ test('with nothing remembered a guard decides the same', async () => {
   assert.equal(issuer.count(PATHS.jwks), 1);
 });
 
+function recentOf(max: number, keys: string): Recent<string> {
+  const recent = new Recent<string>(max);
+  for (const key of keys) recent.set(key, key);
+  return recent;
+}
+
+function heldBy(recent: Recent<string>, keys: string): string {
+  return keys
+    .split('')
+    .filter((key) => recent.get(key) === key)
+    .join('');
+}
+
 test('what was used last is kept, up to the bound, and the rest makes room', () => {
-  const recent = new Recent<number>(10);
-  for (let at = 0; at < 1_000; at++) {
-    recent.set(`key ${at}`, at);
-    assert.equal(recent.get('key 0'), 0, 'asked for each time');
-  }
-  const held = Array.from({ length: 1_000 }, (_, at) => recent.get(`key ${at}`)).filter((value) => value !== undefined);
-  assert.ok(held.length >= 5 && held.length <= 10, `${held.length}`);
-  recent.delete('key 0');
-  assert.equal(recent.get('key 0'), undefined);
-  const none = new Recent<number>(0);
-  none.set('a', 1);
+  assert.equal(heldBy(recentOf(4, 'abcd'), 'a'), 'a');
+  assert.equal(heldBy(recentOf(4, 'abcde'), 'edcba'), 'edc', 'half of the bound goes at once');
+  assert.equal(heldBy(recentOf(3, 'abcd'), 'a'), 'a', 'a bound is rounded up to an even number');
+  assert.equal(heldBy(recentOf(2, 'abc'), 'cba'), 'cb');
+  assert.equal(heldBy(recentOf(4, 'abbcd'), 'a'), 'a', 'what is there already takes no room');
+  const asked = recentOf(4, 'abc');
+  assert.equal(asked.get('a'), 'a');
+  for (const key of 'de') asked.set(key, key);
+  assert.equal(heldBy(asked, 'a'), 'a', 'what is asked for stays');
+  const none = recentOf(0, 'a');
   assert.equal(none.get('a'), undefined);
+});
+
+test('what is forgotten is gone, wherever it was', () => {
+  const recent = recentOf(4, 'abc');
+  for (const key of 'ac') recent.delete(key);
+  assert.equal(heldBy(recent, 'abc'), 'b');
 });

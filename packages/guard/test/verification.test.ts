@@ -356,7 +356,7 @@ test('a key that the token brings along or points to is never used or fetched (R
     await refused(bench, await issuer.token({}, members, theirs), /header/);
     await refused(bench, await issuer.token({}, members), /header/);
   }
-  await refused(bench, await issuer.token({}, {}, theirs), /SIGNATURE/);
+  await refused(bench, await issuer.token({}, {}, theirs), /Signature/);
   assert.equal(issuer.count('/theirs'), 0);
 });
 
@@ -466,4 +466,23 @@ test('no text whatever makes the guard throw, and none is let in', async () => {
     }),
     { numRuns: 1000 },
   );
+});
+
+test('the log is told which of its checks a token has failed', async () => {
+  const reasons = {
+    'claims outside the profile': await issuer.token({ jti: 'x' }),
+    'of another issuer': await issuer.token({ iss: 'https://other.example' }),
+    'for another audience': await issuer.token({ aud: 'https://other.example' }),
+    expired: await issuer.token({ exp: NOW_SECONDS - 60 }),
+    'not yet good': await issuer.token({ iat: NOW_SECONDS + 60 }),
+    'algorithm not allowed': forge(header({ alg: 'HS256' }), issuer.claims()),
+    'typ is not at+jwt': await issuer.token({}, { typ: 'JWT' }),
+    'unexpected header members': await issuer.token({}, { jku: 'https://other.example' }),
+    'the issuer has no such key': await issuer.token({}, { kid: 'x' }),
+    'not in the form of an access token': 'x.y',
+    JWSSignatureVerificationFailed: (await issuer.token()).replace(/.{8}$/, 'AAAAAAAA'),
+  };
+  for (const [because, token] of Object.entries(reasons)) {
+    assert.equal(assertDenied(await check(token), 401, because).because, because);
+  }
 });
