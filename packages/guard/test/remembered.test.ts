@@ -3,9 +3,11 @@ import { printBase64url, PATHS } from '@hallpass/protocol';
 import { base64url } from 'jose';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { KeySet } from '../src/key_set.ts';
 import { Recent } from '../src/recent.ts';
+import { SignedTokens } from '../src/signed_tokens.ts';
 import { assertAllowed, assertDenied, guardOf, openBench, openIssuer } from './harness.ts';
-import { makeKey } from './issuer.ts';
+import { API, makeKey, TestClock, type Issuer } from './issuer.ts';
 
 test('times are judged on every hit, with the leeway of the guard', async () => {
   const { issuer, check, clock, guard } = await openBench({ leewaySeconds: 5, maxStalenessSeconds: 3_600 });
@@ -105,6 +107,72 @@ test('a key is asked for by the algorithm that the issuer gives it, whatever the
     assertDenied(await check(await issuer.token({}, { kid: 'ed' }, es)), 401).because,
     'the issuer has no such key',
   );
+});
+
+interface Held {
+  readonly signed: SignedTokens;
+  readonly clock: TestClock;
+  readonly expected: { audience: string };
+  readonly published: object[];
+}
+
+/** What a guard remembers, by itself, for tokens of an issuer. */
+async function hold(issuer: Issuer, max: number): Promise<Held> {
+  const clock = new TestClock();
+  const published: object[] = issuer.keys.map(({ jwk }) => jwk);
+  const algorithms = ['ES256'] as const;
+  const fetchKeySet = async (): Promise<unknown> => ({ keys: published });
+  const keySet = new KeySet({ fetchKeySet, algorithms, clock, report: () => undefined });
+  await keySet.load();
+  const expected = { issuer: issuer.url, audience: API, algorithms, leewaySeconds: 5, keySet, clock };
+  return { signed: new SignedTokens(expected, max), clock, expected, published };
+}
+
+test('a signature that was found good is not verified again: the holder is there at once, and is the same', async () => {
+  const issuer = await openIssuer();
+  const token = await issuer.token();
+  const { signed, clock } = await hold(issuer, 10);
+  const first = await signed.identify(token);
+  assert.ok('holder' in first);
+  const second = signed.identify(token);
+  assert.ok('holder' in second, 'not a promise');
+  assert.equal(second.holder, first.holder);
+  assert.equal(second.token, token);
+  // The keys are looked at again, and not the signature.
+  clock.advance(301);
+  const third = signed.identify(token);
+  assert.ok(third instanceof Promise);
+  const late = await third;
+  assert.ok('holder' in late);
+  assert.equal(late.holder, first.holder);
+});
+
+test('without room every token is verified each time, and one of a key that was replaced as well', async () => {
+  const issuer = await openIssuer();
+  const token = await issuer.token();
+  const none = await hold(issuer, 0);
+  await none.signed.identify(token);
+  assert.ok(none.signed.identify(token) instanceof Promise);
+  const { signed, clock, published } = await hold(issuer, 10);
+  await signed.identify(token);
+  published.splice(0, 1, { ...(await makeKey('key-1')).jwk });
+  clock.advance(3_601);
+  const replaced = await signed.identify(token);
+  assert.ok('refused' in replaced);
+  assert.equal(replaced.because, 'JWSSignatureVerificationFailed');
+});
+
+test('the audience is looked at on every hit', async () => {
+  const issuer = await openIssuer();
+  const token = await issuer.token();
+  const { signed, expected } = await hold(issuer, 10);
+  await signed.identify(token);
+  expected.audience = 'https://other.example';
+  const other = signed.identify(token);
+  assert.ok('refused' in other);
+  assert.deepEqual(other, { refused: 'token_not_good', because: 'for another audience' });
+  expected.audience = API;
+  assert.ok('holder' in signed.identify(token));
 });
 
 test('with nothing remembered a guard decides the same', async () => {
