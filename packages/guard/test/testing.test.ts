@@ -1,5 +1,5 @@
 /** The issuer in memory (`@hallpass/guard/testing`), and with it opaque tokens and API keys over Basic. */
-import { printBasic } from '@hallpass/protocol';
+import { ACCESS_TOKEN_LENGTH_MAX, printBasic } from '@hallpass/protocol';
 import { compilePolicy, createGuard, type Decision, type Guard, type GuardOptions } from '@hallpass/guard';
 import { createTestIssuer, type TestIssuer } from '@hallpass/guard/testing';
 import assert from 'node:assert/strict';
@@ -138,6 +138,16 @@ suite('opaque tokens', () => {
     assert.equal(asked.length, 0);
   });
 
+  test('that are longer than a token can be are refused, and the issuer is not asked', async (t) => {
+    const { guard, asked } = await open(t, { opaqueTokenSeconds: 1 });
+    const longest = `hpat_${'a'.repeat(ACCESS_TOKEN_LENGTH_MAX - 5)}`;
+    const denial = assertDenied(await guard.check(bearer(`${longest}a`), '/accounts.read'), 401);
+    assert.deepEqual([denial.body.error, denial.because], ['invalid_token', 'too long']);
+    assert.equal(asked.length, 0);
+    assertDenied(await guard.check(bearer(longest), '/accounts.read'), 401);
+    assert.equal(asked.length, 1);
+  });
+
   test('are what the issuer says, once in the time for which it is believed', async (t) => {
     const { issuer, guard, asked, clock } = await open(t, { opaqueTokenSeconds: 2 });
     const token = await issuer.token(opaque);
@@ -239,7 +249,11 @@ suite('opaque tokens', () => {
     const flood = Array.from({ length: 100 }, (_, at) => guard.check(bearer(`hpat_${at}`), '/accounts.read'));
     await new Promise(setImmediate);
     release();
-    const statuses = (await Promise.all(flood)).map((decision) => (decision.allowed ? 200 : decision.status));
+    const decisions = await Promise.all(flood);
+    const crowded = decisions.find((decision) => !decision.allowed && decision.status === 429);
+    assert.ok(crowded !== undefined && !crowded.allowed);
+    assert.equal(crowded.because, 'too many tokens are being asked about');
+    const statuses = decisions.map((decision) => (decision.allowed ? 200 : decision.status));
     assert.equal(statuses.filter((status) => status === 401).length, 64);
     assert.equal(statuses.filter((status) => status === 429).length, 36);
     delete instead.answer;
