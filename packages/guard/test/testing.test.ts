@@ -366,6 +366,57 @@ suite('API keys over Basic', () => {
     assert.equal(asked.length, 0);
   });
 
+  test('a key whose exchange gave no good token is exchanged again', async (t) => {
+    const { guard, instead, asked, issuer } = await open(t, { apiKeySeconds: 10 });
+    issuer.addKey(KEY);
+    instead.answer = async () => Response.json({ access_token: 'not.a.token', token_type: 'Bearer' });
+    assertDenied(await guard.check(basic(), '/accounts.read'), 401, 'a token of the issuer is checked like any other');
+    delete instead.answer;
+    assertAllowed(await guard.check(basic(), '/accounts.read'));
+    assert.equal(asked.length, 2);
+  });
+
+  test('too many that are new at once are a 429, and those that are known go on', async (t) => {
+    const { guard, instead, issuer } = await open(t, { apiKeySeconds: 10 });
+    issuer.addKey(KEY);
+    assertAllowed(await guard.check(basic(), '/accounts.read'));
+    let release = (): void => undefined;
+    const gate = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    instead.answer = async () => {
+      await gate;
+      return Response.json({ error: 'invalid_client' }, { status: 401 });
+    };
+    const guess = (at: number): Promise<Decision> =>
+      guard.check(basic({ ...KEY, clientSecret: `guess ${at}` }), '/accounts.read');
+    const flood = Array.from({ length: 100 }, (_, at) => guess(at));
+    assertAllowed(await guard.check(basic(), '/accounts.read'));
+    release();
+    const denials = (await Promise.all(flood)).filter((decision) => !decision.allowed);
+    assert.equal(denials.filter(({ status }) => status === 401).length, 64);
+    const crowded = denials.filter(({ status }) => status === 429);
+    assert.equal(crowded.length, 36);
+    assert.equal(crowded[0]?.body.error, 'rate_limited');
+    assert.equal(crowded[0]?.because, 'too many keys are being asked about');
+  });
+
+  test('where no scope would help, whether there is such a key is what a ping says', async (t) => {
+    const { guard, instead } = await open(t, { apiKeySeconds: 10 });
+    const policy = compilePolicy({ 'GET /accounts': '/accounts.read' });
+    for (const [status, error, answered] of [
+      [200, '', 403],
+      [403, 'insufficient_scope', 403],
+      [401, 'invalid_client', 401],
+      [402, '', 503],
+      [404, 'not_found', 503],
+      [400, 'invalid_scope', 503],
+    ] as const) {
+      instead.answer = async () => Response.json({ error }, { status });
+      assertDenied(await guard.checkRoute(policy, basic(KEY, { url: '/nowhere' })), answered, `${status}`);
+    }
+  });
+
   test('what else the issuer says of a key is passed on, and what tells nothing is a 503', async (t) => {
     const { guard, instead } = await open(t, { apiKeySeconds: 10 });
     for (const [status, error, answered, code] of [
@@ -383,9 +434,16 @@ suite('API keys over Basic', () => {
       instead.answer = async () => Response.json({ error }, { status });
       const denial = assertDenied(await guard.check(basic(), '/accounts.read'), answered, `${status} ${error}`);
       assert.equal(denial.body.error, code);
+      const outage = `The issuer could not be asked about a key: it answered ${status}.`;
+      assert.equal(denial.because, answered === 503 ? outage : `the issuer answered the key with ${status}`);
     }
-    const token = { access_token: 'not.a.token', token_type: 'Bearer' };
-    instead.answer = async () => Response.json(token);
-    assertDenied(await guard.check(basic(), '/accounts.read'), 401, 'a token of the issuer is checked like any other');
+    const token = { access_token: 'a.good.one', token_type: 'Bearer' };
+    for (const answer of [
+      async () => new Response('no JSON', { status: 500 }),
+      async () => Response.json(token, { status: 201 }),
+    ]) {
+      instead.answer = answer;
+      assertDenied(await guard.check(basic(), '/accounts.read'), 503);
+    }
   });
 });
