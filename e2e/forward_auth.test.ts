@@ -101,7 +101,10 @@ async function openWorld(t: TestContext, nginx: string): Promise<World> {
   const printed = await runCommand(dataDir, ['guard', ...words, '--print-config']);
   const server = printed
     .replace('server 127.0.0.1:8000;', `server 127.0.0.1:${apiPort};`)
-    .replace('listen 80;', `listen 127.0.0.1:${nginxPort};`);
+    .replace(
+      'listen 80;',
+      `listen 127.0.0.1:${nginxPort};\n  error_page 500 502 503 504 =200 /sorry;\n  location = /sorry { return 200; }`,
+    );
   writeFileSync(
     join(folder, 'nginx.conf'),
     `daemon off;\nmaster_process off;\npid ${folder}/nginx.pid;\nerror_log ${folder}/error.log;\nevents {}\nhttp {\n` +

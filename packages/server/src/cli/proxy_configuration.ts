@@ -45,6 +45,9 @@ ${variables.map(([field, name]) => `    proxy_set_header ${field} ${name};`).joi
 
   location = /_hallpass {
     internal;
+    # In the place of what is set further out: an error page there could make a yes of a guard that is down.
+    error_page 599 /;
+    proxy_intercept_errors off;
     proxy_pass ${guard};
     proxy_pass_request_body off;
     proxy_set_header Content-Length "";
