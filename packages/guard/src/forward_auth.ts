@@ -10,6 +10,7 @@ import { BlockList, isIP } from 'node:net';
 import type { Access, Denial } from './decision.ts';
 import { receivedOf, type Fields } from './gate.ts';
 import type { Guard } from './guard.ts';
+import { withoutQuery } from './path.ts';
 import type { Policy } from './policy.ts';
 import type { GuardedRequest } from './request.ts';
 
@@ -104,7 +105,7 @@ export function forwardAuth(guard: Guard, policy: Policy, options: ForwardOption
     const { headers } = receivedOf(request);
     const told = isTrusted(trusted, request) ? dialect.read(request, headers) : 'not asked by a proxy that is trusted';
     const refuse = (denial: Omit<Denial, 'allowed'>, { method, url }: { method: string; url: string }): void => {
-      onRefusal({ method, path: url.replace(/\?.*$/s, ''), status: denial.status, because: denial.because });
+      onRefusal({ method, path: withoutQuery(url), status: denial.status, because: denial.because });
       const { status, headers: fields, body } = dialect.refuse(denial);
       response.writeHead(status, fields).end(body);
     };

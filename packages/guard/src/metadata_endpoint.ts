@@ -1,6 +1,6 @@
 /** The answer to who asks for the metadata of an API (RFC 9728 §3), for the adapters. */
 import type { Guard } from './guard.ts';
-import { pathOf } from './path.ts';
+import { pathOf, withoutQuery } from './path.ts';
 import type { Policy } from './policy.ts';
 import type { ResourceMetadata } from './resource_metadata.ts';
 
@@ -24,6 +24,6 @@ export function answerMetadata(
   { method, url }: { readonly method: string; readonly url: string },
 ): MetadataAnswer | undefined {
   if (guard.metadataPath === undefined || method !== 'GET') return undefined;
-  if (pathOf(url).replace(/\?.*$/s, '') !== guard.metadataPath) return undefined;
+  if (withoutQuery(pathOf(url)) !== guard.metadataPath) return undefined;
   return { status: 200, headers: HEADERS, body: guard.metadata(policy) };
 }

@@ -47,7 +47,8 @@ export function parsePath(url: string): readonly string[] | undefined {
   return segments.includes('.') || segments.includes('..') ? undefined : segments;
 }
 
-function withoutQuery(url: string): string {
+/** A target up to its query. */
+export function withoutQuery(url: string): string {
   const query = url.indexOf('?');
   return query < 0 ? url : url.slice(0, query);
 }
