@@ -1,12 +1,13 @@
 /**
  * What revocations cost a guard: `npm run bench:revocations`. How many MiB a million that are alive take, the slowest
- * addition on the way, and the time of a look-up among them against that in an empty set.
+ * addition on the way, and the time of a look-up among them against that in an empty set: for a token that is new, and
+ * for one that was asked about before.
  */
 import { randomBytes } from 'node:crypto';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { makeIdentifier } from '@hallpass/protocol';
-import { RevocationSet } from '../packages/guard/src/revocation_set.ts';
+import { neverSeen, RevocationSet, type Seen } from '../packages/guard/src/revocation_set.ts';
 import { numberOption, printFigures } from './bench.ts';
 import { median, percentile, rounded } from './statistics.ts';
 
@@ -48,12 +49,15 @@ await printFigures('revocation_set', async () => {
     grant_id: makeId(),
     client_id: 'client-1',
     iat: expires_at - 3_600,
+    seen: neverSeen(),
   }));
   // By turns, so that both see the same machine.
-  const times: { readonly empty: number[]; readonly full: number[] } = { empty: [], full: [] };
+  const times = { empty: new Array<number>(), full: new Array<number>(), again: new Array<number>() };
   for (let round = 0; round < ROUNDS; round++) {
     times.empty.push(timeChecks(empty, tokens));
     times.full.push(timeChecks(set, tokens));
+    if (round > 0) times.again.push(timeChecks(set, tokens, ({ seen }) => seen));
+    else timeChecks(set, tokens, ({ seen }) => seen);
   }
   return {
     revocations: set.size,
@@ -63,15 +67,22 @@ await printFigures('revocation_set', async () => {
     addP9999Microseconds: rounded(p9999 ?? 0),
     addWorstMicroseconds: rounded(worst ?? 0),
     checkNanoseconds: rounded(median(times.full)),
+    checkAgainNanoseconds: rounded(median(times.again)),
     checkOfEmptyNanoseconds: rounded(median(times.empty)),
   };
 });
 
+type Token = Parameters<RevocationSet['ends']>[0] & { readonly seen: Seen };
+
 /** The mean time of one look-up, in nanoseconds. */
-function timeChecks(set: RevocationSet, tokens: readonly Parameters<RevocationSet['ends']>[0][]): number {
+function timeChecks(
+  set: RevocationSet,
+  tokens: readonly Token[],
+  seenOf: (token: Token) => Seen | undefined = () => undefined,
+): number {
   let ended = 0;
   const start = performance.now();
-  for (const token of tokens) if (set.ends(token)) ended += 1;
+  for (const token of tokens) if (set.ends(token, seenOf(token))) ended += 1;
   const elapsedMs = performance.now() - start;
   if (ended > 0) throw new Error('a token that nobody revoked was refused');
   return (elapsedMs * 1e6) / tokens.length;

@@ -216,7 +216,7 @@ export const DEFECTS: Readonly<Record<string, Defect>> = {
       }),
   }),
   'template-is-opened': () => ({ opens: (claim, required) => claim.split(' ').includes(required.text) }),
-  'template-is-opened-by-a-set': () => ({ opensOne: (words, required) => words.has(required.text) }),
+  'template-is-opened-by-a-word': () => ({ opensOne: (words, required) => words.includes(required.text) }),
   'part-of-a-word-opens': () => ({
     opens: (claim, { text, parameters }) => parameters.length === 0 && claim.includes(text),
   }),

@@ -20,7 +20,7 @@ import {
   type RouteDecision,
 } from './decision.ts';
 import type { GuardEvent } from './guard_event.ts';
-import type { Holder, Identified } from './holder.ts';
+import type { Identified } from './holder.ts';
 import { Identity } from './identity.ts';
 import { IssuerClient } from './issuer_client.ts';
 import { KeySet, RETRY_SECONDS } from './key_set.ts';
@@ -113,12 +113,13 @@ export function createGuard<const Scopes extends string = string>(
 /** What a request asks for, once its path or its values have been read. */
 type Demand = Pick<Match, 'scope' | 'values'> & Partial<Pick<Match, 'route'>>;
 
-/** Who asks, with a token that holds. */
-interface Caller {
-  readonly holder: Holder;
+/** What came of looking into more than the token. */
+interface Examined {
   /** What they are to put into their next proof, when they are to hear of it. */
   readonly newNonce: string | undefined;
 }
+
+const REVOKED = refuse('token_not_good', { because: 'revoked' });
 
 /** A stream that says nothing for so long is dead: the server speaks at least every 5 s. In seconds. */
 const SILENCE_SECONDS_MAX = 6;
@@ -176,65 +177,63 @@ class ApiGuard {
     });
   }
 
-  async checkRoute<Route extends string>(
-    policy: Policy<Route>,
-    request: GuardedRequest,
-  ): Promise<RouteDecision<Route>> {
-    const decision = await this.#decide(request, () => policy.match(request.method, request.url));
+  checkRoute<Route extends string>(policy: Policy<Route>, request: GuardedRequest): Promise<RouteDecision<Route>> {
+    const decision = this.#decide(request, () => policy.match(request.method, request.url));
     // oxlint-disable-next-line no-unsafe-type-assertion -- a match's values are those that its route names
-    return decision as RouteDecision<Route>;
+    return decision as Promise<RouteDecision<Route>>;
   }
 
   /** The order of a check, for both kinds: who asks, whether that still holds, what is asked for, whether it is theirs. */
   async #decide(request: GuardedRequest, demand: () => Demand | Refusal): Promise<Decision> {
     const presented = readCredentials(request, this.#identity);
-    if (isRefusal(presented)) return this.#deny(presented);
-    const caller = await this.#authenticate(request, presented, demand);
-    if (isRefusal(caller)) return this.#deny(caller, presented);
-    const asked = demand();
-    if (isRefusal(asked)) return this.#deny(asked, presented);
-    if (opens(caller.holder.scopeSet, asked.scope)) return grantAccess(caller.holder, asked, caller.newNonce);
-    return this.#deny(refuse('insufficient_scope', { subject: asked.scope.text }), presented);
-  }
-
-  async #authenticate(
-    request: GuardedRequest,
-    presented: PresentedCredentials,
-    demand: () => Demand | Refusal,
-  ): Promise<Caller | Refusal> {
+    if (isRefusal(presented)) return await this.#deny(presented);
     try {
       if (this.#closing.signal.aborted) throw new Outage('The guard was closed.');
       const { settled } = this.#start();
       const found = this.#identify(presented, demand);
       // What is known is not waited for: that would cost as much as a good part of the check.
       const identified = found instanceof Promise ? await found : found;
-      if (isRefusal(identified)) return identified;
-      const { holder, token } = identified;
-      const { claims } = holder;
-      const isBound = claims.cnf !== undefined || presented.scheme === 'DPoP';
-      const possession = isBound ? await this.#judgeBinding(request, presented, identified) : undefined;
-      if (isRefusal(possession)) return possession;
-      if (this.#isStale()) await settled;
-      const wasStale = this.#isStale();
-      const active = !wasStale || (await this.#isActive(token));
-      if (!active) return refuse('token_not_good', { because: 'inactive by introspection' });
-      if (possession !== undefined) {
-        if (this.#revocations.ends(claims)) return refuse('token_not_good', { because: 'revoked' });
-        // Last of what can be refused about the token: a proof is not used up by one that is no good anyway.
-        const replayed = await this.#proofs.use(possession.proof);
-        if (replayed !== undefined) return replayed;
-      }
-      // The store of proofs may have taken its time. Where the issuer was asked, staleness does not matter.
-      if (!wasStale && this.#isStale() && this.#settings.whenStale !== 'allow') {
-        throw new Outage('The revocation feed went stale during the check.');
-      }
+      if (isRefusal(identified)) return await this.#deny(identified, presented);
+      const { holder } = identified;
+      const isBound = holder.claims.cnf !== undefined || presented.scheme === 'DPoP';
+      const examined =
+        isBound || this.#isStale() ? await this.#examine(request, presented, { ...identified, settled }) : undefined;
+      if (isRefusal(examined)) return await this.#deny(examined, presented);
       // Last, with nothing awaited after it: a revocation that arrived during the work above counts.
-      if (this.#revocations.ends(claims)) return refuse('token_not_good', { because: 'revoked' });
-      return { holder, newNonce: possession?.newNonce };
+      if (this.#revocations.ends(holder.claims, holder.seen)) return await this.#deny(REVOKED, presented);
+      const asked = demand();
+      if (isRefusal(asked)) return await this.#deny(asked, presented);
+      if (opens(holder.scopes, asked.scope)) return grantAccess(holder, asked, examined?.newNonce);
+      return await this.#deny(refuse('insufficient_scope', { subject: asked.scope.text }), presented);
     } catch (error) {
-      if (error instanceof Outage) return refuse('temporarily_unavailable', { because: error.message });
-      throw error;
+      if (!(error instanceof Outage)) throw error;
+      return await this.#deny(refuse('temporarily_unavailable', { because: error.message }), presented);
     }
+  }
+
+  /** What is looked into where more than the token counts: its binding, and the feed while it is stale. */
+  async #examine(
+    request: GuardedRequest,
+    presented: PresentedCredentials,
+    { holder, token, settled }: Identified & { readonly settled: Promise<void> },
+  ): Promise<Examined | Refusal> {
+    const possession = await this.#judgeBinding(request, presented, { holder, token });
+    if (isRefusal(possession)) return possession;
+    if (this.#isStale()) await settled;
+    const wasStale = this.#isStale();
+    const active = !wasStale || (await this.#isActive(token));
+    if (!active) return refuse('token_not_good', { because: 'inactive by introspection' });
+    if (possession !== undefined) {
+      if (this.#revocations.ends(holder.claims, holder.seen)) return REVOKED;
+      // Last of what can be refused about the token: a proof is not used up by one that is no good anyway.
+      const replayed = await this.#proofs.use(possession.proof);
+      if (replayed !== undefined) return replayed;
+    }
+    // The store of proofs may have taken its time. Where the issuer was asked, staleness does not matter.
+    if (!wasStale && this.#isStale() && this.#settings.whenStale !== 'allow') {
+      throw new Outage('The revocation feed went stale during the check.');
+    }
+    return { newNonce: possession?.newNonce };
   }
 
   /** A cold guard waits for the feed and the keys at once, and for each with the first check that needs it. */

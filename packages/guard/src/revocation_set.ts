@@ -15,8 +15,18 @@ const SWEPT_PER_ADD = 2;
 /** How many are looked over at a heartbeat. */
 const SWEPT_PER_HEARTBEAT = 1_000;
 
+/** Where it is kept of a token that nothing had ended it, so many additions into a set's life. */
+export interface Seen {
+  additions: number;
+}
+
+/** Of a token that no set was asked about. */
+export function neverSeen(): Seen {
+  return { additions: -1 };
+}
+
 /**
- * Adds in constant time, answers in a few look-ups. Expired entries go a few at a time, whenever one is added and at each
+ * Adds in constant time, answers in a few look-ups, and about the same token in one comparison until something is added. Expired entries go a few at a time, whenever one is added and at each
  * heartbeat; there is neither a timer nor a pause for a full sweep, and the dead stay fewer than the living once
  * everything has been gone round.
  */
@@ -34,6 +44,7 @@ export class RevocationSet {
   readonly #clock: Clock;
   readonly #leewaySeconds: number;
   readonly #entriesMax: number;
+  #additions = 0;
 
   constructor(clock: Clock, leewaySeconds: number, entriesMax: number = REVOCATIONS_MAX) {
     this.#clock = clock;
@@ -47,6 +58,8 @@ export class RevocationSet {
 
   /** Only ever refuses more: a second entry for the same thing widens the first, whatever order they come in. */
   add(revocation: Revocation): void {
+    // First, so that whatever becomes of it, nobody goes by what was true before.
+    this.#additions += 1;
     const { kind, before } = revocation;
     const id = idOf(revocation);
     // A token is accepted for the leeway after its end, so its revocation has to outlive it by as much.
@@ -66,8 +79,16 @@ export class RevocationSet {
     this.#sweep(SWEPT_PER_HEARTBEAT);
   }
 
-  /** Whether a token was revoked. */
-  ends({ jti, grant_id, client_id, iat }: Pick<AccessTokenClaims, 'jti' | 'grant_id' | 'client_id' | 'iat'>): boolean {
+  /** Whether a token was revoked. `seen`: what is kept with a token that is asked about again, of this set alone. */
+  ends(claims: RevocableClaims, seen: Seen = neverSeen()): boolean {
+    // Only an addition ends what lives.
+    if (seen.additions === this.#additions) return false;
+    const ended = this.#holds(claims);
+    if (!ended) seen.additions = this.#additions;
+    return ended;
+  }
+
+  #holds({ jti, grant_id, client_id, iat }: RevocableClaims): boolean {
     const { token, grant } = this.#identified;
     const others = this.#others;
     return (
@@ -85,6 +106,8 @@ export class RevocationSet {
     for (const part of this.#all) part.sweep(now, looks);
   }
 }
+
+type RevocableClaims = Pick<AccessTokenClaims, 'jti' | 'grant_id' | 'client_id' | 'iat'>;
 
 const EVERYTHING = '*';
 

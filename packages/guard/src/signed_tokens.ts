@@ -45,9 +45,8 @@ export class SignedTokens {
   async #verify(digest: string, token: string): Promise<Identified | Refusal> {
     const verified = await this.#verifier.verify(token);
     if (isRefusal(verified)) return verified;
-    const { claims, ...signedBy } = verified;
-    const holder = holderOf(claims);
-    this.#remembered.set(digest, { holder, signedBy });
+    const holder = holderOf(verified.claims);
+    this.#remembered.set(digest, { holder, signedBy: verified });
     return { holder, token };
   }
 

@@ -7,14 +7,14 @@ import {
   refuse,
   type AccessTokenClaims,
   type Clock,
+  type KnownHeader,
   type NumericDate,
   type Refusal,
   type SigningAlgorithm,
 } from '@hallpass/protocol';
-import { compactVerify, type CryptoKey } from 'jose';
+import { compactVerify, type CryptoKey, type VerifyOptions } from 'jose';
 import type { KeySet } from './key_set.ts';
 import { nameOf } from './outage.ts';
-import { Recent } from './recent.ts';
 
 export interface Expected {
   readonly issuer: string;
@@ -33,23 +33,22 @@ export interface Verified {
   readonly alg: unknown;
 }
 
-/** How many headers are remembered: those of good tokens alone, of which each key has one. */
-const HEADERS_MAX = 64;
-
-/** Reads tokens, and remembers the headers of good ones: all tokens of one key have the same. */
+/** Reads tokens, and remembers the header of the last good one: all tokens of one key have the same. */
 export class Verifier {
   readonly #expected: Expected;
-  readonly #headers = new Recent<ReadonlyMap<string, unknown>>(HEADERS_MAX);
+  readonly #options: VerifyOptions;
+  #known: KnownHeader | undefined;
 
   constructor(expected: Expected) {
     this.#expected = expected;
+    this.#options = { algorithms: [...expected.algorithms] };
   }
 
   /** A token to its claims, each of them good at this moment; `cnf` is still to be proved. Throws `Outage` when the keys are out of reach. */
   async verify(token: string): Promise<Verified | Refusal> {
     const { issuer, audience, algorithms, leewaySeconds, keySet, clock } = this.#expected;
     // Length and form before any other work.
-    const parsed = parseAccessToken(token, this.#headers);
+    const parsed = parseAccessToken(token, this.#known);
     if (parsed === undefined) return notGood('not in the form of an access token');
     const { kid, members, header } = parsed;
     const fault = headerFault(members, algorithms);
@@ -57,9 +56,13 @@ export class Verifier {
     const alg = members.get('alg');
     const key = keySet.findFresh(kid, alg) ?? (await keySet.find(kid, alg));
     if (key === undefined) return notGood('the issuer has no such key');
-    const unsigned = await signatureFault(token, key, algorithms);
-    if (unsigned !== undefined) return notGood(unsigned);
-    this.#headers.set(header, members);
+    try {
+      await compactVerify(token, key, this.#options);
+    } catch (error) {
+      // Whatever it was, jose's or the runtime's.
+      return notGood(nameOf(error));
+    }
+    if (members !== this.#known?.members) this.#known = { text: header, members };
 
     // Not as the library would read them: of two claims with one name it takes the last.
     const claims = parsed.claims();
@@ -103,18 +106,3 @@ function headerFault(members: ReadonlyMap<string, unknown>, algorithms: readonly
 
 const HEADER_MEMBERS: ReadonlySet<string> = new Set(['alg', 'kid', 'typ']);
 const TYPES: readonly string[] = [ACCESS_TOKEN_TYPE, `application/${ACCESS_TOKEN_TYPE}`];
-
-/** Why a signature was not found good; undefined when it was. */
-async function signatureFault(
-  token: string,
-  key: CryptoKey,
-  algorithms: readonly string[],
-): Promise<string | undefined> {
-  try {
-    await compactVerify(token, key, { algorithms: [...algorithms] });
-    return undefined;
-  } catch (error) {
-    // Whatever it was, jose's or the runtime's.
-    return nameOf(error);
-  }
-}

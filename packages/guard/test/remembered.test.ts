@@ -210,6 +210,23 @@ test('what was used last is kept, up to the bound, and the rest makes room', () 
   assert.equal(none.get('a'), undefined);
 });
 
+test('of two digests that begin alike each is itself, and the later one takes the place', () => {
+  const [one, other] = ['AAAAAone', 'AAAAAother'];
+  const recent = new Recent<string>(4);
+  recent.set(one, one);
+  assert.equal(recent.get(other), undefined);
+  recent.delete(other);
+  assert.equal(recent.get(one), one);
+  recent.set(other, other);
+  assert.equal(recent.get(one), undefined);
+  assert.equal(recent.get(other), other);
+  // In the older half as well.
+  for (const digest of ['B', 'C', 'D']) recent.set(digest, digest);
+  assert.equal(recent.get(one), undefined);
+  recent.delete(one);
+  assert.equal(recent.get(other), other);
+});
+
 test('what is forgotten is gone, wherever it was', () => {
   const recent = recentOf(4, 'abc');
   for (const key of 'ac') recent.delete(key);

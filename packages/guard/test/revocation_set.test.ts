@@ -2,7 +2,7 @@ import { revokes, type Revocation } from '@hallpass/protocol';
 import * as fc from 'fast-check';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { RevocationSet } from '../src/revocation_set.ts';
+import { neverSeen, RevocationSet, type Seen } from '../src/revocation_set.ts';
 import { NOW_SECONDS, TestClock } from './issuer.ts';
 
 const LEEWAY_SECONDS = 5;
@@ -32,6 +32,7 @@ test('whatever comes in whatever order, a live revocation is never forgotten and
       const clock = new TestClock();
       const set = new RevocationSet(clock, LEEWAY_SECONDS);
       const all: Revocation[] = [];
+      const seen = new Map<string, Seen>();
       for (const one of steps) {
         if ('add' in one) {
           all.push(one.add);
@@ -44,6 +45,10 @@ test('whatever comes in whatever order, a live revocation is never forgotten and
           // A dead entry may still be held, or be gone: its tokens are refused for their age.
           if (hits.some((entry) => entry.expires_at + LEEWAY_SECONDS > now)) assert.ok(set.ends(one.ask));
           if (hits.length === 0) assert.ok(!set.ends(one.ask));
+          // Whoever asked before is told the same as who never did.
+          const name = JSON.stringify(one.ask);
+          seen.set(name, seen.get(name) ?? neverSeen());
+          assert.equal(set.ends(one.ask, seen.get(name)), set.ends(one.ask));
         }
       }
     }),
@@ -71,6 +76,28 @@ test('a token is revoked by its id, its grant, its client and before a moment, e
     set.add(entry);
     assert.equal(set.ends(one), ended, JSON.stringify(entry));
   }
+});
+
+test('a token that was found living is asked about again after each addition, and only then', () => {
+  const [mine, other] = UUIDS;
+  const set = new RevocationSet(new TestClock(), 0);
+  const claims = { jti: mine, grant_id: other, client_id: 'c', iat: 0 };
+  let reads = 0;
+  const counted = {
+    ...claims,
+    get jti() {
+      reads += 1;
+      return claims.jti;
+    },
+  };
+  const seen = neverSeen();
+  for (let time = 0; time < 3; time++) assert.equal(set.ends(counted, seen), false);
+  assert.equal(reads, 1);
+  set.add({ kind: 'token', id: other, expires_at: NOW_SECONDS + 100 });
+  for (let time = 0; time < 3; time++) assert.equal(set.ends(counted, seen), false);
+  assert.equal(reads, 2);
+  set.add({ kind: 'token', id: mine, expires_at: NOW_SECONDS + 100 });
+  for (let time = 0; time < 3; time++) assert.equal(set.ends(counted, seen), true);
 });
 
 test('a UUID that is a token is no grant, and no client', () => {

@@ -1,8 +1,8 @@
 /** The access token profile (contract §5, RFC 9068): a JWS whose header and claims are exactly these. */
-import { printBase64url, utf8 } from './bytes.ts';
+import { parseBase64url, printBase64url, utf8 } from './bytes.ts';
 import type { NumericDate } from './clock.ts';
 import { isIdentifier, isTokenIdentifier } from './identifier.ts';
-import { parseJws, type KnownHeaders } from './jws.ts';
+import { isObject, parseJws, parseObject, type KnownHeader } from './jws.ts';
 
 /** The signature algorithms on offer (RFC 7518 §3.1, RFC 8037 §3.1). */
 export const SIGNING_ALGORITHMS = ['ES256', 'EdDSA', 'RS256'] as const;
@@ -70,47 +70,35 @@ export interface UnverifiedAccessToken {
 /**
  * A text to the parts of an access token; undefined when it has not the form of one. The header's only use is to name
  * a key: whoever verifies must then compare `header` with what `printAccessTokenHeader` gives for that key, whole.
- * That leaves no room for another `alg`, `typ`, `crit`, `jwk` or `b64` (RFC 8725 §3.1). `known`: headers that were read
- * before, for whoever reads many tokens of few keys.
+ * That leaves no room for another `alg`, `typ`, `crit`, `jwk` or `b64` (RFC 8725 §3.1). `known`: the header that
+ * was read before, for whoever reads many tokens of one key.
  */
-export function parseAccessToken(token: string, known?: KnownHeaders): UnverifiedAccessToken | undefined {
+export function parseAccessToken(token: string, known?: KnownHeader): UnverifiedAccessToken | undefined {
   if (token.length > ACCESS_TOKEN_LENGTH_MAX) return undefined;
   const jws = parseJws(token, known);
   const kid = jws?.header.get('kid');
   if (jws === undefined || typeof kid !== 'string') return undefined;
-  const { signingInput, signature, claims } = jws;
-  const header = signingInput.slice(0, signingInput.indexOf('.'));
+  const { signingInput, signature } = jws;
+  const dot = signingInput.indexOf('.');
   return {
-    header,
+    header: signingInput.slice(0, dot),
     members: jws.header,
     kid,
     signingInput,
     signature,
     claims: () => {
-      const read = claims();
-      return read === undefined ? undefined : readClaims(read);
+      const payload = parseBase64url(signingInput.slice(dot + 1));
+      return payload === undefined ? undefined : parseAccessTokenClaims(parseObject(payload));
     },
   };
 }
 
 /** An object to the claims of the profile, or undefined when one is missing, malformed or of the wrong type. */
 export function parseAccessTokenClaims(value: unknown): AccessTokenClaims | undefined {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
-  return readClaims(new Map<string, unknown>(Object.entries(value)));
-}
-
-function readClaims(claims: ReadonlyMap<string, unknown>): AccessTokenClaims | undefined {
-  const iss = claims.get('iss');
-  const sub = claims.get('sub');
-  const client_id = claims.get('client_id');
-  const aud = parseAudience(claims.get('aud'));
-  const iat = claims.get('iat');
-  const exp = claims.get('exp');
-  const nbf = claims.get('nbf');
-  const jti = claims.get('jti');
-  const scope = claims.get('scope');
-  const grant_id = claims.get('grant_id');
-  const cnf = parseConfirmation(claims.get('cnf'));
+  if (!isObject(value)) return undefined;
+  const { iss, sub, client_id, iat, exp, nbf, jti, scope, grant_id } = value;
+  const aud = parseAudience(value['aud']);
+  const cnf = parseConfirmation(value['cnf']);
   if (typeof iss !== 'string' || typeof client_id !== 'string' || client_id === '' || sub !== client_id)
     return undefined;
   if (aud === undefined || !isNumericDate(iat) || !isNumericDate(exp) || typeof scope !== 'string') return undefined;

@@ -31,11 +31,13 @@ export function makeChildIdentifier(parent: string, milliseconds: number, random
 /** A token's identifier and those of the tokens that it was cut from, itself first. */
 export function lineageOf(identifier: string): readonly string[] {
   const parts = identifier.split('~');
+  if (parts.length === 1) return parts;
   return parts.map((_, at) => parts.slice(0, parts.length - at).join('~'));
 }
 
 /** Whether a text has the form of a token's identifier: `makeIdentifier`'s, or several of them cut from each other. */
 export function isTokenIdentifier(text: unknown): text is string {
+  if (isIdentifier(text)) return true;
   if (typeof text !== 'string') return false;
   const parts = text.split('~');
   return parts.length <= LINEAGE_MAX && parts.every((part) => UUID.test(part));

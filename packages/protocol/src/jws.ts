@@ -10,31 +10,49 @@ export interface UnverifiedJws {
   readonly claims: () => ReadonlyMap<string, unknown> | undefined;
 }
 
-/** Headers that were read before, by their segment. */
-export type KnownHeaders = Pick<ReadonlyMap<string, ReadonlyMap<string, unknown>>, 'get'>;
+/** A header that was read before. */
+export interface KnownHeader {
+  /** The segment. */
+  readonly text: string;
+  readonly members: ReadonlyMap<string, unknown>;
+}
 
 /** A text to the parts of a compact JWS with a JSON object inside; undefined when it has not that form. */
-export function parseJws(text: string, known?: KnownHeaders): UnverifiedJws | undefined {
+export function parseJws(text: string, known?: KnownHeader): UnverifiedJws | undefined {
   const [header, payload, signatureText, ...more] = text.split('.');
   if (header === undefined || payload === undefined || signatureText === undefined || more.length > 0) return undefined;
   const signature = parseBase64url(signatureText);
-  const members = known?.get(header) ?? parseObject(header);
+  const members = known?.text === header ? known.members : parseMembers(header);
   if (signature === undefined || members === undefined) return undefined;
-  return { header: members, signingInput: `${header}.${payload}`, signature, claims: () => parseObject(payload) };
+  return { header: members, signingInput: `${header}.${payload}`, signature, claims: () => parseMembers(payload) };
 }
 
-/** A segment to the members of the JSON object in it; undefined also for one that names a member twice. */
-function parseObject(segment: string): ReadonlyMap<string, unknown> | undefined {
+/** What a JSON object holds, by name. */
+export type Members = Readonly<Record<string, unknown>>;
+
+/** Whether a JSON value is an object. */
+export function isObject(value: unknown): value is Members {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** A segment to the members of the JSON object in it. */
+function parseMembers(segment: string): ReadonlyMap<string, unknown> | undefined {
   const bytes = parseBase64url(segment);
-  const text = bytes === undefined ? undefined : parseUtf8(bytes);
+  const object = bytes === undefined ? undefined : parseObject(bytes);
+  return object === undefined ? undefined : new Map<string, unknown>(Object.entries(object));
+}
+
+/** The bytes of a JSON text to the object in it; undefined for anything else, and for one that names a member twice. */
+export function parseObject(bytes: Uint8Array): Members | undefined {
+  const text = parseUtf8(bytes);
   if (text === undefined) return undefined;
   try {
     const value: unknown = JSON.parse(text);
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
+    if (!isObject(value)) return undefined;
     // Of two members with one name parsers keep the one or the other (RFC 7515 §4): who wrote two wants us to differ. A
     // text that is printed again as it was has each once, and that is quickly seen.
     const hasTwo = JSON.stringify(value) !== text && namesOf(text).some(hasRepeat);
-    return hasTwo ? undefined : new Map<string, unknown>(Object.entries(value));
+    return hasTwo ? undefined : value;
   } catch {
     return undefined;
   }
@@ -108,7 +126,7 @@ const RSA_BITS_MAX = 8192;
  * them has just given a secret away, and must hear of it (RFC 7517 §9.3, RFC 9449 §4.3).
  */
 export function parsePublicJwk(value: unknown): ClientPublicKey | JwkFault {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return 'not_an_object';
+  if (!isObject(value)) return 'not_an_object';
   const members = new Map<string, unknown>(Object.entries(value));
   if (['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k'].some((name) => members.has(name))) return 'private';
   const use = members.get('use');

@@ -4,7 +4,7 @@
  * clients expect. The query string is not read here or anywhere else.
  */
 import { parseUtf8, utf8 } from './bytes.ts';
-import { hasRepeat, namesOf } from './jws.ts';
+import { hasRepeat, isObject, namesOf } from './jws.ts';
 import { refuse, type Refusal } from './refusal.ts';
 
 /** The largest body, in bytes. */
@@ -158,9 +158,7 @@ function parseFlatJson(text: string): Pairs | Refusal {
   } catch {
     return refuse('malformed_body', { because: 'not JSON' });
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    return refuse('malformed_body', { because: 'not a JSON object' });
-  }
+  if (!isObject(value)) return refuse('malformed_body', { because: 'not a JSON object' });
   const members = new Map<string, unknown>(Object.entries(value));
   // Its own names alone: what is inside an unknown member is ignored, whatever it is.
   const [names = []] = namesOf(text);

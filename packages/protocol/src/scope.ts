@@ -47,6 +47,8 @@ export type ScopeFault =
 
 const VERB = /^[a-z-]+$/;
 const SEGMENT = /^[A-Za-z0-9_~.-]+$/;
+/** A segment that nothing is wrong with, but for its length: no dots at its ends, or side by side. */
+const PLAIN_SEGMENT = /^[A-Za-z0-9_~-]+(?:\.[A-Za-z0-9_~-]+)*$/;
 const PARAMETER = /^\{[A-Za-z_][A-Za-z0-9_-]*\}$/;
 
 /** A text to its scope, or why it is none. Never throws. */
@@ -69,12 +71,12 @@ export function parseScope(text: string): Scope | ScopeFault {
 }
 
 function segmentFault(segment: string): ScopeFault | undefined {
-  if (segment === '') return 'empty_segment';
   if (segment.length > SEGMENT_LENGTH_MAX) return 'segment_too_long';
+  if (PLAIN_SEGMENT.test(segment)) return undefined;
+  if (segment === '') return 'empty_segment';
   if (segment.includes('{') || segment.includes('}')) return PARAMETER.test(segment) ? undefined : 'bad_parameter';
-  if (!SEGMENT.test(segment)) return 'bad_character';
   // Dots are for inside a segment: at an end, or side by side, they are the stuff of path tricks.
-  return segment.startsWith('.') || segment.endsWith('.') || segment.includes('..') ? 'dot_segment' : undefined;
+  return SEGMENT.test(segment) ? 'dot_segment' : 'bad_character';
 }
 
 function makeScope(text: string, segments: readonly string[], verb: string, parameters: readonly string[]): Scope {
@@ -107,18 +109,15 @@ export type FillFault = 'missing_value' | 'bad_value' | 'too_long';
  */
 export function fillScope(template: Scope, values: Readonly<Record<string, string>>): Scope | FillFault {
   if (template.parameters.length === 0) return template;
-  const segments: string[] = [];
-  for (const segment of template.segments) {
-    if (!segment.startsWith('{')) {
-      segments.push(segment);
-      continue;
-    }
-    const name = segment.slice(1, -1);
+  const segments = [...template.segments];
+  let at = -1;
+  for (const name of template.parameters) {
+    at = segments.indexOf(`{${name}}`, at + 1);
     // Own properties only: a parameter called `constructor` must not find Object's.
     const value = Object.hasOwn(values, name) ? values[name] : undefined;
     if (typeof value !== 'string') return 'missing_value';
     if (!isSegmentValue(value)) return 'bad_value';
-    segments.push(value);
+    segments[at] = value;
   }
   const text = `/${segments.join('/')}.${template.verb}`;
   return text.length > SCOPE_LENGTH_MAX ? 'too_long' : makeScope(text, segments, template.verb, []);
@@ -173,12 +172,14 @@ function blank(scope: Scope, places: readonly number[]): string {
 }
 
 /**
- * Whether a token's `scope` claim, or the set of its words, opens a filled scope: it holds that very text. A `{...}` that got into a token is a
- * literal there and opens nothing, a malformed scope opens nothing, and nothing implies anything else.
+ * Whether a token's `scope` claim, or the words of it, open a filled scope: one of them is that very text. A `{...}` that
+ * got into a token is a literal there and opens nothing, a malformed scope opens nothing, and nothing implies anything
+ * else.
  */
-export function opens(tokenScope: string | ReadonlySet<string>, required: Scope): boolean {
+export function opens(tokenScope: string | readonly string[], required: Scope): boolean {
   if (required.parameters.length > 0) return false;
-  return typeof tokenScope === 'string' ? tokenScope.split(' ').includes(required.text) : tokenScope.has(required.text);
+  const words = typeof tokenScope === 'string' ? tokenScope.split(' ') : tokenScope;
+  return words.includes(required.text);
 }
 
 /** Why a text is not a list of scopes. */

@@ -1,7 +1,7 @@
 /** Settings, one row each: from the environment, or from a JSON file under the same names in camel case. */
 import { existsSync, readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
-import { ACCESS_TOKEN_SECONDS_MAX, SIGNING_ALGORITHMS, type SigningAlgorithm } from '@hallpass/protocol';
+import { ACCESS_TOKEN_SECONDS_MAX, isObject, SIGNING_ALGORITHMS, type SigningAlgorithm } from '@hallpass/protocol';
 import { LOG_LEVELS, type LogLevel } from '../http/log.ts';
 import { COPY_SECONDS_MAX } from '../oauth/client_copies.ts';
 import { GRANT_SECONDS_MAX } from '../oauth/revocation.ts';
@@ -374,9 +374,7 @@ function readSettingsFile(file: string | undefined): Readonly<Record<string, str
   } catch {
     throw new BadSetting(`The settings file ${file} is not JSON.`);
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new BadSetting(`The settings file ${file} must hold one JSON object.`);
-  }
+  if (!isObject(value)) throw new BadSetting(`The settings file ${file} must hold one JSON object.`);
   const members = Object.entries(value).map(([name, member]): [string, string] => {
     if (!Object.hasOwn(ROWS, name))
       throw new BadSetting(`${name} in the settings file is not a setting.${nearest(name, Object.keys(ROWS))}`);
