@@ -15,14 +15,21 @@ let browser: Browser;
 let site: Server;
 let pageKey: Credentials;
 let port: number;
+/** What was asked for at the place that a redirect of the site names. */
+const followed: string[] = [];
 
 const PAGE = `<!doctype html><title>A page</title>
 <script type="importmap">{"imports": {"@hallpass/protocol": "/packages/protocol/src/index.ts"}}</script>`;
 
-/** A site that serves a page, and the sources of client and protocol as a browser takes them. */
+/** A site that serves a page, the sources of client and protocol as a browser takes them, and one redirect. */
 function serveSite(): Server {
   return createServer((request, response) => {
     const path = new URL(request.url ?? '/', 'http://site').pathname;
+    if (path.startsWith('/elsewhere')) followed.push(path);
+    if (path.startsWith('/moved/')) {
+      response.writeHead(307, { location: '/elsewhere' }).end();
+      return;
+    }
     if (!/^\/packages\/(?:client|protocol)\/src\/[a-z_]+\.ts$/.test(path)) {
       response.writeHead(200, { 'content-type': 'text/html' }).end(PAGE);
       return;
@@ -59,16 +66,20 @@ after(async () => {
 });
 
 /** Opens the page on a host and lets it get a token and take it back; the outcome as the page saw it. */
-async function tryOnPage(host: string, clientSecret: string): Promise<readonly unknown[]> {
+async function tryOnPage(
+  host: string,
+  clientSecret: string,
+  serverURL: string = hallpass.url,
+): Promise<readonly unknown[]> {
   const page = await browser.newPage();
   try {
     await page.goto(`http://${host}:${port}/`);
     return await page.evaluate(
-      async ({ serverURL, clientId, clientSecret: secret }) => {
+      async ({ serverURL: url, clientId, clientSecret: secret }) => {
         // A name that only the page can resolve; the compiler of this file must not try.
         const source: string = '/packages/client/src/index.ts';
         const { Hallpass } = await import(source);
-        const { accessToken } = new Hallpass({ serverURL, retry: { attempts: 1 } });
+        const { accessToken } = new Hallpass({ serverURL: url, retry: { attempts: 1 } });
         try {
           const created = await accessToken.create({
             clientId,
@@ -86,7 +97,7 @@ async function tryOnPage(host: string, clientSecret: string): Promise<readonly u
           return [error instanceof Error && 'code' in error ? error.code : String(error)];
         }
       },
-      { serverURL: hallpass.url, clientId: pageKey.clientId, clientSecret },
+      { serverURL, clientId: pageKey.clientId, clientSecret },
     );
   } finally {
     await page.close();
@@ -103,4 +114,10 @@ test('a page of a listed origin can read why it was refused', async () => {
 
 test('the same page under another host is refused, and cannot even read the refusal (contract §6)', async () => {
   assert.deepEqual(await tryOnPage('localhost', pageKey.clientSecret), ['connection_failed']);
+});
+
+test('a redirect is not followed, and is told from a server that is away (SDK-05)', async () => {
+  const base = `http://127.0.0.1:${port}`;
+  assert.deepEqual(await tryOnPage('127.0.0.1', pageKey.clientSecret, `${base}/moved`), ['unexpected_answer']);
+  assert.deepEqual(followed, []);
 });

@@ -124,20 +124,30 @@ async function send(connection: Connection, asked: Exchange, signal: AbortSignal
       ...headers,
     },
     ...(body === undefined ? {} : { body }),
-    // Credentials go where they were sent and nowhere else, and no cookie goes with them.
-    redirect: 'error',
-    credentials: 'omit',
+    // Credentials go where they were sent and nowhere else. `manual` and not `error`, which Cloudflare's workers refuse.
+    redirect: 'manual',
+    // No cookie goes with them, where there are any: a runtime that has none refuses the option.
+    ...('credentials' in Request.prototype ? { credentials: 'omit' } : {}),
     cache: 'no-store',
     // The referrer policy is left alone: the server judges `Origin`, or failing that `Referer` (contract §6).
     signal,
   });
   const { status } = response;
+  if (isRedirect(response)) {
+    // A browser does not tell its status.
+    const statusCode = status === 0 ? undefined : status;
+    return failed('unexpected_answer', { statusCode, detail: 'a redirect, which is never followed' });
+  }
   // Servers do send 999, and no `Response` can be made with it.
   if (status < 200 || status > 599) return failed('unexpected_answer', { statusCode: status });
   const bytes = await readCapped(response);
   if (bytes === undefined) return failed('unexpected_answer', { statusCode: status, detail: 'more than 64 KiB' });
   const retryAfterSeconds = parseRetryAfter(response.headers.get('retry-after'), surroundings.now());
   return { statusCode: status, headers: new Headers(response.headers), body: bytes, retryAfterSeconds };
+}
+
+function isRedirect({ type, status }: Response): boolean {
+  return type === 'opaqueredirect' || (status >= 300 && status < 400);
 }
 
 /** The body, or undefined when it is too large: then the rest is not even received. */

@@ -14,7 +14,7 @@ export type HallpassErrorCode = OwnCode | AnswerCode | (string & Record<never, n
 const ADVICE: Record<AnswerCode | Exclude<OwnCode, 'bad_argument'>, string> = {
   access_denied: 'This API key may not be used from here: add the origin to the key, or call from a listed one.',
   connection_failed:
-    'No answer came from the server. Check serverURL and the network; in a browser, whether the API key lists the origin of this page. A redirect is never followed. Repeating the same request is safe.',
+    'No answer came from the server. Check serverURL and the network; in a browser, whether the API key lists the origin of this page. Repeating the same request is safe.',
   insufficient_scope: 'The access token lacks a scope: create one with the scope that this request needs.',
   invalid_dpop_proof:
     'This API key gets bound tokens only, which this client does not ask for: use a client with DPoP.',

@@ -107,10 +107,12 @@ test('a redirect is not followed, with or without the secret (SDK-05)', async (t
   const elsewhere = await startServer(t, { status: 200, body: TOKENS });
   for (const status of [301, 302, 303, 307, 308]) {
     const server = await startServer(t, { status, headers: { location: `${elsewhere.url}/oauth2/token` } });
-    await assert.rejects(hallpassOf(server, { retry: { attempts: 1 } }).accessToken.create(FIRST), {
-      code: 'connection_failed',
-      message: /A redirect is never followed/,
+    await assert.rejects(hallpassOf(server).accessToken.create(FIRST), {
+      code: 'unexpected_answer',
+      statusCode: status,
+      message: /a redirect, which is never followed/,
     });
+    assert.equal(server.asked.length, 1, 'and not asked for again');
   }
   assert.equal(elsewhere.asked.length, 0);
 });
@@ -146,7 +148,7 @@ test('a fetch of the caller is used, as a function and with what keeps credentia
   const server = { url: 'https://auth.example.com', asked: [], tell: () => undefined };
   await hallpassOf(server, { fetch }).accessToken.create(FIRST);
   const [init] = seen;
-  assert.equal(init?.redirect, 'error');
+  assert.equal(init?.redirect, 'manual');
   assert.equal(init?.credentials, 'omit');
   assert.equal(init?.cache, 'no-store');
   assert.equal(init?.referrerPolicy, undefined);

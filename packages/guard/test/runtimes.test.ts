@@ -64,8 +64,6 @@ interface Place {
   readonly calls: RegExp;
   /** Starts the API; gives its port. */
   readonly open: () => Promise<string>;
-  /** Whether the SDK runs there too. */
-  readonly sdk: boolean;
 }
 
 function onNode(file: string): Promise<string> {
@@ -94,17 +92,17 @@ async function onWorkerd(socket: string): Promise<string> {
 const WORKERD = /^Cloudflare-Workers$/;
 
 const PLACES: Readonly<Record<string, Place>> = {
-  'Node 20': { calls: /^Node\.js\/20\./, open: () => onNode(binaryOf('node20')), sdk: true },
-  'Node 22': { calls: /^Node\.js\/22\./, open: () => onNode(binaryOf('node22')), sdk: true },
-  'Node 24': { calls: /^Node\.js\/24\./, open: () => onNode(binaryOf('node24')), sdk: true },
-  'Node 26': { calls: /^Node\.js\/26\./, open: () => onNode(process.execPath), sdk: true },
-  Deno: { calls: /^Deno\/2\./, open: onDeno, sdk: true },
-  Bun: { calls: /^Bun\/1\./, open: onBun, sdk: true },
-  'workerd, in a durable object': { calls: WORKERD, open: () => onWorkerd('durable'), sdk: false },
-  'workerd, in a worker that introspects': { calls: WORKERD, open: () => onWorkerd('plain'), sdk: false },
+  'Node 20': { calls: /^Node\.js\/20\./, open: () => onNode(binaryOf('node20')) },
+  'Node 22': { calls: /^Node\.js\/22\./, open: () => onNode(binaryOf('node22')) },
+  'Node 24': { calls: /^Node\.js\/24\./, open: () => onNode(binaryOf('node24')) },
+  'Node 26': { calls: /^Node\.js\/26\./, open: () => onNode(process.execPath) },
+  Deno: { calls: /^Deno\/2\./, open: onDeno },
+  Bun: { calls: /^Bun\/1\./, open: onBun },
+  'workerd, in a durable object': { calls: WORKERD, open: () => onWorkerd('durable') },
+  'workerd, in a worker that introspects': { calls: WORKERD, open: () => onWorkerd('plain') },
 };
 
-for (const [name, { calls, open, sdk }] of Object.entries(PLACES)) {
+for (const [name, { calls, open }] of Object.entries(PLACES)) {
   test(
     `${name}: the published guard allows, refuses, and hears of a revocation`,
     { timeout: PATIENCE_MS },
@@ -130,7 +128,7 @@ for (const [name, { calls, open, sdk }] of Object.entries(PLACES)) {
       while ((await ask('/accounts/a1', token)).status !== 401) await new Promise((resolve) => setTimeout(resolve, 20));
       assert.equal((await ask('/accounts/a1', kept)).status, 200);
 
-      if (!sdk) return;
+      // The SDK, there.
       const answer = JSON.stringify({ access_token: kept, token_type: 'Bearer', expires_in: 900 });
       issuer.instead.set(PATHS.token, answerWith(200, answer));
       assert.equal(await (await ask('/token')).text(), kept);
