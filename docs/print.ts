@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { POLICY_FILE_BYTES_MAX } from '@hallpass/guard/openapi';
 import * as protocol from '@hallpass/protocol';
 import { openapiDocument } from '../packages/server/src/oauth/openapi.ts';
+import { GUARD_VARIABLES } from '../packages/server/src/cli/guard_settings.ts';
 import { listSettings } from '../packages/server/src/cli/settings.ts';
 import { HEADER_BYTES_MAX, REQUEST_TIMEOUT_MS } from '../packages/server/src/http/listener.ts';
 import { SECRETS_MAX } from '../packages/server/src/oauth/client_auth.ts';
@@ -34,6 +35,10 @@ function printConfiguration(): string {
     ({ variable, name, otherwise, meaning, must }) =>
       `| \`${variable}\` | ${name === '' ? '' : `\`${name}\``} | ${otherwise === '' ? '' : `\`${otherwise}\``} | ${cell(meaning)} | ${cell(must)} |`,
   );
+  const guardRows = GUARD_VARIABLES.map(
+    ({ variable, otherwise, meaning }) =>
+      `| \`${variable}\` | ${otherwise === '' ? '' : `\`${otherwise}\``} | ${cell(meaning)} |`,
+  );
   return `${FROM_SOURCE}
 
 # Settings
@@ -44,6 +49,14 @@ the command with one sentence and exit code 2.
 | Variable | In the file | Default | What it is | It must be |
 | --- | --- | --- | --- | --- |
 ${rows.join('\n')}
+
+## Of a guard
+
+\`hallpass guard\` and \`hallpass explain\` take options (\`--help\` names them), and from the environment:
+
+| Variable | Default | What it is |
+| --- | --- | --- |
+${guardRows.join('\n')}
 `;
 }
 

@@ -14,6 +14,21 @@ export interface GuardEnvironment {
 
 const ISSUER = 'http://localhost:8080';
 
+/** The variables that `readGuardEnvironment` reads, for the document. */
+export const GUARD_VARIABLES = [
+  { variable: 'HALLPASS_ISSUER', otherwise: ISSUER, meaning: 'The issuer whose tokens the guard takes.' },
+  {
+    variable: 'HALLPASS_GUARD_CLIENT_ID',
+    otherwise: '',
+    meaning: 'The `client_id` of a resource-server key, with which the guard follows the feed of revocations.',
+  },
+  {
+    variable: 'HALLPASS_GUARD_CLIENT_SECRET',
+    otherwise: '',
+    meaning: 'Its `client_secret`. Both, or neither.',
+  },
+] as const;
+
 /** Throws `BadSetting` when there is half of a key. */
 export function readGuardEnvironment(environment: NodeJS.ProcessEnv): GuardEnvironment {
   const clientId = environment['HALLPASS_GUARD_CLIENT_ID'] ?? '';
