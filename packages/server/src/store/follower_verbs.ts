@@ -1,5 +1,6 @@
-/** The verbs about who follows the feed (ADR 16), in portable SQL like all others. */
-import { findFeedEnd, inBatches, positionOf, rowsOf, type Sql } from './sql.ts';
+/** The verbs about who follows the feed (ADR 16). */
+import { findFeedEnd, positionOf } from './revocation_verbs.ts';
+import { inBatches, rowsOf, type Sql } from './sql.ts';
 import { FOLLOWERS_PER_CLIENT_MAX, type Follower, type FollowerCount } from './store.ts';
 
 /**

@@ -1,4 +1,4 @@
-import { NOBODY } from './sql.ts';
+import { NOBODY } from './client_verbs.ts';
 import type { Client } from './store.ts';
 
 /**

@@ -14,10 +14,10 @@ import { Connections, DEADLINE_MS, isOwnFault } from './postgres_connections.ts'
 import { SETTINGS, settingsOf, whyUnusable } from './postgres_durability.ts';
 import { migrate } from './postgres_migrations.ts';
 import { DatabaseFailure } from './postgres_session.ts';
-import * as followerVerbs from './follower_verbs.ts';
-import * as verbs from './sql.ts';
-import type { Revoking, Sql } from './sql.ts';
+import type { Revoking } from './revocation_verbs.ts';
+import type { Sql } from './sql.ts';
 import { StoreUnavailable, StoreUnusable, type Store } from './store.ts';
+import * as verbs from './verbs.ts';
 import { Watchers } from './watchers.ts';
 
 export interface PostgresOptions extends PostgresAddress {
@@ -86,9 +86,9 @@ function storeOn(connections: Connections): Store {
     isRevoked: (subject) => read((sql) => verbs.isRevoked(sql, subject)),
     readRevocations: (from) => read((sql) => verbs.readRevocations(sql, from)),
     watchRevocations: (changed) => watchers.add(changed),
-    askFollowers: () => revoking(write(followerVerbs.askFollowers)),
-    noteFollowers: (followers, aliveAfter) => write((sql) => followerVerbs.noteFollowers(sql, followers, aliveAfter)),
-    countFollowers: (to) => read((sql) => followerVerbs.countFollowers(sql, to)),
+    askFollowers: () => revoking(write(verbs.askFollowers)),
+    noteFollowers: (followers, aliveAfter) => write((sql) => verbs.noteFollowers(sql, followers, aliveAfter)),
+    countFollowers: (to) => read((sql) => verbs.countFollowers(sql, to)),
     recordEvent: (event) => write((sql) => verbs.recordEvent(sql, event)),
     listEvents: (page) => read((sql) => verbs.listEvents(sql, page)),
     forgetExpired: (now, limit) => write((sql) => verbs.forgetExpired(sql, now, limit)),

@@ -7,12 +7,11 @@ import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { Worker } from 'node:worker_threads';
-import * as followerVerbs from './follower_verbs.ts';
-import * as verbs from './sql.ts';
 import type { Sql } from './sql.ts';
 import { sqlOf } from './sqlite_connection.ts';
 import { StoreUnavailable, StoreUnusable, type Store } from './store.ts';
 import type { WriteVerb, WriterMessage, WriterOptions } from './sqlite_writer.ts';
+import * as verbs from './verbs.ts';
 import { Watchers } from './watchers.ts';
 
 /** How long a caller waits for its commit before the effect is called unknown, in milliseconds. */
@@ -59,7 +58,7 @@ export async function openSqliteStore({ file }: { readonly file: string }): Prom
     watchRevocations: (changed) => watchers.add(changed),
     askFollowers: () => revoking(writer.write('askFollowers')),
     noteFollowers: (followers, aliveAfter) => writer.write('noteFollowers', followers, aliveAfter),
-    countFollowers: (to) => read((sql) => followerVerbs.countFollowers(sql, to)),
+    countFollowers: (to) => read((sql) => verbs.countFollowers(sql, to)),
     recordEvent: (event) => writer.write('recordEvent', event),
     listEvents: (page) => read((sql) => verbs.listEvents(sql, page)),
     forgetExpired: (now, limit) => writer.write('forgetExpired', now, limit),

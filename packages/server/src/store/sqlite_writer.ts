@@ -9,10 +9,9 @@ import { DatabaseSync } from 'node:sqlite';
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
 import { eventIds } from './event_id.ts';
 import { firstRows, MIGRATIONS, newerSchema } from './migrations.ts';
-import * as followerVerbs from './follower_verbs.ts';
-import * as verbs from './sql.ts';
 import type { Sql } from './sql.ts';
 import { sqlOf } from './sqlite_connection.ts';
+import * as verbs from './verbs.ts';
 
 export interface WriterOptions {
   readonly file: string;
@@ -49,8 +48,8 @@ const WRITES = {
   useOnce: verbs.useOnce,
   rotate: verbs.rotate,
   revoke: verbs.revoke,
-  askFollowers: followerVerbs.askFollowers,
-  noteFollowers: followerVerbs.noteFollowers,
+  askFollowers: verbs.askFollowers,
+  noteFollowers: verbs.noteFollowers,
   recordEvent: verbs.recordEvent,
   forgetExpired: verbs.forgetExpired,
 } as const;

@@ -1,0 +1,186 @@
+/** The verbs about revocations, their feed, and the events that go with them. */
+import { isCursor, LINEAGE_MAX, lineageOf, parseRevocationEntry, type NumericDate } from '@hallpass/protocol';
+import { inBatches, insertRows, rowsOf, type Sql, type SqlValue } from './sql.ts';
+import type { Accompanied, KeptRevocation, RevocationPage, RevocationSubject, StoreEvent } from './store.ts';
+
+export async function findIssueNotBefore(sql: Sql, clientId: string): Promise<NumericDate> {
+  const [row] = await sql.all(
+    `SELECT MAX(before_date) AS issue_not_before FROM revocations
+      WHERE (kind = 'client' AND subject = ?) OR (kind = 'before' AND subject = '*')`,
+    clientId,
+  );
+  return Number(row?.['issue_not_before'] ?? 0);
+}
+
+export async function isRevoked(sql: Sql, subject: RevocationSubject): Promise<boolean> {
+  const rows = await sql.all(`${REVOCATIONS_OF} LIMIT 1`, ...valuesOf(subject));
+  return rows.length > 0;
+}
+
+/** The revocations that end a token of a grant and client, made at a second. */
+export const REVOCATIONS_OF = `
+  SELECT 1 AS found FROM revocations WHERE kind = 'grant' AND subject = ?
+  UNION ALL SELECT 1 FROM revocations WHERE kind = 'token' AND subject IN (?, ?, ?, ?)
+  UNION ALL SELECT 1 FROM revocations WHERE kind = 'client' AND subject = ? AND before_date > ?
+  UNION ALL SELECT 1 FROM revocations WHERE kind = 'before' AND subject = '*' AND before_date > ?`;
+
+export function valuesOf({ jti, grantId, clientId, issuedAt }: RevocationSubject): readonly SqlValue[] {
+  const lineage = jti === undefined ? [] : lineageOf(jti);
+  const tokens = Array.from({ length: LINEAGE_MAX }, (_, at) => lineage[at] ?? '');
+  return [grantId, ...tokens, clientId, issuedAt, issuedAt];
+}
+
+export async function readRevocations(
+  sql: Sql,
+  { after, limit, now }: { readonly after?: string; readonly limit: number; readonly now: NumericDate },
+): Promise<RevocationPage> {
+  const { feedId, last, calls } = await findFeedEnd(sql);
+  const start = positionOf(after, feedId, last);
+  const rows = await sql.all(
+    `SELECT position, kind, subject, before_date, expires_at FROM revocations
+      WHERE position > ? AND expires_at > ? ORDER BY position LIMIT ?`,
+    start,
+    now,
+    limit,
+  );
+  const entries = rows.flatMap((row) => {
+    const entry = parseRevocationEntry({
+      cursor: `${feedId}-${String(row['position'])}`,
+      kind: row['kind'],
+      id: row['subject'],
+      before: row['before_date'] ?? undefined,
+      expires_at: row['expires_at'],
+    });
+    return entry === undefined ? [] : [entry];
+  });
+  const more = rows.length === limit;
+  // The end was read before the rows, so a row may lie beyond it; and it may lie beyond the rows, where some expired.
+  const seen = Number(rows.at(-1)?.['position'] ?? 0);
+  return { entries, cursor: `${feedId}-${more ? seen : Math.max(seen, last)}`, more, calls };
+}
+
+interface FeedEnd {
+  readonly feedId: string;
+  readonly last: number;
+  /** How often followers were asked to confirm. */
+  readonly calls: number;
+}
+
+export async function findFeedEnd(sql: Sql): Promise<FeedEnd> {
+  const [feed] = await sql.all(
+    `SELECT feed_id, last_position, (SELECT calls FROM follower_calls WHERE one = 1) AS calls
+       FROM feed WHERE one = 1`,
+  );
+  if (feed === undefined) throw new Error('The store has no feed: its set-up was not finished.');
+  return {
+    feedId: String(feed['feed_id']),
+    last: Number(feed['last_position']),
+    calls: Number(feed['calls'] ?? 0),
+  };
+}
+
+/** Where a cursor stands; the start for one that this store never gave out, such as one from before a restore. */
+export function positionOf(cursor: string | undefined, feedId: string, last: number): number {
+  if (!isCursor(cursor) || !cursor.startsWith(`${feedId}-`)) return 0;
+  const digits = cursor.slice(feedId.length + 1);
+  const position = Number(digits);
+  return /^[0-9]{1,15}$/.test(digits) && position <= last ? position : 0;
+}
+
+/** What a caller of `revoke` gave. */
+export interface Revoking {
+  readonly revocations: readonly KeptRevocation[];
+  readonly event?: StoreEvent | undefined;
+}
+
+export async function accompany(sql: Sql, { event, revocations = [] }: Accompanied): Promise<void> {
+  await revoke(sql, revocations, event);
+}
+
+export async function revoke(sql: Sql, revocations: readonly KeptRevocation[], event?: StoreEvent): Promise<void> {
+  await revokeTogether(sql, [{ revocations, event }]);
+}
+
+/** What many callers gave, in the few statements of one: all of it or nothing. */
+export async function revokeTogether(sql: Sql, given: readonly Revoking[]): Promise<void> {
+  const revocations = given.flatMap((one) => one.revocations);
+  if (revocations.length > 0) await keepRevocations(sql, revocations);
+  await recordEvents(
+    sql,
+    given.flatMap(({ event }) => event ?? []),
+  );
+}
+
+async function keepRevocations(sql: Sql, revocations: readonly KeptRevocation[]): Promise<void> {
+  // The lock of the one row that every revocation passes through: who has it is alone with the revocations until the
+  // commit, and so positions are given out in the order of commits (see the port). It is taken before anything else.
+  const [feed] = await sql.all(
+    'UPDATE feed SET last_position = last_position WHERE one = 1 RETURNING last_position AS last',
+  );
+  if (feed === undefined) throw new Error('The store has no feed: its set-up was not finished.');
+  const known = await findKnown(sql, revocations);
+  const fresh = new Map<string, KeptRevocation>();
+  for (const revocation of revocations) {
+    const key = `${revocation.kind} ${revocation.id}`;
+    const before = fresh.get(key)?.before ?? known.get(key);
+    // A token or a grant is dead once and for all; of two moments the later one says it all, in a new place of the feed.
+    if (before === undefined && (fresh.has(key) || known.has(key))) continue;
+    if (before !== undefined && (revocation.before === undefined || revocation.before <= before)) continue;
+    fresh.delete(key);
+    fresh.set(key, revocation);
+  }
+  if (fresh.size === 0) return;
+  const last = Number(feed['last']);
+  await sql.run('UPDATE feed SET last_position = ? WHERE one = 1', last + fresh.size);
+  for (const [key, { kind, id }] of fresh) {
+    if (known.has(key)) await sql.run('DELETE FROM revocations WHERE kind = ? AND subject = ?', kind, id);
+  }
+  const rows = [...fresh.values()].map(({ kind, id, before, expires_at, keepUntil }, at) => {
+    return [last + 1 + at, kind, id, before ?? null, expires_at, keepUntil];
+  });
+  const columns = 'position, kind, subject, before_date, expires_at, keep_until';
+  await insertRows(sql, `INSERT INTO revocations (${columns}) VALUES`, rows);
+}
+
+/** The moments of those that are kept already; `undefined` for what is dead as a whole. */
+async function findKnown(
+  sql: Sql,
+  revocations: readonly KeptRevocation[],
+): Promise<ReadonlyMap<string, number | undefined>> {
+  const known = new Map<string, number | undefined>();
+  for (const some of inBatches(revocations)) {
+    const rows = await sql.all(
+      `SELECT kind, subject, before_date FROM revocations WHERE (subject, kind) IN (VALUES ${rowsOf(some.length, 2)})`,
+      ...some.flatMap(({ kind, id }) => [id, kind]),
+    );
+    for (const { kind, subject, before_date } of rows) {
+      known.set(`${String(kind)} ${String(subject)}`, before_date == null ? undefined : Number(before_date));
+    }
+  }
+  return known;
+}
+
+export async function recordEvent(sql: Sql, event: StoreEvent): Promise<void> {
+  await recordEvents(sql, [event]);
+}
+
+async function recordEvents(sql: Sql, events: readonly StoreEvent[]): Promise<void> {
+  const rows = events.map(({ at, kind, clientId, grantId, detail }) => {
+    return [sql.nextEventId(), at, kind, clientId ?? null, grantId ?? null, detail ?? null];
+  });
+  await insertRows(sql, 'INSERT INTO events (event_id, at, kind, client_id, grant_id, detail) VALUES', rows);
+}
+
+export async function listEvents(sql: Sql, { limit }: { readonly limit: number }): Promise<readonly StoreEvent[]> {
+  const rows = await sql.all(
+    'SELECT at, kind, client_id, grant_id, detail FROM events ORDER BY at DESC, event_id DESC LIMIT ?',
+    limit,
+  );
+  return rows.map((row) => ({
+    at: Number(row['at']),
+    kind: String(row['kind']),
+    ...(row['client_id'] == null ? {} : { clientId: String(row['client_id']) }),
+    ...(row['grant_id'] == null ? {} : { grantId: String(row['grant_id']) }),
+    ...(row['detail'] == null ? {} : { detail: String(row['detail']) }),
+  }));
+}
