@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import { fullFormats } from 'ajv-formats/dist/formats.js';
 import { metadataURL, splitURL } from '@hallpass/protocol';
-import { openapiDocument, type ApiResponse } from '../src/oauth/openapi.ts';
+import { openapiDocument } from '../src/oauth/openapi.ts';
+import type { ApiResponse } from '../src/oauth/openapi_answers.ts';
 
 const ISSUER = 'http://localhost:8080';
 const WELL_KNOWN = splitURL(metadataURL(ISSUER)).pathname;

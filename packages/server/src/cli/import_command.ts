@@ -3,7 +3,8 @@ import { createReadStream } from 'node:fs';
 import { Command, Option } from 'commander';
 import { manageApiKeys } from '../operator/api_keys.ts';
 import { OperatorRefusal } from '../operator/operator_refusal.ts';
-import { IMPORT_BYTES_MAX, IMPORT_FORMATS, readImportFile, type ImportFormat } from '../operator/import_files.ts';
+import { IMPORT_BYTES_MAX, readImportFile } from '../operator/import_files.ts';
+import { IMPORT_FORMATS, type ImportFormat } from '../operator/import_rows.ts';
 import {
   keepImport,
   ON_CONFLICT,

@@ -1,36 +1,32 @@
 /** GET /openapi.json: what the public listener takes and answers, for programs that read OpenAPI 3.1. */
-import {
-  BODY_BYTES_MAX,
-  listRefusals,
-  metadataURL,
-  PARAMETERS_MAX,
-  PATHS,
-  splitURL,
-  type RefusalReason,
-} from '@hallpass/protocol';
+import { BODY_BYTES_MAX, metadataURL, PARAMETERS_MAX, PATHS, splitURL } from '@hallpass/protocol';
 import type { Authority } from './authority.ts';
 import { FEED_SCOPE } from './feed.ts';
-import { DOCUMENT_SECONDS, publish } from './metadata.ts';
+import { publish } from './metadata.ts';
+import {
+  ANYWHERE,
+  BODY,
+  CACHED,
+  CLIENT,
+  CORS,
+  GUARDS,
+  header,
+  HEADERS,
+  json,
+  NONCE,
+  PRIVATE,
+  refusals,
+  STORE,
+  string,
+  type ApiResponse,
+  type Content,
+  type Header,
+  type Headers,
+} from './openapi_answers.ts';
 import { refTo, SCHEMAS, type Schema } from './openapi_schemas.ts';
 import { PING_SCOPE } from './ping.ts';
 import { WAIT_SECONDS_MAX } from './revocation.ts';
 import type { Endpoint } from './wire.ts';
-
-type Ref = { readonly $ref: string };
-type Content = Readonly<Record<string, { readonly schema: Schema }>>;
-type Security = readonly Readonly<Record<string, readonly string[]>>[];
-
-interface Header {
-  readonly description: string;
-  readonly required?: true;
-  readonly schema: Schema;
-}
-
-export interface ApiResponse {
-  readonly description: string;
-  readonly headers: Readonly<Record<string, Ref>>;
-  readonly content?: Content;
-}
 
 export interface Operation {
   readonly operationId: string;
@@ -41,6 +37,8 @@ export interface Operation {
   readonly requestBody?: { readonly required: true; readonly description: string; readonly content: Content };
   readonly responses: Readonly<Record<string, ApiResponse>>;
 }
+
+type Security = readonly Readonly<Record<string, readonly string[]>>[];
 
 type Method = 'get' | 'head' | 'post' | 'options';
 
@@ -99,114 +97,6 @@ export function openapiDocument(issuer: string): OpenapiDocument {
     'x-other-paths': refusals(['not_found', ...ANYWHERE]),
     components: { schemas: SCHEMAS, headers: HEADERS, securitySchemes: securitySchemes(base) },
   };
-}
-
-// Headers
-
-const string: Schema = { type: 'string' };
-const HEADERS = {
-  RequestId: {
-    description: 'Names this request in the log.',
-    required: true,
-    schema: { type: 'string', format: 'uuid' },
-  },
-  NoStore: { description: 'For one caller and one moment.', required: true, schema: { const: 'no-store' } },
-  PublicCache: {
-    description: 'How long anyone may keep it.',
-    required: true,
-    schema: { const: `public, max-age=${DOCUMENT_SECONDS}` },
-  },
-  ETag: {
-    description: 'Names this version (RFC 9110 §8.8.3).',
-    required: true,
-    schema: { type: 'string', pattern: '^"[^"]+"$' },
-  },
-  AnyOrigin: { description: 'Any page may read it.', required: true, schema: { const: '*' } },
-  Allow: { description: 'The methods that are offered.', required: true, schema: string },
-  RetryAfter: { description: 'Seconds to wait.', required: true, schema: { type: 'integer', minimum: 1 } },
-  Challenge: { description: 'How to authenticate (RFC 9110 §11.6.1).', required: true, schema: string },
-  BasicChallenge: {
-    description: 'When the Authorization header was used (RFC 6749 §5.2).',
-    schema: { type: 'string', pattern: '^Basic realm="' },
-  },
-  DpopNonce: { description: 'For the next proof, where nonces are asked for (RFC 9449 §8).', schema: string },
-  AllowOrigin: {
-    description: 'Your own origin as you wrote it, when the API key lists it, or before it is known, when any does.',
-    schema: { type: 'string', pattern: '^[Hh][Tt][Tt][Pp][Ss]?://' },
-  },
-  Guards: {
-    description:
-      'How many guards have confirmed what is revoked, of those that were connected in the last 10 s: a dictionary (RFC 9651). Where a wait was asked for.',
-    schema: { type: 'string', pattern: '^confirmed=[0-9]+, connected=[0-9]+$' },
-  },
-  AllowMethods: { description: 'Where the origin is listed.', schema: { const: 'POST' } },
-  AllowHeaders: { description: 'Where the origin is listed.', schema: string },
-  MaxAge: { description: 'How long a browser may keep this, in seconds.', schema: { type: 'integer' } },
-} as const satisfies Readonly<Record<string, Header>>;
-
-const header = (name: keyof typeof HEADERS): Ref => ({ $ref: `#/components/headers/${name}` });
-
-const ON_ALL = { 'X-Request-Id': header('RequestId') };
-const PRIVATE = { ...ON_ALL, 'Cache-Control': header('NoStore') };
-const CORS = { 'Access-Control-Allow-Origin': header('AllowOrigin') };
-const NONCE = { 'DPoP-Nonce': header('DpopNonce') };
-const GUARDS = { 'Hallpass-Guards': header('Guards') };
-const CACHED = {
-  ...ON_ALL,
-  'Cache-Control': header('PublicCache'),
-  ETag: header('ETag'),
-  'Access-Control-Allow-Origin': header('AnyOrigin'),
-};
-
-type Headers = ApiResponse['headers'];
-
-// Refusals
-
-/** What any request may meet. */
-const ANYWHERE = ['malformed_request', 'body_too_large', 'unsupported_media_type', 'server_error'] as const;
-const BODY = ['malformed_body', 'too_many_parameters', 'repeated_parameter', 'malformed_parameter'] as const;
-const CLIENT = ['authentication_failed', 'conflicting_credentials', 'malformed_assertion', 'rate_limited'] as const;
-const STORE = ['temporarily_unavailable'] as const;
-
-/** The headers that a status brings along, wherever it is answered. */
-const BY_STATUS: Readonly<Record<number, Headers>> = {
-  405: { Allow: header('Allow') },
-  429: { 'Retry-After': header('RetryAfter') },
-  503: { 'Retry-After': header('RetryAfter') },
-};
-
-/** Refusals to the answers that they are, by status; in the JSON dialect a missing parameter is a 422 that names it. */
-function refusals(reasons: readonly RefusalReason[], headers: Headers = {}): Record<string, ApiResponse> {
-  const rows = listRefusals().filter(({ reason }) => reasons.some((wanted) => wanted === reason));
-  const statuses = [...new Set(rows.map(({ status }) => status))];
-  const answers = statuses.map((status): readonly [string, ApiResponse] => {
-    const here = rows.filter((row) => row.status === status);
-    const codes = [...new Set(here.map(({ error }) => error))];
-    const sentences = here.map(({ error, description }) => `\`${error}\`: ${description}`);
-    const schema = { allOf: [refTo('Error'), { properties: { error: { enum: codes } } }] };
-    const all = { ...PRIVATE, ...headers, ...BY_STATUS[status] };
-    return [String(status), { description: sentences.join('\n\n'), headers: all, content: json(schema) }];
-  });
-  const missing = rows.flatMap(({ field, error, description }) =>
-    field === undefined ? [] : [{ field, error, description }],
-  );
-  if (missing.length === 0) return Object.fromEntries(answers);
-  const oneOf = missing.map(({ field, error }) => ({
-    required: [field],
-    properties: { error: { const: error }, [field]: { type: 'string' } },
-  }));
-  const unprocessable: ApiResponse = {
-    description: missing
-      .map(({ field, description }) => `JSON alone, with a member \`${field}\`: ${description}`)
-      .join('\n\n'),
-    headers: { ...PRIVATE, ...headers },
-    content: json({ allOf: [refTo('Error'), ...(oneOf.length === 1 ? oneOf : [{ oneOf }])] }),
-  };
-  return Object.fromEntries([...answers, ['422', unprocessable]]);
-}
-
-function json(schema: Schema): Content {
-  return { 'application/json': { schema } };
 }
 
 // Paths

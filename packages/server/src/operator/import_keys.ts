@@ -2,7 +2,7 @@
 import { CLIENTS_MAX, type Store } from '../store/store.ts';
 import { type ApiKeys, type MadeApiKey } from './api_keys.ts';
 import { KeyExists, OperatorRefusal } from './operator_refusal.ts';
-import type { ImportedKey, ImportRow } from './import_files.ts';
+import type { ImportedKey, ImportRow } from './import_rows.ts';
 
 /** A row that cannot be imported, and what to do, in a sentence. */
 interface BadRow {
