@@ -32,7 +32,12 @@ export function neverSeen(): Seen {
  */
 export class RevocationSet {
   /** Tokens and grants that are dead as a whole, by their UUIDs: nearly all that is ever revoked. */
-  readonly #identified = { token: makeTable(), grant: makeTable() } as const;
+  readonly #tokens = makeTable();
+  readonly #grants = makeTable();
+  readonly #tables: Readonly<Partial<Record<RevocationKind, IdentifierTable>>> = {
+    token: this.#tokens,
+    grant: this.#grants,
+  };
   /** Everything else: clients, moments, and tokens that were cut from others. */
   readonly #others: Readonly<Record<RevocationKind, EntryMap>> = {
     token: new EntryMap(),
@@ -40,7 +45,7 @@ export class RevocationSet {
     client: new EntryMap(),
     before: new EntryMap(),
   };
-  readonly #all = [...Object.values(this.#identified), ...Object.values(this.#others)];
+  readonly #all = [this.#tokens, this.#grants, ...Object.values(this.#others)];
   readonly #clock: Clock;
   readonly #leewaySeconds: number;
   readonly #entriesMax: number;
@@ -64,8 +69,8 @@ export class RevocationSet {
     const id = idOf(revocation);
     // A token is accepted for the leeway after its end, so its revocation has to outlive it by as much.
     const until = revocation.expires_at + this.#leewaySeconds;
-    const whole = before === undefined && isIdentifier(id) && (kind === 'token' || kind === 'grant');
-    const place = whole ? this.#identified[kind] : this.#others[kind];
+    const isWhole = before === undefined && isIdentifier(id);
+    const place = (isWhole ? this.#tables[kind] : undefined) ?? this.#others[kind];
     // Swept here as well: the feed of a full set never gets as far as a heartbeat.
     if (this.size >= this.#entriesMax && !place.has(id)) this.#sweep(SWEPT_PER_HEARTBEAT);
     if (this.size >= this.#entriesMax && !place.has(id)) throw new Outage('More revocations than can be held.');
@@ -89,12 +94,11 @@ export class RevocationSet {
   }
 
   #holds({ jti, grant_id, client_id, iat }: RevocableClaims): boolean {
-    const { token, grant } = this.#identified;
     const others = this.#others;
     return (
       // With those that it was cut from: a child is as dead as its parent (RFC 8693).
-      lineageOf(jti).some((id) => token.has(id) || others.token.ends(id, iat)) ||
-      grant.has(grant_id) ||
+      lineageOf(jti).some((id) => this.#tokens.has(id) || others.token.ends(id, iat)) ||
+      this.#grants.has(grant_id) ||
       others.grant.ends(grant_id, iat) ||
       others.client.ends(client_id, iat) ||
       others.before.ends(EVERYTHING, iat)

@@ -69,6 +69,8 @@ test('a token is revoked by its id, its grant, its client and before a moment, e
     [{ kind: 'client', id: 'd', before: NOW_SECONDS + 1, expires_at }, false],
     [{ kind: 'before', id: '*', before: NOW_SECONDS + 1, expires_at }, true],
     [{ kind: 'before', id: '*', before: NOW_SECONDS, expires_at }, false],
+    // That there is but one thing to mean by it, whatever it is called.
+    [{ kind: 'before', id: 'x', before: NOW_SECONDS + 1, expires_at }, true],
     [{ kind: 'token', id: '__proto__', expires_at }, false],
   ];
   for (const [entry, ended] of cases) {
@@ -112,6 +114,50 @@ test('a UUID that is a token is no grant, and no client', () => {
     assert.equal(set.ends({ ...plain, jti: `${other}~${mine}` }), false);
     assert.equal(set.ends({ ...plain, grant_id: mine }), kind === 'grant');
   }
+});
+
+test('what is told of a UUID holds to the letter: up to a moment, or for a client without one', () => {
+  const [mine, other] = UUIDS;
+  const expires_at = NOW_SECONDS + 100;
+  for (const kind of ['token', 'grant'] as const) {
+    const set = new RevocationSet(new TestClock(), 0);
+    set.add({ kind, id: mine, before: NOW_SECONDS, expires_at });
+    const claims = { jti: mine, grant_id: mine, client_id: 'c' };
+    assert.equal(set.ends({ ...claims, iat: NOW_SECONDS - 1 }), true);
+    assert.equal(set.ends({ ...claims, iat: NOW_SECONDS }), false);
+  }
+  const set = new RevocationSet(new TestClock(), 0);
+  set.add({ kind: 'client', id: mine, expires_at });
+  assert.equal(set.ends({ jti: other, grant_id: other, client_id: mine, iat: NOW_SECONDS }), true);
+  assert.equal(set.ends({ jti: mine, grant_id: mine, client_id: other, iat: NOW_SECONDS }), false);
+});
+
+test('an addition looks at two of the old, and a heartbeat at a thousand', () => {
+  const clock = new TestClock();
+  const set = new RevocationSet(clock, 0);
+  const living: Revocation = { kind: 'client', id: 'c', before: 1, expires_at: NOW_SECONDS + 100 };
+  set.add(living);
+  for (let at = 0; at < 1_500; at++) set.add({ kind: 'token', id: String(at), expires_at: NOW_SECONDS + 10 });
+  clock.advance(20);
+  const goneAfter = (work: () => void): number => {
+    const before = set.size;
+    work();
+    return before - set.size;
+  };
+  assert.equal(
+    goneAfter(() => set.add(living)),
+    2,
+  );
+  // One of them finds the end, and goes back to the start.
+  assert.equal(
+    goneAfter(() => set.sweep()),
+    999,
+  );
+  assert.equal(
+    goneAfter(() => set.sweep()),
+    499,
+  );
+  assert.equal(set.size, 1);
 });
 
 test('an entry is held until the leeway after its end is over, and not for ever', () => {
