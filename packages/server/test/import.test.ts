@@ -689,6 +689,11 @@ suite('hallpass keys import', { concurrency: 2 }, () => {
     assert.equal(done.code, 0, done.stderr);
     assert.match(done.stdout, /Imported 2 API keys; 0 existed already/);
     assert.match(done.stderr, /read as CSV \(--format csv\)/);
+    const shown = async (clientId: string): Promise<string> =>
+      (await startCommand(['keys', 'show', clientId], server.environment)).stdout;
+    const UNUSED = /never used, under its imported hash until it is used/;
+    assert.match(await shown(hashed.clientId), UNUSED);
+    assert.doesNotMatch(await shown(PAIR.clientId), UNUSED);
     for (const key of [PAIR, hashed]) {
       const basic = Buffer.from(`${key.clientId}:${key.clientSecret}`).toString('base64');
       const asked = (authorization: string): Promise<Response> =>
@@ -700,6 +705,7 @@ suite('hallpass keys import', { concurrency: 2 }, () => {
       assert.equal((await asked(`Basic ${basic}`)).status, 200);
       assert.equal((await asked(`Basic ${Buffer.from(`${key.clientId}:wrong`).toString('base64')}`)).status, 401);
     }
+    assert.doesNotMatch(await shown(hashed.clientId), /imported hash/);
     const said = `${done.stdout}${done.stderr}${server.stdout()}${server.stderr()}${readAll(server.environment['HALLPASS_DATA_DIR'] ?? '')}`;
     for (const secret of [PAIR.clientSecret, hashed.clientSecret]) assert.ok(!said.includes(secret));
   });

@@ -32,11 +32,12 @@ export function shownDocument(key: ShownApiKey): object {
     disabled: key.disabled,
     created_at: new Date(key.createdAt).toISOString(),
     updated_at: new Date(key.updatedAt).toISOString(),
-    secrets: key.secrets.map(({ secretId, createdAt, expiresAt, lastUsedAt }) => ({
+    secrets: key.secrets.map(({ secretId, createdAt, expiresAt, lastUsedAt, hashImported }) => ({
       secret_id: secretId,
       created_at: new Date(createdAt).toISOString(),
       expires_at: expiresAt === undefined ? null : new Date(expiresAt).toISOString(),
       last_used_at: lastUsedAt === undefined ? null : new Date(lastUsedAt).toISOString(),
+      hash_imported: hashImported === true,
     })),
   };
 }
@@ -81,10 +82,11 @@ export function printKey(key: ShownApiKey): void {
     ['requests a second', key.requestsPerSecond?.toString()],
     ['made', printMoment(key.createdAt)],
     ['changed', printMoment(key.updatedAt)],
-    ...key.secrets.map(({ secretId, createdAt, expiresAt, lastUsedAt }, at) => {
+    ...key.secrets.map(({ secretId, createdAt, expiresAt, lastUsedAt, hashImported }, at) => {
       const until = expiresAt === undefined ? '' : `, until ${printMoment(expiresAt)}`;
       const used = lastUsedAt === undefined ? 'never used' : `last used ${printMoment(lastUsedAt)}`;
-      return [`secret ${at + 1}`, `${secretId}, made ${printMoment(createdAt)}${until}, ${used}`] as const;
+      const hash = hashImported === true ? ', under its imported hash until it is used' : '';
+      return [`secret ${at + 1}`, `${secretId}, made ${printMoment(createdAt)}${until}, ${used}${hash}`] as const;
     }),
   ]);
 }

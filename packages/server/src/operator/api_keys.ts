@@ -23,7 +23,13 @@ export interface MadeApiKey {
 
 /** A key as it is shown: everything but its secrets' hashes. */
 export interface ShownApiKey extends Omit<Client, 'secrets'> {
-  readonly secrets: readonly (Omit<ClientSecret, 'hash' | 'keyId' | 'foreign'> & { readonly lastUsedAt?: number })[];
+  readonly secrets: readonly ShownSecret[];
+}
+
+interface ShownSecret extends Pick<ClientSecret, 'secretId' | 'createdAt' | 'expiresAt'> {
+  readonly lastUsedAt?: number;
+  /** It is still under the hash that it was imported with. */
+  readonly hashImported?: true;
 }
 
 /** The most keys that are shown at once. */
@@ -244,11 +250,12 @@ function printId(bytes: Uint8Array): string {
 function shown({ secrets, ...client }: Client, uses: readonly SecretUse[]): ShownApiKey {
   return {
     ...client,
-    secrets: secrets.map(({ secretId, createdAt, expiresAt }) => {
+    secrets: secrets.map(({ secretId, createdAt, expiresAt, foreign }) => {
       const lastUsedAt = uses.find((use) => use.secretId === secretId)?.usedAt;
       return {
         secretId,
         createdAt,
+        ...(foreign === undefined ? {} : { hashImported: true }),
         ...(expiresAt === undefined ? {} : { expiresAt }),
         ...(lastUsedAt === undefined ? {} : { lastUsedAt }),
       };
