@@ -3,6 +3,9 @@
  * library, and one of a token that is remembered.
  *
  *   npm run bench:guard [-- --checks 300000] [--runs 5] [--json]
+ *
+ * The library verifies in another thread. `taskset -c 1 npm run bench:guard` holds both on one core (Linux), and counts
+ * all that a check takes.
  */
 import { compilePolicy, createGuard } from '@hallpass/guard';
 import { createTestIssuer } from '@hallpass/guard/testing';

@@ -11,7 +11,7 @@ export type Fate = 'killed' | 'survived' | 'timeout';
 
 /** Tests that take so much longer than they did with the source as it is are taken to run for ever. */
 const TIMEOUT_FACTOR = 5;
-const TIMEOUT_SECONDS_MIN = 30;
+const TIMEOUT_SECONDS_MIN = 12;
 
 export class MutantTree {
   readonly #root: string;

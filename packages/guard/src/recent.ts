@@ -7,7 +7,7 @@ interface Held<Value> {
 /**
  * The things used last by their digests, up to a bound; what has not been asked for in a while makes room. Two maps in
  * turn: no clock, no list to keep in order, and at most twice the work of one map; half of the bound, of what was used
- * last, is there for sure. Nothing that must not be forgotten belongs here.
+ * last, is there, but for one of two that share a slot. Nothing that must not be forgotten belongs here.
  */
 export class Recent<Value> {
   readonly #half: number;
