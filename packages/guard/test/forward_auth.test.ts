@@ -124,6 +124,38 @@ for (const proxy of ['nginx', 'traefik', 'envoy'] as const) {
       assert.ok(!JSON.stringify(refusals).includes(token.slice(0, 40)));
     });
 
+    test('refuses a field that CGI would take for one of the identity, and minds no other', async () => {
+      const ask = await open({ proxy });
+      refusals.length = 0;
+      const alike = [
+        ...IDENTITY_FIELDS.map((field) => field.replaceAll('-', '_')),
+        'x_hallpass_client',
+        'X-Hallpass_Client',
+        'x_hallpass-token-id',
+        'X-HALLPASS-TOKEN_ID',
+      ];
+      for (const name of alike) {
+        const answer = await ask(about(proxy, 'GET', '/accounts/a1?x=1', { authorization, [name]: 'me' }));
+        assert.equal(statusFor(proxy, answer), 400, name);
+        assert.equal(answer.headers['x-hallpass-client'], undefined);
+        const body = proxy === 'nginx' ? String(answer.headers['x-hallpass-body']) : answer.body;
+        assert.match(body, /^\{"error":"invalid_request","error_description":"A header is named like /);
+        const because = `'${name.toLowerCase()}' looks like a field of the identity`;
+        assert.deepEqual(refusals.pop(), { method: 'GET', path: '/accounts/a1', status: 400, because });
+      }
+      for (const name of [
+        ...IDENTITY_FIELDS,
+        'x_hallpass',
+        'x_hallpass_clients',
+        'xx_hallpass_client',
+        'x_request_id',
+      ]) {
+        const answer = await ask(about(proxy, 'GET', '/accounts/a1', { authorization, [name]: 'me' }));
+        assert.equal(answer.status, 200, name);
+        assert.equal(answer.headers['x-hallpass-client'], 'partner%20%26%20co');
+      }
+    });
+
     test('is closed to whoever is not the proxy', async () => {
       const ask = await open({ proxy, trust: ['192.0.2.1', '2001:db8::/32', '10.0.0.0/8'] });
       refusals.length = 0;
