@@ -184,8 +184,7 @@ function parseTrust(trust: readonly string[]): BlockList {
   return list;
 }
 
-function isTrusted(trusted: BlockList, { socket }: IncomingMessage): boolean {
-  // A socket for both families writes IPv4 like this (RFC 4291 §2.5.5.2).
-  const address = (socket.remoteAddress ?? '').replace(/^::ffff:(?=[\d.]+$)/, '');
-  return isIP(address) !== 0 && trusted.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4');
+/** A socket for both families writes IPv4 within IPv6 (RFC 4291 §2.5.5.2), and the list reads it. */
+function isTrusted(trusted: BlockList, { socket: { remoteAddress = '' } }: IncomingMessage): boolean {
+  return trusted.check(remoteAddress, isIP(remoteAddress) === 6 ? 'ipv6' : 'ipv4');
 }
