@@ -50,6 +50,7 @@ export const MODULES: Readonly<Record<string, MutatedModule>> = {
   node: guard('node', 'adapters', 'metadata', 'nonces'),
   feed_page: guard('feed_page', 'feed_page'),
   confirmations: guard('confirmations', 'confirmations'),
+  feed_stream: guard('feed_stream', 'feed_stream'),
   outage: guard('outage', 'outage'),
   holder: guard('holder', 'holder'),
   express: guard('express', 'express'),
