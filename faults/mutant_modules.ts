@@ -51,6 +51,7 @@ export const MODULES: Readonly<Record<string, MutatedModule>> = {
   feed_page: guard('feed_page', 'feed_page'),
   confirmations: guard('confirmations', 'confirmations'),
   feed_stream: guard('feed_stream', 'feed_stream'),
+  revocation_feed: guard('revocation_feed', 'revocation_feed', 'revocation_feed_times'),
   outage: guard('outage', 'outage'),
   holder: guard('holder', 'holder'),
   express: guard('express', 'express'),
