@@ -26,16 +26,16 @@ export class Rig {
   readonly asked: Asked[] = [];
   readonly feed: RevocationFeed;
   /** What the issuer answers; a stream is open and says nothing until the test does. */
-  stream: () => Promise<Response> = async () => this.#connect();
+  stream: (signal: AbortSignal) => Promise<Response> = async (signal) => this.#connect(signal);
   page: (cursor: string | undefined) => unknown = () => ({ entries: [], cursor: 'c0', more: false });
   readonly #startedAt = this.clock.now();
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
 
   constructor(options: Partial<RevocationFeedOptions> = {}) {
     this.feed = new RevocationFeed({
-      open: (cursor) => {
+      open: (cursor, signal) => {
         this.opened.push([this.passed, cursor]);
-        return this.stream();
+        return this.stream(signal);
       },
       readPage: async (cursor) => {
         this.asked.push([this.passed, cursor]);
@@ -77,10 +77,14 @@ export class Rig {
     return settle();
   }
 
+  /** Stops a millisecond before each step as well: what is due at a step does not happen before it. */
   async pass(milliseconds: number): Promise<void> {
-    for (let passed = 0; passed < milliseconds; passed += STEP_MS) {
-      this.clock.advance(STEP_MS / 1000);
-      mock.timers.tick(STEP_MS);
+    for (let left = milliseconds; left > 0;) {
+      const into = this.passed % STEP_MS;
+      const next = Math.min(left, into < STEP_MS - 1 ? STEP_MS - 1 - into : 1);
+      left -= next;
+      this.clock.advance(next / 1000);
+      mock.timers.tick(next);
       await settle();
     }
   }
@@ -90,9 +94,18 @@ export class Rig {
     await settle();
   }
 
-  #connect(): Response {
-    const body = new ReadableStream<Uint8Array>({ start: (controller) => void (this.#controller = controller) });
-    return new Response(body, { headers: { 'content-type': 'text/event-stream' } });
+  #connect(signal: AbortSignal): Response {
+    const start = (controller: ReadableStreamDefaultController<Uint8Array>): void => {
+      this.#controller = controller;
+      // As `fetch` does.
+      signal.addEventListener('abort', () => {
+        controller.error(signal.reason);
+        if (this.#controller === controller) this.#controller = undefined;
+      });
+    };
+    return new Response(new ReadableStream<Uint8Array>({ start }), {
+      headers: { 'content-type': 'text/event-stream' },
+    });
   }
 }
 

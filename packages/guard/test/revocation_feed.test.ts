@@ -1,7 +1,7 @@
 /** What the feed takes, how fresh it is by that, and what it tells. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { inRig, LONGEST, STEP_MS, STREAM_ALONE, times } from './feed_rig.ts';
+import { inRig, LONGEST, STREAM_ALONE, times } from './feed_rig.ts';
 import { settle } from './feed_world.ts';
 import { makeId } from './issuer.ts';
 
@@ -159,6 +159,18 @@ test('who asks for a confirmation gets it, by a page from there on; one that nam
   });
 });
 
+test('who asks for a confirmation and names no place takes nobody’s away who waits', async () => {
+  await inRig(LONGEST, STREAM_ALONE, async (rig) => {
+    await rig.start();
+    for (const place of ['c1', 'c2', 'c 3']) await rig.say('confirm', {}, place);
+    await rig.pass(1_000);
+    assert.deepEqual(rig.asked, [
+      [0, 'c1'],
+      [50, 'c2'],
+    ]);
+  });
+});
+
 test('the version of the keys is heard with each heartbeat that tells one', async () => {
   await inRig(LONGEST, STREAM_ALONE, async (rig) => {
     await rig.start();
@@ -196,9 +208,9 @@ test('who waits for the first heartbeat waits for as long as was said from the s
     await rig.pass(2_000);
     assert.equal(rig.feed.start().settled, settled);
     assert.deepEqual(times(rig.opened), [0]);
-    await rig.pass(2_950);
+    await rig.pass(2_999);
     assert.deepEqual([await isDone(heard), await isDone(settled)], [false, false]);
-    await rig.pass(STEP_MS);
+    await rig.pass(1);
     assert.deepEqual([await isDone(heard), await isDone(settled)], [false, true]);
     await rig.beat();
     assert.ok(await isDone(heard));

@@ -119,6 +119,16 @@ test('a page that cannot be had is asked for less and less often, up to two seco
   });
 });
 
+test('the first page that cannot be had counts already', async () => {
+  await inRig(LONGEST, {}, async (rig) => {
+    rig.page = () => Promise.reject(new Outage('away'));
+    await rig.start();
+    await rig.pass(7_500);
+    assert.deepEqual(times(rig.asked), [2_000, 3_000, 5_000, 7_000]);
+    assert.deepEqual(rig.told, [], 'what was never had is not lost');
+  });
+});
+
 test('whom pages are refused waits for ten seconds, and the operator hears of it where pages did', async () => {
   await inRig(LONGEST, {}, async (rig) => {
     await rig.start();
