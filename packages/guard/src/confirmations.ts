@@ -11,6 +11,8 @@ export class Confirmations {
   readonly #tell: (cursor: string) => Promise<unknown>;
   readonly #closing: AbortSignal;
   #next: string | undefined;
+  /** Of the one that is next. */
+  #failures = 0;
   #telling = false;
 
   constructor({
@@ -27,29 +29,30 @@ export class Confirmations {
   /** One at a time; of several that wait the last one says it all. Never throws: the feed does not depend on it. */
   send(cursor: string): void {
     this.#next = cursor;
+    this.#failures = 0;
     if (this.#telling) return;
     this.#telling = true;
-    void this.#run().finally(() => {
-      this.#telling = false;
-    });
+    void this.#run();
   }
 
   async #run(): Promise<void> {
-    let failures = 0;
-    while (this.#next !== undefined && failures < TRIES && !this.#closing.aborted) {
+    while (this.#next !== undefined && this.#failures < TRIES && !this.#closing.aborted) {
       const cursor = this.#next;
       this.#next = undefined;
       try {
         // What the page holds comes over the stream as well.
         await this.#tell(cursor);
-        failures = 0;
         await pause(INTERVAL_MS, this.#closing);
       } catch {
-        this.#next ??= cursor;
-        failures += 1;
+        // One that came meanwhile has all its tries before it.
+        if (this.#next === undefined) {
+          this.#next = cursor;
+          this.#failures += 1;
+        }
         await pause(jittered(RETRY_MS), this.#closing);
       }
     }
-    this.#next = undefined;
+    // At once, and not when somebody hears that this is over: one that came in between would wait for ever.
+    this.#telling = false;
   }
 }

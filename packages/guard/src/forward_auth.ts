@@ -45,6 +45,7 @@ export const IDENTITY_FIELDS = [
   'X-Hallpass-Route',
   'X-Hallpass-Parameters',
 ] as const;
+const IDENTITY_NAMES: ReadonlySet<string> = new Set(IDENTITY_FIELDS.map((field) => field.toLowerCase()));
 
 /** What a proxy says about a request, or why it cannot be told. */
 type Told = Pick<GuardedRequest, 'method' | 'url'> | string;
@@ -112,6 +113,10 @@ export function forwardAuth(guard: Guard, policy: Policy, options: ForwardOption
     if (typeof told === 'string') return refuse({ ...NOT_TOLD, because: told }, { method: '', url: '' });
     // Only for a path that begins with a slash there is one way to put it behind the address of the API.
     if (!told.url.startsWith('/')) return refuse({ ...NOT_TOLD, because: 'the target is no path' }, told);
+    const alike = findLookAlike(headers);
+    if (alike !== undefined) {
+      return refuse({ ...LOOKS_ALIKE, because: `'${alike}' looks like a field of the identity` }, told);
+    }
     const decision = await guard.checkRoute(policy, { ...told, headers });
     if (!decision.allowed) return refuse(decision, told);
     response.writeHead(200, { ...decision.headers, ...identityOf(decision) }).end();
@@ -130,6 +135,23 @@ const NOT_TOLD = {
   headers: { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' },
   body: { error: 'server_error', error_description: 'The proxy in front of this API is not set up for its guard.' },
 } as const satisfies Omit<Denial, 'allowed' | 'because'>;
+
+const LOOKS_ALIKE = {
+  ...NOT_TOLD,
+  status: 400,
+  body: {
+    error: 'invalid_request',
+    error_description: 'A header is named like one of X-Hallpass, with an underscore.',
+  },
+} as const satisfies Omit<Denial, 'allowed' | 'because'>;
+
+/**
+ * CGI, WSGI and PHP read `X_Hallpass_Client` as `X-Hallpass-Client`, and a proxy overwrites only the latter: a client
+ * would say who it is.
+ */
+function findLookAlike(fields: Fields): string | undefined {
+  return Object.keys(fields).find((name) => name.includes('_') && IDENTITY_NAMES.has(name.replaceAll('_', '-')));
+}
 
 function identityOf({
   client,
@@ -162,8 +184,7 @@ function parseTrust(trust: readonly string[]): BlockList {
   return list;
 }
 
-function isTrusted(trusted: BlockList, { socket }: IncomingMessage): boolean {
-  // A socket for both families writes IPv4 like this (RFC 4291 §2.5.5.2).
-  const address = (socket.remoteAddress ?? '').replace(/^::ffff:(?=[\d.]+$)/, '');
-  return isIP(address) !== 0 && trusted.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4');
+/** A socket for both families writes IPv4 within IPv6 (RFC 4291 §2.5.5.2), and the list reads it. */
+function isTrusted(trusted: BlockList, { socket: { remoteAddress = '' } }: IncomingMessage): boolean {
+  return trusted.check(remoteAddress, isIP(remoteAddress) === 6 ? 'ipv6' : 'ipv4');
 }

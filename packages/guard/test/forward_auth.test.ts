@@ -3,6 +3,7 @@ import { compilePolicy, createGuard } from '@hallpass/guard';
 import {
   forwardAuth,
   IDENTITY_FIELDS,
+  PROXIES,
   type ForwardOptions,
   type ForwardRefusal,
   type Proxy,
@@ -10,8 +11,11 @@ import {
 import { createTestIssuer } from '@hallpass/guard/testing';
 import assert from 'node:assert/strict';
 import { createServer, request as send, type IncomingHttpHeaders } from 'node:http';
-import { after, suite, test } from 'node:test';
+import { after, mock, suite, test } from 'node:test';
+import { openBench } from './harness.ts';
+import { API, NOW_SECONDS } from './issuer.ts';
 import { listen } from './listen.ts';
+import { Prover } from './prover.ts';
 
 const issuer = await createTestIssuer({ audience: 'https://api.example.com' });
 const guard = createGuard({ ...issuer.options, opaqueTokenSeconds: 1 });
@@ -41,15 +45,18 @@ const refusals: ForwardRefusal[] = [];
 async function open(options: ForwardOptions): Promise<(asked: Asked) => Promise<Answer>> {
   const onRefusal = (refusal: ForwardRefusal): void => void refusals.push(refusal);
   const port = await listen(forwardAuth(guard, policy, { onRefusal, ...options }));
-  return ({ method = 'GET', path = '/', headers = {} }) =>
-    new Promise((resolve, reject) => {
-      const request = send({ host: '127.0.0.1', port, method, path, headers, agent: false }, (response) => {
-        let body = '';
-        response.setEncoding('utf8').on('data', (text: string) => (body += text));
-        response.on('end', () => resolve({ status: response.statusCode ?? 0, headers: response.headers, body }));
-      });
-      request.on('error', reject).end();
+  return (asked) => askAt(port, asked);
+}
+
+function askAt(port: number, { method = 'GET', path = '/', headers = {} }: Asked): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const request = send({ host: '127.0.0.1', port, method, path, headers, agent: false }, (response) => {
+      let body = '';
+      response.setEncoding('utf8').on('data', (text: string) => (body += text));
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, headers: response.headers, body }));
     });
+    request.on('error', reject).end();
+  });
 }
 
 /** A request of a client as each proxy tells of it. */
@@ -116,6 +123,7 @@ for (const proxy of ['nginx', 'traefik', 'envoy'] as const) {
         assert.equal(statusFor(proxy, answer), status, `${method} ${target}`);
         assert.equal(answer.headers['x-hallpass-client'], undefined);
         assert.ok(answer.status >= 400 && answer.status < 500, 'what every proxy takes for no');
+        if (proxy === 'nginx') assert.equal(answer.body, '');
         const body = proxy === 'nginx' ? String(answer.headers['x-hallpass-body']) : answer.body;
         if (method !== 'HEAD' || proxy !== 'envoy') assert.match(body, /^\{"error":"[a-z_]+","error_description":"/);
       }
@@ -124,14 +132,88 @@ for (const proxy of ['nginx', 'traefik', 'envoy'] as const) {
       assert.ok(!JSON.stringify(refusals).includes(token.slice(0, 40)));
     });
 
-    test('is closed to whoever is not the proxy', async () => {
+    test('refuses a field that CGI would take for one of the identity, and minds no other', async () => {
+      const ask = await open({ proxy });
+      refusals.length = 0;
+      const alike = [
+        ...IDENTITY_FIELDS.map((field) => field.replaceAll('-', '_')),
+        'x_hallpass_client',
+        'X-Hallpass_Client',
+        'x_hallpass-token-id',
+        'X-HALLPASS-TOKEN_ID',
+      ];
+      for (const name of alike) {
+        const answer = await ask(about(proxy, 'GET', '/accounts/a1?x=1', { authorization, [name]: 'me' }));
+        assert.equal(statusFor(proxy, answer), 400, name);
+        assert.equal(answer.headers['x-hallpass-client'], undefined);
+        const body = proxy === 'nginx' ? String(answer.headers['x-hallpass-body']) : answer.body;
+        assert.match(body, /^\{"error":"invalid_request","error_description":"A header is named like /);
+        const because = `'${name.toLowerCase()}' looks like a field of the identity`;
+        assert.deepEqual(refusals.pop(), { method: 'GET', path: '/accounts/a1', status: 400, because });
+      }
+      for (const name of [
+        ...IDENTITY_FIELDS,
+        'x_hallpass',
+        'x_hallpass_clients',
+        'xx_hallpass_client',
+        'x_request_id',
+      ]) {
+        const answer = await ask(about(proxy, 'GET', '/accounts/a1', { authorization, [name]: 'me' }));
+        assert.equal(answer.status, 200, name);
+        assert.equal(answer.headers['x-hallpass-client'], 'partner%20%26%20co');
+      }
+    });
+
+    test('is closed to whoever is not the proxy, and the log hears none of their claims', async () => {
       const ask = await open({ proxy, trust: ['192.0.2.1', '2001:db8::/32', '10.0.0.0/8'] });
       refusals.length = 0;
       const answer = await ask(about(proxy, 'GET', '/accounts/a1'));
       assert.equal(answer.status, 403);
-      assert.match(refusals[0]?.because ?? '', /trusted/);
+      assert.equal(answer.headers['content-type'], 'application/json');
+      assert.equal(answer.headers['cache-control'], 'no-store');
+      const body = proxy === 'nginx' ? String(answer.headers['x-hallpass-body']) : answer.body;
+      assert.deepEqual(JSON.parse(body), {
+        error: 'server_error',
+        error_description: 'The proxy in front of this API is not set up for its guard.',
+      });
+      const because = 'not asked by a proxy that is trusted';
+      assert.deepEqual(refusals, [{ method: '', path: '', status: 403, because }]);
       const trusting = await open({ proxy, trust: ['192.0.2.1', '127.0.0.0/8'] });
       assert.equal((await trusting(about(proxy, 'GET', '/accounts/a1'))).status, 200);
+    });
+
+    test('hands a new nonce on with what is allowed (RFC 9449 §8.2)', async () => {
+      const bench = await openBench({ publicURL: API, dpopNonces: true, maxStalenessSeconds: 3_600 });
+      const port = await listen(forwardAuth(bench.guard, policy, { proxy }));
+      const prover = new Prover();
+      const bound = await bench.issuer.token({ scope: '/accounts.read', cnf: { jkt: prover.jkt } });
+      const ask = async (claims: object): Promise<Answer> => {
+        const dpop = prover.prove(bound, { htu: `${API}/accounts`, ...claims });
+        return await askAt(port, about(proxy, 'GET', '/accounts', { authorization: `DPoP ${bound}`, dpop }));
+      };
+      const nonce = (await ask({})).headers['dpop-nonce'];
+      bench.clock.advance(60);
+      const answer = await ask({ nonce, iat: NOW_SECONDS + 60 });
+      assert.equal(answer.status, 200);
+      assert.match(String(answer.headers['dpop-nonce']), /^[\w-]{22}$/);
+      assert.notEqual(answer.headers['dpop-nonce'], nonce);
+      assert.equal(answer.headers['x-hallpass-client'], 'client-1');
+    });
+
+    test('answers nothing at all when it fails, and prints why: no proxy takes that for a yes', async () => {
+      const print = mock.method(console, 'error', () => {});
+      const failure = new Error('a log that is full');
+      const onRefusal = (): never => {
+        throw failure;
+      };
+      const ask = await open({ proxy, onRefusal });
+      await assert.rejects(ask(about(proxy, 'GET', '/accounts/a2')), /socket hang up/);
+      assert.deepEqual(
+        print.mock.calls.map(({ arguments: printed }) => printed),
+        [[failure]],
+      );
+      assert.equal((await ask(about(proxy, 'GET', '/accounts/a1'))).status, 200);
+      print.mock.restore();
     });
   });
 }
@@ -142,21 +224,25 @@ test('a proxy that does not say, or says twice, what a client sent is set up wro
     ['traefik', 'x-forwarded-method', 'x-forwarded-uri'],
   ] as const) {
     const ask = await open({ proxy });
-    for (const headers of [
-      {},
-      { [target]: '/accounts/a1' },
-      { [method]: 'GET' },
-      { [method]: 'GET', [target]: ['/accounts/a1', '/accounts/a2'] },
-      { [method]: ['GET', 'POST'], [target]: '/accounts/a1' },
-      { [method]: 'GET', [target]: '' },
-      { [method]: 'GET', [target]: 'accounts/a1' },
-      { [method]: 'GET', [target]: 'http://api.example.com/accounts/a1' },
-      { [method]: 'GET', [target]: '*' },
-      { [method]: 'GET', [target]: '/accounts/a1, /accounts/a2' },
-      { [method]: 'get', [target]: '/accounts/a1' },
-    ]) {
+    const untold = `the proxy does not say ${method} and ${target}`;
+    const twice = `${method} or ${target} is there twice`;
+    for (const [because, headers] of [
+      [untold, {}],
+      [untold, { [target]: '/accounts/a1' }],
+      [untold, { [method]: 'GET' }],
+      [twice, { [method]: 'GET', [target]: ['/accounts/a1', '/accounts/a2'] }],
+      [twice, { [method]: ['GET', 'POST'], [target]: '/accounts/a1' }],
+      ['the target is no path', { [method]: 'GET', [target]: '' }],
+      ['the target is no path', { [method]: 'GET', [target]: 'accounts/a1' }],
+      ['the target is no path', { [method]: 'GET', [target]: 'http://api.example.com/accounts/a1' }],
+      ['the target is no path', { [method]: 'GET', [target]: '*' }],
+      [undefined, { [method]: 'GET', [target]: '/accounts/a1, /accounts/a2' }],
+      [undefined, { [method]: 'get', [target]: '/accounts/a1' }],
+    ] as const) {
+      refusals.length = 0;
       const { status } = await ask({ path: '/accounts/a1', headers: { authorization, ...headers } });
       assert.equal(status === 200 ? 'passed' : 'refused', 'refused', JSON.stringify(headers));
+      if (because !== undefined) assert.equal(refusals[0]?.because, because);
     }
   }
   const envoy = await open({ proxy: 'envoy' });
@@ -199,8 +285,54 @@ test('an outage is a refusal to every proxy', async () => {
   }
 });
 
-test('what is no address and no network is not trusted but refused', () => {
-  for (const entry of ['proxy.example', '10.0.0.0/33', '10.0.0.0/', '::1/129', '', '10.0.0.0/8/8 ']) {
-    assert.throws(() => forwardAuth(guard, policy, { proxy: 'nginx', trust: [entry] }), TypeError, entry);
+/** Whether a guard that trusts these takes the word of who asks from that address. */
+async function isTrusted(address: string | undefined, trust?: readonly string[]): Promise<boolean> {
+  const forward = forwardAuth(guard, policy, { proxy: 'envoy', ...(trust === undefined ? {} : { trust }) });
+  const port = await listen((request, response) => {
+    Object.defineProperty(request.socket, 'remoteAddress', { value: address });
+    forward(request, response);
+  });
+  return (await askAt(port, about('envoy', 'GET', '/accounts/a1'))).status === 200;
+}
+
+test('trusted are the addresses and networks that were named, and this machine where none was', async () => {
+  for (const [trust, addresses, others] of [
+    [undefined, ['127.0.0.1', '127.9.9.9', '::1', '::ffff:127.0.0.1'], ['128.0.0.1', '::2', '::ffff:10.0.0.1']],
+    [['192.0.2.7'], ['192.0.2.7', '::ffff:192.0.2.7'], ['192.0.2.8', '127.0.0.1', '::1']],
+    [['2001:db8::7'], ['2001:db8::7'], ['2001:db8::8', '::1']],
+    [['10.0.0.0/8'], ['10.0.0.1', '10.255.255.255', '::ffff:10.1.2.3'], ['11.0.0.0', '9.255.255.255']],
+    [['2001:db8::/32'], ['2001:db8:ffff::1'], ['2001:db9::1']],
+    [['192.0.2.7/32'], ['192.0.2.7'], ['192.0.2.6']],
+    [['2001:db8::7/128'], ['2001:db8::7'], ['2001:db8::6']],
+    [['0.0.0.0/0'], ['8.8.8.8'], ['2001:db8::1']],
+    // The address of a socket that is closed by now is not known.
+    [
+      ['0.0.0.0/0', '::/0'],
+      ['8.8.8.8', '::1'],
+      [undefined, ''],
+    ],
+    [[], [], ['127.0.0.1', '::1']],
+  ] as const) {
+    for (const address of addresses) assert.ok(await isTrusted(address, trust), `${address} in ${trust?.join(' ')}`);
+    for (const address of others) assert.ok(!(await isTrusted(address, trust)), `${address} in ${trust?.join(' ')}`);
   }
+});
+
+test('what is no address and no network is not trusted but refused', () => {
+  for (const [sentence, entries] of [
+    ['no address and no network such as', ['proxy.example', '', '/8', '10.0.0/8', '10.0.0.0/8/8', '10.0.0.0/8/']],
+    [
+      'no network such as',
+      ['10.0.0.0/33', '10.0.0.0/', '::1/129', '10.0.0.0/ 8', '10.0.0.0/8 ', '10.0.0.0/+8', '10.0.0.0/0008', '::/x'],
+    ],
+  ] as const) {
+    for (const entry of entries) {
+      const error = new TypeError(`'${entry}' is ${sentence} 10.0.0.0/8.`);
+      assert.throws(() => forwardAuth(guard, policy, { proxy: 'nginx', trust: [entry] }), error);
+    }
+  }
+});
+
+test('the proxies are those that have a dialect', () => {
+  assert.deepEqual([...PROXIES], Object.keys(TELLING));
 });

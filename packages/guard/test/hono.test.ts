@@ -136,25 +136,33 @@ test('hono: a page of another origin may read a refusal, and its preflight is an
   assert.equal((await app.request('/accounts', { method: 'OPTIONS', headers: preflight })).status, 204);
 });
 
-test('hono: the answer of a handler that cannot be changed carries the nonce all the same (RFC 9449 §8.2)', async () => {
+/** Asks with a bound token, at first and when the nonce has become another; gives both answers. */
+async function askTwice(handler: () => Response): Promise<readonly [refused: Response, answer: Response]> {
   const { guard: asking, clock } = guardOf(issuer, { publicURL: API, dpopNonces: true, maxStalenessSeconds: 3_600 });
   const { check, route } = protect(asking, policy);
   const app = new Hono();
   app.use(check);
-  app.get(
-    '/accounts',
-    route('GET /accounts', () => Response.redirect('https://elsewhere.example.com/')),
-  );
+  app.get('/accounts', route('GET /accounts', handler));
   const prover = new Prover();
   const bound = await issuer.token({ cnf: { jkt: prover.jkt } });
   const ask = async (claims: object): Promise<Response> =>
     await app.request('/accounts', {
       headers: { authorization: `DPoP ${bound}`, dpop: prover.prove(bound, { ...claims }) },
     });
-  const nonce = (await ask({})).headers.get('dpop-nonce');
+  const refused = await ask({});
   clock.advance(60);
-  const answer = await ask({ nonce, iat: NOW_SECONDS + 60 });
+  return [refused, await ask({ nonce: refused.headers.get('dpop-nonce'), iat: NOW_SECONDS + 60 })];
+}
+
+test('hono: the answer of a handler that cannot be changed carries the nonce all the same (RFC 9449 §8.2)', async () => {
+  const [refused, answer] = await askTwice(() => Response.redirect('https://elsewhere.example.com/'));
   assert.equal(answer.headers.get('location'), 'https://elsewhere.example.com/');
   assert.match(answer.headers.get('dpop-nonce') ?? '', /^[\w-]{22}$/);
-  assert.notEqual(answer.headers.get('dpop-nonce'), nonce);
+  assert.notEqual(answer.headers.get('dpop-nonce'), refused.headers.get('dpop-nonce'));
+});
+
+test('hono: what is no answer, a network error or a switch of protocols, is handed on as it is', async () => {
+  const made = Response.error();
+  const [, answer] = await askTwice(() => made);
+  assert.equal(answer, made);
 });

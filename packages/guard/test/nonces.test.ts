@@ -180,6 +180,24 @@ test('fetch: the new nonce goes with every kind of answer, also with those whose
   }
 });
 
+test('fetch: an answer that has nothing to carry, or that is none, is handed on as the very one that it is', async () => {
+  for (const made of [new Response('in'), Response.redirect(`${API}/elsewhere`), Response.error()]) {
+    const { guard, clock } = asking();
+    const handler = protectFetch(guard, policy, () => made);
+    const nonce = await nonceOf(guard);
+    const ask = async (seconds: number): Promise<Response> => {
+      const dpop = prover.prove(token, { nonce, iat: NOW_SECONDS + seconds });
+      return await handler(new Request(`${API}/accounts`, { headers: { authorization: `DPoP ${token}`, dpop } }));
+    };
+    assert.equal(await ask(0), made);
+    clock.advance(PERIOD_SECONDS);
+    const told = await ask(PERIOD_SECONDS);
+    // A network error has no fields: one with a nonce would be another answer.
+    if (made.status === 0) assert.equal(told, made);
+    else assert.equal(told.headers.get('dpop-nonce'), await nonceOf(guard, PERIOD_SECONDS));
+  }
+});
+
 test('a key that is too short, or that nothing is made with, is a mistake that is named at once, and never repeated', () => {
   const good = { issuer: issuer.url, audience: API, credentials: CREDENTIALS };
   createGuard({ ...good, dpopNonces: true, nonceKey: 'x'.repeat(32) }).close();

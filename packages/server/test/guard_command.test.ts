@@ -195,7 +195,15 @@ suite('hallpass guard', () => {
         ],
       ],
       ['traefik', [/address: http:\/\/127\.0\.0\.1:9999/, /trustForwardHeader: false/, /- X-Hallpass-Client/]],
-      ['envoy', [/failure_mode_allow: false/, /exact: x-hallpass-client/, /normalize_path: false/]],
+      [
+        'envoy',
+        [
+          /failure_mode_allow: false/,
+          /exact: x-hallpass-client/,
+          /normalize_path: false/,
+          /headers_with_underscores_action: DROP_HEADER/,
+        ],
+      ],
     ] as const) {
       const { code, stdout, stderr } = await startCommand([...words, '--proxy', proxy], {});
       assert.equal(code, 0, stderr);

@@ -111,6 +111,8 @@ ${IDENTITY_FIELDS.map((field) => `            - exact: ${field.toLowerCase()}`).
 #   normalize_path: false
 #   merge_slashes: false
 #   path_with_escaped_slashes_action: KEEP_UNCHANGED
+#   # CGI, WSGI and PHP read X_Hallpass_Client as X-Hallpass-Client, and the guard is not shown it.
+#   common_http_protocol_options: { headers_with_underscores_action: DROP_HEADER }
 
 # In clusters:
 #   - name: hallpass
