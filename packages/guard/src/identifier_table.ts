@@ -47,6 +47,11 @@ export class IdentifierTable {
     return this.#size;
   }
 
+  /** How much memory the places take, free ones too. */
+  get bytes(): number {
+    return this.#parts.reduce((sum, part) => sum + (part?.words.byteLength ?? 0), 0);
+  }
+
   /** Whether it is held: false for what is no UUID in lower-case digits. */
   has(text: string): boolean {
     if (this.#size === 0 || !parseWords(text, this.#id)) return false;
@@ -91,7 +96,6 @@ export class IdentifierTable {
       // Another may have moved into the place that was freed: it is looked at next.
       if (until > 0 && until <= now && until < UNTIL_MAX) this.#free(part, this.#sweptPlace);
       else this.#sweptPlace += 1;
-      if (this.#size === 0) return;
     }
   }
 

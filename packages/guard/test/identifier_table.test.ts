@@ -6,7 +6,10 @@ import { IdentifierTable } from '../src/identifier_table.ts';
 /** Few identifiers, so that they meet, and some that differ in one digit alone. */
 const IDS = Array.from({ length: 48 }, (_, at) => {
   const digits = at.toString(16).padStart(2, '0');
-  return at % 2 === 0 ? `01973a00-0000-7000-8000-0000000000${digits}` : `${digits}000000-0000-7000-8000-000000000000`;
+  const low = digits.slice(1);
+  const places = [`01973a00-0000-7000-8000-0000000000${digits}`, `${digits}000000-0000-7000-8000-000000000000`];
+  places.push(`01973a00-00${digits}-7000-8000-000000000000`, `01973a00-0000-7000-80${digits}-0000${low}0000000`);
+  return places[at % 4] ?? '';
 });
 const id = fc.constantFrom(...IDS);
 const step = fc.oneof(
@@ -61,7 +64,63 @@ test('a UUID is itself alone: nothing like it is held, and nothing else can be',
   }
   for (const other of [text.toUpperCase(), `${text}0`, text.slice(1), '', `{${text}}`]) {
     assert.ok(!table.has(other), other);
-    assert.throws(() => table.hold(other, 10), TypeError);
+    assert.throws(() => table.hold(other, 10), { name: 'TypeError', message: /Only UUIDs/ });
+  }
+});
+
+/** Bytes of a place: four words, and a second. */
+const PLACE_BYTES = 20;
+
+test('places are doubled when three in four are taken, and halved when less than one in eight is', () => {
+  const table = new IdentifierTable(new Uint32Array(4), 1);
+  const name = (at: number): string => `01973a00-0000-7000-8000-${at.toString(16).padStart(12, '0')}`;
+  assert.equal(table.bytes, 0);
+  for (let at = 0; at < 100; at++) {
+    table.hold(name(at), at < 68 ? 10 : 20 + at);
+    // 8 places for 6, 16 for 12, and so on.
+    const places = [8, 16, 32, 64, 128, 256].find((some) => at + 1 <= (some * 3) / 4) ?? 0;
+    assert.equal(table.bytes, places * PLACE_BYTES, String(at));
+    table.hold(name(at), 1);
+  }
+  const round = (now: number): number => {
+    // Once to free, and once more to pass by the end of the part.
+    for (let times = 0; times < 2; times++) table.sweep(now, 1_000);
+    return table.bytes / PLACE_BYTES;
+  };
+  assert.equal(round(1), 256);
+  assert.equal(table.size, 100, 'none of them is over');
+  for (const [now, left, places] of [
+    [10, 32, 256],
+    [20 + 68, 31, 64],
+    [20 + 91, 8, 64],
+    [20 + 92, 7, 16],
+    [20 + 97, 2, 16],
+    [20 + 98, 1, 8],
+    [20 + 99, 0, 8],
+  ] as const) {
+    assert.equal(round(now), places, String(left));
+    assert.equal(table.size, left);
+    for (let at = 0; at < 100; at++) assert.equal(table.has(name(at)), at >= 100 - left, name(at));
+  }
+});
+
+test('who knows no seed cannot choose identifiers that crowd in one part', () => {
+  const inOne = (secret: Uint32Array, names: readonly string[]): boolean => {
+    const table = new IdentifierTable(secret);
+    for (const name of names) table.hold(name, 1);
+    return table.bytes === 8 * PLACE_BYTES;
+  };
+  for (let word = 0; word < 4; word++) {
+    const words = new Uint32Array(4);
+    const [first = '', ...others] = Array.from(
+      { length: 3_000 },
+      (_, at) => `01973a00-0000-7000-8000-${at.toString(16).padStart(12, '0')}`,
+    );
+    const crowd = [first, ...others.filter((other) => inOne(words, [first, other])).slice(0, 5)];
+    assert.equal(crowd.length, 6);
+    assert.ok(inOne(words, crowd));
+    words[word] = 0x1234_5678;
+    assert.ok(!inOne(words, crowd), `a seed that differs in its word ${word}`);
   }
 });
 
@@ -76,10 +135,12 @@ test('an end is kept to the second, and what ends after 2106 is held for ever', 
     [first, second, third].map((name) => table.has(name)),
     [true, true, false],
   );
+  const [, , , fourth = ''] = IDS;
+  table.hold(fourth, 0xffff_fffe);
   for (const now of [11, 2 ** 41]) for (let round = 0; round < 3; round++) table.sweep(now, 10);
   assert.deepEqual(
-    [first, second].map((name) => table.has(name)),
-    [false, true],
+    [first, second, fourth].map((name) => table.has(name)),
+    [false, true, false],
   );
 });
 
