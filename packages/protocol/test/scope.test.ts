@@ -227,6 +227,15 @@ for (const [good, bad, fault] of [
   });
 }
 
+test('every character of the alphabet stands before and after a dot, and none beside two', () => {
+  for (const character of 'ABCXYZabcxyz0189_~-') {
+    const [inside, twice] = [`/${character}.${character}${character}/b.read`, `/${character}..${character}/b.read`];
+    assert.ok(isScope(parseScope(inside)), inside);
+    assert.equal(parseScope(twice), 'dot_segment');
+    assert.equal(parseScope(`/${character}./b.read`), 'dot_segment');
+  }
+});
+
 test('512 characters are a scope, 513 are not', () => {
   const longest = `/${'a/'.repeat(200)}${'b'.repeat(106)}.read`;
   assert.equal(longest.length, 512);
