@@ -104,6 +104,21 @@ test('places are doubled when three in four are taken, and halved when less than
   }
 });
 
+test('what is left gets a quarter of its places, and a part without any of them none', () => {
+  const name = (at: number): string => `01973a00-0000-7000-8000-${at.toString(16).padStart(12, '0')}`;
+  const fill = (table: IdentifierTable, count: number, left: number): void => {
+    for (let at = 0; at < count; at++) table.hold(name(at), at < left ? 20 : 10);
+    for (let times = 0; times < 2; times++) table.sweep(10, count);
+    assert.equal(table.size, left);
+  };
+  const one = new IdentifierTable(new Uint32Array(4), 1);
+  fill(one, 100, 16);
+  assert.equal(one.bytes, 64 * PLACE_BYTES);
+  const many = new IdentifierTable(new Uint32Array(4));
+  fill(many, 10_000, 1);
+  assert.equal(many.bytes, 8 * PLACE_BYTES);
+});
+
 test('who knows no seed cannot choose identifiers that crowd in one part', () => {
   const inOne = (secret: Uint32Array, names: readonly string[]): boolean => {
     const table = new IdentifierTable(secret);
