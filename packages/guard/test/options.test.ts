@@ -142,6 +142,7 @@ test('the issuer and the public address are https addresses, without anything th
       'https://auth.example.com#',
       'https://auth.example.com/a#b',
       'https://auth.example.com\\@evil.example',
+      'https://auth.example.com\\evil.example',
       'https://auth.example.com/a\\b',
       'https://[::1',
       'https://auth.example.com:port',
