@@ -33,7 +33,7 @@ export const MODULES: Readonly<Record<string, MutatedModule>> = {
   metadata_endpoint: guard('metadata_endpoint', 'resource_metadata', 'metadata'),
   possession: guard('possession', 'possession'),
   verification: guard('verification', 'verification', 'attacks'),
-  key_set: guard('key_set', 'held_keys', 'key_set'),
+  key_set: guard('key_set', 'held_keys', 'usable_keys', 'key_set'),
   options: guard('options', 'options'),
   recent: guard('recent', 'remembered'),
   signed_tokens: guard('signed_tokens', 'remembered', 'verification'),

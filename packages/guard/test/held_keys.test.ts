@@ -1,5 +1,4 @@
-/** When the issuer's keys are asked for, how long they are used, and which of them: to the millisecond, without a socket. */
-import { exportJWK, type JWK } from 'jose';
+/** When the issuer's keys are asked for and how long they are used, to the millisecond and without a socket. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { GuardEvent } from '../src/guard_event.ts';
@@ -13,13 +12,7 @@ const UNKNOWN_KID_MS = 5_000;
 const OUTDATED_MS = 30_000;
 const SECOND_LOOK_MS = 10_000;
 const RETRY_MS = 1_000;
-const MALFORMED = 'The key set is malformed or has no key that can be used.';
-const [one, two, edwards, rsa] = await Promise.all([
-  makeKey('one'),
-  makeKey('two'),
-  makeKey('edwards', 'EdDSA'),
-  makeKey('one', 'RS256'),
-]);
+const [one, two, edwards] = await Promise.all([makeKey('one'), makeKey('two'), makeKey('edwards', 'EdDSA')]);
 
 /** An issuer's answer, which a test may keep back. */
 interface Asked {
@@ -37,7 +30,7 @@ class World {
   readonly told: GuardEvent[] = [];
   readonly keySet = new KeySet({
     fetchKeySet: () => this.#answer(),
-    algorithms: ['ES256', 'EdDSA', 'RS256'],
+    algorithms: ['ES256', 'EdDSA'],
     clock: { now: () => this.now },
     report: (event) => void this.told.push(event),
   });
@@ -331,83 +324,4 @@ test('a key that is published unchanged stays the very same, and another under i
   await world.ended(3);
   assert.notEqual(world.keySet.findFresh('one', 'ES256'), undefined);
   assert.notEqual(await world.keySet.find('one', 'ES256'), key);
-});
-
-test('a key without a name, an algorithm or a purpose of its own is none, nor is a secret one (RFC 8725 §3.1)', async () => {
-  const { use: _use, ...purposeless } = one.jwk;
-  const { x: _x, ...pointless } = one.jwk;
-  const privateKey = { ...(await exportJWK(one.privateKey)), kid: 'one', alg: 'ES256' };
-  const good: readonly JWK[] = [one.jwk, purposeless, { ...one.jwk, key_ops: ['verify'] }, rsa.jwk];
-  const bad: readonly unknown[] = [
-    { ...one.jwk, kid: 7 },
-    { ...one.jwk, kid: undefined },
-    { ...one.jwk, alg: undefined },
-    { ...one.jwk, alg: ['ES256'] },
-    { ...one.jwk, alg: 'ES384' },
-    // A key that the runtime could read, for an algorithm that is not accepted.
-    { ...rsa.jwk, alg: 'RS512' },
-    { ...one.jwk, kty: undefined },
-    { ...one.jwk, kty: 'ec' },
-    { ...one.jwk, use: 'enc' },
-    { ...one.jwk, use: '' },
-    privateKey,
-    { ...one.jwk, k: 'AAAA' },
-    { kty: 'oct', kid: 'one', alg: 'ES256', k: 'AAAA' },
-    { kty: 'oct', kid: 'one', alg: 'ES256' },
-    // No point of its curve, and a key without one: the runtime reads neither.
-    { ...one.jwk, y: one.jwk.x },
-    pointless,
-    null,
-    7,
-    'one',
-    [],
-    [one.jwk],
-  ];
-  for (const [keys, count] of [...good.map((key) => [[key], 1] as const), ...bad.map((key) => [[key], 0] as const)]) {
-    const hint = JSON.stringify(keys);
-    const beside = new World();
-    beside.published = { keys: [...keys, two.jwk] };
-    assert.ok(await beside.knows('two'), hint);
-    assert.equal(await beside.knows('one', keys[0] === rsa.jwk ? 'RS256' : 'ES256'), count === 1, hint);
-    assert.deepEqual(beside.told, [{ kind: 'key_set_fetched', keys: count + 1 }], hint);
-  }
-});
-
-test('of two keys with one name neither is used, and a set is a failure when it is none or has no key to use', async () => {
-  const world = new World();
-  world.published = { keys: [one.jwk, { ...two.jwk, kid: 'one' }, edwards.jwk] };
-  assert.ok(!(await world.knows('one')));
-  assert.ok(await world.knows('edwards', 'EdDSA'));
-  assert.deepEqual(world.told, [{ kind: 'key_set_fetched', keys: 1 }]);
-  for (const published of [
-    null,
-    7,
-    'keys',
-    [],
-    [one.jwk],
-    {},
-    { keys: null },
-    { keys: {} },
-    { keys: { length: 1, 0: one.jwk } },
-    { keys: [] },
-    { keys: [{ ...one.jwk, use: 'enc' }] },
-    // An issuer whose keys this runtime cannot use has good tokens all the same: 401 would be a lie.
-    { keys: [{ ...one.jwk, y: one.jwk.x }] },
-    { keys: [one.jwk, { ...two.jwk, kid: 'one' }] },
-  ]) {
-    const failing = new World();
-    failing.published = published;
-    await assert.rejects(failing.keySet.load(), Outage, JSON.stringify(published));
-    assert.deepEqual(failing.told, [{ kind: 'key_set_failed', because: MALFORMED }], JSON.stringify(published));
-    // What is held stays.
-    world.published = published;
-    world.now += FRESH_MS + 1;
-    await world.keySet.load();
-    while (world.told.at(-1)?.kind !== 'key_set_failed') await turn();
-    assert.ok(await world.knows('edwards', 'EdDSA'));
-    world.published = { keys: [edwards.jwk] };
-    world.now += RETRY_MS;
-    await world.keySet.load();
-    while (world.told.at(-1)?.kind !== 'key_set_fetched') await turn();
-  }
 });
