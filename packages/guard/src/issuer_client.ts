@@ -133,15 +133,16 @@ export class IssuerClient {
 }
 
 async function readBody(response: Response, bytesMax: number): Promise<Uint8Array> {
+  const reader = response.body?.getReader();
+  if (reader === undefined) return new Uint8Array();
   const chunks: Uint8Array[] = [];
   let length = 0;
-  const reader = response.body?.getReader();
   for (;;) {
-    const read = await reader?.read();
-    if (read === undefined || read.done) break;
+    const read = await reader.read();
+    if (read.done) break;
     length += read.value.length;
     if (length > bytesMax) {
-      await reader?.cancel();
+      await reader.cancel();
       throw new Outage(`The issuer's answer is larger than ${bytesMax} bytes.`);
     }
     chunks.push(read.value);

@@ -101,7 +101,8 @@ export class KeySet {
       this.#version = version;
       this.#versionAt = this.#options.clock.now();
     }
-    if (!this.#isOutdated() && !this.#wantsSecondLook()) return;
+    const held = this.#held;
+    if (held?.version === version && !this.#wantsSecondLook(held)) return;
     const cooldownSeconds = isNews ? 0 : RETRY_SECONDS;
     // What is under way may have been answered before the change.
     if (this.#underWay === undefined) void this.#refresh(cooldownSeconds);
@@ -113,17 +114,19 @@ export class KeySet {
     return this.#held?.version !== this.#version;
   }
 
-  /** Whether what is held might be the answer of an instance that had not heard of the change. */
-  #wantsSecondLook(): boolean {
+  /** Whether that might be the answer of an instance that had not heard of the change. */
+  #wantsSecondLook({ fetchedAt }: Held): boolean {
     const { clock } = this.#options;
-    const fetchedAt = this.#held?.fetchedAt ?? -Infinity;
     const lookAt = this.#versionAt + SECOND_LOOK_SECONDS * 1000;
     return clock.now() >= lookAt && fetchedAt < lookAt;
   }
 
   #isUsable(): boolean {
-    if (this.#age() > KEYS_USABLE_SECONDS) return false;
-    return !this.#isOutdated() || secondsSince(this.#options.clock, this.#versionAt) <= KEYS_OUTDATED_SECONDS;
+    const { clock } = this.#options;
+    return (
+      this.#age() <= KEYS_USABLE_SECONDS &&
+      (!this.#isOutdated() || secondsSince(clock, this.#versionAt) <= KEYS_OUTDATED_SECONDS)
+    );
   }
 
   #age(): number {
@@ -147,12 +150,12 @@ export class KeySet {
     const fetchedAt = this.#attemptedAt;
     const version = this.#version;
     try {
-      const usable = parseKeySet(await fetchKeySet(), algorithms);
-      if (usable === undefined) throw new Outage('The key set is malformed or has no key that can be used.');
+      const keys = await importKeys(parseKeySet(await fetchKeySet(), algorithms), this.#held?.keys);
+      if (keys.size === 0) throw new Outage('The key set is malformed or has no key that can be used.');
       // The new set replaces the old one whole: a key that the issuer took back is gone.
-      this.#held = { keys: await importKeys(usable, this.#held?.keys), fetchedAt, version };
+      this.#held = { keys, fetchedAt, version };
       this.#lastFailed = false;
-      report({ kind: 'key_set_fetched', keys: usable.length });
+      report({ kind: 'key_set_fetched', keys: keys.size });
     } catch (error) {
       this.#lastFailed = true;
       report({ kind: 'key_set_failed', because: nameOf(error) });
@@ -182,11 +185,10 @@ async function importKeys(
 
 type UsableKey = JWK & { readonly kid: string; readonly alg: string };
 
-/** A JSON Web Key Set to the keys in it that may verify; undefined when it is none, or has none. */
-function parseKeySet(value: unknown, algorithms: readonly string[]): UsableKey[] | undefined {
-  if (typeof value !== 'object' || value === null || !('keys' in value) || !Array.isArray(value.keys)) return undefined;
-  const usable = value.keys.filter((key) => isUsable(key, algorithms));
-  return usable.length === 0 ? undefined : usable;
+/** A JSON Web Key Set to the keys in it that may verify; none of what is no key set. */
+function parseKeySet(value: unknown, algorithms: readonly SigningAlgorithm[]): readonly UsableKey[] {
+  const keys = membersOf(value).get('keys');
+  return Array.isArray(keys) ? keys.filter((key) => isUsable(key, algorithms)) : [];
 }
 
 const ASYMMETRIC: readonly unknown[] = ['EC', 'OKP', 'RSA'];
@@ -195,12 +197,20 @@ const ASYMMETRIC: readonly unknown[] = ['EC', 'OKP', 'RSA'];
  * A key without `alg` would let the token choose the algorithm, and a symmetric one would let every guard sign
  * (RFC 8725 §3.1). A private one is no key of an issuer in its senses.
  */
-function isUsable(key: unknown, algorithms: readonly string[]): key is UsableKey {
-  if (typeof key !== 'object' || key === null) return false;
-  const members = new Map<string, unknown>(Object.entries(key));
-  const alg = members.get('alg');
+function isUsable(key: unknown, algorithms: readonly unknown[]): key is UsableKey {
+  const members = membersOf(key);
   const use = members.get('use');
-  if (typeof members.get('kid') !== 'string' || !ASYMMETRIC.includes(members.get('kty'))) return false;
-  if (typeof alg !== 'string' || !algorithms.includes(alg)) return false;
-  return (use === undefined || use === 'sig') && !members.has('d') && !members.has('k');
+  return (
+    typeof members.get('kid') === 'string' &&
+    ASYMMETRIC.includes(members.get('kty')) &&
+    algorithms.includes(members.get('alg')) &&
+    (use === undefined || use === 'sig') &&
+    !members.has('d') &&
+    !members.has('k')
+  );
+}
+
+/** The members of a JSON object; a text, a number or null has none that is looked for. */
+function membersOf(value: unknown): ReadonlyMap<string, unknown> {
+  return new Map<string, unknown>(Object.entries(value ?? {}));
 }
