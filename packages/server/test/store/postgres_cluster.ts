@@ -41,7 +41,7 @@ export interface DatabaseOptions {
 type Row = Readonly<Record<string, string | number | boolean | null>>;
 
 /** How long a server may take to be there, in milliseconds: recovery after a kill included. */
-const READY_MS_MAX = 30_000;
+const READY_MS_MAX = 120_000;
 const POLL_MS = 20;
 const SUPERUSER = 'postgres';
 
