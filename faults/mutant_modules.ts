@@ -60,6 +60,7 @@ export const MODULES: Readonly<Record<string, MutatedModule>> = {
   hono: guard('hono', 'hono'),
   guard: guard(
     'guard',
+    'guard',
     'credentials',
     'scopes',
     'remembered',

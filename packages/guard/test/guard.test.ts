@@ -1,0 +1,64 @@
+/** The order of a check: what ends it, and the word of it for a log. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Policy } from '../src/policy.ts';
+import { assertAllowed, assertDenied, bearer, openBench } from './harness.ts';
+
+test('a guard that was closed is an outage, for a token that it knows as well', async () => {
+  const { issuer, check, guard } = await openBench();
+  const token = await issuer.token();
+  assertAllowed(await check(token));
+  guard.close();
+  assert.equal(assertDenied(await check(token), 503).because, 'The guard was closed.');
+});
+
+test('a guard that is stale says so; one that may introspect tells what it heard', async () => {
+  for (const [whenStale, status, because] of [
+    ['refuse', 503, 'The revocation feed is stale.'],
+    ['introspect', 401, 'inactive by introspection'],
+    ['allow', 200, undefined],
+  ] as const) {
+    const { issuer, check, clock } = await openBench({ whenStale });
+    const token = await issuer.token();
+    assertAllowed(await check(token));
+    clock.advance(11);
+    const decision = await check(token);
+    if (because === undefined) assertAllowed(decision);
+    else assert.equal(assertDenied(decision, status).because, because);
+  }
+});
+
+test('a mistake of the caller is theirs to hear of, and no outage', async () => {
+  const { issuer, guard } = await openBench();
+  const token = await issuer.token();
+  const broken: Policy = {
+    match: () => {
+      throw new TypeError('a policy of their own');
+    },
+    scopes: [],
+  };
+  await assert.rejects(guard.checkRoute(broken, bearer(token)), { name: 'TypeError', message: /of their own/ });
+  // Who has no good token does not get as far.
+  assertDenied(await guard.checkRoute(broken, bearer(`${token}x`)), 401);
+});
+
+test('a value that cannot stand in a scope is malformed, and the log says why', async () => {
+  const { issuer, guard } = await openBench();
+  const token = await issuer.token({ scope: '/accounts/a1.read' });
+  const ask = (accountID: string): ReturnType<typeof guard.check> =>
+    guard.check(bearer(token), '/accounts/{accountID}.read', { accountID });
+  assertAllowed(await ask('a1'));
+  assert.equal(assertDenied(await ask('a1/a2'), 400).because, 'bad_value');
+});
+
+test('a token that is bound to nothing does not come with a proof (RFC 9449 §7.1)', async () => {
+  const { issuer, guard } = await openBench({ publicURL: 'https://api.example.com' });
+  const token = await issuer.token();
+  const ask = (scheme: string): ReturnType<typeof guard.check> =>
+    guard.check(
+      { method: 'GET', url: '/accounts', headers: { authorization: `${scheme} ${token}` } },
+      '/accounts.read',
+    );
+  assertAllowed(await ask('Bearer'));
+  assert.equal(assertDenied(await ask('DPoP'), 401).because, 'DPoP with a token not bound');
+});
