@@ -1,6 +1,7 @@
 /** A policy from what an API has already: its OpenAPI document, or a file of routes and scopes. */
+import { isObject } from '@hallpass/protocol';
 import { draftScopes, type Draft, type DraftOptions } from './openapi_draft.ts';
-import { Faults, isRecord, own, PolicyError, type PolicyFault } from './openapi_faults.ts';
+import { Faults, own, PolicyError, type PolicyFault } from './openapi_faults.ts';
 import { readOperations, type OperationOptions } from './openapi_operations.ts';
 import { applyOverlay } from './openapi_overlay.ts';
 import { compileTable, mapOperations, readRouteMap, type PolicyTable } from './openapi_routes.ts';
@@ -91,8 +92,8 @@ export function draftPolicy(
 ): Promise<Draft & { readonly faults: readonly PolicyFault[] }> {
   return withDocument(file, {}, { proposals: [], overlay: undefined }, (document, faults) => {
     // Where requests begin is of no interest here.
-    const operations = isRecord(document) ? readOperations(document, { basePath: '' }, faults) : [];
-    if (!isRecord(document) || operations.length === 0) {
+    const operations = isObject(document) ? readOperations(document, { basePath: '' }, faults) : [];
+    if (!isObject(document) || operations.length === 0) {
       if (faults.all.length === 0) faults.add('malformed', [], NO_OBJECT);
       return { proposals: [], overlay: undefined };
     }
@@ -146,7 +147,7 @@ async function readText(file: string): Promise<PolicyText> {
 /** Routes and scopes, and no OpenAPI document of whatever version. */
 function isRoutes(document: unknown): document is Readonly<Record<string, unknown>> {
   return (
-    isRecord(document) && !['openapi', 'swagger', 'paths', 'overlay'].some((name) => Object.hasOwn(document, name))
+    isObject(document) && !['openapi', 'swagger', 'paths', 'overlay'].some((name) => Object.hasOwn(document, name))
   );
 }
 
@@ -162,7 +163,7 @@ function readRoutes(
 }
 
 function readOpenAPI(document: unknown, options: OperationOptions, faults: Faults): PolicyTable {
-  if (!isRecord(document)) {
+  if (!isObject(document)) {
     faults.add('malformed', [], NO_OBJECT);
     return NOTHING;
   }

@@ -1,6 +1,7 @@
 /** Scopes for operations that ask for none: proposed, never taken for granted, and written down as an overlay. */
+import { isObject, isScope, parseScope } from '@hallpass/protocol';
 import { stringify } from 'yaml';
-import { at, isRecord, own } from './openapi_faults.ts';
+import { at, own } from './openapi_faults.ts';
 import type { Operation } from './openapi_operations.ts';
 import { printTarget } from './openapi_overlay.ts';
 import { propose, type Known, type Proposal } from './openapi_prose.ts';
@@ -47,7 +48,9 @@ export function draftScopes(
   for (const operation of operations) {
     const demand = readDemand(document, operation.fields);
     const unsettled = Object.hasOwn(operation.fields, UNSURE);
-    if (demand.asks === 'scope' && !unsettled) known.push({ operation, scope: demand.scope });
+    if (demand.asks === 'scope' && !unsettled && isScope(parseScope(demand.scope))) {
+      known.push({ operation, scope: demand.scope });
+    }
     // A path item that two paths refer to is written once.
     const target = printTarget(operation.place);
     if (demand.asks === 'no_scope' && !unsettled && !seen.has(target)) open.push(operation);
@@ -57,7 +60,7 @@ export function draftScopes(
   if (proposals.length === 0) return { proposals, overlay: undefined };
   const scheme = schemeFor(document, proposals, tokenURL);
   const actions = [...scheme.actions, ...proposals.flatMap((proposal) => actionsOf(proposal, scheme.name))];
-  const title = own(isRecord(document['info']) ? document['info'] : {}, 'title');
+  const title = own(isObject(document['info']) ? document['info'] : {}, 'title');
   const info = { title: `Scopes of ${typeof title === 'string' ? title : 'the API'}`, version: '1.0.0' };
   return { proposals, overlay: { overlay: '1.0.0', info, actions } };
 }
@@ -83,12 +86,12 @@ function schemeFor(
 ): { readonly name: string; readonly actions: readonly Action[] } {
   const place = ['components', 'securitySchemes'];
   const schemes = at(document, place);
-  const entries = isRecord(schemes) ? Object.entries(schemes) : [];
+  const entries = isObject(schemes) ? Object.entries(schemes) : [];
   const scopes = describeScopes(proposals);
   for (const [name] of entries) {
     const listed = [...place, name, 'flows', 'clientCredentials', 'scopes'];
     const present = at(document, listed);
-    if (at(document, [...place, name, 'type']) !== 'oauth2' || !isRecord(present)) continue;
+    if (at(document, [...place, name, 'type']) !== 'oauth2' || !isObject(present)) continue;
     const update = Object.fromEntries(Object.entries(scopes).filter(([scope]) => !Object.hasOwn(present, scope)));
     const actions = Object.keys(update).length === 0 ? [] : [{ target: printTarget(listed), update }];
     return { name, actions };
@@ -97,9 +100,9 @@ function schemeFor(
   for (let count = 2; entries.some(([taken]) => taken === name); count++) name = `Hallpass${count}`;
   const scheme = { [name]: { type: 'oauth2', flows: { clientCredentials: { tokenUrl, scopes } } } };
   // As deep as the document goes: what merges less than it should would replace the other components.
-  if (isRecord(schemes)) return { name, actions: [{ target: printTarget(place), update: scheme }] };
+  if (isObject(schemes)) return { name, actions: [{ target: printTarget(place), update: scheme }] };
   const update = { securitySchemes: scheme };
-  if (isRecord(own(document, 'components'))) return { name, actions: [{ target: '$.components', update }] };
+  if (isObject(own(document, 'components'))) return { name, actions: [{ target: '$.components', update }] };
   return { name, actions: [{ target: '$', update: { components: update } }] };
 }
 

@@ -1,4 +1,5 @@
 /** What is wrong with a policy or its file, gathered, so that whoever mends it sees everything at once. */
+import { isObject } from '@hallpass/protocol';
 
 /** What kind of fault it is. */
 export type PolicyFaultKind =
@@ -101,11 +102,6 @@ function printPointer(place: Place): string {
   return oneLine(place.map((name) => `/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`).join(''));
 }
 
-/** Whether a value is an object with members: no array, no null. */
-export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
 /** A member of an object; its own alone, so that `constructor` is not found where nobody wrote it. */
 export function own(record: Readonly<Record<string, unknown>>, name: string): unknown {
   return Object.hasOwn(record, name) ? record[name] : undefined;
@@ -116,7 +112,7 @@ export function at(document: unknown, place: Place): unknown {
   let value = document;
   for (const name of place) {
     if (Array.isArray(value)) value = /^(?:0|[1-9]\d{0,8})$/.test(name) ? value[Number(name)] : undefined;
-    else value = isRecord(value) ? own(value, name) : undefined;
+    else value = isObject(value) ? own(value, name) : undefined;
   }
   return value;
 }

@@ -1,5 +1,6 @@
 /** The operations of an OpenAPI document (3.0 to 3.2), each with the method and the path that a guard will see. */
-import { at, isRecord, own, quote, type Faults, type Place } from './openapi_faults.ts';
+import { isObject } from '@hallpass/protocol';
+import { at, own, quote, type Faults, type Place } from './openapi_faults.ts';
 import { compilePolicy } from './policy.ts';
 
 export interface Operation {
@@ -53,7 +54,7 @@ export function readOperations(
     return [];
   }
   const paths = own(document, 'paths');
-  if (!isRecord(paths)) {
+  if (!isObject(paths)) {
     faults.add('malformed', ['paths'], 'There is no object of paths. Is this the right file?');
     return [];
   }
@@ -86,7 +87,7 @@ function readPathItem(reading: Reading, template: string, written: unknown): rea
       operations.push(
         ...readOperation(reading, template, { method: name.toUpperCase(), place: [...place, name], fields, item }),
       );
-    } else if (name === 'additionalOperations' && isRecord(fields)) {
+    } else if (name === 'additionalOperations' && isObject(fields)) {
       for (const [method, more] of Object.entries(fields)) {
         const inside = [...place, name, method];
         operations.push(...readOperation(reading, template, { method, place: inside, fields: more, item }));
@@ -109,7 +110,7 @@ function followReference(
 ): { readonly place: Place; readonly item: Readonly<Record<string, unknown>> } | undefined {
   let [place, item] = [from, written];
   for (let followed = 0; followed <= REFERENCES_MAX; followed++) {
-    if (!isRecord(item)) {
+    if (!isObject(item)) {
       const sentence = followed === 0 ? 'A path item must be an object.' : 'Its $ref leads to no path item.';
       faults.add(followed === 0 ? 'malformed' : 'bad_reference', from, sentence);
       return undefined;
@@ -163,7 +164,7 @@ function readOperation(
 ): readonly Operation[] {
   const { options, faults } = reading;
   const named = `${method} ${template}`;
-  if (!isRecord(fields)) {
+  if (!isObject(fields)) {
     faults.add('malformed', place, 'An operation must be an object.', named);
     return [];
   }
@@ -186,6 +187,7 @@ export function parametersOf(path: string): readonly string[] {
 
 /** What a policy has against a route, whatever its scope; undefined for one that it takes. */
 export function routeFault(route: string, template: string): string | undefined {
+  if (!/^[A-Z][A-Z-]* /.test(route)) return "A method is a word in capitals, as in 'GET /accounts'.";
   if (!template.startsWith('/')) return 'A path begins with a slash.';
   if (template !== '/' && template.endsWith('/'))
     return 'A guard lets no path with a slash at its end in. Take it off.';
@@ -196,8 +198,9 @@ export function routeFault(route: string, template: string): string | undefined 
     compilePolicy<Readonly<Record<string, string>>>({ [route]: '/any.read' });
     return undefined;
   } catch (error) {
-    // Its sentence begins with the route, which is said already.
-    return error instanceof TypeError ? error.message.replace(/^.*?': /s, '') : 'It cannot be a route.';
+    const message = error instanceof Error ? error.message : String(error);
+    // The route is said already.
+    return message.replace(`Route '${route}': `, '');
   }
 }
 
@@ -225,8 +228,8 @@ function prefixOf(servers: unknown, place: Place, faults: Faults): string | unde
   }
   const prefixes = new Set<string>();
   for (const server of servers as readonly unknown[]) {
-    const url = isRecord(server) ? own(server, 'url') : undefined;
-    const found = typeof url === 'string' && isRecord(server) ? serverPaths(url, own(server, 'variables')) : undefined;
+    const url = isObject(server) ? own(server, 'url') : undefined;
+    const found = typeof url === 'string' && isObject(server) ? serverPaths(url, own(server, 'variables')) : undefined;
     if (found === undefined) {
       const said = typeof url === 'string' ? quote(url) : 'A server without a url';
       faults.add('bad_server', place, `${said} does not say which path requests begin with. ${SAY_BASE_PATH}`);
@@ -253,8 +256,8 @@ function serverPaths(url: string, variables: unknown): readonly string[] | undef
   if (path !== '' && !path.startsWith('/')) return undefined;
   let paths = [path];
   for (const [whole, name = ''] of path.matchAll(/\{([^{}]*)\}/g)) {
-    const variable = isRecord(variables) ? own(variables, name) : undefined;
-    const values = isRecord(variable) ? (own(variable, 'enum') ?? [own(variable, 'default')]) : undefined;
+    const variable = isObject(variables) ? own(variables, name) : undefined;
+    const values = isObject(variable) ? (own(variable, 'enum') ?? [own(variable, 'default')]) : undefined;
     if (!Array.isArray(values) || paths.length * values.length > SERVER_PATHS_MAX) return undefined;
     paths = paths.flatMap((text) => values.map((value: unknown) => text.replaceAll(whole, () => String(value))));
   }

@@ -2,7 +2,8 @@
  * Overlays (OpenAPI Overlay Specification 1.0, 1.1): what is to be changed in a document, in a document of its own. Read
  * is the part of it that a draft writes: targets that name one place each.
  */
-import { isRecord, own, quote, type Faults, type Place } from './openapi_faults.ts';
+import { isObject } from '@hallpass/protocol';
+import { own, quote, type Faults, type Place } from './openapi_faults.ts';
 
 /** How deep an update may be nested. */
 const DEPTH_MAX = 64;
@@ -11,8 +12,8 @@ const MEMBERS_MAX = 100_000;
 
 /** The document with the actions of an overlay applied, in order; what cannot be applied goes to the faults. */
 export function applyOverlay(document: unknown, overlay: unknown, faults: Faults): unknown {
-  const version = isRecord(overlay) ? own(overlay, 'overlay') : undefined;
-  if (!isRecord(overlay) || typeof version !== 'string' || !/^1\.[01]\./.test(version)) {
+  const version = isObject(overlay) ? own(overlay, 'overlay') : undefined;
+  if (!isObject(overlay) || typeof version !== 'string' || !/^1\.[01]\./.test(version)) {
     faults.add('bad_overlay', ['overlay'], `An overlay says overlay: '1.0.0', as a text. Is this the right file?`);
     return document;
   }
@@ -32,8 +33,8 @@ export function applyOverlay(document: unknown, overlay: unknown, faults: Faults
 
 /** The document after an action; a sentence when it cannot be done. */
 function applyAction(document: unknown, action: unknown): { readonly document: unknown } | string {
-  const target = isRecord(action) ? own(action, 'target') : undefined;
-  if (!isRecord(action) || typeof target !== 'string') return 'An action must be an object with a target.';
+  const target = isObject(action) ? own(action, 'target') : undefined;
+  if (!isObject(action) || typeof target !== 'string') return 'An action must be an object with a target.';
   const place = parseTarget(target);
   if (place === undefined) {
     return `The target ${quote(target)} is not read. Name one place by its names: $.paths['/accounts'].get`;
@@ -43,16 +44,18 @@ function applyAction(document: unknown, action: unknown): { readonly document: u
   if (stranger !== undefined) return `${quote(stranger)} is not read in an action. Use update or remove.`;
   const [remove = false, update] = [own(action, 'remove'), own(action, 'update')];
   if (typeof remove !== 'boolean') return 'remove must be true or false.';
-  if (!remove && update === undefined) return 'The action has neither an update nor remove: true.';
-  const [name] = place.slice(-1);
-  if (remove && name === undefined) return 'The whole document cannot be removed.';
-  const changed = remove
-    ? changeAt(document, place.slice(0, -1), (value) => removeMember(value, name ?? ''))
-    : changeAt(document, place, (value) => merge(value, update, { left: MEMBERS_MAX }));
-  if (changed !== undefined) return changed;
-  // What is to go is gone; what is to be changed ought to be there.
-  if (remove) return { document };
-  return `There is nothing at ${quote(target)}: the document has changed since. Take the action away, or mend its target.`;
+  if (remove) {
+    const name = place.at(-1);
+    if (name === undefined) return 'The whole document cannot be removed.';
+    // What is to go may be gone already.
+    return changeAt(document, place.slice(0, -1), (value) => removeMember(value, name)) ?? { document };
+  }
+  if (update === undefined) return 'The action has neither an update nor remove: true.';
+  const changed = changeAt(document, place, (value) => merge(value, update, { left: MEMBERS_MAX }));
+  return (
+    changed ??
+    `There is nothing at ${quote(target)}: the document has changed since. Take the action away, or mend its target.`
+  );
 }
 
 type Changed = { readonly document: unknown } | string;
@@ -61,14 +64,14 @@ type Changed = { readonly document: unknown } | string;
 function changeAt(document: unknown, place: Place, change: (value: unknown) => Changed): Changed | undefined {
   const [name, ...rest] = place;
   if (name === undefined) return change(document);
-  if (!isRecord(document) || !Object.hasOwn(document, name)) return undefined;
+  if (!isObject(document) || !Object.hasOwn(document, name)) return undefined;
   const changed = changeAt(document[name], rest, change);
   if (changed === undefined || typeof changed === 'string') return changed;
   return { document: withMember(document, name, changed.document) };
 }
 
 function removeMember(value: unknown, name: string): Changed {
-  if (!isRecord(value)) return 'Members of objects alone can be removed.';
+  if (!isObject(value)) return 'Members of objects alone can be removed.';
   return { document: Object.fromEntries(Object.entries(value).filter(([key]) => key !== name)) };
 }
 
@@ -76,7 +79,7 @@ function removeMember(value: unknown, name: string): Changed {
 function merge(target: unknown, update: unknown, budget: { left: number }, depth = 0): Changed {
   budget.left -= 1;
   if (depth > DEPTH_MAX || budget.left < 0) return 'The update is too deep or too large.';
-  if (isRecord(target) && isRecord(update)) {
+  if (isObject(target) && isObject(update)) {
     const members = new Map(Object.entries(target));
     for (const [name, value] of Object.entries(update)) {
       const inner = Object.hasOwn(target, name) ? merge(target[name], value, budget, depth + 1) : { document: value };
@@ -88,7 +91,7 @@ function merge(target: unknown, update: unknown, budget: { left: number }, depth
   if (Array.isArray(target) && (Array.isArray(update) || depth === 0)) {
     return { document: [...(target as readonly unknown[]), ...[update].flat()] };
   }
-  if (depth === 0 || [target, update].some((value) => isRecord(value) || Array.isArray(value))) {
+  if (depth === 0 || [target, update].some((value) => isObject(value) || Array.isArray(value))) {
     return 'The update is of another kind than what it is merged with.';
   }
   return { document: update };

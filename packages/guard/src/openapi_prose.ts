@@ -1,9 +1,9 @@
 /** What the prose of an OpenAPI document says of scopes, and how sure one can be of it. */
-import { isScope, parseScope, SCOPE_LENGTH_MAX, type Scope } from '@hallpass/protocol';
-import { isRecord, own } from './openapi_faults.ts';
-import type { Operation } from './openapi_operations.ts';
+import { isObject, isScope, parseScope, SCOPE_LENGTH_MAX, type Scope } from '@hallpass/protocol';
+import { own } from './openapi_faults.ts';
+import { parametersOf, type Operation } from './openapi_operations.ts';
 
-/** An operation whose scope is beyond doubt. */
+/** An operation, and a scope of its own: beyond doubt, or proposed. */
 export interface Known {
   readonly operation: Operation;
   readonly scope: string;
@@ -67,15 +67,18 @@ interface Mention {
   readonly negated: string | undefined;
 }
 
-/** Where a sentence ends: at a stop before a space, at an empty line, at a tag. */
-const SENTENCE_END = /(?<=[.!?])\s+|\n\s*\n|<[^<>]{0,40}>/;
+/** Where a sentence ends: at an empty line, or at a stop before a space and no small letter (`e.g. this`). */
+const SENTENCE_END = /\n\s*\n|(?<=[.!?])\s+(?![\sa-z])/;
+/** A tag that begins a line, or ends it. What is emphasised (`do <b>not</b>`) is a part of its sentence. */
+const LINE_TAG = /<\/?(?:br|div|h[1-6]|hr|li|ol|p|t[dhr]|ul)\b[^<>]*>/gi;
 /** A path that is no part of an address or of a longer word. */
 const PATH = /(?<![\w:/.~}%-])\/[\w~.{}/-]+/g;
 const TURNING =
   /\b(?:not|no|never|without|instead|unless|except|deprecated|formerly|optional|optionally|previously)\b|\b\w+n['’]t\b/i;
 
 function findScopes(text: string): readonly Mention[] {
-  return text.split(SENTENCE_END).flatMap((sentence) => {
+  const sentences = text.replaceAll(LINE_TAG, '\n\n').split(SENTENCE_END);
+  return sentences.flatMap((sentence) => {
     const aboutScopes = /\bscopes?\b/i.test(sentence);
     const negated = TURNING.exec(sentence)?.[0];
     return [...sentence.matchAll(PATH)].flatMap(([path]) => {
@@ -111,8 +114,8 @@ function bind(operation: Operation, scope: Scope): { readonly scope: string; rea
       continue;
     }
     const same = parameters.filter((other) => plain(other) === plain(name));
-    const [one] = same;
-    if (one !== undefined && same.length === 1) {
+    const [one, ...others] = same;
+    if (one !== undefined && others.length === 0) {
       segments.push(`{${one}}`);
       continue;
     }
@@ -165,13 +168,13 @@ function baseOf(scope: string): string {
 function deduce(document: Readonly<Record<string, unknown>>, operation: Operation, known: readonly Known[]): Proposal {
   const verb = verbOf(operation.method, known);
   const guess = (scope: string, reason: string): Proposal => ({ operation, scope, sure: false, reason });
-  const usable = known.filter(({ scope }) => {
-    const parsed = parseScope(scope);
-    return isScope(parsed) && parsed.parameters.every((name) => operation.parameters.includes(name));
-  });
-  const beside = commonBase(usable.filter((one) => one.operation.template === operation.template));
+  const usable = known.filter(({ scope }) => parametersOf(scope).every((name) => operation.parameters.includes(name)));
+  const beside = agreed(usable.filter((one) => one.operation.template === operation.template));
   if (beside !== undefined) {
-    return guess(`${beside}.${verb}`, 'Its description names no scope. Proposed: as the other methods of this path.');
+    return guess(
+      `${baseOf(beside.scope)}.${verb}`,
+      'Its description names no scope. Proposed: as the other methods of this path.',
+    );
   }
   const tagged = readTags(document, operation);
   if (tagged !== undefined) {
@@ -179,11 +182,10 @@ function deduce(document: Readonly<Record<string, unknown>>, operation: Operatio
     const reason = `Its own description names no scope, that of its tag ${tagged.tag} does: ${tagged.scope.text}.`;
     return guess(bound.scope, reason);
   }
-  const near = nearest(operation, usable);
-  const around = commonBase(near);
-  const [example] = near;
-  if (around !== undefined && example !== undefined) {
-    return guess(`${around}.${verb}`, `Its description names no scope. Proposed: as ${example.operation.route}.`);
+  const near = agreed(nearest(operation, usable));
+  if (near !== undefined) {
+    const reason = `Its description names no scope. Proposed: as ${near.operation.route}.`;
+    return guess(`${baseOf(near.scope)}.${verb}`, reason);
   }
   return guess(scopeOfPath(operation, verb), 'Its description names no scope. Proposed: by its path and method.');
 }
@@ -199,20 +201,24 @@ function verbOf(method: string, known: readonly Known[]): string {
   return most?.[0] ?? (READING.has(method) ? 'read' : 'write');
 }
 
-function commonBase(known: readonly Known[]): string | undefined {
+/** The first of them, when their scopes differ in nothing but the verb. */
+function agreed(known: readonly Known[]): Known | undefined {
   const bases = new Set(known.map(({ scope }) => baseOf(scope)));
-  return bases.size === 1 ? [...bases][0] : undefined;
+  return bases.size === 1 ? known[0] : undefined;
 }
 
-/** The operations above or below in the tree of paths that share the most of the way, two segments at the least. */
+/** How many segments of the way two paths have to share at the least, to be neighbours. */
+const SHARED_MIN = 2;
+
+/** The operations above or below in the tree of paths that share the most of the way. */
 function nearest({ template }: Operation, known: readonly Known[]): readonly Known[] {
   const path = template.split('/').slice(1);
-  let [best, length]: [Known[], number] = [[], 1];
+  let [best, length]: [Known[], number] = [[], SHARED_MIN];
   for (const one of known) {
     const other = one.operation.template.split('/').slice(1);
     const shared = [...path.keys()].findIndex((at) => path[at] !== other[at]);
     const common = shared === -1 ? path.length : shared;
-    if (common < Math.min(path.length, other.length) || common <= 1 || common < length) continue;
+    if (common < Math.min(path.length, other.length) || common < length) continue;
     if (common > length) [best, length] = [[], common];
     best.push(one);
   }
@@ -227,7 +233,7 @@ function readTags(
   const [names, tags] = [own(fields, 'tags'), own(document, 'tags')];
   if (!Array.isArray(names) || !Array.isArray(tags)) return undefined;
   const found = (tags as readonly unknown[]).flatMap((tag) => {
-    if (!isRecord(tag) || !names.includes(own(tag, 'name'))) return [];
+    if (!isObject(tag) || !names.includes(own(tag, 'name'))) return [];
     const description = own(tag, 'description');
     const mentions = typeof description === 'string' ? findScopes(description) : [];
     return mentions

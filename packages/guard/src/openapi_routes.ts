@@ -1,6 +1,6 @@
 /** Which scope each operation asks for in its `security`, and all that keeps them from being one policy. */
-import { isScope, parseScope, refuse, type ScopeFault } from '@hallpass/protocol';
-import { isRecord, own, quote, type Faults, type Place } from './openapi_faults.ts';
+import { isObject, isScope, parseScope, refuse, type ScopeFault } from '@hallpass/protocol';
+import { own, quote, type Faults, type Place } from './openapi_faults.ts';
 import { parametersOf, routeFault, type Operation } from './openapi_operations.ts';
 import { compilePolicy, type Policy } from './policy.ts';
 
@@ -45,8 +45,9 @@ export function mapOperations(
     const path = route.slice(method.length + 1);
     const demand = readDemand(document, fields);
     const unsure = own(fields, UNSURE);
-    if (unsure !== undefined && unsure !== false) {
-      const why = typeof unsure === 'string' ? unsure : 'no reason is given';
+    const isUnsure = unsure !== undefined && unsure !== false;
+    if (isUnsure) {
+      const why = typeof unsure === 'string' && unsure !== '' ? unsure : 'It does not say why.';
       faults.add(
         'unsure',
         place,
@@ -65,7 +66,7 @@ export function mapOperations(
         break;
       case 'no_scope':
         unmapped.push(route);
-        if (unsure === undefined || unsure === false) faults.add('unmapped', place, ASK_FOR_ONE, route);
+        if (!isUnsure) faults.add('unmapped', place, ASK_FOR_ONE, route);
         break;
       case 'too_much':
         faults.add('several_scopes', place, demand.because, route);
@@ -100,19 +101,19 @@ export function readDemand(
   const scopes = new Set<string>();
   let [bare, anyone] = [false, security.length === 0];
   for (const requirement of security as readonly unknown[]) {
-    if (!isRecord(requirement)) return { asks: 'malformed', because: 'security must be a list of objects.' };
+    if (!isObject(requirement)) return { asks: 'malformed', because: 'security must be a list of objects.' };
     const entries = Object.entries(requirement);
     if (entries.length === 0) anyone = true;
     const asked = entries.flatMap(([, list]) => list);
     if (!asked.every((scope) => typeof scope === 'string') || !entries.every(([, list]) => Array.isArray(list))) {
       return { asks: 'malformed', because: 'A requirement names, for each scheme, a list of scopes.' };
     }
-    const stranger = entries.find(([name]) => schemeType(document, name) === undefined);
+    const stranger = entries.find(([name]) => schemeOf(document, name) === undefined);
     if (stranger !== undefined) {
       const because = `There is no security scheme ${quote(stranger[0])}. Name one of components.securitySchemes.`;
       return { asks: 'malformed', because };
     }
-    if (asked.length === 0 && entries.some(([name]) => HAS_SCOPES.has(schemeType(document, name) ?? ''))) bare = true;
+    if (asked.length === 0 && entries.some(([name]) => HAS_SCOPES.has(schemeOf(document, name)?.type))) bare = true;
     for (const scope of asked) scopes.add(scope);
   }
   // Whoever may come without anything needs no token: a guard in front would shut them out.
@@ -129,34 +130,34 @@ export function readDemand(
 const ONE = 'An operation is opened by one, the same in each alternative.';
 
 /** The types of schemes in which a token without any scope would do, where none is asked for. */
-const HAS_SCOPES: ReadonlySet<string> = new Set(['oauth2', 'openIdConnect']);
+const HAS_SCOPES: ReadonlySet<unknown> = new Set(['oauth2', 'openIdConnect']);
 
-function schemeType(document: Readonly<Record<string, unknown>>, name: string): string | undefined {
+function schemeOf(document: Readonly<Record<string, unknown>>, name: string): { readonly type: unknown } | undefined {
   const components = own(document, 'components');
-  const schemes = isRecord(components) ? own(components, 'securitySchemes') : undefined;
-  const scheme = isRecord(schemes) ? own(schemes, name) : undefined;
-  if (!isRecord(scheme)) return undefined;
-  const type = own(scheme, 'type');
-  return typeof type === 'string' ? type : '';
+  const schemes = isObject(components) ? own(components, 'securitySchemes') : undefined;
+  const scheme = isObject(schemes) ? own(schemes, name) : undefined;
+  return isObject(scheme) ? { type: own(scheme, 'type') } : undefined;
 }
 
 type Named = Pick<Operation, 'route' | 'parameters' | 'place'>;
 
 /** Routes and their scopes, as `compilePolicy` takes them, to a table. */
 export function readRouteMap(map: Readonly<Record<string, unknown>>, faults: Faults): PolicyTable {
-  const routes: (PolicyRoute & Named)[] = [];
+  const routes: PolicyRoute[] = [];
+  const named: Named[] = [];
   for (const [route, scope] of Object.entries(map)) {
     const place = [route];
-    const [method = '', path = ''] = route.split(/ (.*)/s);
+    const [method = '', path = ''] = route.split(' ');
     const fault = path.startsWith('/') ? routeFault(route, path) : "Write it as 'GET /path'.";
     if (fault !== undefined) faults.add('bad_path', place, fault, route);
     else if (typeof scope !== 'string') faults.add('malformed', place, 'Its scope must be a text.', route);
     else {
-      const named = { route, parameters: parametersOf(path), place };
-      if (checkScope(named, scope, place, faults)) routes.push({ ...named, method, path, scope });
+      const one = { route, parameters: parametersOf(path), place };
+      named.push(one);
+      if (checkScope(one, scope, place, faults)) routes.push({ route, method, path, scope });
     }
   }
-  findDoubles(routes, faults);
+  findDoubles(named, faults);
   return { routes, open: [], unmapped: [] };
 }
 
@@ -197,8 +198,8 @@ function adviseOnParameter(
     return `${fault} The path has no parameter that could fill it: ask for a scope without, and check {${stranger}} in the handler with guard.check.`;
   }
   const unused = parameters.filter((name) => !scope.includes(`{${name}}`));
-  const [only] = unused;
-  if (only !== undefined && unused.length === 1 && strangers.length === 1) {
+  const [only, ...others] = unused;
+  if (only !== undefined && others.length === 0 && strangers.length === 1) {
     return `${fault} If it is what the path calls {${only}}, write ${quote(scope.replace(`{${stranger}}`, () => `{${only}}`))}.`;
   }
   return `${fault} The path has ${parameters.map((name) => `{${name}}`).join(', ')}: write the scope with one of these.`;

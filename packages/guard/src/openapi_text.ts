@@ -19,6 +19,8 @@ import { Faults, PolicyError, quote, type Place } from './openapi_faults.ts';
 export const POLICY_FILE_BYTES_MAX = 8 * 1024 * 1024;
 /** How often anchors of a file may be used, each use counted with those inside of what it names. */
 const ALIASES_MAX = 10_000;
+/** How many faults of its syntax are told by themselves: a bracket that is missing has most of the others follow. */
+const SYNTAX_FAULTS_MAX = 20;
 
 /** What a file holds, and where. */
 export interface PolicyText {
@@ -53,8 +55,11 @@ export function parsePolicyText(bytes: Uint8Array, file: string): PolicyText {
       // Compares each name to each other one; ours below is linear.
       uniqueKeys: false,
     });
-    for (const { message, pos } of [...document.errors, ...document.warnings]) {
-      addAt(faults, lines.linePos(pos[0]).line, `This is not the YAML or JSON that is read here: ${message}.`);
+    const wrong = [...document.errors, ...document.warnings];
+    if (wrong.some(({ code }) => code === 'RESOURCE_EXHAUSTION')) throw oneFault(faults, `${NOT_READ}nested too deep.`);
+    for (const [index, { message, pos }] of wrong.slice(0, SYNTAX_FAULTS_MAX + 1).entries()) {
+      const more = `There are ${wrong.length - index} more from here on. Mend those before: they may be what causes these.`;
+      addAt(faults, lines.linePos(pos[0]).line, index < SYNTAX_FAULTS_MAX ? `${NOT_READ}${message}.` : more);
     }
     if (faults.all.length === 0) refuseDoubles(document, lines, faults);
     if (faults.all.length > 0) throw new PolicyError(faults.all);
@@ -62,11 +67,12 @@ export function parsePolicyText(bytes: Uint8Array, file: string): PolicyText {
     return { document: value, lineOf: lineFinder(document, lines) };
   } catch (error) {
     if (error instanceof PolicyError) throw error;
-    // What the parser throws: not UTF-8, too many aliases, or so deep that the stack ends.
-    const because = error instanceof RangeError ? 'it is nested too deep' : error instanceof Error ? error.message : '';
-    throw oneFault(faults, `This is not the YAML or JSON that is read here: ${because}.`);
+    // Not UTF-8, or too many aliases.
+    throw oneFault(faults, `${NOT_READ}${error instanceof Error ? error.message : String(error)}.`);
   }
 }
+
+const NOT_READ = 'This is not the YAML or JSON that is read here: ';
 
 function oneFault(faults: Faults, sentence: string): PolicyError {
   faults.add('malformed', [], sentence);

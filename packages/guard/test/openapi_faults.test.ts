@@ -1,0 +1,112 @@
+/** What is said of a fault, to whom, and where it is; and how a place of a document is found. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { at, Faults, own, PolicyError, printFault, quote } from '../src/openapi_faults.ts';
+
+const FAULT = { kind: 'malformed', pointer: '/paths/~1a', sentence: 'It is none.' } as const;
+
+test('a fault on one line: where it is, as well as that is known, the operation, and what to do', () => {
+  assert.equal(printFault(FAULT), '#/paths/~1a: It is none.');
+  assert.equal(printFault({ ...FAULT, file: 'api.yaml' }), 'api.yaml#/paths/~1a: It is none.');
+  assert.equal(printFault({ ...FAULT, file: 'api.yaml', line: 7 }), 'api.yaml:7: It is none.');
+  assert.equal(printFault({ ...FAULT, line: 7 }), 'line:7: It is none.');
+  assert.equal(printFault({ ...FAULT, operation: 'GET /a' }), '#/paths/~1a: GET /a: It is none.');
+  assert.equal(
+    printFault({ ...FAULT, file: 'api.yaml', line: 7, operation: 'GET /a' }),
+    'api.yaml:7: GET /a: It is none.',
+  );
+});
+
+test('an error has all faults, and a line of its message for each', () => {
+  const error = new PolicyError([FAULT, { ...FAULT, sentence: 'Nor is this.' }]);
+  assert.equal(error.name, 'PolicyError');
+  assert.equal(error.message, '#/paths/~1a: It is none.\n#/paths/~1a: Nor is this.');
+  assert.equal(error.faults.length, 2);
+});
+
+test('a fault has the file, the line and the operation, each where there is one, and no member where not', () => {
+  const bare = new Faults();
+  bare.add('malformed', ['paths', '/a'], 'It is none.');
+  assert.deepEqual(bare.all, [FAULT]);
+  const known = new Faults('api.yaml', (place) => place.length);
+  known.add('malformed', ['paths', '/a'], 'It is none.', 'GET /a');
+  assert.deepEqual(known.all, [{ ...FAULT, file: 'api.yaml', line: 2, operation: 'GET /a' }]);
+  const unplaced = new Faults('api.yaml');
+  unplaced.add('malformed', ['paths', '/a'], 'It is none.');
+  assert.deepEqual(unplaced.all, [{ ...FAULT, file: 'api.yaml' }]);
+});
+
+test('a place is a JSON Pointer, of which a slash and a tilde are escaped (RFC 6901 §3)', () => {
+  const faults = new Faults();
+  for (const place of [[], [''], ['a/b', 'c~d'], ['~1']]) faults.add('malformed', place, 'It is none.');
+  assert.deepEqual(
+    faults.all.map(({ pointer }) => pointer),
+    ['', '/', '/a~1b/c~0d', '/~01'],
+  );
+});
+
+test('what moves a terminal’s cursor becomes one space, in a sentence, a place and the name of an operation', () => {
+  for (const control of [
+    '\u0000',
+    '\n',
+    '\u001b',
+    '\u001f',
+    '\u007f',
+    '\u0085',
+    '\u009f',
+    '\u2028',
+    '\u2029',
+    '\r\n',
+  ]) {
+    const faults = new Faults();
+    faults.add('malformed', [`a${control}b`], `c${control}d`, `e${control}f`);
+    assert.deepEqual(faults.all, [{ kind: 'malformed', pointer: '/a b', sentence: 'c d', operation: 'e f' }]);
+    assert.equal(quote(`a${control}b`), "'a b'");
+  }
+  // Their neighbours stay as they are.
+  for (const plain of [' ', '~', '\u00a0', '\u2027', '\u202a', 'é', '  ']) assert.equal(quote(plain), `'${plain}'`);
+});
+
+test('a text of 120 characters is repeated whole, and the first 120 of a longer one', () => {
+  const whole = `<${'x'.repeat(118)}>`;
+  assert.equal(quote(whole), `'${whole}'`);
+  assert.equal(quote(`${whole}y`), `'${whole}...'`);
+  assert.equal(quote(''), "''");
+});
+
+test('a place leads through members and through numbers of a list; what is inherited is not there', () => {
+  const document = { a: [{ b: 1 }, 'text', [7]], text: 'long', list: Array.from({ length: 12 }, (_, index) => index) };
+  const found: readonly (readonly [readonly string[], unknown])[] = [
+    [[], document],
+    [['a', '0', 'b'], 1],
+    [['a', '1'], 'text'],
+    [['a', '2', '0'], 7],
+    [['list', '9'], 9],
+    [['list', '10'], 10],
+    [['list', '11'], 11],
+  ];
+  for (const [place, value] of found) assert.equal(at(document, place), value, place.join(' '));
+  for (const place of [
+    ['b'],
+    ['a', '3'],
+    ['a', 'length'],
+    ['a', '-1'],
+    ['a', ''],
+    ['a', ' 1'],
+    ['a', '1 '],
+    ['a', '1e0'],
+    ['a', '0x1'],
+    ['list', '01'],
+    ['list', '00'],
+    ['text', 'length'],
+    ['text', '0'],
+    ['a', '1', 'length'],
+    ['constructor'],
+    ['a', '0', 'constructor', 'name'],
+    ['none', 'more'],
+  ]) {
+    assert.equal(at(document, place), undefined, place.join(' '));
+  }
+  assert.equal(own({ a: 1 }, 'a'), 1);
+  assert.equal(own({ a: 1 }, 'toString'), undefined);
+});
