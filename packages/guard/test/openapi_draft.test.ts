@@ -1,22 +1,11 @@
 import { draftPolicy, inspectPolicy, printOverlay, readPolicy, type Draft } from '@hallpass/guard/openapi';
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { after, test } from 'node:test';
+import { test } from 'node:test';
 import { parse, stringify } from 'yaml';
-import { api, asks, meets, type Members } from './openapi_harness.ts';
+import { api, asks, meets, openFolder, type Members } from './openapi_harness.ts';
 
-const folder = mkdtempSync(join(tmpdir(), 'hallpass-draft-'));
-after(() => rmSync(folder, { recursive: true }));
-let written = 0;
-
-function fileOf(document: unknown): string {
-  written += 1;
-  const file = join(folder, `${written}.yaml`);
-  writeFileSync(file, stringify(document));
-  return file;
-}
+const files = openFolder();
+const fileOf = (document: unknown): string => files.fileOf(stringify(document));
 
 /** The proposals for a document, as `GET /a: scope`, with a question mark when it is unsure of it. */
 function linesOf({ proposals }: Draft): readonly string[] {
@@ -184,8 +173,7 @@ test('the overlay says it all: the check refuses what is unsure, and takes what 
   assert.match(text, /target: \$\.components\.pathItems\.Transfers\.get/);
   assert.match(text, /tokenUrl: https:\/\/auth\.example\.com\/oauth2\/token/);
 
-  const drafted = join(folder, 'drafted.overlay.yaml');
-  writeFileSync(drafted, text);
+  const drafted = files.fileOf(text);
   const before = await inspectPolicy(file, { overlay: drafted });
   assert.deepEqual(
     before.faults.map(({ kind, operation }) => `${kind} ${operation ?? ''}`),
@@ -193,9 +181,7 @@ test('the overlay says it all: the check refuses what is unsure, and takes what 
   );
   await assert.rejects(readPolicy(file, { overlay: drafted, unmapped: 'close' }), { name: 'PolicyError' });
 
-  const settled = join(folder, 'settled.overlay.yaml');
-  writeFileSync(
-    settled,
+  const settled = files.fileOf(
     text.replaceAll(/\n +x-hallpass-unsure: .*/g, '').replace(/- Hallpass:\n +- \/token\.write/, '[]'),
   );
   const policy = await readPolicy(file, { overlay: settled });
