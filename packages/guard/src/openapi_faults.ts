@@ -68,7 +68,7 @@ export class Faults {
   }
 
   add(kind: PolicyFaultKind, place: Place, sentence: string, operation?: string): void {
-    this.addAtLine(this.#lineOf(place), { kind, pointer: printPointer(place), sentence: oneLine(sentence) }, operation);
+    this.addAtLine(this.#lineOf(place), { kind, pointer: printPointer(place), sentence }, operation);
   }
 
   addAtLine(
@@ -78,6 +78,7 @@ export class Faults {
   ): void {
     this.#found.push({
       ...fault,
+      sentence: oneLine(fault.sentence),
       ...(this.#file === undefined ? {} : { file: this.#file }),
       ...(line === undefined ? {} : { line }),
       ...(operation === undefined ? {} : { operation: oneLine(operation) }),

@@ -187,8 +187,8 @@ export function parametersOf(path: string): readonly string[] {
 
 /** What a policy has against a route, whatever its scope; undefined for one that it takes. */
 export function routeFault(route: string, template: string): string | undefined {
-  if (!/^[A-Z][A-Z-]* /.test(route)) return "A method is a word in capitals, as in 'GET /accounts'.";
   if (!template.startsWith('/')) return 'A path begins with a slash.';
+  if (!/^[A-Z][A-Z-]* \//.test(route)) return "A method is a word in capitals, as in 'GET /accounts'.";
   if (template !== '/' && template.endsWith('/'))
     return 'A guard lets no path with a slash at its end in. Take it off.';
   if (/[^/]\{|\}[^/]/.test(template)) {
@@ -228,8 +228,8 @@ function prefixOf(servers: unknown, place: Place, faults: Faults): string | unde
   }
   const prefixes = new Set<string>();
   for (const server of servers as readonly unknown[]) {
-    const url = isObject(server) ? own(server, 'url') : undefined;
-    const found = typeof url === 'string' && isObject(server) ? serverPaths(url, own(server, 'variables')) : undefined;
+    const url = at(server, ['url']);
+    const found = typeof url === 'string' ? serverPaths(url, at(server, ['variables'])) : undefined;
     if (found === undefined) {
       const said = typeof url === 'string' ? quote(url) : 'A server without a url';
       faults.add('bad_server', place, `${said} does not say which path requests begin with. ${SAY_BASE_PATH}`);
@@ -250,15 +250,20 @@ const SAY_BASE_PATH = `Say which one the guard will see: basePath: '/v1', or --b
 /** The most paths that the variables of one server's URL may make. */
 const SERVER_PATHS_MAX = 100;
 
+/** Either may hold variables; whatever they are, the path begins behind it. */
+const SCHEME_AND_HOST = /^(?:[A-Za-z][A-Za-z0-9+.-]*:|\{[^{}/]*\}:)?\/\/[^/?#]*/;
+
 /** The paths of a server's URL, one for each value that its variables may have; undefined for what has none for sure. */
 function serverPaths(url: string, variables: unknown): readonly string[] | undefined {
-  const [, path = ''] = /^(?:(?:[A-Za-z][A-Za-z0-9+.-]*:|\{[^{}/]*\}:)?\/\/[^/?#]*)?(.*)$/s.exec(url) ?? [];
+  const path = url.replace(SCHEME_AND_HOST, '');
   if (path !== '' && !path.startsWith('/')) return undefined;
   let paths = [path];
   for (const [whole, name = ''] of path.matchAll(/\{([^{}]*)\}/g)) {
     const variable = isObject(variables) ? own(variables, name) : undefined;
     const values = isObject(variable) ? (own(variable, 'enum') ?? [own(variable, 'default')]) : undefined;
     if (!Array.isArray(values) || paths.length * values.length > SERVER_PATHS_MAX) return undefined;
+    // As a file without quotes has it: `default: 2`.
+    if (!values.every((value) => typeof value === 'string' || typeof value === 'number')) return undefined;
     paths = paths.flatMap((text) => values.map((value: unknown) => text.replaceAll(whole, () => String(value))));
   }
   if (paths.some((text) => /[?#{}]/.test(text))) return undefined;

@@ -3,7 +3,7 @@
  * is the part of it that a draft writes: targets that name one place each.
  */
 import { isObject } from '@hallpass/protocol';
-import { own, quote, type Faults, type Place } from './openapi_faults.ts';
+import { at, own, quote, type Faults, type Place } from './openapi_faults.ts';
 
 /** How deep an update may be nested. */
 const DEPTH_MAX = 64;
@@ -12,12 +12,12 @@ const MEMBERS_MAX = 100_000;
 
 /** The document with the actions of an overlay applied, in order; what cannot be applied goes to the faults. */
 export function applyOverlay(document: unknown, overlay: unknown, faults: Faults): unknown {
-  const version = isObject(overlay) ? own(overlay, 'overlay') : undefined;
-  if (!isObject(overlay) || typeof version !== 'string' || !/^1\.[01]\./.test(version)) {
+  const version = at(overlay, ['overlay']);
+  if (typeof version !== 'string' || !/^1\.[01]\./.test(version)) {
     faults.add('bad_overlay', ['overlay'], `An overlay says overlay: '1.0.0', as a text. Is this the right file?`);
     return document;
   }
-  const actions = own(overlay, 'actions');
+  const actions = at(overlay, ['actions']);
   if (!Array.isArray(actions)) {
     faults.add('bad_overlay', ['actions'], 'actions must be a list of objects.');
     return document;
@@ -106,7 +106,7 @@ function withMember(record: Readonly<Record<string, unknown>>, name: string, val
 const TARGET_NAMES_MAX = 32;
 
 /** One step of a target (RFC 9535 §2.3.1, 2.5.1): `.name` or a quoted name in brackets. */
-const STEP = /^(?:\.([A-Za-z_][A-Za-z0-9_]*)|\[(?:'((?:[^'\\]|\\['\\])*)'|"((?:[^"\\]|\\["\\])*)")\])/;
+const STEP = /^(?:\.([A-Za-z_][A-Za-z0-9_]*)|\[(?:'(?:[^'\\]|\\['\\])*'|"(?:[^"\\]|\\["\\])*")\])/;
 
 /** A target that names one place to that place; undefined for every other one. */
 function parseTarget(target: string): Place | undefined {
@@ -116,8 +116,8 @@ function parseTarget(target: string): Place | undefined {
   while (end < target.length) {
     const found = STEP.exec(target.slice(end));
     if (found === null || place.length >= TARGET_NAMES_MAX) return undefined;
-    const [whole, plain, single, double] = found;
-    place.push(plain ?? (single ?? double ?? '').replaceAll(/\\(.)/gs, '$1'));
+    const [whole, plain] = found;
+    place.push(plain ?? whole.slice(2, -2).replaceAll(/\\(.)/g, '$1'));
     end += whole.length;
   }
   return place;

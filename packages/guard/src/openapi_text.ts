@@ -59,7 +59,8 @@ export function parsePolicyText(bytes: Uint8Array, file: string): PolicyText {
     if (wrong.some(({ code }) => code === 'RESOURCE_EXHAUSTION')) throw oneFault(faults, `${NOT_READ}nested too deep.`);
     for (const [index, { message, pos }] of wrong.slice(0, SYNTAX_FAULTS_MAX + 1).entries()) {
       const more = `There are ${wrong.length - index} more from here on. Mend those before: they may be what causes these.`;
-      addAt(faults, lines.linePos(pos[0]).line, index < SYNTAX_FAULTS_MAX ? `${NOT_READ}${message}.` : more);
+      const said = index < SYNTAX_FAULTS_MAX ? `${NOT_READ}${message.replace(/\.$/, '')}.` : more;
+      addAt(faults, lines.linePos(pos[0]).line, said);
     }
     if (faults.all.length === 0) refuseDoubles(document, lines, faults);
     if (faults.all.length > 0) throw new PolicyError(faults.all);
@@ -80,11 +81,7 @@ function oneFault(faults: Faults, sentence: string): PolicyError {
 }
 
 function addAt(faults: Faults, line: number, sentence: string): void {
-  faults.addAtLine(line, {
-    kind: 'malformed',
-    pointer: '',
-    sentence: sentence.replaceAll(/\s+/g, ' ').replace('..', '.'),
-  });
+  faults.addAtLine(line, { kind: 'malformed', pointer: '', sentence });
 }
 
 /** Two readers may take different ones of two members of one name; and a merge key is a member to some, and not to us. */
@@ -122,7 +119,6 @@ function lineFinder(document: Document, lines: LineCounter): PolicyText['lineOf'
       if (isAlias(node)) node = node.resolve(document);
       const pair = isMap(node) ? membersOf(node).get(name) : undefined;
       const next: unknown = isSeq(node) ? node.items[Number(name)] : pair?.value;
-      if (next === undefined) break;
       const start: unknown = pair?.key ?? next;
       if (isNode(start)) offset = start.range?.[0] ?? offset;
       node = next;

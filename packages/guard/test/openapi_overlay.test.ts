@@ -47,7 +47,7 @@ test('an overlay says that it is one, of version 1.0 or 1.1, and has a list of a
     assert.deepEqual(apply(document, { overlay, actions: update }), { document: { a: 1, b: 2 }, faults: [] });
   }
   const version = "bad_overlay /overlay An overlay says overlay: '1.0.0', as a text. Is this the right file?";
-  for (const overlay of ['1.2.0', '2.0.0', '1.0', '11.0.0', 'x1.0.0', '', 1, null, undefined]) {
+  for (const overlay of ['1.2.0', '2.0.0', '1.0', '11.0.0', 'x1.0.0', '', 1, null, undefined, ['1.0.0']]) {
     assert.deepEqual(apply(document, { overlay, actions: update }), { document, faults: [version] }, String(overlay));
   }
   for (const overlay of [undefined, null, 7, 'text', [], { actions: update }]) {
@@ -140,6 +140,9 @@ test('objects are merged, lists are joined, and everything else is replaced by i
   ] as const) {
     assert.equal(refused(document, { target, update }), KIND, `${target} ${JSON.stringify(update)}`);
   }
+  for (const target of ['$.list.length', "$.list['0']", '$.text.length', '$.none.a']) {
+    assert.match(refused({ ...document, none: null }, { target, update: {} }), /^There is nothing at '/, target);
+  }
   // What it was made from is as it was.
   assert.deepEqual(document, { o: { a: 1, deep: { x: [1], y: 'one' } }, list: [1, 2], text: 'old' });
 });
@@ -202,6 +205,7 @@ test('a target names one place by its names', () => {
   const printed: readonly (readonly [readonly string[], string])[] = [
     [[], '$'],
     [['paths', '/a', 'get'], "$.paths['/a'].get"],
+    [['aB'], '$.aB'],
     [['_a', 'B9_z', '9', 'a-b', ''], "$._a.B9_z['9']['a-b']['']"],
     [["it's \\"], "$['it\\'s \\\\']"],
   ];
@@ -215,6 +219,7 @@ test('a target that is of another form names nothing', () => {
     '.a',
     ' $.a',
     '$$',
+    '$xx.a.b',
     '$a',
     '$.',
     '$..a',

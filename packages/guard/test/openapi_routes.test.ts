@@ -72,6 +72,25 @@ test('what asks for a scope that is none, or that the path cannot fill, is no ro
   );
 });
 
+test('a security that asks for too much, or is none, is one fault', () => {
+  const several = { security: [{ Hallpass: ['/a.read', '/b.read'] }] };
+  assert.deepEqual(faultOf(several), {
+    kind: 'several_scopes',
+    pointer: '/paths/~1a/get',
+    operation: 'GET /a',
+    sentence: "'/a.read, /b.read' are several scopes. An operation is opened by one, the same in each alternative.",
+  });
+  assert.deepEqual(faultOf({ security: 7 }), {
+    kind: 'malformed',
+    pointer: '/paths/~1a/get/security',
+    operation: 'GET /a',
+    sentence: 'security must be a list of objects.',
+  });
+  const nowhere = { routes: [], open: [], unmapped: [] };
+  for (const operation of [several, { security: 7 }])
+    assert.deepEqual(mapped({ '/a': { get: operation } }).table, nowhere);
+});
+
 test('a mark says why, as a sentence, and what to do with it', () => {
   const settle = 'Settle it where x-hallpass-unsure stands: set the security, and take that away.';
   const marks: readonly (readonly [unknown, string])[] = [
@@ -120,6 +139,10 @@ test('what a security asks for', () => {
     // Both at once, of which one has scopes, and asks for none.
     [[one, { Hallpass: [], Key: [] }], bare],
     [[one, { Key: [], OpenID: [] }], bare],
+    [
+      [{ Hallpass: ['/a.read', '/b.read'] }],
+      { asks: 'too_much', because: `'/a.read, /b.read' are several scopes. ${same}` },
+    ],
     [
       [{ Hallpass: ['/a.read', '/b.read'] }, { OpenID: ['/c.read'] }],
       { asks: 'too_much', because: `'/a.read, /b.read, /c.read' are several scopes. ${same}` },

@@ -61,6 +61,10 @@ test('a name is a text, whatever it looks like, and is there once', () => {
     "5: 'a' is there twice. Keep one.",
     "3: 'c' is there twice. Keep one.",
   ]);
+  // Of a name on two lines, where it begins.
+  assert.deepEqual(saidOf('"a b": 1\n? "a\n  b"\n: 2\n'), ["2: 'a b' is there twice. Keep one."]);
+  // What is no YAML is not gone through for names as well.
+  assert.deepEqual(saidOf('a: !x 1\na: 2\n'), [`1: ${NOT_READ}Unresolved tag: !x.`]);
   assert.deepEqual(documentOf('a: {b: 1}\nc: {b: 2}\n'), { a: { b: 1 }, c: { b: 2 } });
   assert.match(saidOf('? [a]\n: b\n').join('\n'), /^1: This is not .* strings\.$/);
 });
@@ -88,6 +92,9 @@ test('what the parser has against a text is one sentence on one line, at the lin
   assert.deepEqual(saidOf('a: 1\n---\nb: 2\n'), [
     `2: ${NOT_READ}Source contains multiple documents; please use YAML.parseAllDocuments().`,
   ]);
+  // Whatever it repeats of the text moves no cursor; and it has one stop.
+  assert.deepEqual(saidOf('%\u001b[2J x\n---\na: 1\n'), [`1: ${NOT_READ}Unknown directive % [2J.`]);
+  assert.deepEqual(saidOf('a: !<!> 1\n'), [`1: ${NOT_READ}Verbatim tags aren't resolved, so !<!> is invalid.`]);
   for (const said of saidOf('a: {\n\tb: "\n')) assert.match(said, /^\d: This [^\n]*[^.]\.$/);
   assert.ok(saidOf('a: [1\nb: 2\nc: "').length > 1);
 });
