@@ -252,3 +252,114 @@ test('a file that is no OpenAPI document, or has faults of its own, says so', as
     ['bad_path'],
   );
 });
+
+test('the whole overlay of a document that has nothing: what each operation is to ask for, and why', async () => {
+  const { overlay } = await draftPolicy(
+    fileOf({ openapi: '3.1.0', paths: { '/b': { get: needs('/b.read') }, '/a': { get: {}, put: needs('/a.write') } } }),
+  );
+  assert.deepEqual(overlay, {
+    overlay: '1.0.0',
+    info: { title: 'Scopes of the API', version: '1.0.0' },
+    actions: [
+      {
+        target: '$',
+        update: {
+          components: {
+            securitySchemes: {
+              Hallpass: {
+                type: 'oauth2',
+                flows: {
+                  clientCredentials: {
+                    tokenUrl: 'http://localhost:8080/oauth2/token',
+                    scopes: { '/a.read': 'GET /a', '/a.write': 'PUT /a', '/b.read': 'GET /b' },
+                  },
+                },
+              },
+            },
+          },
+        },
+      },
+      {
+        target: "$.paths['/b'].get",
+        description: 'GET /b: named in its description',
+        update: { security: [{ Hallpass: ['/b.read'] }] },
+      },
+      {
+        target: "$.paths['/a'].get",
+        description: 'GET /a: unsure',
+        update: {
+          security: [{ Hallpass: ['/a.read'] }],
+          'x-hallpass-unsure': 'Its description names no scope. Proposed: as the other methods of this path.',
+        },
+      },
+      {
+        target: "$.paths['/a'].put",
+        description: 'PUT /a: named in its description',
+        update: { security: [{ Hallpass: ['/a.write'] }] },
+      },
+    ],
+  });
+});
+
+test('a scope of several operations is described by the first, and in an order that no edit changes', async () => {
+  const paths = Object.fromEntries(
+    ['/z', '/y', '/x', '/w', '/v'].map((path, index) => [path, { get: needs(index < 3 ? '/m.read' : `${path}.read`) }]),
+  );
+  const { overlay } = await draftPolicy(fileOf(api(paths)));
+  const [{ update } = { update: {} }] = overlay?.actions ?? [];
+  assert.deepEqual(Object.entries(update ?? {}), [
+    ['/m.read', 'GET /z, and 2 more'],
+    ['/v.read', 'GET /v'],
+    ['/w.read', 'GET /w'],
+  ]);
+});
+
+test('a scheme that is not for client credentials is passed over, and its name is taken', async () => {
+  const scopes = {};
+  const flows = { clientCredentials: { tokenUrl: '/t', scopes } };
+  const schemes = {
+    Hallpass: { type: 'http', flows },
+    Hallpass2: { type: 'oauth2', flows: { authorizationCode: { scopes } } },
+    Hallpass3: { type: 'oauth2', flows: { clientCredentials: { tokenUrl: '/t', scopes: [] } } },
+    Hallpass4: 7,
+  };
+  const nameIn = async (securitySchemes: Members): Promise<readonly string[]> => {
+    const { overlay } = await draftPolicy(
+      fileOf({ ...api({ '/a': { get: needs('/a.read') } }), components: { securitySchemes } }),
+    );
+    const { security } = overlay?.actions.at(-1)?.update ?? {};
+    assert.ok(Array.isArray(security));
+    return security.flatMap((requirement: Members) => Object.keys(requirement));
+  };
+  assert.deepEqual(await nameIn(schemes), ['Hallpass5']);
+  assert.deepEqual(await nameIn({ ...schemes, Fit: { type: 'oauth2', flows } }), ['Fit']);
+});
+
+test('only a scope that is one, and settled, shows the others how it is done', async () => {
+  const drafted = async (get: Members): Promise<string | undefined> =>
+    (await draft(api({ '/a': { get, put: {} } })))[0];
+  assert.equal(await drafted(asks('/x.read')), 'PUT /a: /x.write?');
+  for (const get of [asks('accounts:read'), { ...asks('/x.read'), 'x-hallpass-unsure': 'Is it?' }]) {
+    assert.equal(await drafted(get), 'PUT /a: /a.write?');
+  }
+});
+
+test('an overlay has each text on a line of its own, however long, and nothing by reference', async () => {
+  const long = `/${'a'.repeat(100)}/${'b'.repeat(100)}`;
+  const { overlay } = await draftPolicy(fileOf(api({ [long]: { get: {} }, [`${long}/c`]: { get: {}, put: {} } })));
+  assert.ok(overlay !== undefined);
+  const text = printOverlay({ ...overlay, actions: [...overlay.actions, ...overlay.actions] });
+  assert.deepEqual(parse(text).info, overlay.info);
+  // `&a1` and `*a1` are what an anchor and its uses would look like.
+  assert.doesNotMatch(text, /[&*]a\d/);
+  const lines = text.split('\n');
+  for (const { target, description = '', update } of overlay.actions) {
+    const reason = update?.['x-hallpass-unsure'];
+    for (const whole of [target, description, typeof reason === 'string' ? reason : '']) {
+      assert.ok(
+        lines.some((line) => line.includes(whole)),
+        whole,
+      );
+    }
+  }
+});
