@@ -90,17 +90,17 @@ export function draftPolicy(
   file: string,
   options: DraftOptions = {},
 ): Promise<Draft & { readonly faults: readonly PolicyFault[] }> {
-  return withDocument(file, {}, { proposals: [], overlay: undefined }, (document, faults) => {
-    // Where requests begin is of no interest here.
-    const operations = isObject(document) ? readOperations(document, { basePath: '' }, faults) : [];
-    if (!isObject(document) || operations.length === 0) {
-      if (faults.all.length === 0) faults.add('malformed', [], NO_OBJECT);
-      return { proposals: [], overlay: undefined };
+  return withDocument(file, {}, NO_DRAFT, (document, faults) => {
+    if (!isObject(document)) {
+      faults.add('malformed', [], NO_OBJECT);
+      return NO_DRAFT;
     }
-    return draftScopes(document, operations, options);
+    // Where requests begin is of no interest here.
+    return draftScopes(document, readOperations(document, { basePath: '' }, faults), options);
   });
 }
 
+const NO_DRAFT: Draft = { proposals: [], overlay: undefined };
 const NOTHING: PolicyTable = { routes: [], open: [], unmapped: [] };
 const NO_OBJECT = 'It holds no object. Is this the right file?';
 

@@ -1,8 +1,8 @@
-import { inspectPolicy, readPolicy } from '@hallpass/guard/openapi';
+import { draftPolicy, inspectPolicy, policyFromOpenAPI, readPolicy } from '@hallpass/guard/openapi';
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { LEDGER_FILE, meets, openFolder } from './openapi_harness.ts';
+import { api, asks, faultsOf, LEDGER_FILE, meets, openFolder } from './openapi_harness.ts';
 
 const { fileOf, folder, faultsIn } = openFolder();
 
@@ -219,4 +219,95 @@ actions:
     faults.map(({ kind, line }) => [kind, line]),
     [['several_scopes', 5]],
   );
+});
+
+const NO_TABLE = { routes: [], open: [], unmapped: [] };
+
+test('what nothing can be made of has an empty table, no draft, and the one fault that says why', async () => {
+  const unreadable = 'This file cannot be read. Is there one of that name?';
+  const noObject = 'It holds no object. Is this the right file?';
+  const anOverlay = 'This is an overlay. Name the file that it changes, and this one with --overlay.';
+  const version = "openapi must be a text such as '3.1.0'. Read are versions 3.0, 3.1 and 3.2.";
+  const nothing: readonly (readonly [string, string, string, string])[] = [
+    [join(folder, 'none.yaml'), 'unreadable', '', unreadable],
+    [fileOf('7'), 'malformed', '', noObject],
+    [fileOf('[]'), 'malformed', '', noObject],
+    [fileOf('overlay: 1.0.0\nactions: []\n'), 'unsupported', '', anOverlay],
+    [fileOf('swagger: "2.0"\n'), 'unsupported', '/openapi', version],
+    [fileOf('openapi: 2.0.0\n'), 'unsupported', '/openapi', version],
+    [fileOf('paths: {}\n'), 'unsupported', '/openapi', version],
+  ];
+  for (const [file, kind, pointer, sentence] of nothing) {
+    const inspected = await inspectPolicy(file);
+    assert.deepEqual(inspected.table, NO_TABLE, file);
+    const [fault, ...others] = inspected.faults;
+    assert.deepEqual([fault?.kind, fault?.pointer, fault?.sentence, others], [kind, pointer, sentence, []]);
+    const { proposals, overlay, faults } = await draftPolicy(file);
+    assert.deepEqual([proposals, overlay, faults.length], [[], undefined, 1], file);
+  }
+  // To draft for, there have to be operations.
+  for (const text of ['GET /a: /a.read', '{}', LEDGER_FILE.replace(/paths:[^]*?components/, 'paths: {}\ncomponents')]) {
+    const { proposals, overlay, faults } = await draftPolicy(fileOf(text));
+    assert.deepEqual([proposals, overlay, faults.length], [[], undefined, 1], text);
+  }
+});
+
+test('what is found is in the table, whatever is wrong beside it', async () => {
+  const { table, faults } = await inspectPolicy(fileOf('GET /a: /a.read\nGET /b: b\n'));
+  assert.deepEqual(
+    table.routes.map(({ route }) => route),
+    ['GET /a'],
+  );
+  assert.equal(faults.length, 1);
+  const based = await inspectPolicy(fileOf('GET /a: /a.read\n'), { basePath: '/v1' });
+  assert.deepEqual(
+    based.faults.map(({ kind, pointer, sentence }) => `${kind} ${pointer} ${sentence}`),
+    ['unsupported  A base path is for OpenAPI documents. Write the routes as the guard sees them.'],
+  );
+  assert.deepEqual((await inspectPolicy(fileOf('GET /a: /a.read\n'))).faults, []);
+});
+
+test('an overlay of which an action cannot be done leaves nothing but that to say', async () => {
+  const overlay = { overlay: '1.0.0', actions: [{ target: '$.gone', update: {} }] };
+  const file = fileOf('openapi: 2.0.0\n');
+  const inspected = await inspectPolicy(file, { overlay: fileOf(JSON.stringify(overlay)) });
+  assert.deepEqual(inspected.table, NO_TABLE);
+  assert.deepEqual(
+    inspected.faults.map(({ kind }) => kind),
+    ['bad_overlay'],
+  );
+  assert.deepEqual(
+    faultsOf({ openapi: '2.0.0' }, { overlay }).map((fault) => fault.replace(/ .*/, '')),
+    ['bad_overlay'],
+  );
+  const unread = await inspectPolicy(file, { overlay: join(folder, 'none.yaml') });
+  assert.deepEqual(unread.table, NO_TABLE);
+  assert.deepEqual(
+    unread.faults.map(({ kind, file: where }) => [kind, where]),
+    [['unreadable', join(folder, 'none.yaml')]],
+  );
+});
+
+test('options that cannot be meant are said before a file is read', async () => {
+  const none = join(folder, 'none.yaml');
+  assert.throws(() => inspectPolicy(none, { basePath: 'v1' }), /^TypeError: basePath must be empty, or a path such as/);
+  // @ts-expect-error -- there is no such word
+  assert.throws(() => inspectPolicy(none, { unmapped: 'open' }), /^TypeError: unmapped must be 'refuse' or 'close'\.$/);
+  await assert.rejects(readPolicy(none, { basePath: 'v1/' }), TypeError);
+});
+
+test('what the code knows is compared once nothing else is wrong', async () => {
+  const routes = ['GET /gone'];
+  const good = api({ '/a': { get: asks('/a.read') } });
+  const bad = api({ '/a': { get: asks('a') } });
+  assert.deepEqual(
+    faultsOf(good, { routes }).map((fault) => fault.replace(/ .*/, '')),
+    ['stale', 'stale'],
+  );
+  assert.deepEqual(
+    faultsOf(bad, { routes }).map((fault) => fault.replace(/ .*/, '')),
+    ['bad_scope'],
+  );
+  assert.equal(meets(policyFromOpenAPI(good, { routes: ['GET /a'] }), 'GET', '/a'), '/a.read');
+  await assert.rejects(readPolicy(fileOf('GET /a: /a.read\n'), { routes }), /The code knows this route/);
 });
