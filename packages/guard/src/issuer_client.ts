@@ -20,6 +20,8 @@ export interface IssuerClientOptions {
   readonly closing: AbortSignal;
 }
 
+const CLOSED = 'The guard was closed.';
+
 /** What the issuer answered, whatever it was. */
 export interface IssuerAnswer {
   readonly status: number;
@@ -118,11 +120,12 @@ export class IssuerClient {
     const cancel = alarm(ANSWER_SECONDS_MAX * 1000, end);
     closing.addEventListener('abort', end);
     try {
-      if (closing.aborted) throw new Outage('The guard was closed.');
+      if (closing.aborted) throw new Outage(CLOSED);
       const response = await this.#fetch(path, { ...init, signal: ending.signal });
       return { status: response.status, body: parseJson(await readBody(response, bytesMax)) };
     } catch (cause) {
       if (cause instanceof Outage) throw cause;
+      if (closing.aborted) throw new Outage(CLOSED, { cause });
       const why = ending.signal.aborted ? 'no answer in time' : nameOf(cause);
       throw new Outage(`The issuer could not be asked for ${path}: ${why}.`, { cause });
     } finally {

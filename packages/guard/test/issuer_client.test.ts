@@ -318,7 +318,7 @@ test('when the guard is closed what is under way ends, and nothing more is sent'
   assert.equal(line.last.init.signal?.aborted, false);
   line.closing.abort();
   assert.equal(line.last.init.signal?.aborted, true);
-  await assert.rejects(asking, Outage);
+  await assert.rejects(asking, outage('The guard was closed.'));
   await assert.rejects(line.client.fetchKeySet(), outage('The guard was closed.'));
   assert.equal(line.sent.length, 1);
 });

@@ -65,7 +65,7 @@ suite('hallpass explain', () => {
     };
     const options = ['--policy', policyFile(t), '--audience', API];
     const explain = (path: string, environment: Environment = asking, ...more: readonly string[]): Promise<Done> =>
-      startCommand(['explain', '-', 'get', path, ...options, ...more], environment, `${token}\n`);
+      startCommand(['explain', '-', 'GET', path, ...options, ...more], environment, `${token}\n`);
 
     const allowed = await explain('/accounts/a1/transfers');
     assert.equal(allowed.code, 0, allowed.stdout + allowed.stderr);
@@ -130,6 +130,7 @@ suite('hallpass explain', () => {
     const policy = policyFile(t);
     for (const [words, environment, code, says] of [
       [['explain', 'x', 'GET', '/'], {}, 2, /required option '--policy/],
+      [['explain', 'x', 'get', '/', '--policy', policy], {}, 2, /'get' is invalid.* in capitals/],
       [['explain', 'x', 'GET', '/', '--policy', join(makeFolder(t), 'none')], {}, 1, /none/],
       [['explain', 'x', 'GET', '/', '--policy', policyFile(t, { 'GET /a': 'b' })], {}, 1, /GET \/a/],
       [['explain', 'x', 'GET', '/', '--policy', policy, '--issuer', 'http://far.example'], {}, 2, /issuer must begin/],

@@ -1,5 +1,5 @@
 /** `hallpass explain`: what a guard would say to a request, and why, in its own words. */
-import { Command } from 'commander';
+import { Command, InvalidArgumentError } from 'commander';
 import { createGuard, type Policy, type RouteDecision } from '@hallpass/guard';
 import { isRefusal, parseAccessToken, PATHS, type AccessTokenClaims } from '@hallpass/protocol';
 import { openPolicy, type GuardEnvironment, type PolicyFile } from './guard_settings.ts';
@@ -26,7 +26,7 @@ export function explainCommand(readEnvironment: () => GuardEnvironment): Command
   return new Command('explain')
     .description('say what a guard would answer to a request with this token, and why')
     .argument('<token>', 'an access token, or - to read it from standard input, where no shell remembers it')
-    .argument('<method>', 'such as GET')
+    .argument('<method>', 'such as GET', parseMethod)
     .argument('<path>', 'as a client sends it, such as /accounts/a1/transfers')
     .requiredOption('--policy <file>', 'which scope opens which route: OpenAPI, or routes with their scopes')
     .option('--overlay <file>', 'an OpenAPI overlay that is applied first')
@@ -43,13 +43,19 @@ export function explainCommand(readEnvironment: () => GuardEnvironment): Command
       const token = text === '-' ? (await readStandardInput()).trim() : text;
       const policy = await openPolicy(options);
       const environment = readEnvironment();
-      const question = { token, method: method.toUpperCase(), path };
+      const question = { token, method, path };
       const decision = await decide(policy, question, { ...options, environment });
       if (!decision.allowed) process.exitCode = 1;
       const explained = explain(policy, question, { decision, asked: environment.credentials !== undefined });
       if (options.json === true) printJson(explained);
       else print(explained);
     });
+}
+
+/** A method is told apart by its case (RFC 9110 §9.1), and those of a policy are in capitals: `get` would open nothing. */
+function parseMethod(text: string): string {
+  if (!/^[A-Z][A-Z-]*$/.test(text)) throw new InvalidArgumentError('Write it in capitals, as it is sent: GET.');
+  return text;
 }
 
 /** By a guard as there is in an API, but that it hears of revocations by asking about this one token. */
