@@ -1,7 +1,9 @@
 /** The order of a check: what ends it, and the word of it for a log. */
+import { createGuard, type GuardEvent } from '@hallpass/guard';
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { mock, test } from 'node:test';
 import type { Policy } from '../src/policy.ts';
+import { settle } from './feed_world.ts';
 import { assertAllowed, assertDenied, bearer, openBench } from './harness.ts';
 
 test('a guard that was closed is an outage, for a token that it knows as well', async () => {
@@ -61,4 +63,49 @@ test('a token that is bound to nothing does not come with a proof (RFC 9449 §7.
     );
   assertAllowed(await ask('Bearer'));
   assert.equal(assertDenied(await ask('DPoP'), 401).because, 'DPoP with a token not bound');
+});
+
+test('a stream that says nothing is left after 6 s, or as soon as the guard may be stale', async () => {
+  mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
+  try {
+    for (const [maxStalenessSeconds, silenceMs] of [
+      [60, 6_000],
+      [7, 6_000],
+      [6, 6_000],
+      [3, 3_000],
+    ] as const) {
+      const told: GuardEvent[] = [];
+      const silent = (signal: AbortSignal | null | undefined): Response =>
+        new Response(
+          new ReadableStream({
+            start: (controller) => signal?.addEventListener('abort', () => controller.error(signal.reason)),
+          }),
+          { headers: { 'content-type': 'text/event-stream' } },
+        );
+      const guard = createGuard({
+        issuer: 'https://auth.example.com',
+        audience: 'https://api.example.com',
+        credentials: { clientId: 'guard', clientSecret: 'secret' },
+        maxStalenessSeconds,
+        onEvent: (event) => told.push(event),
+        fetch: (_, init) =>
+          new Headers(init?.headers).get('accept') === 'text/event-stream'
+            ? Promise.resolve(silent(init?.signal))
+            : Promise.reject(new TypeError('away')),
+      });
+      const ended = guard.ready().catch(() => 'closed');
+      await settle();
+      const lost = (): readonly GuardEvent[] => told.filter(({ kind }) => kind === 'feed_lost');
+      mock.timers.tick(silenceMs - 1);
+      await settle();
+      assert.deepEqual(lost(), []);
+      mock.timers.tick(1);
+      await settle();
+      assert.deepEqual(lost(), [{ kind: 'feed_lost', because: 'The feed fell silent.' }], String(maxStalenessSeconds));
+      guard.close();
+      assert.equal(await ended, 'closed');
+    }
+  } finally {
+    mock.timers.reset();
+  }
 });

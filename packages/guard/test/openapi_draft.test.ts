@@ -231,6 +231,12 @@ test('a security that asks for no scope is taken away before the new one comes: 
   assert.equal(meets(await readPolicy(file, { overlay: fileOf(overlay) }), 'GET', '/a'), '/a.read');
 });
 
+test('where requests begin is of no interest to a draft', async () => {
+  const document = api({ '/a': { get: needs('/a.read') } }, { servers: [{ url: 'v1' }] });
+  const { proposals, faults } = await draftPolicy(fileOf(document));
+  assert.deepEqual([proposals[0]?.operation.route, faults], ['GET /a', []]);
+});
+
 test('a path item that two paths share is written once', async () => {
   const shared = api(
     { '/a': { $ref: '#/x-item' }, '/b': { $ref: '#/x-item' } },

@@ -58,6 +58,7 @@ test('several scopes: the one that fits, and unsure', () => {
   assert.equal(told('Scope /x.write, or scope /y.read.'), '/y.read?');
   assert.equal(told('Scope /{b}/x.read, or scope /y.read.'), '/y.read?');
   assert.equal(told('Scope /x.write, or scope /y.write.'), '/x.write?');
+  assert.equal(told('Scope /x.write, or scope /{b}/y.read.', 'GET /a/{b}'), '/{b}/y.read?');
   // The same twice is one; and where one is spoken of as a scope, other paths are no scopes.
   assert.equal(told('Scope /a.read. Yes, the scope /a.read.'), '/a.read');
   assert.equal(told('See /b.read. Needs the scope /a.read.'), '/a.read');
@@ -144,6 +145,7 @@ test('a sentence ends at a stop, at an empty line, and at a tag that begins a li
     '\n',
     ', ',
     '.',
+    '.  ',
     ': ',
     '; ',
     ' e.g. ',
@@ -165,6 +167,7 @@ test('a sentence ends at a stop, at an empty line, and at a tag that begins a li
   assert.equal(told('It needs the <code>/a.read</code> scope.'), '/a.read');
   assert.equal(told('Scope /a.read <p not<br>'), '/a.read?');
   assert.equal(told('Scope /a.read <br> not> enough'), '/a.read');
+  assert.equal(told('<br>Scope /b.read, if > 1'), '/b.read');
 });
 
 test('a path is no part of an address, of a word, or of a longer path', () => {
@@ -258,6 +261,7 @@ test('a parameter by another name, in its place of the path, is asked about; els
     'Is {other} of /x/{other}/y/{accountID}.read what the path calls {one}? Is {accountID} of /x/{other}/y/{accountID}.read what the path calls {two}?',
   );
   assert.equal(told('Scope /x/{accountID}.read', 'GET /x/y'), '/x/y.read?');
+  assert.match(doubtOf('Scope /x/{accountID}.read', 'GET /x/y'), /the path has no \{accountID\}/);
   assert.equal(told('Scope /x/y/{accountID}.read', 'GET /x/y'), '/x.read?');
 });
 
@@ -309,6 +313,7 @@ test('the verb is the one that most operations of the method have, else read or 
   assert.equal(verbOf('OPTIONS'), 'read');
   assert.equal(verbOf('QUERY'), 'read');
   assert.equal(verbOf('DELETE'), 'write');
+  assert.equal(proposed([operation('PUT /z')], [knows('PUT /b', '/b.change')]), '/z.change?');
   assert.equal(verbOf('GET', knows('PUT /b', '/b.change')), 'read');
   const several = [knows('PUT /b', '/b.one'), knows('PUT /c', '/c.two'), knows('PUT /d', '/d.two')];
   assert.equal(verbOf('PUT', ...several), 'two');
