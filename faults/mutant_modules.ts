@@ -19,6 +19,7 @@ function guard(name: string, ...tests: readonly string[]): MutatedModule {
 export const MODULES: Readonly<Record<string, MutatedModule>> = {
   scope: protocol('scope', 'scope', 'scope_truth_table'),
   access_token: protocol('access_token', 'access_token'),
+  bytes: protocol('bytes', 'bytes'),
   jws: protocol('jws', 'jws'),
   challenge: protocol('challenge', 'challenge'),
   path: guard('path', 'path', 'policy'),

@@ -97,7 +97,7 @@ async function isSigned({ key: { algorithm, jwk }, signingInput, signature }: Un
     return await crypto.subtle.verify(
       verifying.signature,
       key,
-      Uint8Array.from(signature),
+      Uint8Array.from(signature()),
       Uint8Array.from(utf8(signingInput)),
     );
   } catch {

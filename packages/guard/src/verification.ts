@@ -56,8 +56,9 @@ export class Verifier {
     const alg = members.get('alg');
     const key = keySet.findFresh(kid, alg) ?? (await keySet.find(kid, alg));
     if (key === undefined) return notGood('the issuer has no such key');
+    let payload: Uint8Array;
     try {
-      await compactVerify(token, key, this.#options);
+      ({ payload } = await compactVerify(token, key, this.#options));
     } catch (error) {
       // Whatever it was, jose's or the runtime's.
       return notGood(nameOf(error));
@@ -65,7 +66,7 @@ export class Verifier {
     if (members !== this.#known?.members) this.#known = { text: header, members };
 
     // Not as the library would read them: of two claims with one name it takes the last.
-    const claims = parsed.claims();
+    const claims = parsed.claims(payload);
     if (claims === undefined) return notGood('claims outside the profile');
     if (claims.iss !== issuer) return notGood(ANOTHER_ISSUER);
     if (!isMeantFor(claims.aud, audience)) return notGood(ANOTHER_AUDIENCE);

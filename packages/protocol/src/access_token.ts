@@ -1,5 +1,5 @@
 /** The access token profile (contract §5, RFC 9068): a JWS whose header and claims are exactly these. */
-import { parseBase64url, printBase64url, utf8 } from './bytes.ts';
+import { printBase64url, utf8 } from './bytes.ts';
 import type { NumericDate } from './clock.ts';
 import { isIdentifier, isTokenIdentifier } from './identifier.ts';
 import { isObject, parseJws, parseObject, type KnownHeader } from './jws.ts';
@@ -62,9 +62,12 @@ export interface UnverifiedAccessToken {
   readonly members: ReadonlyMap<string, unknown>;
   readonly kid: string;
   readonly signingInput: string;
-  readonly signature: Uint8Array;
-  /** Parses the claims; call it when the signature has been found good, never before. */
-  readonly claims: () => AccessTokenClaims | undefined;
+  readonly signature: () => Uint8Array;
+  /**
+   * Parses the claims; call it when the signature has been found good, never before. `payload`: its bytes, where whoever
+   * verified has decoded them already.
+   */
+  readonly claims: (payload?: Uint8Array) => AccessTokenClaims | undefined;
 }
 
 /**
@@ -78,18 +81,13 @@ export function parseAccessToken(token: string, known?: KnownHeader): Unverified
   const jws = parseJws(token, known);
   const kid = jws?.header.get('kid');
   if (jws === undefined || typeof kid !== 'string') return undefined;
-  const { signingInput, signature } = jws;
-  const dot = signingInput.indexOf('.');
   return {
-    header: signingInput.slice(0, dot),
+    header: jws.headerText,
     members: jws.header,
     kid,
-    signingInput,
-    signature,
-    claims: () => {
-      const payload = parseBase64url(signingInput.slice(dot + 1));
-      return payload === undefined ? undefined : parseAccessTokenClaims(parseObject(payload));
-    },
+    signingInput: jws.signingInput,
+    signature: jws.signature,
+    claims: (payload = jws.payload()) => parseAccessTokenClaims(parseObject(payload)),
   };
 }
 

@@ -1,7 +1,7 @@
 /** Bytes and their text forms. Every decoder is strict: one text for one value, so that no token has a second spelling. */
 
 const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
-const CODE_OF = new Int16Array(128).fill(-1);
+const CODE_OF = new Uint8Array(128);
 for (let value = 0; value < ALPHABET.length; value++) CODE_OF[ALPHABET.charCodeAt(value)] = value;
 
 const encoder = new TextEncoder();
@@ -34,41 +34,37 @@ export function printBase64url(bytes: Uint8Array): string {
   return text;
 }
 
+const BASE64URL = /^[A-Za-z0-9_-]*$/;
+/** The bits of the last character that stand for nothing, by the length of the text modulo 4; no text has a rest of 1. */
+const UNUSED_BITS = [0, undefined, 0b1111, 0b11] as const;
+
 /**
- * base64url to bytes; undefined for anything that `printBase64url` would not have printed: padding, another alphabet,
- * white space, an impossible length, and unused bits that are not zero (two texts for one value, RFC 4648 §3.5).
+ * Whether a text is one that `printBase64url` prints; it prints no padding, no other alphabet, no white space, no
+ * impossible length, and no unused bits that are not zero (two texts for one value, RFC 4648 §3.5).
  */
-export function parseBase64url(text: string): Uint8Array | undefined {
-  const tail = text.length % 4;
-  if (tail === 1) return undefined;
-  const bytes = new Uint8Array(Math.floor((text.length * 3) / 4));
-  const whole = text.length - tail;
-  let at = 0;
-  for (let index = 0; index < whole; index += 4) {
-    const group =
-      (codeAt(text, index) << 18) |
-      (codeAt(text, index + 1) << 12) |
-      (codeAt(text, index + 2) << 6) |
-      codeAt(text, index + 3);
-    // One that is no character of the alphabet makes the whole group negative.
-    if (group < 0) return undefined;
-    bytes[at] = group >> 16;
-    bytes[at + 1] = (group >> 8) & 0xff;
-    bytes[at + 2] = group & 0xff;
-    at += 3;
-  }
-  if (tail === 0) return bytes;
-  const third = tail === 3 ? codeAt(text, whole + 2) : 0;
-  const group = (codeAt(text, whole) << 18) | (codeAt(text, whole + 1) << 12) | (third << 6);
-  if (group < 0) return undefined;
-  bytes[at] = group >> 16;
-  if (tail === 3) bytes[at + 1] = (group >> 8) & 0xff;
-  const unused = group & (tail === 3 ? 0xff : 0xffff);
-  return unused === 0 ? bytes : undefined;
+export function isBase64url(text: string): boolean {
+  const unused = UNUSED_BITS[text.length % 4];
+  return unused !== undefined && BASE64URL.test(text) && (codeAt(text, text.length - 1) & unused) === 0;
 }
 
+/** base64url to bytes; undefined for what `isBase64url` is not true of. */
+export function parseBase64url(text: string): Uint8Array | undefined {
+  if (!isBase64url(text)) return undefined;
+  const bytes = new Uint8Array(Math.floor((text.length * 3) / 4));
+  for (let at = 0, index = 0; at < bytes.length; at += 3, index += 4) {
+    const [first, second] = [codeAt(text, index), codeAt(text, index + 1)];
+    const [third, fourth] = [codeAt(text, index + 2), codeAt(text, index + 3)];
+    // What would stand behind the end is dropped.
+    bytes[at] = (first << 2) | (second >> 4);
+    bytes[at + 1] = (second << 4) | (third >> 2);
+    bytes[at + 2] = (third << 6) | fourth;
+  }
+  return bytes;
+}
+
+/** Zero behind the end. */
 function codeAt(text: string, index: number): number {
-  return CODE_OF[text.charCodeAt(index)] ?? -1;
+  return CODE_OF[text.charCodeAt(index)] ?? 0;
 }
 
 /** Several runs of bytes as one. */

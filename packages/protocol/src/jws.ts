@@ -1,11 +1,14 @@
 /** A compact JWS to its parts, strictly (RFC 7515 §7.1), and the public keys that such things are signed with (RFC 7517). */
-import { parseBase64url, parseUtf8, utf8 } from './bytes.ts';
+import { isBase64url, parseBase64url, parseUtf8, utf8 } from './bytes.ts';
 
 /** The parts of a JWS, not yet believed. */
 export interface UnverifiedJws {
   readonly header: ReadonlyMap<string, unknown>;
+  /** The segment of the header, as it came. */
+  readonly headerText: string;
   readonly signingInput: string;
-  readonly signature: Uint8Array;
+  readonly signature: () => Uint8Array;
+  readonly payload: () => Uint8Array;
   /** Parses the claims; call it when the signature has been found good, never before. */
   readonly claims: () => ReadonlyMap<string, unknown> | undefined;
 }
@@ -19,12 +22,29 @@ export interface KnownHeader {
 
 /** A text to the parts of a compact JWS with a JSON object inside; undefined when it has not that form. */
 export function parseJws(text: string, known?: KnownHeader): UnverifiedJws | undefined {
-  const [header, payload, signatureText, ...more] = text.split('.');
-  if (header === undefined || payload === undefined || signatureText === undefined || more.length > 0) return undefined;
-  const signature = parseBase64url(signatureText);
-  const members = known?.text === header ? known.members : parseMembers(header);
-  if (signature === undefined || members === undefined) return undefined;
-  return { header: members, signingInput: `${header}.${payload}`, signature, claims: () => parseMembers(payload) };
+  const first = text.indexOf('.');
+  const second = text.indexOf('.', first + 1);
+  if (second < 0 || text.includes('.', second + 1)) return undefined;
+  const [headerText, payload, signature] = [
+    text.slice(0, first),
+    text.slice(first + 1, second),
+    text.slice(second + 1),
+  ];
+  const header = known?.text === headerText ? known.members : parseMembers(headerText);
+  if (header === undefined || !isBase64url(payload) || !isBase64url(signature)) return undefined;
+  return {
+    header,
+    headerText,
+    signingInput: text.slice(0, second),
+    signature: () => bytesOf(signature),
+    payload: () => bytesOf(payload),
+    claims: () => parseMembers(payload),
+  };
+}
+
+/** The bytes of what was found to be base64url. */
+function bytesOf(text: string): Uint8Array {
+  return parseBase64url(text) ?? new Uint8Array();
 }
 
 /** What a JSON object holds, by name. */
@@ -142,20 +162,20 @@ function parseKeyMembers(members: ReadonlyMap<string, unknown>): ClientPublicKey
     const text = members.get(name);
     return typeof text === 'string' ? text : '';
   };
-  const bytesOf = (name: string): Uint8Array | undefined => parseBase64url(textOf(name));
+  const decoded = (name: string): Uint8Array | undefined => parseBase64url(textOf(name));
   const required = (...names: readonly string[]): Record<string, string> =>
     Object.fromEntries(names.map((name) => [name, textOf(name)]));
   const kind = `${textOf('kty')} ${textOf('crv')}`;
   if (kind === 'EC P-256') {
-    if (bytesOf('x')?.length !== 32 || bytesOf('y')?.length !== 32) return 'malformed';
+    if (decoded('x')?.length !== 32 || decoded('y')?.length !== 32) return 'malformed';
     return { algorithm: 'ES256', jwk: required('crv', 'kty', 'x', 'y') };
   }
   if (kind === 'OKP Ed25519') {
-    return bytesOf('x')?.length === 32 ? { algorithm: 'EdDSA', jwk: required('crv', 'kty', 'x') } : 'malformed';
+    return decoded('x')?.length === 32 ? { algorithm: 'EdDSA', jwk: required('crv', 'kty', 'x') } : 'malformed';
   }
   if (kind === 'RSA ') {
-    const modulus = bytesOf('n');
-    const exponent = bytesOf('e');
+    const modulus = decoded('n');
+    const exponent = decoded('e');
     if (modulus === undefined || exponent === undefined || modulus[0] === 0) return 'malformed';
     const bits = modulus.length * 8 - (Math.clz32(modulus[0] ?? 0) - 24);
     // 65537 alone: 3 has had its accidents, and a huge one makes each verification a small attack.

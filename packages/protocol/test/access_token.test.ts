@@ -9,6 +9,7 @@ import {
   printAccessTokenHeader,
   printSigningInput,
   SIGNING_ALGORITHMS,
+  utf8,
   type AccessTokenClaims,
 } from '@hallpass/protocol';
 import * as fc from 'fast-check';
@@ -64,8 +65,10 @@ test('a token parses to its parts, and its claims to what was printed', () => {
         assert.equal(parsed?.header, HEADER);
         assert.equal(parsed.kid, 'k1');
         assert.equal(parsed.signingInput, signingInput);
-        assert.deepEqual(parsed.signature, Uint8Array.of(1, 2, 3));
+        assert.deepEqual(parsed.signature(), Uint8Array.of(1, 2, 3));
         assert.deepEqual(parsed.claims(), claims);
+        // By the bytes of whoever has decoded them.
+        assert.deepEqual(parsed.claims(utf8(JSON.stringify(CLAIMS))), CLAIMS);
       },
     ),
   );
@@ -92,6 +95,13 @@ for (const [what, token] of [
     assert.equal(parseAccessToken(token), undefined);
   });
 }
+
+test('claims with a second spelling are those of no token, before anything is verified', () => {
+  for (const payload of ['e31', 'e30=', 'e3+9', 'e 30', 'e30\n']) {
+    assert.equal(parseAccessToken(`${HEADER}.${payload}.AAAA`), undefined, payload);
+  }
+  assert.ok(parseAccessToken(`${HEADER}.e30.AAAA`));
+});
 
 test('a token of 14336 characters is looked at, a longer one is not', () => {
   const longest = `${HEADER}.${'A'.repeat(ACCESS_TOKEN_LENGTH_MAX - HEADER.length - 6)}.AAAA`;

@@ -1,4 +1,4 @@
-import { concatBytes, parseBase64url, parseUtf8, printBase64url, utf8 } from '@hallpass/protocol';
+import { concatBytes, isBase64url, parseBase64url, parseUtf8, printBase64url, utf8 } from '@hallpass/protocol';
 import * as fc from 'fast-check';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -24,6 +24,7 @@ test('base64url: every text that is accepted is the one text for its bytes (RFC 
       // Buffer forgives everything; a text is canonical when Buffer prints it again.
       assert.equal(bytes !== undefined, buffer.toString('base64url') === text);
       if (bytes !== undefined) assert.equal(printBase64url(bytes), text);
+      assert.equal(isBase64url(text), bytes !== undefined);
     }),
   );
 });

@@ -23,8 +23,10 @@ test('a compact JWS comes apart into header, signing input, signature and claims
   const parsed = parseJws(text);
   assert.deepEqual([...(parsed?.header ?? [])], [['alg', 'ES256']]);
   assert.equal(parsed?.signingInput, text.slice(0, text.lastIndexOf('.')));
-  assert.deepEqual(parsed?.signature, Uint8Array.of(1, 2, 3));
+  assert.deepEqual(parsed?.signature(), Uint8Array.of(1, 2, 3));
   assert.deepEqual([...(parsed?.claims() ?? [])], [['a', 1]]);
+  assert.equal(parsed?.headerText, segment('{"alg":"ES256"}'));
+  assert.deepEqual(parsed.payload(), utf8('{"a":1}'));
 });
 
 test('a header that was read before is not read again, and another one is', () => {
@@ -106,6 +108,8 @@ for (const [name, text] of [
   ['a header that is not UTF-8', `_w.${segment('{}')}.AAAA`],
   ['padding', `${jws('{}')}=`],
   ['unused bits in the signature', jws('{}', '{}', 'AB')],
+  ['unused bits in the claims', `${segment('{}')}.e31.AAAA`],
+  ['another alphabet in the claims', `${segment('{}')}.e3+9.AAAA`],
   ['white space', `${jws('{}')} `],
 ] as const) {
   test(`${name} is no JWS, and the same thing in order is (RFC 7515 §7.1)`, () => {

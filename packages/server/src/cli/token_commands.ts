@@ -62,7 +62,7 @@ async function inspectAccessToken(instance: Instance, token: string): Promise<In
   const unverified = parseAccessToken(token);
   const key = unverified === undefined ? undefined : keys.findSigning(unverified.kid);
   if (unverified === undefined || key === undefined || unverified.header !== key.header) return undefined;
-  if (!key.verify(unverified.signingInput, unverified.signature)) {
+  if (!key.verify(unverified.signingInput, unverified.signature())) {
     return { kind: 'access_token', active: false, state: 'Its signature is wrong: it was changed, or never ours.' };
   }
   const claims = unverified.claims();

@@ -183,7 +183,7 @@ function isSignedByOneOf(
   let signed = false;
   for (let place = 0; place < SECRETS_MAX; place++) {
     const key = keys[place];
-    const verified = isSignedBy(key ?? { algorithm: offered, jwk: NOBODYS_JWKS[offered] }, signingInput, signature);
+    const verified = isSignedBy(key ?? { algorithm: offered, jwk: NOBODYS_JWKS[offered] }, signingInput, signature());
     if (verified && key !== undefined) signed = true;
   }
   return signed;

@@ -30,7 +30,7 @@ export function readProof(
   const { issuer, clock, dpopNonces } = authority;
   const proof = parseDpopProof(header);
   if (proof === undefined) return notGood(token, 'malformed');
-  if (!isSignedBy(proof.key, proof.signingInput, proof.signature)) return notGood(token, 'wrong signature');
+  if (!isSignedBy(proof.key, proof.signingInput, proof.signature())) return notGood(token, 'wrong signature');
   const judged = judgeDpopProof(proof.claims() ?? new Map<string, unknown>(), {
     method: request.method,
     url: issuer + path,

@@ -82,7 +82,7 @@ function openSignedToken(keys: KeyRing, token: string): AccessTokenClaims | unde
   const key = unverified === undefined ? undefined : keys.findSigning(unverified.kid);
   // The whole header must be the one that this key's tokens have: nothing in it is taken from the sender.
   if (unverified === undefined || key === undefined || unverified.header !== key.header) return undefined;
-  if (!key.verify(unverified.signingInput, unverified.signature)) return undefined;
+  if (!key.verify(unverified.signingInput, unverified.signature())) return undefined;
   return unverified.claims();
 }
 
