@@ -125,7 +125,7 @@ export class IssuerClient {
       return { status: response.status, body: parseJson(await readBody(response, bytesMax)) };
     } catch (cause) {
       if (cause instanceof Outage) throw cause;
-      if (closing.aborted) throw new Outage(CLOSED, { cause });
+      if (closing.aborted) throw new Outage(CLOSED);
       const why = ending.signal.aborted ? 'no answer in time' : nameOf(cause);
       throw new Outage(`The issuer could not be asked for ${path}: ${why}.`, { cause });
     } finally {

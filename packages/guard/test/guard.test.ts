@@ -4,7 +4,9 @@ import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
 import type { Policy } from '../src/policy.ts';
 import { settle } from './feed_world.ts';
-import { assertAllowed, assertDenied, bearer, openBench } from './harness.ts';
+import { assertAllowed, assertDenied, bearer, openBench, type Bench } from './harness.ts';
+import { API, makeId, NOW_SECONDS } from './issuer.ts';
+import { proved, Prover } from './prover.ts';
 
 test('a guard that was closed is an outage, for a token that it knows as well', async () => {
   const { issuer, check, guard } = await openBench();
@@ -84,7 +86,7 @@ test('a stream that says nothing is left after 6 s, or as soon as the guard may 
         );
       const guard = createGuard({
         issuer: 'https://auth.example.com',
-        audience: 'https://api.example.com',
+        audience: API,
         credentials: { clientId: 'guard', clientSecret: 'secret' },
         maxStalenessSeconds,
         onEvent: (event) => told.push(event),
@@ -105,6 +107,63 @@ test('a stream that says nothing is left after 6 s, or as soon as the guard may 
       guard.close();
       assert.equal(await ended, 'closed');
     }
+  } finally {
+    mock.timers.reset();
+  }
+});
+
+test('a feed that goes stale while the store of proofs is asked is an outage, unless that is allowed or was asked about', async () => {
+  const prover = new Prover();
+  for (const [whenStale, staleBefore, status] of [
+    ['refuse', false, 503],
+    ['introspect', false, 503],
+    ['introspect', true, 200],
+    ['allow', false, 200],
+  ] as const) {
+    const rememberProof = (): Promise<boolean> => {
+      bench.clock.advance(11);
+      return Promise.resolve(true);
+    };
+    const bench: Bench = await openBench({ publicURL: API, whenStale, rememberProof });
+    const { issuer, guard, clock, check } = bench;
+    assertAllowed(await check(await issuer.token()));
+    const token = await issuer.token({ cnf: { jkt: prover.jkt } });
+    issuer.active.add(token);
+    if (staleBefore) clock.advance(11);
+    const decision = await guard.check(
+      proved(token, prover.prove(token, { iat: NOW_SECONDS + (staleBefore ? 11 : 0) })),
+      '/accounts.read',
+    );
+    if (status === 200) assertAllowed(decision, whenStale);
+    else assert.equal(assertDenied(decision, 503).because, 'The revocation feed went stale during the check.');
+  }
+});
+
+test('where no stream comes through, pages are read', async () => {
+  mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
+  try {
+    const asked: string[] = [];
+    const guard = createGuard({
+      issuer: 'https://auth.example.com',
+      audience: API,
+      credentials: { clientId: 'guard', clientSecret: 'secret' },
+      fetch: (input) => {
+        const url = new Request(input).url;
+        asked.push(url);
+        return url.includes('?after=')
+          ? Promise.resolve(Response.json({ entries: [], cursor: makeId(), more: false, keys: 'v1' }))
+          : Promise.reject(new TypeError('away'));
+      },
+    });
+    const ended = guard.ready().catch(() => 'closed');
+    for (let passed = 0; passed < 10_000 && guard.health().transport !== 'poll'; passed += 100) {
+      mock.timers.tick(100);
+      await settle();
+    }
+    assert.equal(guard.health().transport, 'poll');
+    assert.ok(asked.includes('https://auth.example.com/oauth2/revocations?after='), asked.join('\n'));
+    guard.close();
+    assert.equal(await ended, 'closed');
   } finally {
     mock.timers.reset();
   }

@@ -24,7 +24,8 @@ export interface KnownHeader {
 export function parseJws(text: string, known?: KnownHeader): UnverifiedJws | undefined {
   const first = text.indexOf('.');
   const second = text.indexOf('.', first + 1);
-  if (second < 0 || text.includes('.', second + 1)) return undefined;
+  // Two at the least; a third one would stand in the signature, and is no character of it.
+  if (second < 0) return undefined;
   const [headerText, payload, signature] = [
     text.slice(0, first),
     text.slice(first + 1, second),

@@ -99,6 +99,7 @@ test('the names of every object are found, the outermost first', () => {
 
 for (const [name, text] of [
   ['no text', ''],
+  ['one part that could be all three', 'e30A'],
   ['two parts', `${segment('{}')}.${segment('{}')}`],
   ['four parts', `${jws('{}')}.AAAA`],
   ['a header that is an array', jws('[]')],
@@ -117,6 +118,13 @@ for (const [name, text] of [
     assert.ok(parseJws(jws('{}')) !== undefined);
   });
 }
+
+test('claims that are nothing are none, and the rest is there', () => {
+  const parsed = parseJws('e30..AQID');
+  assert.equal(parsed?.signingInput, 'e30.');
+  assert.deepEqual(parsed.payload(), new Uint8Array());
+  assert.equal(parsed.claims(), undefined);
+});
 
 test('claims that are no JSON object are undefined, whatever the header says', () => {
   for (const claims of ['', '[]', '1', '{', '{"a":1,"a":1}'])
