@@ -119,6 +119,26 @@ for (const [name, text] of [
   });
 }
 
+test('a member twice is seen at whatever depth, and with or without an escape beside it', () => {
+  for (const [good, bad] of [
+    ['{"a":1}', '{"a":1,"a":1}'],
+    ['{"a":"","b":""}', '{"a":"","a":""}'],
+    ['{"a":[{"b":1},{"b":2}]}', '{"a":[{"b":1,"b":2}]}'],
+    ['{"a":{"b":null,"c":{}},"b":true}', '{"a":{"b":null,"b":{}},"b":true}'],
+    ['{"__proto__":1,"constructor":2}', '{"__proto__":1,"__proto__":2}'],
+    ['{ "a" : [ "x", ["y"] ], "1": 2 }', '{ "1" : [ "x", ["y"] ], "1": 2 }'],
+    // What would be quotes, were they not escaped.
+    ['{"a":"\\"","b":"\\"a\\":"}', '{"a":"\\"","a":"\\"a\\":"}'],
+    ['{"a":1,"\\u0062":2}', '{"a":1,"\\u0061":2}'],
+    ['{"a":"\\\\","b":{"a":1}}', '{"a":"\\\\","b":{"a":1,"a":2}}'],
+  ] as const) {
+    assert.ok(parseJws(jws(good)) !== undefined, good);
+    assert.ok(parseJws(jws('{}', good))?.claims() !== undefined, good);
+    assert.equal(parseJws(jws(bad)), undefined, bad);
+    assert.equal(parseJws(jws('{}', bad))?.claims(), undefined, bad);
+  }
+});
+
 test('claims that are nothing are none, and the rest is there', () => {
   const parsed = parseJws('e30..AQID');
   assert.equal(parsed?.signingInput, 'e30.');
