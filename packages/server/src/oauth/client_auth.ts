@@ -180,10 +180,11 @@ function isSignedByOneOf(
   if (offered === undefined) return false;
   // The algorithm is the registered key's, never the header's own choice (RFC 8725 §3.1).
   const keys = publicKeys.filter((key) => key.algorithm === offered);
+  const bytes = signature();
   let signed = false;
   for (let place = 0; place < SECRETS_MAX; place++) {
     const key = keys[place];
-    const verified = isSignedBy(key ?? { algorithm: offered, jwk: NOBODYS_JWKS[offered] }, signingInput, signature());
+    const verified = isSignedBy(key ?? { algorithm: offered, jwk: NOBODYS_JWKS[offered] }, signingInput, bytes);
     if (verified && key !== undefined) signed = true;
   }
   return signed;
