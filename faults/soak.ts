@@ -13,11 +13,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { numericDate } from '@hallpass/protocol';
-import { Forgetting } from '../packages/server/src/cli/forgetting.ts';
+import { forgetExpired } from '../packages/server/src/cli/forgetting.ts';
 import { openInstance } from '../packages/server/src/cli/instance.ts';
 import { startServer } from '../packages/server/src/cli/server.ts';
 import { readSettings } from '../packages/server/src/cli/settings.ts';
-import { openTables } from '../packages/server/src/cli/stores.ts';
+import { openStore, openTables } from '../packages/server/src/cli/stores.ts';
 import type { ServerClock } from '../packages/server/src/oauth/authority.ts';
 import { manageApiKeys } from '../packages/server/src/operator/api_keys.ts';
 import { startPostgres } from '../packages/server/test/store/postgres_cluster.ts';
@@ -64,6 +64,7 @@ class SimulatedClock implements ServerClock {
   readonly sleep = async (milliseconds: number): Promise<void> => {
     this.#now += milliseconds;
   };
+  readonly elapsed = (): number => this.#now;
 }
 
 async function soak(engine: Readonly<Record<string, string>>): Promise<readonly Rows[]> {
@@ -78,12 +79,15 @@ async function soak(engine: Readonly<Record<string, string>>): Promise<readonly 
     HALLPASS_LOG_LEVEL: 'error',
     HALLPASS_REFRESH_TTL_SECONDS: String(SESSION_HOURS * 3600),
   });
-  const instance = await openInstance(settings, { clock, random: (count) => new Uint8Array(randomBytes(count)) });
+  const system = { clock, random: (count: number) => new Uint8Array(randomBytes(count)) };
+  const instance = await openInstance(settings, system, async (from) => {
+    const store = await openStore(from);
+    return from.databaseUrl === undefined ? store : { ...store, readClock: async () => clock.now() };
+  });
   const server = await startServer(instance);
   const tables = await openTables(settings);
   const { client, clientSecret = '' } = await manageApiKeys(instance).create({ name: 'soak', scopes: [SCOPE] });
   const caller = new Client(server.url, { clientId: client.clientId, clientSecret }, { callers: 8 });
-  const forgetting = new Forgetting(instance, clock.now);
   const sessions: string[] = [];
   const perHour: Rows[] = [];
   try {
@@ -93,7 +97,7 @@ async function soak(engine: Readonly<Record<string, string>>): Promise<readonly 
       const expiresAt = numericDate(clock.now()) + 300;
       await instance.store.useOnce([{ space: 'proof', id: `${step}`, expiresAt }]);
       await clock.sleep(STEP_MS);
-      if (!options['planted-defect']) await forgetting.run();
+      if (!options['planted-defect']) await forgetExpired(instance);
       if (step % STEPS_PER_HOUR !== 0) continue;
       perHour.push(await countRows(tables));
       if (process.stderr.isTTY) process.stderr.write(`\rhour ${perHour.length} of ${hours}`);

@@ -11,7 +11,8 @@ import { after } from 'node:test';
 import { numericDate, printBasic, type NumericDate } from '@hallpass/protocol';
 import { openInstance, type Instance } from '../src/cli/instance.ts';
 import { startServer } from '../src/cli/server.ts';
-import { readSettings } from '../src/cli/settings.ts';
+import { readSettings, type Settings } from '../src/cli/settings.ts';
+import { openStore } from '../src/cli/stores.ts';
 import { systemRandom } from '../src/cli/system.ts';
 import type { ServerClock } from '../src/oauth/authority.ts';
 import { manageApiKeys, type ApiKeys } from '../src/operator/api_keys.ts';
@@ -24,13 +25,18 @@ import { assertBodyDescribed, assertDescribed } from './described.ts';
 export const START = Date.UTC(2031, 4, 6, 7, 8, 9, 250);
 export const GRANT_SECONDS = 30 * 86_400;
 
-/** Time that stands still until a test moves it. Whoever sleeps moves it too. */
+/**
+ * Time that stands still until a test lets it pass. Whoever sleeps lets it pass too. `set` is what an operator does to a
+ * clock: no time passes by it.
+ */
 export class TestClock implements ServerClock {
   #now = START;
+  #elapsed = 0;
   readonly now = (): number => this.#now;
   readonly sleep = async (milliseconds: number): Promise<void> => {
-    this.#now += milliseconds;
+    this.#pass(milliseconds);
   };
+  readonly elapsed = (): number => this.#elapsed;
 
   get seconds(): NumericDate {
     return numericDate(this.#now);
@@ -41,7 +47,12 @@ export class TestClock implements ServerClock {
   }
 
   advance(seconds: number): void {
-    this.#now += Math.round(seconds * 1000);
+    this.#pass(Math.round(seconds * 1000));
+  }
+
+  #pass(milliseconds: number): void {
+    this.#now += milliseconds;
+    this.#elapsed += Math.max(0, milliseconds);
   }
 }
 
@@ -152,7 +163,12 @@ export async function startHallpass(options: Options = {}): Promise<Hallpass> {
     ...(await databaseSettings(folder)),
     ...options.environment,
   });
-  const opened = await openInstance(settings, { clock, random: systemRandom });
+  // A database has its own clock, which is not in the year of these tests.
+  const openOnTime = async (from: Settings): Promise<Store> => {
+    const store = await openStore(from);
+    return from.databaseUrl === undefined ? store : { ...store, readClock: async () => clock.now() };
+  };
+  const opened = await openInstance(settings, { clock, random: systemRandom }, openOnTime);
   const instance = { ...opened, store: options.faulty?.(opened.store) ?? opened.store };
   const server = await startServer(instance);
   let closed = false;

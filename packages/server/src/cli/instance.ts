@@ -16,6 +16,7 @@ import { join } from 'node:path';
 import { parseBase64url, printBase64url, type Random } from '@hallpass/protocol';
 import type { ServerClock } from '../oauth/authority.ts';
 import { MASTER_KEY_BYTES, openKeyRing, type LiveKeyRing } from '../oauth/key_ring.ts';
+import { StoreTime } from '../oauth/store_time.ts';
 import type { Store } from '../store/store.ts';
 import { BadSetting, isDevelopmentIssuer, type Settings } from './settings.ts';
 import { openStore } from './stores.ts';
@@ -25,9 +26,11 @@ export interface System {
   readonly random: Random;
 }
 
+/** Its clock is the one to date by, which need not be this machine's: see `StoreTime.now`. */
 export interface Instance extends System {
   readonly settings: Settings;
   readonly store: Store;
+  readonly time: StoreTime;
   readonly keys: LiveKeyRing;
   /** How far the clocks of those who issue on this store may be apart: on one machine there is one clock. */
   readonly clockSkewSeconds: number;
@@ -37,13 +40,20 @@ export interface Instance extends System {
 const CLOCK_SKEW_SECONDS = 5;
 
 /** Opens the store and its keys. Throws `BadSetting` or `StoreUnusable`, each with a sentence for the operator. */
-export async function openInstance(settings: Settings, system: System): Promise<Instance> {
+export async function openInstance(
+  settings: Settings,
+  system: System,
+  open: (settings: Settings) => Promise<Store> = openStore,
+): Promise<Instance> {
   const masterKeys = findMasterKeys(settings, system.random);
-  const store = await openStore(settings);
+  const store = await open(settings);
   try {
-    const keys = await openKeyRing({ store, masterKeys, algorithm: settings.signingAlgorithm, ...system });
+    const { random } = system;
+    const time = await StoreTime.open(store, system.clock);
+    const clock = { ...system.clock, now: () => time.now() };
+    const keys = await openKeyRing({ store, masterKeys, algorithm: settings.signingAlgorithm, clock, random });
     const clockSkewSeconds = settings.databaseUrl === undefined ? 0 : CLOCK_SKEW_SECONDS;
-    return { ...system, settings, store, keys, clockSkewSeconds };
+    return { settings, store, time, clock, random, keys, clockSkewSeconds };
   } catch (error) {
     await store.close();
     throw error;

@@ -4,6 +4,7 @@ import { createInterface } from 'node:readline/promises';
 import { Command } from 'commander';
 import { manageApiKeys, type ApiKeys } from '../operator/api_keys.ts';
 import { OperatorRefusal } from '../operator/operator_refusal.ts';
+import { clockOption, type Clocked } from './clock_option.ts';
 import { given, parseDuration } from './command_values.ts';
 import { addImportCommand } from './import_command.ts';
 import type { Instance } from './instance.ts';
@@ -97,21 +98,28 @@ export function keysCommand(withInstance: WithInstance): Command {
       else printKey(key);
     });
 
-  for (const [verb, done, meaning] of [
-    ['disable', 'Disabled', 'refuse an API key and end every token it was given, at once'],
-    ['enable', 'Enabled', 'let a disabled API key ask for tokens again; its old tokens stay dead'],
-  ] as const) {
-    keys
-      .command(verb)
-      .description(meaning)
-      .argument('<client_id>')
-      .option('--json', 'print JSON')
-      .action(async (clientId: string, { json }: Json) => {
-        const key = await withKeys((api) => api[verb](clientId));
-        if (json === true) printJson(shownDocument(key));
-        else printLine(`${good(done)} ${strong(key.name)} (${clientId}).`);
-      });
-  }
+  keys
+    .command('disable')
+    .description('refuse an API key and end every token it was given, at once')
+    .argument('<client_id>')
+    .addOption(clockOption())
+    .option('--json', 'print JSON')
+    .action(async (clientId: string, { clock, json }: Json & Clocked) => {
+      const key = await withKeys((api) => api.disable(clientId, clock));
+      if (json === true) printJson(shownDocument(key));
+      else printLine(`${good('Disabled')} ${strong(key.name)} (${clientId}).`);
+    });
+
+  keys
+    .command('enable')
+    .description('let a disabled API key ask for tokens again; its old tokens stay dead')
+    .argument('<client_id>')
+    .option('--json', 'print JSON')
+    .action(async (clientId: string, { json }: Json) => {
+      const key = await withKeys((api) => api.enable(clientId));
+      if (json === true) printJson(shownDocument(key));
+      else printLine(`${good('Enabled')} ${strong(key.name)} (${clientId}).`);
+    });
 
   withPolicy(
     keys
@@ -137,9 +145,10 @@ export function keysCommand(withInstance: WithInstance): Command {
     .command('revoke-tokens')
     .description('end every token that an API key was given up to now; the key itself goes on')
     .argument('<client_id>')
+    .addOption(clockOption())
     .option('--json', 'print JSON')
-    .action(async (clientId: string, { json }: Json) => {
-      await withKeys((api) => api.revokeTokens(clientId));
+    .action(async (clientId: string, { clock, json }: Json & Clocked) => {
+      await withKeys((api) => api.revokeTokens(clientId, clock));
       if (json === true) printJson({ client_id: clientId, tokens_revoked: true });
       else printLine(`${good('Ended')} every token of ${clientId}.`);
     });
@@ -164,8 +173,9 @@ export function keysCommand(withInstance: WithInstance): Command {
     .argument('<client_id>')
     .option('--dry-run', 'say what would be deleted, and delete nothing')
     .option('--yes', 'do not ask')
+    .addOption(clockOption())
     .option('--json', 'print JSON, and do not ask')
-    .action(async (clientId: string, options: Json & { readonly dryRun?: boolean; readonly yes?: boolean }) => {
+    .action(async (clientId: string, options: Json & Clocked & { readonly dryRun?: boolean; readonly yes?: boolean }) => {
       const key = await withKeys((api) => api.show(clientId));
       if (options.dryRun === true) {
         if (options.json === true) return printJson({ ...shownDocument(key), deleted: false });
@@ -177,7 +187,7 @@ export function keysCommand(withInstance: WithInstance): Command {
       const ask = options.yes !== true && options.json !== true && process.stdin.isTTY;
       if (ask && !(await confirm(`Delete ${key.name} (${clientId}) for good?`)))
         return printLine('Nothing was deleted.');
-      await withKeys((api) => api.delete(clientId));
+      await withKeys((api) => api.delete(clientId, options.clock));
       if (options.json === true) return printJson({ ...shownDocument(key), deleted: true });
       printLine(`${good('Deleted')} ${strong(key.name)} (${clientId}).`);
     });

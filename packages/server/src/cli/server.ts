@@ -20,7 +20,8 @@ import { tokenEndpoint } from '../oauth/token_endpoint.ts';
 import type { Endpoint } from '../oauth/wire.ts';
 import type { Store } from '../store/store.ts';
 import { tendSigningKeys } from '../operator/signing_keys.ts';
-import { Forgetting } from './forgetting.ts';
+import { ClockKeeping } from './clock_keeping.ts';
+import { forgetExpired } from './forgetting.ts';
 import type { Instance } from './instance.ts';
 import { BadSetting } from './settings.ts';
 
@@ -36,6 +37,8 @@ export interface Server {
 /** How often the marks of used secrets are written, and expired rows forgotten, in milliseconds. */
 const MARK_INTERVAL_MS = 10_000;
 const FORGET_INTERVAL_MS = 60_000;
+/** How often the time is kept in the store, in milliseconds. */
+const TIME_INTERVAL_MS = 10_000;
 /** How often this process looks whether the keys have changed, by another instance or an operator; in milliseconds. */
 const KEYS_INTERVAL_MS = 500;
 
@@ -85,7 +88,10 @@ export async function startPublicSide(
 ): Promise<PublicSide> {
   const { settings, store } = instance;
   const marks = new UseMarks(store);
+  const clockKeeping = new ClockKeeping(instance, { log, report: metrics.clockAhead });
   let draining = false;
+  instance.time.begin();
+  await clockKeeping.keep().catch((outage: Error) => log.outage(outage));
 
   // The issuer of a development server follows its port, which is known only once it listens: the routes are laid
   // behind one more call, and nobody can call before the address is out.
@@ -127,6 +133,7 @@ export async function startPublicSide(
     copies: new ClientCopies(settings.awaySeconds),
     keys: instance.keys,
     clock: instance.clock,
+    time: instance.time,
     random: instance.random,
     limits: openLimits(settings, {
       // Not a random one: processes that count together have to put an address into the same bucket.
@@ -140,6 +147,7 @@ export async function startPublicSide(
     noteSecretUse: (clientId, secretId) => marks.note(clientId, secretId, instance.clock.now()),
   };
   const care = [
+    setInterval(() => attempt(log, () => clockKeeping.keep()), TIME_INTERVAL_MS),
     setInterval(() => attempt(log, () => marks.write()), MARK_INTERVAL_MS),
     setInterval(() => attempt(log, () => instance.keys.reload()), KEYS_INTERVAL_MS),
   ];
@@ -170,9 +178,8 @@ export async function startOperatorSide(
     { host: '127.0.0.1', port: settings.operatorPort, log },
     'HALLPASS_OPERATOR_PORT',
   );
-  const forgetting = new Forgetting(instance);
   const care = [
-    setInterval(() => attempt(log, () => forgetting.run()), FORGET_INTERVAL_MS),
+    setInterval(() => attempt(log, () => forgetExpired(instance)), FORGET_INTERVAL_MS),
     setInterval(() => attempt(log, () => tendSigningKeys(instance)), FORGET_INTERVAL_MS),
   ];
   return {

@@ -1,9 +1,10 @@
 /** `hallpass signing-keys ...` and `hallpass revoke-everything`: for the schedule, and for the day that a key is lost. */
 import { Command } from 'commander';
-import { numericDate } from '@hallpass/protocol';
 import type { ListedSigningKey } from '../oauth/key_ring.ts';
 import { revocationOfEverything } from '../oauth/revocation.ts';
+import { revokeUntilAcknowledged } from '../operator/revocation_moment.ts';
 import { listSigningKeys, removeSigningKey, rotateSigningKey, showSigningKey } from '../operator/signing_keys.ts';
+import { clockOption, type Clocked } from './clock_option.ts';
 import type { WithInstance } from './keys_commands.ts';
 import { good, printJson, printLine, printMoment, printTable, strong } from './output.ts';
 
@@ -50,14 +51,15 @@ export function signingKeysCommand(withInstance: WithInstance): Command {
     .description('take a signing key out at once, for one that someone else may have: EVERY token there is ends')
     .argument('<kid>')
     .option('--dry-run', 'say what would happen, and do nothing')
+    .addOption(clockOption())
     .option('--json', 'print JSON')
-    .action(async (keyId: string, { dryRun, json }: Json & { readonly dryRun?: boolean }) => {
+    .action(async (keyId: string, { dryRun, clock, json }: Json & Clocked & { readonly dryRun?: boolean }) => {
       if (dryRun === true) {
         await withInstance((instance) => showSigningKey(instance, keyId));
         if (json === true) return printJson({ kid: keyId, removed: false });
         return printLine(`Would take out ${keyId}, sign with another from now on, and end every token there is.`);
       }
-      await withInstance((instance) => removeSigningKey(instance, keyId));
+      await withInstance((instance) => removeSigningKey(instance, keyId, clock));
       if (json === true) printJson({ kid: keyId, removed: true });
       else
         printLine(
@@ -72,16 +74,19 @@ export function revokeEverythingCommand(withInstance: WithInstance): Command {
   return new Command('revoke-everything')
     .description('end every token of every key that was issued up to now')
     .option('--dry-run', 'say what would happen, and do nothing')
+    .addOption(clockOption())
     .option('--json', 'print JSON')
-    .action(async ({ dryRun, json }: Json & { readonly dryRun?: boolean }) => {
+    .action(async ({ dryRun, clock, json }: Json & Clocked & { readonly dryRun?: boolean }) => {
       if (dryRun === true) {
         if (json === true) return printJson({ revoked: false });
         return printLine('Would end every token of every key. API keys stay as they are, and get new tokens at once.');
       }
-      const before = await withInstance(async ({ store, clock, clockSkewSeconds }) => {
-        const now = clock.now();
-        const revocation = revocationOfEverything({ now: numericDate(now), clockSkewSeconds });
-        await store.revoke([revocation], { at: now, kind: 'everything_revoked' });
+      const before = await withInstance(async (instance) => {
+        const event = { at: instance.clock.now(), kind: 'everything_revoked' };
+        const { revocation } = await revokeUntilAcknowledged(instance, clock, {
+          revocationAt: revocationOfEverything,
+          write: (everything) => instance.store.revoke([everything], event),
+        });
         return revocation.before ?? 0;
       });
       if (json === true) printJson({ revoked: true, before });

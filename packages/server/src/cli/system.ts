@@ -9,6 +9,7 @@ export const systemClock: ServerClock = {
   sleep: async (milliseconds) => {
     await sleep(milliseconds);
   },
+  elapsed: () => performance.now(),
 };
 
 export const systemRandom: Random = (byteCount) => new Uint8Array(randomBytes(byteCount));

@@ -13,6 +13,7 @@ export interface Log {
     readonly reply: FastifyReply;
   }) => void;
   readonly info: (message: string) => void;
+  readonly warn: (message: string) => void;
   readonly outage: (error: Error) => void;
   readonly bug: (error: unknown) => void;
 }
@@ -26,6 +27,7 @@ export function openLog(level: LogLevel): Log {
       log.info({ requestId, method, route, status: reply.statusCode, milliseconds, ...reply.note }, 'request');
     },
     info: (message) => log.info(message),
+    warn: (message) => log.warn(message),
     outage: (error) => log.error({ cause: causesOf(error) }, error.message),
     bug: (error) => log.error({ stack: error instanceof Error ? error.stack : String(error) }, 'a bug'),
   };

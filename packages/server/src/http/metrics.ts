@@ -13,6 +13,8 @@ import type { Endpoint } from '../oauth/wire.ts';
 export interface Metrics {
   readonly answered: (route: string, status: number, seconds: number) => void;
   readonly feed: FeedMeters;
+  /** How far this machine's clock is ahead of the time that is gone by, in seconds. */
+  readonly clockAhead: (seconds: number) => void;
   readonly endpoint: Endpoint;
 }
 
@@ -28,9 +30,15 @@ export function openMetrics(): Metrics {
     buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 10],
     registers: [registry],
   });
+  const clockAhead = new Gauge({
+    name: 'hallpass_clock_ahead_seconds',
+    help: "How far this machine's clock is ahead of the database's, or of its own time before it was set; negative: behind.",
+    registers: [registry],
+  });
   return {
     answered: (route, status, seconds) => requests.observe({ route, status: String(status) }, seconds),
     feed: meterFeed(registry),
+    clockAhead: (seconds) => clockAhead.set(seconds),
     endpoint: async () => ({
       status: 200,
       headers: { 'content-type': registry.contentType, 'cache-control': 'no-store' },

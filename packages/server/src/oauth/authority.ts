@@ -5,9 +5,12 @@ import type { ClientCopies } from './client_copies.ts';
 import type { FeedMeters, Followers } from './followers.ts';
 import type { KeyRing } from './key_ring.ts';
 import type { Limits } from './limits.ts';
+import type { StoreTime } from './store_time.ts';
 
 export interface ServerClock extends Clock {
   readonly sleep: (milliseconds: number) => Promise<void>;
+  /** Milliseconds of a clock that nobody can set, since whenever. */
+  readonly elapsed: () => number;
 }
 
 export interface Lifetimes {
@@ -30,6 +33,7 @@ export interface Authority {
   readonly copies: ClientCopies;
   readonly keys: KeyRing;
   readonly clock: ServerClock;
+  readonly time: Pick<StoreTime, 'earliest' | 'latest'>;
   readonly random: Random;
   readonly limits: Limits;
   readonly followers: Followers;

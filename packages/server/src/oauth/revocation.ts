@@ -83,16 +83,17 @@ async function findRevocation(
   clientId: string,
   token: string,
 ): Promise<KeptRevocation | Refusal | undefined> {
-  const now = numericDate(authority.clock.now());
+  // Not by a clock that runs ahead: what it takes for expired may be alive for every guard, and would stay so.
+  const earliest = numericDate(authority.time.earliest());
   const state = openRefreshToken(token, { find: authority.keys.findRefresh, equal: equalBytes });
   if (state !== undefined) {
-    if (now >= state.expiresAt) return undefined;
+    if (earliest >= state.expiresAt) return undefined;
     // Any generation, however old, ends the family when its owner says so.
-    if (state.clientId === clientId) return revocationOfGrant(state, now);
+    if (state.clientId === clientId) return revocationOfGrant(state, numericDate(authority.time.latest()));
     return (await authority.store.isRevoked(state)) ? undefined : refuse('token_of_another_client');
   }
   const claims = openAccessToken(authority, token);
-  if (claims === undefined || now >= claims.exp) return undefined;
+  if (claims === undefined || earliest >= claims.exp) return undefined;
   if (claims.client_id === clientId) return revocationOfToken(claims);
   return (await isAlive(authority, claims)) ? refuse('token_of_another_client') : undefined;
 }
@@ -102,29 +103,32 @@ function revocationOfToken({ jti, exp }: AccessTokenClaims): KeptRevocation {
   return { kind: 'token', id: jti, expires_at, keepUntil: expires_at };
 }
 
-/** Ends a family: its refresh tokens until the family would have ended, its access tokens until the last has expired. */
+/**
+ * Ends a family: its refresh tokens until the family would have ended, its access tokens until the last has expired.
+ * `latest`: no earlier than it can be now, or the entry would have expired before the tokens (`StoreTime.latest`).
+ */
 export function revocationOfGrant(
   { grantId, expiresAt }: Pick<RefreshTokenState, 'grantId' | 'expiresAt'>,
-  now: NumericDate,
+  latest: NumericDate,
 ): KeptRevocation {
-  const expires_at = now + ACCESS_TOKEN_SECONDS_MAX + LEEWAY_SECONDS;
+  const expires_at = latest + ACCESS_TOKEN_SECONDS_MAX + LEEWAY_SECONDS;
   return { kind: 'grant', id: grantId, expires_at, keepUntil: Math.max(expiresAt + LEEWAY_SECONDS, expires_at) };
 }
 
 /** A moment on a clock, and how far the clocks of others who issue on the same store may be ahead of it. */
-export interface Stroke {
+export interface RevocationMoment {
   readonly now: NumericDate;
   readonly clockSkewSeconds: number;
 }
 
 /** Ends everything that a client was given up to and including this second, on whichever clock it was dated. */
-export function revocationOfClient(clientId: string, { now, clockSkewSeconds }: Stroke): KeptRevocation {
+export function revocationOfClient(clientId: string, { now, clockSkewSeconds }: RevocationMoment): KeptRevocation {
   const expires_at = now + ACCESS_TOKEN_SECONDS_MAX + LEEWAY_SECONDS;
   const keepUntil = now + GRANT_SECONDS_MAX + LEEWAY_SECONDS;
   return { kind: 'client', id: clientId, before: now + clockSkewSeconds + 1, expires_at, keepUntil };
 }
 
 /** Ends everything that anybody was given up to and including this second. */
-export function revocationOfEverything(stroke: Stroke): KeptRevocation {
-  return { ...revocationOfClient('*', stroke), kind: 'before' };
+export function revocationOfEverything(moment: RevocationMoment): KeptRevocation {
+  return { ...revocationOfClient('*', moment), kind: 'before' };
 }

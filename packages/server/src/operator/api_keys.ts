@@ -1,9 +1,9 @@
 /** What an operator does with API keys: made, shown, changed, ended. Each change is kept with its event, in one transaction. */
-import { numericDate, printBase64url, type Clock, type Random } from '@hallpass/protocol';
+import { printBase64url, type Clock, type Random } from '@hallpass/protocol';
 import { SECRETS_MAX } from '../oauth/client_auth.ts';
 import { hashSecret, keepForeignHash } from '../oauth/foreign_secret.ts';
 import type { KeyRing } from '../oauth/key_ring.ts';
-import { revocationOfClient, type Stroke } from '../oauth/revocation.ts';
+import { revocationOfClient } from '../oauth/revocation.ts';
 import {
   CLIENTS_MAX,
   type Accompanied,
@@ -14,6 +14,7 @@ import {
 } from '../store/store.ts';
 import { checkImported, checkLength, checkPolicy, checkPublicKey, type NewApiKey } from './key_policy.ts';
 import { KeyExists, OperatorRefusal } from './operator_refusal.ts';
+import { revokeUntilAcknowledged, type ClockChoice, type Dating } from './revocation_moment.ts';
 
 /** A key with its secret, which nobody will see again; undefined for one that signs, or of which only a hash is known. */
 export interface MadeApiKey {
@@ -43,11 +44,12 @@ export interface ApiKeys {
   readonly draft: (wanted: NewApiKey) => MadeApiKey;
   readonly list: () => Promise<readonly ShownApiKey[]>;
   readonly show: (clientId: string) => Promise<ShownApiKey>;
-  readonly disable: (clientId: string) => Promise<ShownApiKey>;
+  /** Refuses the key, and ends every token that it was given until this resolves. */
+  readonly disable: (clientId: string, clock?: ClockChoice) => Promise<ShownApiKey>;
   readonly enable: (clientId: string) => Promise<ShownApiKey>;
-  readonly delete: (clientId: string) => Promise<void>;
-  /** Ends every token that the key was given up to now; the key itself goes on. */
-  readonly revokeTokens: (clientId: string) => Promise<void>;
+  readonly delete: (clientId: string, clock?: ClockChoice) => Promise<void>;
+  /** Ends every token that the key was given until this resolves; the key itself goes on. */
+  readonly revokeTokens: (clientId: string, clock?: ClockChoice) => Promise<void>;
   /** Replaces the public keys of a key that signs. */
   readonly setPublicKeys: (clientId: string, jwks: readonly unknown[]) => Promise<ShownApiKey>;
   /** Replaces parts of the policy; what is not named stays. */
@@ -60,16 +62,15 @@ export interface ApiKeys {
 }
 
 /** Every function rejects with `OperatorRefusal` where the wish cannot be granted. */
-export function manageApiKeys(on: {
-  readonly store: Store;
-  readonly keys: KeyRing;
-  readonly clock: Clock;
-  readonly random: Random;
-  /** How far the clocks of those who issue on this store may be apart. */
-  readonly clockSkewSeconds: number;
-}): ApiKeys {
-  const { store, keys, clock, random, clockSkewSeconds } = on;
-  const stroke = (now: number): Stroke => ({ now: numericDate(now), clockSkewSeconds });
+export function manageApiKeys(
+  on: Dating & {
+    readonly store: Store;
+    readonly keys: KeyRing;
+    readonly clock: Clock;
+    readonly random: Random;
+  },
+): ApiKeys {
+  const { store, keys, clock, random } = on;
   const makeSecret = (clientSecret: string, now: number): ClientSecret =>
     hashSecret({ secretId: printBase64url(random(6)), createdAt: now }, clientSecret, keys.secret);
   const takeSecret = (clientId: string, foreignHash: string, now: number): ClientSecret => {
@@ -89,6 +90,15 @@ export function manageApiKeys(on: {
     throw new OperatorRefusal(
       `The API key ${client.clientId} was changed by someone else meanwhile. Look at it and try again.`,
     );
+  };
+  const disable = async (clientId: string, choice: ClockChoice | undefined): Promise<Client> => {
+    const client = await find(clientId);
+    const event = { at: clock.now(), kind: 'key_disabled', clientId };
+    const { outcome } = await revokeUntilAcknowledged(on, choice, {
+      revocationAt: (moment) => revocationOfClient(clientId, moment),
+      write: (revocation) => change(client, { disabled: true }, { event, revocations: [revocation] }),
+    });
+    return outcome;
   };
   const draft = (wanted: NewApiKey): MadeApiKey => {
     const now = clock.now();
@@ -160,13 +170,7 @@ export function manageApiKeys(on: {
 
     show: async (clientId) => await show(await find(clientId)),
 
-    async disable(clientId) {
-      const client = await find(clientId);
-      const now = clock.now();
-      const revocations = [revocationOfClient(clientId, stroke(now))];
-      const event = { at: now, kind: 'key_disabled', clientId };
-      return await show(await change(client, { disabled: true }, { event, revocations }));
-    },
+    disable: async (clientId, choice) => await show(await disable(clientId, choice)),
 
     async enable(clientId) {
       const client = await find(clientId);
@@ -174,21 +178,20 @@ export function manageApiKeys(on: {
       return await show(await change(client, { disabled: false }, { event }));
     },
 
-    async delete(clientId) {
-      const now = clock.now();
-      const revocations = [revocationOfClient(clientId, stroke(now))];
-      const outcome = await store.deleteClient(clientId, {
-        event: { at: now, kind: 'key_deleted', clientId },
-        revocations,
-      });
-      if (outcome === 'unknown') throw unknownKey(clientId);
+    async delete(clientId, choice) {
+      // First of all it gets no more tokens: a deletion that was committed and never answered could not be repeated.
+      await disable(clientId, choice);
+      const event = { at: clock.now(), kind: 'key_deleted', clientId };
+      if ((await store.deleteClient(clientId, { event })) === 'unknown') throw unknownKey(clientId);
     },
 
-    async revokeTokens(clientId) {
+    async revokeTokens(clientId, choice) {
       await find(clientId);
-      const now = clock.now();
-      const event = { at: now, kind: 'key_tokens_revoked', clientId };
-      await store.revoke([revocationOfClient(clientId, stroke(now))], event);
+      const event = { at: clock.now(), kind: 'key_tokens_revoked', clientId };
+      await revokeUntilAcknowledged(on, choice, {
+        revocationAt: (moment) => revocationOfClient(clientId, moment),
+        write: (revocation) => store.revoke([revocation], event),
+      });
     },
 
     async setPublicKeys(clientId, jwks) {

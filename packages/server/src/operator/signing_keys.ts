@@ -2,11 +2,12 @@
  * The life of signing keys: published before they are used, so that no guard meets an unknown one; kept until the last
  * token they signed has expired; replaced on a schedule or by command; and taken out at once when one is lost.
  */
-import { ACCESS_TOKEN_SECONDS_MAX, numericDate, type Clock } from '@hallpass/protocol';
+import { ACCESS_TOKEN_SECONDS_MAX, type Clock } from '@hallpass/protocol';
 import type { LiveKeyRing, ListedSigningKey } from '../oauth/key_ring.ts';
 import { revocationOfEverything } from '../oauth/revocation.ts';
 import type { Store } from '../store/store.ts';
 import { OperatorRefusal } from './operator_refusal.ts';
+import { revokeUntilAcknowledged, type ClockChoice, type Dating } from './revocation_moment.ts';
 
 /** How long a key is published before it signs, in milliseconds: twice as long as anyone may keep the key set. */
 const PUBLISH_AHEAD_MS = 600_000;
@@ -54,8 +55,8 @@ export async function rotateSigningKey(on: On): Promise<ListedSigningKey> {
  * Takes a key out at once: a new one signs from now on, every token there is is dead, and guards drop the key as soon as
  * they hear of it, which is within a second. For a key that someone else may have.
  */
-export async function removeSigningKey(on: On & { readonly clockSkewSeconds: number }, keyId: string): Promise<void> {
-  const { store, keys, clock, clockSkewSeconds } = on;
+export async function removeSigningKey(on: On & Dating, keyId: string, choice?: ClockChoice): Promise<void> {
+  const { store, keys, clock } = on;
   await showSigningKey(on, keyId);
   const listed = keys.listSigning();
   const now = clock.now();
@@ -64,9 +65,9 @@ export async function removeSigningKey(on: On & { readonly clockSkewSeconds: num
     await keys.addSigning({ activeFrom: now, unlessMadeAfter: newestMadeAt }, { at: now, kind: 'signing_key_added' });
   }
   const event = { at: now, kind: 'signing_key_removed', detail: keyId };
-  await store.removeKey(keyId, {
-    event,
-    revocations: [revocationOfEverything({ now: numericDate(now), clockSkewSeconds })],
+  await revokeUntilAcknowledged(on, choice, {
+    revocationAt: revocationOfEverything,
+    write: (revocation) => store.removeKey(keyId, { event, revocations: [revocation] }),
   });
   await keys.reload();
 }

@@ -1,9 +1,10 @@
 /** A store in a file: lines of JSON with a checksum, the same for both engines. */
 import { createHash } from 'node:crypto';
+import { findFeedEnd } from './feed_verbs.ts';
+import { MIGRATIONS } from './migrations.ts';
 import type { Sql, SqlRow, SqlValue } from './sql.ts';
 import {
   columnsOf,
-  feedOf,
   listOf,
   PAGE_ROWS,
   put,
@@ -63,7 +64,7 @@ export async function writeBackup(
   await writeLine({ hallpass_backup: 1, schema, madeAt } satisfies Head);
   const end = await from.snapshot(async (sql) => {
     for (const table of TABLES) for await (const row of readTable(sql, table)) await writeRow(table, row);
-    return (await feedOf(sql)).last;
+    return (await findFeedEnd(sql)).last;
   });
   await from.snapshot(async (sql) => {
     for (const table of TABLES.filter(({ name }) => name === 'feed' || name === 'revocations')) {
@@ -92,7 +93,7 @@ export async function verifyBackup(
     if (head === undefined) {
       head = headOf(value, schemaMax);
     } else if (Array.isArray(value)) {
-      const [{ name }] = rowOf(value);
+      const [{ name }] = rowOf(value, head.schema);
       byTable.set(name, (byTable.get(name) ?? 0) + 1);
       rows += 1;
     } else {
@@ -118,10 +119,12 @@ export async function restoreBackup(
   return await to.transact(async (sql) => {
     await assertEmpty(sql);
     let rows = 0;
+    let head: Head | undefined;
     for await (const line of lines) {
       const value = parseLine(line);
+      head ??= headOf(value, MIGRATIONS.length);
       if (!Array.isArray(value)) continue;
-      const [table, row] = rowOf(value);
+      const [table, row] = rowOf(value, head.schema);
       await put(sql, table, table.name === 'feed' ? { ...row, feed_id: feedId } : row);
       rows += 1;
       if (rows % PAGE_ROWS === 0) progress(table.name, rows);
@@ -174,13 +177,15 @@ function tailOf(value: unknown): Tail {
   throw damaged('a line is neither a row nor its end');
 }
 
-function rowOf(list: readonly unknown[]): readonly [Table, SqlRow] {
+function rowOf(list: readonly unknown[], schema: number): readonly [Table, SqlRow] {
   const [name, ...values] = list;
   const table = TABLES.find((known) => known.name === name);
   if (table === undefined) throw damaged('it has a table that is not known');
   const columns = columnsOf(table);
-  if (values.length !== columns.length) throw damaged('a row is not complete');
-  const cells = columns.map((column, at) => [column, cellOf(values[at])] as const);
+  // A version before this one wrote fewer columns, and none of those that it did not know is needed.
+  const isWhole = values.length === columns.length || (schema < MIGRATIONS.length && values.length < columns.length);
+  if (!isWhole || values.length < table.key.length) throw damaged('a row is not complete');
+  const cells = columns.map((column, at) => [column, at < values.length ? cellOf(values[at]) : null] as const);
   return [table, Object.fromEntries(cells)];
 }
 

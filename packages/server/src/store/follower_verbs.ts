@@ -1,5 +1,5 @@
 /** The verbs about who follows the feed (ADR 16). */
-import { findFeedEnd, positionOf } from './revocation_verbs.ts';
+import { findFeedEnd, findPosition, printEnd } from './feed_verbs.ts';
 import { inBatches, rowsOf, type Sql } from './sql.ts';
 import { FOLLOWERS_PER_CLIENT_MAX, type Follower, type FollowerCount } from './store.ts';
 
@@ -8,20 +8,24 @@ import { FOLLOWERS_PER_CLIENT_MAX, type Follower, type FollowerCount } from './s
  * as well, and so confirms enough.
  */
 export async function askFollowers(sql: Sql): Promise<string> {
-  const { feedId, last } = await findFeedEnd(sql);
+  const end = await findFeedEnd(sql);
   await sql.run(
     `INSERT INTO follower_calls (one, calls) VALUES (1, 1)
      ON CONFLICT (one) DO UPDATE SET calls = follower_calls.calls + 1`,
   );
-  return `${feedId}-${last}`;
+  return printEnd(end);
 }
 
 /** Each statement for itself; no transaction needed. In one order for all, so that no two wait for each other. */
 export async function noteFollowers(sql: Sql, followers: readonly Follower[], aliveAfter: number): Promise<void> {
   if (followers.length === 0) return;
-  const { feedId, last } = await findFeedEnd(sql);
+  const end = await findFeedEnd(sql);
   const ids = new Map(followers.map((follower) => [`${follower.clientId} ${follower.followerId}`, follower]));
   const ordered = [...ids].toSorted(([one], [other]) => (one < other ? -1 : 1)).map(([, follower]) => follower);
+  const positions = new Map<string | undefined, number>();
+  for (const { cursor } of ordered) {
+    if (!positions.has(cursor)) positions.set(cursor, await findPosition(sql, cursor, end));
+  }
   for (const some of inBatches(ordered)) {
     await sql.run(
       `INSERT INTO followers (client_id, follower_id, position, seen_at)
@@ -35,7 +39,7 @@ export async function noteFollowers(sql: Sql, followers: readonly Follower[], al
       ...some.flatMap(({ clientId, followerId, cursor, seenAt }) => [
         clientId,
         followerId,
-        positionOf(cursor, feedId, last),
+        positions.get(cursor) ?? 0,
         seenAt,
       ]),
       aliveAfter,
@@ -48,11 +52,11 @@ export async function countFollowers(
   sql: Sql,
   { cursor, aliveAfter }: { readonly cursor: string; readonly aliveAfter: number },
 ): Promise<FollowerCount> {
-  const { feedId, last } = await findFeedEnd(sql);
+  const end = await findFeedEnd(sql);
   const [row] = await sql.all(
     `SELECT COUNT(*) AS connected, SUM(CASE WHEN position >= ? THEN 1 ELSE 0 END) AS confirmed
        FROM followers WHERE seen_at > ?`,
-    positionOf(cursor, feedId, last),
+    await findPosition(sql, cursor, end),
     aliveAfter,
   );
   return { connected: Number(row?.['connected'] ?? 0), confirmed: Number(row?.['confirmed'] ?? 0) };

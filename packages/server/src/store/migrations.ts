@@ -104,6 +104,17 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
        calls BIGINT NOT NULL
      )`,
   ],
+  [
+    // Positions are given out again by a store that went back; the commit tells the histories apart. Empty in rows of
+    // older versions. `last_commit` is POSITION-COMMIT, so that it is not taken for that of what an older server added.
+    `ALTER TABLE revocations ADD COLUMN commit_id TEXT`,
+    `ALTER TABLE feed ADD COLUMN last_commit TEXT`,
+    `CREATE TABLE store_time (
+       one     BIGINT PRIMARY KEY,
+       seen_at BIGINT NOT NULL,
+       trusted BIGINT NOT NULL
+     )`,
+  ],
 ];
 
 /** Why a store that a newer version wrote is refused. */

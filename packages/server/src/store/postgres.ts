@@ -91,6 +91,9 @@ function storeOn(connections: Connections): Store {
     countFollowers: (to) => read((sql) => verbs.countFollowers(sql, to)),
     recordEvent: (event) => write((sql) => verbs.recordEvent(sql, event)),
     listEvents: (page) => read((sql) => verbs.listEvents(sql, page)),
+    readClock: () => read(readClock),
+    findTime: () => read(verbs.findTime),
+    keepTime: (time) => write((sql) => verbs.keepTime(sql, time)),
     forgetExpired: (now, limit) => write((sql) => verbs.forgetExpired(sql, now, limit)),
     check: () => read(check),
     close: async () => {
@@ -100,6 +103,11 @@ function storeOn(connections: Connections): Store {
       await connections.close();
     },
   };
+}
+
+async function readClock(sql: Sql): Promise<number> {
+  const [row] = await sql.all('SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) AS now');
+  return Number(row?.['now']);
 }
 
 /** Also that the server still keeps what it acknowledges: `fsync` can be switched off while it runs. */

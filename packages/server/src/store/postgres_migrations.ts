@@ -84,5 +84,6 @@ async function takeStep(sql: Sql, random: Random): Promise<number> {
 function dialect(statement: string): string {
   return statement
     .replaceAll(/\bTEXT\b/g, 'TEXT COLLATE "C"')
-    .replace(/^CREATE (TABLE|INDEX|UNIQUE INDEX)/, 'CREATE $1 IF NOT EXISTS');
+    .replace(/^CREATE (TABLE|INDEX|UNIQUE INDEX)/, 'CREATE $1 IF NOT EXISTS')
+    .replace(/^ALTER TABLE (\w+) ADD COLUMN/, 'ALTER TABLE $1 ADD COLUMN IF NOT EXISTS');
 }

@@ -1,6 +1,7 @@
 /** One connection to PostgreSQL: checked before its first use, and asked in the way in which the verbs ask. */
 import { DatabaseError, type ClientBase, type PoolClient, type QueryConfig, type QueryResult } from 'pg';
 import { SETTINGS, settingsOf, whyUnusable } from './postgres_durability.ts';
+import { newCommitId } from './commit_id.ts';
 import type { Sql, SqlRow, SqlValue } from './sql.ts';
 import { StoreUnavailable, StoreUnusable } from './store.ts';
 
@@ -112,6 +113,7 @@ export class Session {
       all: async (text, ...values) => (await ask(text, values)).rows,
       run: async (text, ...values) => (await ask(text, values)).rowCount ?? 0,
       nextEventId,
+      newCommitId,
     };
   }
 

@@ -1,7 +1,7 @@
-/** The verbs about revocations, their feed, and the events that go with them. */
-import { isCursor, LINEAGE_MAX, lineageOf, parseRevocationEntry, type NumericDate } from '@hallpass/protocol';
+/** The verbs about revocations and the events that go with them. */
+import { LINEAGE_MAX, lineageOf, type NumericDate } from '@hallpass/protocol';
 import { inBatches, insertRows, rowsOf, type Sql, type SqlValue } from './sql.ts';
-import type { Accompanied, KeptRevocation, RevocationPage, RevocationSubject, StoreEvent } from './store.ts';
+import type { Accompanied, KeptRevocation, RevocationSubject, StoreEvent } from './store.ts';
 
 export async function findIssueNotBefore(sql: Sql, clientId: string): Promise<NumericDate> {
   const [row] = await sql.all(
@@ -28,63 +28,6 @@ export function valuesOf({ jti, grantId, clientId, issuedAt }: RevocationSubject
   const lineage = jti === undefined ? [] : lineageOf(jti);
   const tokens = Array.from({ length: LINEAGE_MAX }, (_, at) => lineage[at] ?? '');
   return [grantId, ...tokens, clientId, issuedAt, issuedAt];
-}
-
-export async function readRevocations(
-  sql: Sql,
-  { after, limit, now }: { readonly after?: string; readonly limit: number; readonly now: NumericDate },
-): Promise<RevocationPage> {
-  const { feedId, last, calls } = await findFeedEnd(sql);
-  const start = positionOf(after, feedId, last);
-  const rows = await sql.all(
-    `SELECT position, kind, subject, before_date, expires_at FROM revocations
-      WHERE position > ? AND expires_at > ? ORDER BY position LIMIT ?`,
-    start,
-    now,
-    limit,
-  );
-  const entries = rows.flatMap((row) => {
-    const entry = parseRevocationEntry({
-      cursor: `${feedId}-${String(row['position'])}`,
-      kind: row['kind'],
-      id: row['subject'],
-      before: row['before_date'] ?? undefined,
-      expires_at: row['expires_at'],
-    });
-    return entry === undefined ? [] : [entry];
-  });
-  const more = rows.length === limit;
-  // The end was read before the rows, so a row may lie beyond it; and it may lie beyond the rows, where some expired.
-  const seen = Number(rows.at(-1)?.['position'] ?? 0);
-  return { entries, cursor: `${feedId}-${more ? seen : Math.max(seen, last)}`, more, calls };
-}
-
-interface FeedEnd {
-  readonly feedId: string;
-  readonly last: number;
-  /** How often followers were asked to confirm. */
-  readonly calls: number;
-}
-
-export async function findFeedEnd(sql: Sql): Promise<FeedEnd> {
-  const [feed] = await sql.all(
-    `SELECT feed_id, last_position, (SELECT calls FROM follower_calls WHERE one = 1) AS calls
-       FROM feed WHERE one = 1`,
-  );
-  if (feed === undefined) throw new Error('The store has no feed: its set-up was not finished.');
-  return {
-    feedId: String(feed['feed_id']),
-    last: Number(feed['last_position']),
-    calls: Number(feed['calls'] ?? 0),
-  };
-}
-
-/** Where a cursor stands; the start for one that this store never gave out, such as one from before a restore. */
-export function positionOf(cursor: string | undefined, feedId: string, last: number): number {
-  if (!isCursor(cursor) || !cursor.startsWith(`${feedId}-`)) return 0;
-  const digits = cursor.slice(feedId.length + 1);
-  const position = Number(digits);
-  return /^[0-9]{1,15}$/.test(digits) && position <= last ? position : 0;
 }
 
 /** What a caller of `revoke` gave. */
@@ -131,14 +74,16 @@ async function keepRevocations(sql: Sql, revocations: readonly KeptRevocation[])
   }
   if (fresh.size === 0) return;
   const last = Number(feed['last']);
-  await sql.run('UPDATE feed SET last_position = ? WHERE one = 1', last + fresh.size);
+  const commitId = sql.newCommitId();
+  const end = last + fresh.size;
+  await sql.run('UPDATE feed SET last_position = ?, last_commit = ? WHERE one = 1', end, `${end}-${commitId}`);
   for (const [key, { kind, id }] of fresh) {
     if (known.has(key)) await sql.run('DELETE FROM revocations WHERE kind = ? AND subject = ?', kind, id);
   }
   const rows = [...fresh.values()].map(({ kind, id, before, expires_at, keepUntil }, at) => {
-    return [last + 1 + at, kind, id, before ?? null, expires_at, keepUntil];
+    return [last + 1 + at, kind, id, before ?? null, expires_at, keepUntil, commitId];
   });
-  const columns = 'position, kind, subject, before_date, expires_at, keep_until';
+  const columns = 'position, kind, subject, before_date, expires_at, keep_until, commit_id';
   await insertRows(sql, `INSERT INTO revocations (${columns}) VALUES`, rows);
 }
 

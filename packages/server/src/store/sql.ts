@@ -13,6 +13,8 @@ export interface Sql {
   readonly run: (text: string, ...values: readonly SqlValue[]) => Promise<number>;
   /** See `event_id.ts`. */
   readonly nextEventId: () => number;
+  /** See `commit_id.ts`. */
+  readonly newCommitId: () => string;
 }
 
 /** `(?, ?), (?, ?)`: so many rows of so many values. */

@@ -61,6 +61,9 @@ export async function openSqliteStore({ file }: { readonly file: string }): Prom
     countFollowers: (to) => read((sql) => verbs.countFollowers(sql, to)),
     recordEvent: (event) => writer.write('recordEvent', event),
     listEvents: (page) => read((sql) => verbs.listEvents(sql, page)),
+    readClock: async () => undefined,
+    findTime: () => read(verbs.findTime),
+    keepTime: (time) => writer.write('keepTime', time),
     forgetExpired: (now, limit) => writer.write('forgetExpired', now, limit),
     check: async () => {
       await read(verbs.findFeedEnd);

@@ -1,4 +1,5 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import { newCommitId } from './commit_id.ts';
 import type { Sql, SqlRow, SqlValue } from './sql.ts';
 
 /** A connection as the verbs want it, each statement prepared once. One that reads makes no ids. */
@@ -14,5 +15,6 @@ export function sqlOf(database: DatabaseSync, nextEventId: () => number): Sql {
     all: async (text, ...values) => prepared(text).all(...values) as unknown as readonly SqlRow[],
     run: async (text, ...values) => Number(prepared(text).run(...(values satisfies readonly SqlValue[])).changes),
     nextEventId,
+    newCommitId,
   };
 }

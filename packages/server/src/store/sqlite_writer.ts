@@ -51,6 +51,7 @@ const WRITES = {
   askFollowers: verbs.askFollowers,
   noteFollowers: verbs.noteFollowers,
   recordEvent: verbs.recordEvent,
+  keepTime: verbs.keepTime,
   forgetExpired: verbs.forgetExpired,
 } as const;
 

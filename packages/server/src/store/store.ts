@@ -209,6 +209,27 @@ export interface FollowerCount {
   readonly confirmed: number;
 }
 
+/** The time as servers on this store have kept it. Both in milliseconds. */
+export interface KeptTime {
+  /** What it was when a server last kept it. */
+  readonly seenAt: number;
+  /**
+   * Whatever ended before this may be forgotten. It runs no faster than a clock that nobody can set, across restarts too,
+   * so that a clock that is wrong for a while makes nobody forget (contract §10 Clocks).
+   */
+  readonly trusted: number;
+}
+
+/** What a server says of the time. */
+export interface TimeToKeep {
+  /** Milliseconds. */
+  readonly now: number;
+  /** Never kept as later than `now`, and never takes what is kept back, unless `settled`. Milliseconds. */
+  readonly trusted: number;
+  /** The clock has run evenly for a while, so a kept time that is ahead of it was wrong, and is set back. */
+  readonly settled: boolean;
+}
+
 /** When a secret was last used, as nearly as is kept. */
 export interface SecretUse {
   readonly clientId: string;
@@ -308,9 +329,21 @@ export interface Store {
   /** The newest first. */
   listEvents(page: { readonly limit: number }): Promise<readonly StoreEvent[]>;
 
+  // Time
+
+  /** The clock of the database, in milliseconds; undefined for an engine that has none but this machine's. */
+  readClock(): Promise<number | undefined>;
+  /** Undefined until a server has kept any. */
+  findTime(): Promise<KeptTime | undefined>;
+  /** Keeps the time and answers with what is kept then: see `TimeToKeep`. */
+  keepTime(time: TimeToKeep): Promise<KeptTime>;
+
   // Care
 
-  /** Forgets what nothing can refer to any more, at most `limit` rows, and says how many those were. */
+  /**
+   * Forgets what nothing can refer to any more at `now`, at most `limit` rows, and says how many those were. `now` is no
+   * machine's clock but the time that the store trusts: what is forgotten cannot be had back.
+   */
   forgetExpired(now: NumericDate, limit: number): Promise<number>;
   /** Resolves when the store can answer. */
   check(): Promise<void>;

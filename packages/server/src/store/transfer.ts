@@ -4,6 +4,7 @@
  * keys goes on being good.
  */
 import { createHash, type Hash } from 'node:crypto';
+import { findFeedEnd, type FeedEnd } from './feed_verbs.ts';
 import type { Sql, SqlRow, SqlValue } from './sql.ts';
 
 /** An engine, below its verbs. */
@@ -24,14 +25,15 @@ export interface Table {
 /**
  * In the order in which they are carried. The feed first: its id tells whose copy a store is, also where a copy was
  * interrupted. Keys last, and before them whatever was revoked or used: a copy by half, were it served, would take no
- * token of the store that it is of. Counters and followers are not carried: they are of this second and this minute.
+ * token of the store that it is of. Counters and followers are not carried: they are of this second and this minute; nor
+ * is the time, which is that of the servers of each store. A column that a later version added stands last.
  */
 export const TABLES: readonly Table[] = [
-  { name: 'feed', key: ['one'], values: ['feed_id', 'last_position'] },
+  { name: 'feed', key: ['one'], values: ['feed_id', 'last_position', 'last_commit'] },
   {
     name: 'revocations',
     key: ['position'],
-    values: ['kind', 'subject', 'before_date', 'expires_at', 'keep_until'],
+    values: ['kind', 'subject', 'before_date', 'expires_at', 'keep_until', 'commit_id'],
   },
   {
     name: 'families',
@@ -94,24 +96,26 @@ export async function copyTables({
 /** A store with keys of its own is not written over, nor one that has gone on by itself since it was copied. */
 async function assertMayBecome(source: Sql, to: Tables): Promise<void> {
   const [theirs, clients, ours] = await Promise.all([
-    to.snapshot((sql) => feedOf(sql)),
+    to.snapshot(findFeedEnd),
     to.snapshot((sql) => sql.all("SELECT client_id FROM clients WHERE client_id <> '' LIMIT 1")),
-    feedOf(source),
+    findFeedEnd(source),
   ]);
   if (theirs.feedId !== ours.feedId && clients.length > 0) {
     throw new TransferRefusal('The other store has API keys of its own. Copy to an empty one.');
   }
-  if (theirs.feedId === ours.feedId && theirs.last > ours.last) {
+  if (theirs.feedId === ours.feedId && theirs.last > 0 && !(await isPartOf(source, ours, theirs))) {
     throw new TransferRefusal(
       'The other store has revoked tokens by itself since it was copied: servers run on it already. To copy would lose them.',
     );
   }
 }
 
-/** Which feed a store has, and how far it has come. */
-export async function feedOf(sql: Sql): Promise<{ readonly feedId: string; readonly last: number }> {
-  const [row] = await sql.all('SELECT feed_id, last_position FROM feed WHERE one = 1');
-  return { feedId: String(row?.['feed_id'] ?? ''), last: Number(row?.['last_position'] ?? 0) };
+/** Whether the history that ends at `theirs` is the beginning of ours. Where our entry is forgotten, nobody can tell. */
+async function isPartOf(source: Sql, ours: FeedEnd, theirs: FeedEnd): Promise<boolean> {
+  if (theirs.last > ours.last) return false;
+  if (theirs.last === ours.last) return theirs.commitId === ours.commitId;
+  const [row] = await source.all('SELECT commit_id FROM revocations WHERE position = ?', theirs.last);
+  return row === undefined || String(row['commit_id'] ?? '') === theirs.commitId;
 }
 
 type Change = { readonly put: SqlRow } | { readonly remove: SqlRow };

@@ -8,7 +8,9 @@
  * tries the verb again.
  */
 export * from './client_verbs.ts';
+export * from './feed_verbs.ts';
 export * from './follower_verbs.ts';
 export * from './grant_verbs.ts';
 export * from './key_verbs.ts';
 export * from './revocation_verbs.ts';
+export * from './time_verbs.ts';

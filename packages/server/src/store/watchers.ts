@@ -4,6 +4,8 @@ const WATCH_INTERVAL_MS = 100;
 /** What is looked at: the last position of the feed, and how often followers were asked. */
 interface FeedEnd {
   readonly last: number;
+  /** Another history of the store may end at the same position. */
+  readonly commitId: string;
   readonly calls: number;
 }
 
@@ -60,8 +62,8 @@ export class Watchers {
   }
 
   async #tell(): Promise<void> {
-    const { last, calls } = await this.#findEnd();
-    const end = `${last} ${calls}`;
+    const { last, commitId, calls } = await this.#findEnd();
+    const end = `${last} ${commitId} ${calls}`;
     if (end === this.#end) return;
     this.#end = end;
     for (const changed of this.#callbacks) changed();

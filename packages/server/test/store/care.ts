@@ -46,6 +46,9 @@ const EVERY_VERB: {
   countFollowers: (store) => store.countFollowers({ cursor: 'a-1', aliveAfter: 0 }),
   recordEvent: (store) => store.recordEvent(eventRecord('event')),
   listEvents: (store) => store.listEvents({ limit: 1 }),
+  readClock: (store) => store.readClock(),
+  findTime: (store) => store.findTime(),
+  keepTime: (store) => store.keepTime({ now: 1, trusted: 1, settled: false }),
   forgetExpired: (store) => store.forgetExpired(NOW, 1),
   check: (store) => store.check(),
 };

@@ -48,17 +48,24 @@ export const refreshToken: Grant<Selection> = {
     const family = await store.findFamily(grantId);
     const standing = judgeGeneration({ generation, family, now, graceSeconds });
     const event = { at: now, clientId, grantId };
+    const newest = family?.generation ?? 0;
+    const latest = numericDate(authority.time.latest());
     switch (standing) {
-      case 'unborn':
-        return { ...no('a generation that was never given out'), event: { ...event, kind: 'refresh_token_unborn' } };
+      case 'newer_than_store':
+        return {
+          ...no(`newer than the store: generation ${generation} of ${newest}`),
+          event: { ...event, kind: 'refresh_token_newer_than_store', detail: `generation ${generation} of ${newest}` },
+          // Its seal is ours, so the store went back. Which tokens of the family were retired since is not known.
+          revocations: [revocationOfGrant(presented, latest)],
+        };
       case 'late':
         return no('retired a moment ago');
       case 'reused': {
-        const detail = `generation ${generation} of ${family?.generation ?? 0}`;
+        const detail = `generation ${generation} of ${newest}`;
         return {
           ...no(`reuse: ${detail}`),
           event: { ...event, kind: 'refresh_token_reused', detail },
-          revocations: [revocationOfGrant(presented, numericDate(now))],
+          revocations: [revocationOfGrant(presented, latest)],
         };
       }
       case 'newest':
@@ -100,7 +107,7 @@ function no(because: string): Extract<Decision, { decided: 'refuse' }> {
 }
 
 /** How a presented generation stands to the newest one. */
-export type Standing = 'newest' | 'predecessor' | 'late' | 'reused' | 'unborn';
+export type Standing = 'newest' | 'predecessor' | 'late' | 'reused' | 'newer_than_store';
 
 /**
  * The rule of generations. `family` is undefined for a grant that was never refreshed: its newest is 0. `now` is in
@@ -119,7 +126,7 @@ export function judgeGeneration({
 }): Standing {
   const newest = family?.generation ?? 0;
   const sinceRotation = now - (family?.rotatedAt ?? now);
-  if (generation > newest) return 'unborn';
+  if (generation > newest) return 'newer_than_store';
   if (generation === newest) return 'newest';
   if (generation === newest - 1) {
     const inTime = graceSeconds === undefined || (graceSeconds > 0 && sinceRotation <= graceSeconds * 1000);
