@@ -2,6 +2,7 @@
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
@@ -107,6 +108,17 @@ export async function startHallpass(
 
 const OPERATOR = /^ {2}for operators on (\S+)\/metrics$/m;
 
+/** A port that was free a moment ago, for a server that is to come back where it was, or an issuer that has to be known first. */
+export async function findPort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  server.close();
+  await once(server, 'close');
+  if (typeof address !== 'object' || address === null) throw new Error('a listener has a port');
+  return address.port;
+}
+
 /** The credentials of a key, as its owner gets them. */
 export interface Credentials {
   readonly clientId: string;
@@ -129,8 +141,9 @@ export async function runCommand(
   dataDir: string,
   words: readonly string[],
   environment: Environment = {},
+  under: readonly string[] = [],
 ): Promise<string> {
-  const child = spawnHallpass(words, dataDir, environment);
+  const child = spawnHallpass(words, dataDir, environment, under);
   let stdout = '';
   let stderr = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));

@@ -112,6 +112,8 @@ export interface Options {
   /** To start on what another server left behind. */
   readonly folder?: string;
   readonly clock?: TestClock;
+  /** The clock of the database that the store is on, in milliseconds; by default it agrees with the server's. */
+  readonly databaseClock?: () => number;
   /** Puts a fault between the server and its store. */
   readonly faulty?: (store: Store) => Store;
 }
@@ -166,7 +168,8 @@ export async function startHallpass(options: Options = {}): Promise<Hallpass> {
   // A database has its own clock, which is not in the year of these tests.
   const openOnTime = async (from: Settings): Promise<Store> => {
     const store = await openStore(from);
-    return from.databaseUrl === undefined ? store : { ...store, readClock: async () => clock.now() };
+    const { databaseClock = from.databaseUrl === undefined ? undefined : clock.now } = options;
+    return databaseClock === undefined ? store : { ...store, readClock: async () => databaseClock() };
   };
   const opened = await openInstance(settings, { clock, random: systemRandom }, openOnTime);
   const instance = { ...opened, store: options.faulty?.(opened.store) ?? opened.store };

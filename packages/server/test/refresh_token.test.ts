@@ -185,15 +185,31 @@ test('there is no mercy for an older one, however soon', async () => {
   assertBad(await hallpass.refresh(key, third?.refreshToken ?? ''));
 });
 
-test('an own generation that was never given out is refused and recorded, and nothing is revoked (contract §3)', async () => {
-  const [zeroth, first] = await family(1);
-  assert.ok(zeroth !== undefined && first !== undefined);
-  const state = stateOf(first.refreshToken);
-  for (const generation of [2, 3, 1000]) assertBad(await hallpass.refresh(key, seal({ ...state, generation })));
-  assert.deepEqual(new Set(await reuseEvents(zeroth)), new Set(['refresh_token_unborn']));
+for (const [what, rotations, ahead] of [
+  ['one generation', 1, 1],
+  ['many generations', 1, 1000],
+  ['one generation of a grant that was never refreshed', 0, 1],
+] as const) {
+  test(`a token that is ${what} newer than the store proves that the store went back, and ends the family (contract §3)`, async () => {
+    const tokens = await family(rotations);
+    const newest = tokens.at(-1);
+    assert.ok(newest !== undefined);
+    const other = await hallpass.issue(key);
+    const state = stateOf(newest.refreshToken);
+    assertBad(await hallpass.refresh(key, seal({ ...state, generation: rotations + ahead })));
+    assert.deepEqual(await reuseEvents(newest), ['refresh_token_newer_than_store']);
+    assertBad(await hallpass.refresh(key, newest.refreshToken));
+    assert.equal(await hallpass.isActive(key, newest.accessToken), false);
+    assert.equal((await hallpass.refresh(key, other.refreshToken)).status, 200, 'no other family');
+  });
+}
+
+test('a token newer than the store, shown by another key, ends nothing (contract §3: ownership first)', async () => {
+  const [, first] = await family(1);
+  assert.ok(first !== undefined);
+  const stranger = await hallpass.makeKey();
+  assertBad(await hallpass.refresh(stranger, seal({ ...stateOf(first.refreshToken), generation: 9 })));
   assert.equal((await hallpass.refresh(key, first.refreshToken)).status, 200);
-  const fresh = await hallpass.issue(key);
-  assertBad(await hallpass.refresh(key, seal({ ...stateOf(fresh.refreshToken), generation: 1 })));
 });
 
 // Grace

@@ -175,22 +175,24 @@ export function keysCommand(withInstance: WithInstance): Command {
     .option('--yes', 'do not ask')
     .addOption(clockOption())
     .option('--json', 'print JSON, and do not ask')
-    .action(async (clientId: string, options: Json & Clocked & { readonly dryRun?: boolean; readonly yes?: boolean }) => {
-      const key = await withKeys((api) => api.show(clientId));
-      if (options.dryRun === true) {
-        if (options.json === true) return printJson({ ...shownDocument(key), deleted: false });
-        printLine(
-          `${warn('Would delete')} this key. It cannot be brought back; to stop it for a while: hallpass keys disable ${clientId}`,
-        );
-        return printKey(key);
-      }
-      const ask = options.yes !== true && options.json !== true && process.stdin.isTTY;
-      if (ask && !(await confirm(`Delete ${key.name} (${clientId}) for good?`)))
-        return printLine('Nothing was deleted.');
-      await withKeys((api) => api.delete(clientId, options.clock));
-      if (options.json === true) return printJson({ ...shownDocument(key), deleted: true });
-      printLine(`${good('Deleted')} ${strong(key.name)} (${clientId}).`);
-    });
+    .action(
+      async (clientId: string, options: Json & Clocked & { readonly dryRun?: boolean; readonly yes?: boolean }) => {
+        const key = await withKeys((api) => api.show(clientId));
+        if (options.dryRun === true) {
+          if (options.json === true) return printJson({ ...shownDocument(key), deleted: false });
+          printLine(
+            `${warn('Would delete')} this key. It cannot be brought back; to stop it for a while: hallpass keys disable ${clientId}`,
+          );
+          return printKey(key);
+        }
+        const ask = options.yes !== true && options.json !== true && process.stdin.isTTY;
+        if (ask && !(await confirm(`Delete ${key.name} (${clientId}) for good?`)))
+          return printLine('Nothing was deleted.');
+        await withKeys((api) => api.delete(clientId, options.clock));
+        if (options.json === true) return printJson({ ...shownDocument(key), deleted: true });
+        printLine(`${good('Deleted')} ${strong(key.name)} (${clientId}).`);
+      },
+    );
 
   keys
     .command('rotate-secret')

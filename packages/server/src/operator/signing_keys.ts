@@ -58,18 +58,24 @@ export async function rotateSigningKey(on: On): Promise<ListedSigningKey> {
 export async function removeSigningKey(on: On & Dating, keyId: string, choice?: ClockChoice): Promise<void> {
   const { store, keys, clock } = on;
   await showSigningKey(on, keyId);
-  const listed = keys.listSigning();
-  const now = clock.now();
-  if (!listed.some((key) => key.keyId !== keyId && key.state === 'signing')) {
-    const newestMadeAt = Math.max(...listed.map(({ createdAt }) => createdAt));
-    await keys.addSigning({ activeFrom: now, unlessMadeAfter: newestMadeAt }, { at: now, kind: 'signing_key_added' });
-  }
-  const event = { at: now, kind: 'signing_key_removed', detail: keyId };
+  const at = clock.now();
   await revokeUntilAcknowledged(on, choice, {
     revocationAt: revocationOfEverything,
-    write: (revocation) => store.removeKey(keyId, { event, revocations: [revocation] }),
+    write: async (revocation) => {
+      await replaceSigningKey(keys, keyId, at);
+      const event = { at, kind: 'signing_key_removed', detail: keyId };
+      return await store.removeKey(keyId, { event, revocations: [revocation] });
+    },
   });
   await keys.reload();
+}
+
+/** Makes a key that signs from now on, where the one that is to be taken out is the only one that does. */
+async function replaceSigningKey(keys: LiveKeyRing, keyId: string, at: number): Promise<void> {
+  const listed = keys.listSigning();
+  if (listed.some((key) => key.keyId !== keyId && key.state === 'signing')) return;
+  const unlessMadeAfter = Math.max(...listed.map(({ createdAt }) => createdAt));
+  await keys.addSigning({ activeFrom: at, unlessMadeAfter }, { at, kind: 'signing_key_added' });
 }
 
 /** What the schedule asks for: the next key when it is time, and retired ones gone when nothing needs them. */

@@ -144,8 +144,14 @@ function openForWriting(file: string): DatabaseSync {
     const said = cause instanceof Error ? cause.message : String(cause);
     throw new Error(`The store cannot be opened (${said}): ${file}. Is HALLPASS_DATA_DIR right?`, { cause });
   }
-  assertDurable(database);
-  migrate(database);
+  try {
+    assertDurable(database);
+    migrate(database);
+  } catch (error) {
+    // Or whoever looks at what is wrong with it would find it locked until this thread is gone.
+    database.close();
+    throw error;
+  }
   // The file's own entry in its folder has to survive a power cut as well. (Windows has no such call for folders.)
   if (process.platform === 'win32') return database;
   const folder = openSync(dirname(file), 'r');

@@ -84,6 +84,11 @@ export function revocationBefore(id: string, before: number, ends: Ends = {}): K
 }
 
 /** The ids of everything in the feed after a cursor, in order, read to its end in pages. */
+/** What a server on the store says of the time: that it is this second, and has been for long. */
+export async function keepSecond(store: Store, second: number): Promise<void> {
+  await store.keepTime({ now: second * 1000, trusted: second * 1000, settled: true });
+}
+
 export async function readFeed(
   store: Store,
   { after, limit = 100, now = NOW }: { readonly after?: string; readonly limit?: number; readonly now?: number } = {},
