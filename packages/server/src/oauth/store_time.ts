@@ -15,7 +15,7 @@ const SKEW_MS = 5_000;
 const SETTLED_MS = 300_000;
 const DAY_MS = 86_400_000;
 /** How far this machine's clock may be ahead of the store's time for a revocation to be dated by it, in milliseconds. */
-export const AHEAD_MS_MAX = 60_000;
+const AHEAD_MS_MAX = 60_000;
 
 /** Two clocks that do not agree. All in milliseconds. */
 export interface ClockDifference {

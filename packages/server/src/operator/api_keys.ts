@@ -180,7 +180,7 @@ export function manageApiKeys(
 
     async delete(clientId, choice) {
       // First of all it gets no more tokens: a deletion that was committed and never answered could not be repeated.
-      await disable(clientId, choice);
+      if (!(await find(clientId)).disabled) await disable(clientId, choice);
       const event = { at: clock.now(), kind: 'key_deleted', clientId };
       if ((await store.deleteClient(clientId, { event })) === 'unknown') throw unknownKey(clientId);
     },
