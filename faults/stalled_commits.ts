@@ -220,10 +220,12 @@ async function holdCommits({ dataDir, tamper }: RigStore): Promise<() => Promise
   }
   const database = new DatabaseSync(join(dataDir, 'hallpass.db'), { timeout: 5_000 });
   database.exec('BEGIN IMMEDIATE');
-  const released = sleep(STALL_MS).then(() => {
+  const release = async (): Promise<void> => {
+    await sleep(STALL_MS);
     database.exec('ROLLBACK');
     database.close();
-  });
+  };
+  const released = release();
   return () => released;
 }
 
