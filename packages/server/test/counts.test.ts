@@ -68,8 +68,9 @@ test('while the store is away every process counts for itself: a limit does not 
     { keyRequestsPerSecond: 0, addressFailuresPerMinute: 2 },
     { salt: new Uint8Array(32), clock: new TestClock(), count: away },
   );
-  for (let time = 0; time < 2; time++) await limits.countFailure('203.0.113.7', undefined);
-  assert.equal((await limits.findBlock('203.0.113.7', undefined))?.refused, 'rate_limited');
+  const attempt = { source: { address: '203.0.113.7' }, clientId: undefined };
+  for (let time = 0; time < 2; time++) assert.equal(await limits.countFailure(attempt), undefined);
+  assert.equal((await limits.countFailure(attempt))?.refused, 'rate_limited');
 });
 
 test('a defect in counting is not taken for an outage', async () => {

@@ -22,6 +22,7 @@ import type { Client, ClientSecret, OnceMark } from '../store/store.ts';
 import type { Authority } from './authority.ts';
 import { findForeignSecret } from './foreign_secret.ts';
 import { equalBytes } from './key_ring.ts';
+import type { Attempt, Budget, Source } from './limits.ts';
 import { isSignedBy, sha256 } from './public_key.ts';
 import type { WireRequest } from './wire.ts';
 
@@ -47,24 +48,61 @@ type Evidence =
 export async function authenticateClient(
   authority: Authority,
   request: WireRequest,
+  { parameters, budget = 'requests' }: { readonly parameters?: Parameters; readonly budget?: Budget } = {},
+): Promise<AuthenticatedClient | Refusal> {
+  const known = await identifyClient(authority, request, parameters);
+  if (isRefusal(known)) return known;
+  return (await authority.limits.spend(known.client, budget)) ?? known;
+}
+
+/** The same, for an endpoint that knows only later which budget of the client a request is taken from. */
+export async function identifyClient(
+  authority: Authority,
+  request: WireRequest,
   parameters?: Parameters,
 ): Promise<AuthenticatedClient | Refusal> {
   const evidence = findEvidence(request.header('authorization'), parameters);
   if (isRefusal(evidence)) return evidence;
-  const { limits } = authority;
-  const blocked = await limits.findBlock(request.address, evidence.clientId);
-  if (blocked !== undefined) return blocked;
+  // Asked for at most once, and not at all by a request that is right: that one needs no guard to vouch for its address.
+  let source: Promise<Source> | undefined;
+  const findSourceOnce = (): Promise<Source> => (source ??= findSource(authority, request));
   const authenticated =
     evidence.method === 'client_secret'
-      ? await authenticateBySecret(authority, evidence)
+      ? await authenticateBySecret(authority, evidence, findSourceOnce)
       : await authenticateByAssertion(authority, evidence);
-  if (isRefusal(authenticated)) {
-    // When there is no room to check a foreign hash now, nothing was found out about who asks.
-    if (authenticated.refused === 'temporarily_unavailable') return authenticated;
-    await limits.countFailure(request.address, evidence.clientId);
-    return authenticated;
+  if (!isRefusal(authenticated)) return authenticated;
+  const attempt = { source: await findSourceOnce(), clientId: evidence.clientId };
+  return (await limitFailure(authority, attempt, authenticated)) ?? authenticated;
+}
+
+/** The answer in place of a failure, when its source has failed too often: the same whatever was wrong. */
+async function limitFailure({ limits }: Authority, attempt: Attempt, { refused }: Refusal): Promise<Refusal | undefined> {
+  // A secret that was not verified, or could not be right now: nothing was found out, so nothing is counted.
+  return refused === 'authentication_failed' ? await limits.countFailure(attempt) : limits.findBlock(attempt);
+}
+
+/** How a guard shows, with a key that it passes on, that it is a resource server's (ADR 17): Basic, with its own key. */
+const GUARD_HEADER = 'hallpass-guard';
+/** The address that the key came from. Believed from a guard alone. */
+const CALLER_HEADER = 'hallpass-caller';
+
+/**
+ * Where a failed request comes from. The address behind a guard counts only when the guard shows its own key: anybody
+ * else could make up an address for every guess.
+ */
+async function findSource(authority: Authority, request: WireRequest): Promise<Source> {
+  const own: Source = { address: request.address };
+  const header = request.header(GUARD_HEADER);
+  if (header === undefined) return own;
+  const credentials = parseBasic(header);
+  const guard =
+    credentials === undefined ? undefined : await authenticateBySecret(authority, credentials, async () => own);
+  if (guard !== undefined && !isRefusal(guard) && guard.client.resourceServerFor.length > 0) {
+    return { address: request.header(CALLER_HEADER) ?? '', reportedBy: guard.client.clientId };
   }
-  return (await limits.spend(authenticated.client)) ?? authenticated;
+  // Counted like any other guess, or this would be the place to guess the secrets of guards.
+  await authority.limits.countFailure({ source: own, clientId: credentials?.clientId });
+  return own;
 }
 
 /** RFC 6749 §5.2: who tried by header is told which scheme to use. */
@@ -109,6 +147,7 @@ function findSecret(
 async function authenticateBySecret(
   authority: Authority,
   { clientId, clientSecret }: ClientCredentials,
+  findSourceOnce: () => Promise<Source>,
 ): Promise<AuthenticatedClient | Refusal> {
   // Before hashing: a secret of a megabyte must not cost one (RFC 6749 §10.10).
   if (clientId.length > CLIENT_ID_LENGTH_MAX || clientSecret.length > CLIENT_SECRET_LENGTH_MAX) {
@@ -119,8 +158,14 @@ async function authenticateBySecret(
   if (client === undefined) return refuse('authentication_failed', { because: 'unknown client' });
   // An imported key that was not used yet answers in its own time (docs/threats.md); disabled, in that of all others.
   const imported = client.secrets.some(({ foreign }) => foreign !== undefined) && !client.disabled;
-  const matching = own ?? (imported ? await findForeignSecret(authority, client, clientSecret) : undefined);
+  const costly = own === undefined && imported;
+  if (costly || own?.guessable === true) {
+    const blocked = authority.limits.findGuessBlock({ source: await findSourceOnce(), clientId });
+    if (blocked !== undefined) return blocked;
+  }
+  const matching = costly ? await findForeignSecret(authority, client, clientSecret) : own;
   if (matching !== undefined && isRefusal(matching)) return matching;
+  if (matching === undefined && costly) await authority.limits.countCostlyGuess(await findSourceOnce());
   if (matching === undefined) return refuse('authentication_failed', { because: `wrong secret for ${clientId}` });
   if (client.disabled) return refuse('authentication_failed', { because: `${clientId} is disabled` });
   authority.noteSecretUse(clientId, matching.secretId);

@@ -36,7 +36,7 @@ export async function receiveFromClient(
     return respondRefusal(parameters, { dialect: dialectOf(contentType, request.body), headers });
   }
   const at = authority.clock.now();
-  const known = await authenticateClient(authority, request, parameters);
+  const known = await authenticateClient(authority, request, { parameters });
   if (isRefusal(known)) {
     const headers = { ...(await corsForAny(authority, request)), ...challengeFor(authority, request, known) };
     return respondRefusal(known, { dialect: parameters.dialect, headers });

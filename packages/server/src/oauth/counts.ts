@@ -104,13 +104,23 @@ export class Failures {
     return known?.period === this.#periodOf(now) ? known.count : 0;
   }
 
-  async add(name: string, now: number): Promise<void> {
-    const period = this.#periodOf(now);
-    const known = { period, count: this.known(name, now) + 1 };
-    this.#known.set(name, known);
+  /** Adds one; how many there are with it. */
+  async add(name: string, now: number): Promise<number> {
+    const known = this.addHere(name, now);
+    const { period } = known;
     const expiresAt = (period + 1) * this.#periodSeconds;
     const total = await countUnlessAway(this.#count, { name: `failures ${name}`, period, by: 1, expiresAt });
-    if (this.#known.get(name) === known) known.count = Math.max(known.count, total ?? 0);
+    const count = Math.max(known.count, total ?? 0);
+    // Of several that are added at once, the last one knows of all.
+    if (this.#known.get(name) === known) known.count = count;
+    return count;
+  }
+
+  /** Adds one that only this process knows of. */
+  addHere(name: string, now: number): { readonly period: number; count: number } {
+    const known = { period: this.#periodOf(now), count: this.known(name, now) + 1 };
+    this.#known.set(name, known);
+    return known;
   }
 
   /** How long the period of `now` still lasts, in milliseconds. */

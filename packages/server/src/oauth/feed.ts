@@ -20,7 +20,8 @@ export const PAGE_ENTRIES_MAX = 1_000;
 
 export function feedEndpoint(authority: Authority): Endpoint {
   return async (request) => {
-    const admitted = await admit(authority, request, { scope: FEED_SCOPE, path: PATHS.revocations, mayByKey });
+    const wanted = { scope: FEED_SCOPE, path: PATHS.revocations, mayByKey, budget: 'feed' } as const;
+    const admitted = await admit(authority, request, wanted);
     if (isRefusal(admitted)) return respondNotAdmitted(authority, admitted);
     const note = { clientId: admitted.clientId };
     const { isResourceServer, clientId, stillMay } = admitted;

@@ -30,6 +30,7 @@ export function hashSecret(
     secretId,
     keyId: key.keyId,
     hash: key.mac(clientSecret).toString('base64url'),
+    ...(couldBeGuessed(clientSecret) ? { guessable: true } : {}),
     createdAt,
     ...(expiresAt === undefined ? {} : { expiresAt }),
   };

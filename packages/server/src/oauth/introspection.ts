@@ -11,7 +11,7 @@ import {
 } from '@hallpass/protocol';
 import type { Client } from '../store/store.ts';
 import { lifetimesOf, type Authority } from './authority.ts';
-import { authenticateClient, challengeFor } from './client_auth.ts';
+import { challengeFor, identifyClient } from './client_auth.ts';
 import { spendOnce } from './client_request.ts';
 import { judgeGeneration } from './grants/refresh_token.ts';
 import { equalBytes } from './key_ring.ts';
@@ -24,17 +24,23 @@ export function introspectionEndpoint(authority: Authority): Endpoint {
   return async (request) => {
     const parameters = parseParameters(request.header('content-type'), request.body);
     if (isRefusal(parameters)) return respondRefusal(parameters);
-    const caller = await authenticateClient(authority, request, parameters);
+    const caller = await identifyClient(authority, request, parameters);
     if (isRefusal(caller)) return respondRefusal(caller, { headers: challengeFor(authority, request, caller) });
     const note = { clientId: caller.client.clientId };
     const token = parameters.values.get('token');
-    if (token === undefined) {
+    const answer = token === undefined ? undefined : await introspect(authority, caller.client, token);
+    // What strangers bring to a guard comes out of a budget of its own, so that it cannot use up the guard's others. By
+    // the answer and not by what the token looks like: 429 must not tell an inactive one from an unknown one.
+    const budget = answer?.active === false ? 'inactive_tokens' : 'requests';
+    const spent = await authority.limits.spend(caller.client, budget);
+    if (spent !== undefined) return noted(respondRefusal(spent, { dialect: parameters.dialect }), note);
+    if (answer === undefined) {
       return noted(respondRefusal(refuse('missing_token'), { dialect: parameters.dialect }), note);
     }
     // Last: an assertion is used up only by a request that is answered (contract §9).
     const replayed = await spendOnce(authority.store, caller.once);
     if (replayed !== undefined) return noted(respondRefusal(replayed), note);
-    return noted(respondJson(200, await introspect(authority, caller.client, token)), note);
+    return noted(respondJson(200, answer), note);
   };
 }
 

@@ -16,6 +16,7 @@ import assert from 'node:assert/strict';
 import type { Client, OnceMark } from '../store/store.ts';
 import type { Authority } from './authority.ts';
 import { authenticateClient } from './client_auth.ts';
+import type { Budget } from './limits.ts';
 import { judgePossession, nonceHeader, readProof } from './dpop.ts';
 import { isAlive, openAccessToken } from './mint.ts';
 import { allowedScopes } from './policy.ts';
@@ -39,6 +40,8 @@ interface Wanted {
   readonly scope: string;
   readonly path: string;
   readonly mayByKey: (client: Client) => boolean;
+  /** Which budget of a key is charged; undefined: the one for requests. */
+  readonly budget?: Budget;
 }
 
 /**
@@ -52,7 +55,7 @@ export async function admit(
 ): Promise<Admitted | NotAdmitted> {
   const header = request.header('authorization');
   if (header !== undefined && BASIC.test(header)) {
-    const known = await authenticateClient(authority, request);
+    const known = await authenticateClient(authority, request, { budget: wanted.budget ?? 'requests' });
     if (isRefusal(known)) return known;
     const { clientId, resourceServerFor } = known.client;
     const stillMay = async (): Promise<boolean> => {

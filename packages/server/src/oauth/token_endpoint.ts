@@ -26,7 +26,7 @@ import { clientCredentials } from './grants/client_credentials.ts';
 import type { Decision, Grant } from './grants/grant.ts';
 import { refreshToken } from './grants/refresh_token.ts';
 import { tokenExchange } from './grants/token_exchange.ts';
-import { NO_LIMITS } from './limits.ts';
+import { NO_LIMITS, onlyGuessLimits } from './limits.ts';
 import { mint } from './mint.ts';
 import { receiveFromClient, spendOnce, type Caller, type ClientRequest } from './client_request.ts';
 import { nonceHeader, readProof } from './dpop.ts';
@@ -105,12 +105,17 @@ async function receiveFromCopy(
 ): Promise<ClientRequest | WireResponse | undefined> {
   const { store, clock, copies } = authority;
   const now = clock.now();
-  const byCopy = { ...authority, store: copies.asStore(store, now) };
+  const byCopy = { ...authority, store: copies.asStore(store, now), limits: onlyGuessLimits(authority.limits) };
   const received = await receiveFromClient(byCopy, request).catch(() => undefined);
-  if (received === undefined) return undefined;
-  if ('status' in received) return received.status === 429 ? received : undefined;
-  const copy = copies.find(received.caller.client.clientId, now);
+  if (received === undefined || 'status' in received) return undefined;
+  const { client } = received.caller;
+  const copy = copies.find(client.clientId, now);
   if (copy === undefined || copy.issueNotBefore * 1000 > copy.at) return undefined;
+  const { parameters, headers } = received;
+  const spent = await authority.limits.spend(client, 'requests');
+  if (spent !== undefined) {
+    return noted(respondRefusal(spent, { dialect: parameters.dialect, headers }), { clientId: client.clientId });
+  }
   return { ...received, caller: { ...received.caller, at: copy.at } };
 }
 

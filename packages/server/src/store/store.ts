@@ -35,6 +35,8 @@ export interface ClientSecret {
   readonly hash: string;
   /** An imported secret that was not used yet: the hash that it came with, sealed (`oauth/foreign_secret.ts`). */
   readonly foreign?: string;
+  /** An imported secret that a person may have chosen: guesses at it stay bounded after its first use (ADR 17). */
+  readonly guessable?: true;
   /** Milliseconds. */
   readonly createdAt: number;
   /** Milliseconds; absent: until it is rotated. */
