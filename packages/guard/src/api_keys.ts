@@ -35,9 +35,17 @@ export interface ApiKeysOptions {
 
 /** What a key was exchanged for. */
 interface Exchanged {
+  /** Empty where only the key itself was asked about. */
   readonly token: string;
   readonly at: number;
 }
+
+/** How many new keys may wait to be asked about, and how many of them from one address. */
+export const KEYS_WAITING_MAX = 1_000;
+export const KEYS_WAITING_PER_ADDRESS_MAX = 250;
+/** How long they wait at the most, in seconds. */
+export const KEYS_WAITING_SECONDS_MAX = 5;
+const WAITING = { waitingMax: KEYS_WAITING_MAX, waitingSecondsMax: KEYS_WAITING_SECONDS_MAX };
 
 /** By the issuer's error: what that means at an API. */
 const REASONS: Readonly<Record<string, RefusalReason>> = {
@@ -52,7 +60,9 @@ const REASONS: Readonly<Record<string, RefusalReason>> = {
 export class ApiKeys {
   readonly #options: ApiKeysOptions;
   readonly #known: Recent<Exchanged>;
-  readonly #pending = new Pending<Exchanged | Refusal>();
+  /** Keys that were found good before are asked about apart from all others: guesses must not be in their way. */
+  readonly #renewed = new Pending<Exchanged | Refusal>({ ...WAITING, waitingPerCallerMax: KEYS_WAITING_PER_ADDRESS_MAX });
+  readonly #unknown = new Pending<Exchanged | Refusal>({ ...WAITING, waitingPerCallerMax: KEYS_WAITING_PER_ADDRESS_MAX });
 
   constructor(options: ApiKeysOptions) {
     this.#options = options;
@@ -60,19 +70,19 @@ export class ApiKeys {
   }
 
   /**
-   * Who has this key, if it may have the scope. `address`: who asks, for the issuer to count failures by, when it trusts
-   * this guard to say so. Throws `Outage` when the issuer does not answer.
+   * Who has this key, if it may have the scope. `address`: where the request comes from, for the issuer to count failures
+   * by. Throws `Outage` when the issuer does not answer.
    */
   async identify(key: ClientCredentials, scope: Scope, address: string | undefined): Promise<Identified | Refusal> {
-    const { clock, believedSeconds, identifyToken } = this.#options;
+    const { issuerClient, audience, identifyToken } = this.#options;
     const basic = printBasic(key);
     const digest = await digestOf(`${basic} ${scope.text}`);
-    const known = this.#known.get(digest);
-    const exchanged =
-      known !== undefined && secondsSince(clock, known.at) < believedSeconds
-        ? known
-        : await this.#pending.join(digest, () => this.#exchange(basic, { scope, address, digest }));
-    if (exchanged === 'too_many') return refuse('rate_limited', { because: 'too many keys are being asked about' });
+    const exchanged = await this.#find(digest, { key, address }, async () => {
+      const wanted = { scope: scope.text, resource: audience, address };
+      const { status, body } = await issuerClient.exchangeKey(basic, wanted);
+      const token = status === 200 ? parseTokenResponse(body)?.access_token : undefined;
+      return token ?? refusalOf(status, body, scope);
+    });
     if (isRefusal(exchanged)) return exchanged;
     const identified = await identifyToken(exchanged.token);
     // An expired one, for instance: the next request exchanges the key anew.
@@ -80,29 +90,43 @@ export class ApiKeys {
     return identified;
   }
 
-  /** Whether there is such a key, whatever it may have: for a request that no scope would open. */
+  /** Whether there is such a key, whatever it may have: for a request that no scope would open. Throws `Outage`. */
   async authenticate(key: ClientCredentials, address: string | undefined): Promise<Refusal | undefined> {
-    const { status, body } = await this.#options.issuerClient.ping(printBasic(key), address);
-    return status === 200 || status === 403 ? undefined : refusalOf(status, body);
+    const basic = printBasic(key);
+    // Every scope begins with a slash: this digest is none of theirs.
+    const digest = await digestOf(`${basic} `);
+    const found = await this.#find(digest, { key, address }, async () => {
+      const { status, body } = await this.#options.issuerClient.ping(basic, address);
+      return status === 200 || status === 403 ? '' : refusalOf(status, body);
+    });
+    return isRefusal(found) ? found : undefined;
   }
 
-  async #exchange(
-    basic: string,
-    {
-      scope,
-      address,
-      digest,
-    }: { readonly scope: Scope; readonly address: string | undefined; readonly digest: string },
+  /** What is remembered of a key, or what the issuer says: the one way in which it is asked, and bounded. */
+  async #find(
+    digest: string,
+    { key, address }: { readonly key: ClientCredentials; readonly address: string | undefined },
+    ask: () => Promise<string | Refusal>,
   ): Promise<Exchanged | Refusal> {
-    const { issuerClient, audience, clock } = this.#options;
-    const at = clock.now();
-    const answer = await issuerClient.exchangeKey(basic, { scope: scope.text, resource: audience, address });
-    const { status, body } = answer;
-    const token = status === 200 ? parseTokenResponse(body)?.access_token : undefined;
-    if (token === undefined) return refusalOf(status, body, scope);
-    const exchanged = { token, at };
-    this.#known.set(digest, exchanged);
-    return exchanged;
+    const { clock, believedSeconds } = this.#options;
+    const known = this.#known.get(digest);
+    if (known !== undefined && secondsSince(clock, known.at) < believedSeconds) return known;
+    const work = async (): Promise<Exchanged | Refusal> => {
+      const at = clock.now();
+      const token = await ask();
+      if (typeof token === 'string') {
+        const exchanged = { token, at };
+        this.#known.set(digest, exchanged);
+        return exchanged;
+      }
+      if (token.refused === 'authentication_failed') this.#known.delete(digest);
+      return token;
+    };
+    const found =
+      known === undefined
+        ? await this.#unknown.join(digest, work, address)
+        : await this.#renewed.join(digest, work, key.clientId);
+    return found === 'too_many' ? refuse('rate_limited', { because: 'too many keys are being asked about' }) : found;
   }
 }
 

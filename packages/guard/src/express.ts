@@ -30,7 +30,9 @@ export function protect<Route extends string>(guard: Guard, policy: Policy<Route
     check: async (request, response, next) => {
       // The path that the client called: `request.url` is what a mount, which ignores case, has left of it.
       const url = pathOf(request.originalUrl);
-      const decision = await gate.decide(request, { method: request.method, url, ...receivedOf(request) });
+      // The app's own `trust proxy` says whose X-Forwarded-For is believed.
+      const from = { ...receivedOf(request), ...(request.ip === undefined ? {} : { address: request.ip }) };
+      const decision = await gate.decide(request, { method: request.method, url, ...from });
       if (!decision.allowed) {
         // Not `response.json`: it would add to the headers and might answer 304.
         response.writeHead(decision.status, decision.headers).end(JSON.stringify(decision.body));

@@ -58,7 +58,9 @@ export function protect<Route extends string>(guard: Guard, policy: Policy<Route
     check: async (request, reply) => {
       // What Fastify's router was given: the received one, unless the app itself has rewritten it (`rewriteUrl`).
       const { method = '', url = '' } = request.raw;
-      const decision = await gate.decide(request, { method, url: pathOf(url), ...receivedOf(request.raw) });
+      // The app's own `trustProxy` says whose X-Forwarded-For is believed.
+      const from = { ...receivedOf(request.raw), address: request.ip };
+      const decision = await gate.decide(request, { method, url: pathOf(url), ...from });
       if (!decision.allowed) {
         // Bytes, since Fastify would add a charset to JSON, which has none (RFC 8259 §11).
         return reply

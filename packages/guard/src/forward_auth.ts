@@ -117,7 +117,8 @@ export function forwardAuth(guard: Guard, policy: Policy, options: ForwardOption
     if (alike !== undefined) {
       return refuse({ ...LOOKS_ALIKE, because: `'${alike}' looks like a field of the identity` }, told);
     }
-    const decision = await guard.checkRoute(policy, { ...told, headers });
+    const address = clientAddress(headers, trusted);
+    const decision = await guard.checkRoute(policy, { ...told, headers, ...(address === undefined ? {} : { address }) });
     if (!decision.allowed) return refuse(decision, told);
     response.writeHead(200, { ...decision.headers, ...identityOf(decision) }).end();
   };
@@ -184,7 +185,29 @@ function parseTrust(trust: readonly string[]): BlockList {
   return list;
 }
 
+/**
+ * The client's address, as the proxies that are trusted tell it: each puts the address that asked it at the end of
+ * X-Forwarded-For, so the last one that is no proxy's of ours is the client's. What stands before it may be made up.
+ */
+function clientAddress(fields: Fields, trusted: BlockList): string | undefined {
+  const told = (fields['x-forwarded-for'] ?? []).join(',').split(',');
+  let address: string | undefined;
+  for (const text of told.toReversed()) {
+    address = HOST_OF_ADDRESS.exec(text.trim())?.slice(1).find((host) => host !== undefined);
+    if (address === undefined || isIP(address) === 0) return undefined;
+    if (!isAddressTrusted(trusted, address)) return address;
+  }
+  return address;
+}
+
+/** An address alone, or with the port that some proxies put behind it; IPv6 then stands in brackets. */
+const HOST_OF_ADDRESS = /^(?:\[([0-9a-f:.]+)\](?::\d+)?|(\d+\.\d+\.\d+\.\d+)(?::\d+)?|([0-9a-f:.]+))$/i;
+
 /** A socket for both families writes IPv4 within IPv6 (RFC 4291 §2.5.5.2), and the list reads it. */
 function isTrusted(trusted: BlockList, { socket: { remoteAddress = '' } }: IncomingMessage): boolean {
-  return trusted.check(remoteAddress, isIP(remoteAddress) === 6 ? 'ipv6' : 'ipv4');
+  return isAddressTrusted(trusted, remoteAddress);
+}
+
+function isAddressTrusted(trusted: BlockList, address: string): boolean {
+  return trusted.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4');
 }

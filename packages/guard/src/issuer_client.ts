@@ -66,12 +66,12 @@ export class IssuerClient {
     }: { readonly scope: string; readonly resource: string; readonly address?: string | undefined },
   ): Promise<IssuerAnswer> {
     const body = new URLSearchParams({ grant_type: 'client_credentials', scope, resource });
-    return this.#ask(PATHS.token, { method: 'POST', headers: onBehalfOf(basic, address), body });
+    return this.#ask(PATHS.token, { method: 'POST', headers: this.#onBehalfOf(basic, address), body });
   }
 
   /** Whether there is such a key: 200 or 403 if so (contract §2). Throws `Outage`. */
   ping(basic: string, address: string | undefined): Promise<IssuerAnswer> {
-    return this.#ask(PATHS.ping, { headers: onBehalfOf(basic, address) });
+    return this.#ask(PATHS.ping, { headers: this.#onBehalfOf(basic, address) });
   }
 
   /** The open feed (contract §9 Feed), from after a cursor or from the beginning. */
@@ -88,6 +88,15 @@ export class IssuerClient {
   readFeed(cursor: string | undefined): Promise<unknown> {
     const path = `${PATHS.revocations}?after=${cursor ?? ''}`;
     return this.#fetchJson(path, { headers: this.#following('application/json') }, PAGE_BYTES_MAX);
+  }
+
+  /**
+   * A caller's credentials, where they come from, and our own: without these the issuer would not believe us, and would
+   * count the failures of all our callers as ours (ADR 17).
+   */
+  #onBehalfOf(basic: string, address: string | undefined): Readonly<Record<string, string>> {
+    const headers = { Authorization: basic, Accept: 'application/json', 'Hallpass-Guard': this.#basic };
+    return address === undefined || !ADDRESS.test(address) ? headers : { ...headers, 'Hallpass-Caller': address };
   }
 
   #following(accept: string): Readonly<Record<string, string>> {
@@ -167,8 +176,5 @@ function parseJson(body: Uint8Array): unknown {
   }
 }
 
-/** The credentials of who asks us, and where they ask from: an issuer that trusts us counts failures by that. */
-function onBehalfOf(basic: string, address: string | undefined): Record<string, string> {
-  const headers = { Authorization: basic, Accept: 'application/json' };
-  return address === undefined ? headers : { ...headers, 'X-Forwarded-For': address };
-}
+/** An IP address, perhaps with a port, brackets or a zone. Whatever else a caller of `check` gives is not sent. */
+const ADDRESS = /^[0-9a-z:.%[\]]{2,64}$/i;

@@ -15,8 +15,8 @@ export interface GuardedRequest {
   readonly url: string;
   readonly headers: Headers | Readonly<Record<string, string | readonly string[] | undefined>>;
   /**
-   * The address of who asks, told to the issuer with an API key, for it to count failures by. Only what is known for
-   * sure: a socket's, or what a proxy of one's own says.
+   * The IP address that the request comes from. It goes to the issuer with an API key, which counts failures by it. Give
+   * only what is certain: the socket's address, or what a proxy of yours says.
    */
   readonly address?: string;
 }

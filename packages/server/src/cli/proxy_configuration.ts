@@ -53,6 +53,8 @@ ${variables.map(([field, name]) => `    proxy_set_header ${field} ${name};`).joi
     proxy_set_header Content-Length "";
     proxy_set_header X-Original-Method $request_method;
     proxy_set_header X-Original-URI $request_uri;
+    # Wrong API keys are counted by this address. Behind another proxy, set_real_ip_from makes it the client's.
+    proxy_set_header X-Forwarded-For $remote_addr;
   }
 
   location @hallpass_refused {
@@ -76,7 +78,7 @@ http:
     hallpass:
       forwardAuth:
         address: ${guard}
-        # X-Forwarded-Method and X-Forwarded-Uri are Traefik's own, whatever a client sends.
+        # X-Forwarded-Method, -Uri and -For are Traefik's own, whatever a client sends.
         trustForwardHeader: false
         # Each is taken away first, so that none of a client's own gets through.
         authResponseHeaders:
@@ -97,7 +99,7 @@ function forEnvoy(guard: string): string {
     http_service:
       server_uri: { uri: ${guard}, cluster: hallpass, timeout: 10s }
       authorization_request:
-        allowed_headers: { patterns: [{ exact: authorization }, { exact: dpop }] }
+        allowed_headers: { patterns: [{ exact: authorization }, { exact: dpop }, { exact: x-forwarded-for }] }
       authorization_response:
         allowed_upstream_headers:
           patterns:
@@ -111,6 +113,9 @@ ${IDENTITY_FIELDS.map((field) => `            - exact: ${field.toLowerCase()}`).
 #   normalize_path: false
 #   merge_slashes: false
 #   path_with_escaped_slashes_action: KEEP_UNCHANGED
+#   # Envoy then puts the client's address last in X-Forwarded-For, by which wrong API keys are counted. Envoy may put its
+#   # own behind it: name that one with --trust too.
+#   use_remote_address: true
 #   # CGI, WSGI and PHP read X_Hallpass_Client as X-Hallpass-Client, and the guard is not shown it.
 #   common_http_protocol_options: { headers_with_underscores_action: DROP_HEADER }
 
