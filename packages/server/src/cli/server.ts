@@ -3,6 +3,7 @@ import { metadataURL, PATHS, splitURL } from '@hallpass/protocol';
 import { listen, type Listener, type Routes } from '../http/listener.ts';
 import { openLog, type Log } from '../http/log.ts';
 import { openMetrics, type Metrics } from '../http/metrics.ts';
+import { UNTRUSTED_FORWARDING, UntrustedForwarding } from '../http/untrusted_forwarding.ts';
 import type { Authority } from '../oauth/authority.ts';
 import { countAlone } from '../oauth/counts.ts';
 import { ClientCopies } from '../oauth/client_copies.ts';
@@ -115,6 +116,10 @@ export async function startPublicSide(
       log,
       answered: metrics.answered,
       trustedProxies: settings.trustedProxies,
+      untrustedForwarding: new UntrustedForwarding(settings.trustedProxies, () => {
+        metrics.noticeUntrustedForwarding();
+        log.warn(UNTRUSTED_FORWARDING);
+      }),
       headersOfFailure: async (route, request) =>
         authority === undefined || !forPages.has(route) ? {} : await corsForAny(authority, request).catch(() => ({})),
     },

@@ -8,6 +8,7 @@ import { BODY_BYTES_MAX, refuse } from '@hallpass/protocol';
 import { respondRefusal, type Endpoint, type WireRequest, type WireResponse } from '../oauth/wire.ts';
 import { StoreUnavailable } from '../store/store.ts';
 import type { Log } from './log.ts';
+import type { UntrustedForwarding } from './untrusted_forwarding.ts';
 
 /** By path, by method. HEAD is answered where GET is. */
 export type Routes = Readonly<Record<string, Readonly<Record<string, Endpoint>>>>;
@@ -35,6 +36,7 @@ export async function listen(
     log,
     answered,
     trustedProxies = [],
+    untrustedForwarding,
     headersOfFailure,
     requestTimeoutMs = REQUEST_TIMEOUT_MS,
   }: {
@@ -44,6 +46,8 @@ export async function listen(
     readonly answered?: (route: string, status: number, seconds: number) => void;
     /** Whose X-Forwarded-For is believed. */
     readonly trustedProxies?: readonly string[];
+    /** Looks at each request for a proxy that is not among them. */
+    readonly untrustedForwarding?: UntrustedForwarding;
     /** What an answer carries that no endpoint made, such as that a body was too large: what lets a web page read it. */
     readonly headersOfFailure?: (route: string, request: WireRequest) => Promise<WireResponse['headers']>;
     /** Milliseconds. */
@@ -85,6 +89,7 @@ export async function listen(
   };
   app.setErrorHandler(fail);
   app.addHook('onRequest', async (request, reply) => {
+    untrustedForwarding?.look(request.raw);
     // RFC 9112 §3.2. HTTP/1.0 has no need of one.
     const needsHost = request.raw.httpVersion === '1.1' && request.headers.host === undefined;
     if (needsHost) return await send(reply, respondRefusal(refuse('malformed_request', { because: 'no Host' })));

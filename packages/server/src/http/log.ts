@@ -13,6 +13,7 @@ export interface Log {
     readonly reply: FastifyReply;
   }) => void;
   readonly info: (message: string) => void;
+  /** Something an operator should change, while all works. */
   readonly warn: (message: string) => void;
   readonly outage: (error: Error) => void;
   readonly bug: (error: unknown) => void;

@@ -15,6 +15,8 @@ export interface Metrics {
   readonly feed: FeedMeters;
   /** How far this machine's clock is ahead of the time that is gone by, in seconds. */
   readonly clockAhead: (seconds: number) => void;
+  /** A proxy that is not trusted has said for whom it asks. */
+  readonly noticeUntrustedForwarding: () => void;
   readonly endpoint: Endpoint;
 }
 
@@ -39,12 +41,26 @@ export function openMetrics(): Metrics {
     answered: (route, status, seconds) => requests.observe({ route, status: String(status) }, seconds),
     feed: meterFeed(registry),
     clockAhead: (seconds) => clockAhead.set(seconds),
+    noticeUntrustedForwarding: meterForwarding(registry),
     endpoint: async () => ({
       status: 200,
       headers: { 'content-type': registry.contentType, 'cache-control': 'no-store' },
       body: await registry.metrics(),
     }),
   };
+}
+
+/** Call what it gives when a proxy that is not trusted has said for whom it asks. */
+function meterForwarding(registry: Registry): () => void {
+  const untrusted = new Gauge({
+    name: 'hallpass_untrusted_forwarding',
+    help: 'Whether X-Forwarded-For or Forwarded came from an address that HALLPASS_TRUSTED_PROXIES does not name: 1 or 0.',
+    registers: [registry],
+    // Of several workers: whether any has noticed.
+    aggregator: 'max',
+  });
+  untrusted.set(0);
+  return () => untrusted.set(1);
 }
 
 function meterFeed(registry: Registry): FeedMeters {
