@@ -5,6 +5,7 @@ import { runInNewContext } from 'node:vm';
 import { countAlone } from '../src/oauth/counts.ts';
 import { openLimits, type Limits } from '../src/oauth/limits.ts';
 import { basicOf, startHallpass, TestClock, type Answer, type Hallpass, type Key } from './harness.ts';
+import { Signer } from './signer.ts';
 
 const TOKEN = { grant_type: 'client_credentials', scope: '/accounts.write' };
 /** Each endpoint that takes a secret, with a request that is good but for it. */
@@ -132,23 +133,26 @@ test('a request over the budget does nothing: no token is revoked, no refresh to
 });
 
 for (const endpoint of ENDPOINTS) {
-  test(`${endpoint[0]}: more than 100 failures from one address, over many keys, and it is 429; from elsewhere the right secret works`, async () => {
+  test(`${endpoint[0]}: after 100 failures from one address, over many keys, further failures from there are 429; a right secret is let in everywhere (contract §10)`, async () => {
     const hallpass = await startHallpass({ environment: { ...BEHIND, ...failing('100') } });
     const key = await hallpass.makeKey();
+    const from = '203.0.113.7';
     for (let count = 0; count < 100; count++) {
-      const answer = await ask(hallpass, wrong(`nobody-${count}`), { from: '203.0.113.7', endpoint });
+      const answer = await ask(hallpass, wrong(`nobody-${count}`), { from, endpoint });
       assert.equal(answer.outcome, '401 invalid_client', `failure ${count + 1}`);
     }
-    assertLimited(await ask(hallpass, wrong('nobody'), { from: '203.0.113.7', endpoint }), 60);
-    for (const other of ENDPOINTS)
-      assertLimited(await ask(hallpass, key, { from: '203.0.113.7', endpoint: other }), 60);
-    assert.equal((await ask(hallpass, key, { from: '203.0.113.8', endpoint })).status, 200);
+    for (const other of ENDPOINTS) {
+      assertLimited(await ask(hallpass, wrong('nobody'), { from, endpoint: other }), 60);
+      assertLimited(await ask(hallpass, wrong(key.clientId), { from, endpoint: other }), 60);
+      assert.equal((await ask(hallpass, key, { from, endpoint: other })).status, 200);
+    }
+    assert.equal((await ask(hallpass, wrong('nobody'), { from: '203.0.113.8', endpoint })).status, 401);
     assert.equal((await ask(hallpass, key, { endpoint })).status, 200);
     await hallpass.close();
   });
 }
 
-test('a fifth of that against one key from one address; other keys from there, and this key from elsewhere, work', async () => {
+test('a fifth of that against one key from one address; other keys from there, and this key from elsewhere, may fail on', async () => {
   const hallpass = await startHallpass({ environment: { ...BEHIND, ...failing('100') } });
   const [key, other] = [await hallpass.makeKey(), await hallpass.makeKey()];
   const here = { from: '203.0.113.7' };
@@ -160,9 +164,18 @@ test('a fifth of that against one key from one address; other keys from there, a
     );
   }
   assertLimited(await ask(hallpass, wrong(key.clientId), here), 60);
-  assertLimited(await ask(hallpass, key, here), 60);
-  assert.equal((await ask(hallpass, other, here)).status, 200);
-  assert.equal((await ask(hallpass, key, { from: '203.0.113.8' })).status, 200);
+  assert.equal((await ask(hallpass, wrong(other.clientId), here)).status, 401);
+  assert.equal((await ask(hallpass, wrong(key.clientId), { from: '203.0.113.8' })).status, 401);
+  assert.equal((await ask(hallpass, key, here)).status, 200);
+  await hallpass.close();
+});
+
+test('of failures at once exactly as many as the bound are 401, and all others 429', async () => {
+  const hallpass = await startHallpass({ environment: failing('30') });
+  const guesses = Array.from({ length: 90 }, (_, at) => ask(hallpass, wrong(`nobody-${at}`)));
+  const statuses = (await Promise.all(guesses)).map(({ status }) => status);
+  assert.equal(statuses.filter((status) => status === 401).length, 30);
+  assert.equal(statuses.filter((status) => status === 429).length, 60);
   await hallpass.close();
 });
 
@@ -172,13 +185,13 @@ test('failures are forgotten with their minute, to the second; Retry-After says 
   hallpass.clock.set(Math.ceil(hallpass.clock.now() / 60_000) * 60_000);
   await ask(hallpass, wrong(key.clientId));
   hallpass.clock.advance(50);
-  const answer = await ask(hallpass, key);
+  const answer = await ask(hallpass, wrong(key.clientId));
   assertLimited(answer, 10);
   assert.equal(answer.header('retry-after'), '10');
   hallpass.clock.advance(9);
-  assertLimited(await ask(hallpass, key), 1);
+  assertLimited(await ask(hallpass, wrong(key.clientId)), 1);
   hallpass.clock.advance(1);
-  assert.equal((await ask(hallpass, key)).status, 200);
+  assert.equal((await ask(hallpass, wrong(key.clientId))).status, 401);
   await hallpass.close();
 });
 
@@ -196,23 +209,31 @@ test('requests that succeed are no failures, and neither is a request without cr
 
 test('an unknown key, a wrong secret and a disabled key are counted alike, and answered alike once it is enough', async () => {
   const hallpass = await startHallpass({ environment: { ...BEHIND, ...failing('5') } });
-  const [known, disabled] = [await hallpass.makeKey(), await hallpass.makeKey()];
+  const [known, disabled, rotated] = [await hallpass.makeKey(), await hallpass.makeKey(), await hallpass.makeKey()];
   await hallpass.keys.disable(disabled.clientId);
-  const bodies = new Set<string>();
-  for (const [at, key] of [wrong('nobody'), wrong(known.clientId), disabled].entries()) {
+  await hallpass.rotateSecret(rotated, 0);
+  const signs = await hallpass.makeKey({ publicKeys: [(await Signer.make()).jwk] });
+  const answers = new Set<string>();
+  for (const [at, key] of [
+    wrong('nobody'),
+    wrong(known.clientId),
+    disabled,
+    rotated,
+    wrong(signs.clientId),
+  ].entries()) {
     const from = `203.0.113.${at}`;
     assert.equal((await ask(hallpass, key, { from })).outcome, '401 invalid_client');
-    const answer = await ask(hallpass, key, { from });
-    assertLimited(answer, 60);
-    bodies.add(answer.text);
+    const { status, headers, text } = await ask(hallpass, key, { from });
+    assert.equal(status, 429);
+    const shared = [...headers].filter(([name]) => name !== 'x-request-id' && name !== 'date');
+    answers.add(JSON.stringify([shared, text]));
   }
-  assert.equal(bodies.size, 1);
+  assert.equal(answers.size, 1);
   await hallpass.close();
 });
 
 test('X-Forwarded-For is believed from a trusted proxy, and there only what it added itself', async () => {
   const hallpass = await startHallpass({ environment: { ...BEHIND, ...failing('5') } });
-  const key = await hallpass.makeKey();
   for (let count = 0; count < 10; count++) {
     const answer = await ask(hallpass, wrong(`nobody-${count}`), { from: `203.0.113.${count}` });
     assert.equal(answer.outcome, '401 invalid_client', 'each its own address');
@@ -220,20 +241,42 @@ test('X-Forwarded-For is believed from a trusted proxy, and there only what it a
   for (let count = 0; count < 5; count++) {
     await ask(hallpass, wrong(`nobody-${count}`), { from: `203.0.113.${100 + count}, 198.51.100.1` });
   }
-  assertLimited(await ask(hallpass, key, { from: '203.0.113.200, 198.51.100.1' }), 60);
-  assert.equal((await ask(hallpass, key, { from: '198.51.100.1, 203.0.113.200' })).status, 200);
+  assertLimited(await ask(hallpass, wrong('nobody'), { from: '203.0.113.200, 198.51.100.1' }), 60);
+  assert.equal((await ask(hallpass, wrong('nobody'), { from: '198.51.100.1, 203.0.113.200' })).status, 401);
   await hallpass.close();
 });
 
 test('without a trusted proxy X-Forwarded-For is not believed: to make up addresses is of no use', async () => {
   const hallpass = await startHallpass({ environment: failing('5') });
-  const key = await hallpass.makeKey();
   for (let count = 0; count < 5; count++) {
     const answer = await ask(hallpass, wrong(`nobody-${count}`), { from: `203.0.113.${count}` });
     assert.equal(answer.outcome, '401 invalid_client');
   }
-  assertLimited(await ask(hallpass, key, { from: '203.0.113.99' }), 60);
-  assertLimited(await ask(hallpass, key), 60);
+  assertLimited(await ask(hallpass, wrong('nobody'), { from: '203.0.113.99' }), 60);
+  assertLimited(await ask(hallpass, wrong('nobody')), 60);
+  await hallpass.close();
+});
+
+test("a resource server's introspections of what strangers bring leave it its feed and its other questions (contract §10)", async () => {
+  const hallpass = await startHallpass();
+  const api = await hallpass.makeKey({ scopes: [], resourceServerFor: [hallpass.issuer], requestsPerSecond: 3 });
+  const { accessToken } = await hallpass.issue(await hallpass.makeKey());
+  const feed = (key: Key): Promise<Answer> =>
+    hallpass.request('/oauth2/revocations?after=', { headers: { authorization: basicOf(key) } });
+  for (const token of ['hpat_made-up', 'a.b.c', 'x']) assert.equal(await hallpass.isActive(api, token), false);
+  assertLimited(await hallpass.introspect(api, 'hpat_one-more'), 1);
+  for (let count = 0; count < 3; count++) assert.equal(await hallpass.isActive(api, accessToken), true);
+  assertLimited(await hallpass.introspect(api, accessToken), 1);
+  for (let count = 0; count < 3; count++) assert.equal((await feed(api)).status, 200);
+  assertLimited(await feed(api), 1);
+  hallpass.clock.advance(1);
+  assert.equal(await hallpass.isActive(api, accessToken), true);
+  assert.equal((await feed(api)).status, 200);
+  // Any other key has the one budget, whatever it asks about.
+  const plain = await hallpass.makeKey({ requestsPerSecond: 1 });
+  assert.equal(await hallpass.isActive(plain, 'x'), false);
+  assertLimited(await hallpass.introspect(plain, accessToken), 1);
+  assertLimited(await ask(hallpass, plain), 1);
   await hallpass.close();
 });
 
@@ -243,6 +286,10 @@ test('a request in JSON is refused in JSON with the same status (contract §3 Er
   await ask(hallpass, key);
   assertLimited(await hallpass.json('/oauth2/token', TOKEN, { key }), 1);
   await hallpass.close();
+  const bounded = await startHallpass({ environment: failing('1') });
+  await bounded.json('/oauth2/token', TOKEN, { key: wrong('nobody') });
+  assertLimited(await bounded.json('/oauth2/token', TOKEN, { key: wrong('nobody') }), 60);
+  await bounded.close();
 });
 
 const SALT = Uint8Array.from({ length: 32 }, (_, at) => at);

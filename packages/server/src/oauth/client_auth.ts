@@ -76,7 +76,11 @@ export async function identifyClient(
 }
 
 /** The answer in place of a failure, when its source has failed too often: the same whatever was wrong. */
-async function limitFailure({ limits }: Authority, attempt: Attempt, { refused }: Refusal): Promise<Refusal | undefined> {
+async function limitFailure(
+  { limits }: Authority,
+  attempt: Attempt,
+  { refused }: Refusal,
+): Promise<Refusal | undefined> {
   // A secret that was not verified, or could not be right now: nothing was found out, so nothing is counted.
   return refused === 'authentication_failed' ? await limits.countFailure(attempt) : limits.findBlock(attempt);
 }
