@@ -1,5 +1,5 @@
 /** The guard's line to its issuer: what it sends where, what it takes for an answer, how long it waits and how much it reads. */
-import { parseBasic, PATHS } from '@hallpass/protocol';
+import { parseBasic, PATHS, printBasic } from '@hallpass/protocol';
 import assert from 'node:assert/strict';
 import { getEventListeners } from 'node:events';
 import { mock, test } from 'node:test';
@@ -12,6 +12,8 @@ const ANSWER_MS_MAX = 5_000;
 const ANSWER_BYTES_MAX = 65_536;
 const PAGE_BYTES_MAX = 1_048_576;
 const THEIRS = 'Basic Y2xpZW50LTE6c2VjcmV0';
+/** The guard's own key. */
+const OURS = printBasic(CREDENTIALS);
 
 interface Sent {
   readonly url: string;
@@ -165,7 +167,7 @@ test('a guard has one name on its line, and another one has another', async () =
   assert.equal(names.size, 2);
 });
 
-test('a key that somebody shows is asked about with their credentials and their address, never with ours', async () => {
+test('a key that somebody shows is asked about with their credentials and their address; ours stand beside them, for the issuer to believe the address', async () => {
   const line = new Line();
   const wanted = { scope: '/accounts/a&b.read', resource: 'https://api.example.com' };
   const exchanges: readonly (readonly [() => Promise<IssuerAnswer>, string | null])[] = [
@@ -185,7 +187,9 @@ test('a key that somebody shows is asked about with their credentials and their 
     });
     assert.equal(headers.get('authorization'), THEIRS);
     assert.equal(headers.get('accept'), 'application/json');
-    assert.equal(headers.get('x-forwarded-for'), address);
+    assert.equal(headers.get('hallpass-caller'), address);
+    assert.equal(headers.get('hallpass-guard'), OURS);
+    assert.equal(headers.get('x-forwarded-for'), null);
   }
   for (const address of [undefined, '192.0.2.7']) {
     await line.client.ping(THEIRS, address);
@@ -193,7 +197,20 @@ test('a key that somebody shows is asked about with their credentials and their 
     assert.equal(line.last.init.method, undefined);
     assert.equal(line.last.headers.get('authorization'), THEIRS);
     assert.equal(line.last.headers.get('accept'), 'application/json');
-    assert.equal(line.last.headers.get('x-forwarded-for'), address ?? null);
+    assert.equal(line.last.headers.get('hallpass-caller'), address ?? null);
+    assert.equal(line.last.headers.get('hallpass-guard'), OURS);
+  }
+});
+
+test('what is no address is not sent as one: nothing of it breaks the request or stands for somebody else', async () => {
+  const line = new Line();
+  for (const address of ['2001:db8::1', '[2001:db8::1]:4711', '::ffff:192.0.2.7', 'fe80::1%eth0', '192.0.2.7:80']) {
+    await line.client.ping(THEIRS, address);
+    assert.equal(line.last.headers.get('hallpass-caller'), address);
+  }
+  for (const address of ['', '192.0.2.7\r\nX: y', '192.0.2.7, 192.0.2.8', '\u2028', 'a'.repeat(65)]) {
+    assert.deepEqual(await line.client.ping(THEIRS, address), { status: 200, body: { good: true } });
+    assert.equal(line.last.headers.get('hallpass-caller'), null);
   }
 });
 

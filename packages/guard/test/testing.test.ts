@@ -12,7 +12,7 @@ const KEY = { clientId: 'partner', clientSecret: 'a secret: with & signs', scope
 
 interface Asked {
   readonly path: string;
-  readonly forwardedFor: string | null;
+  readonly caller: string | null;
   readonly body: string;
 }
 
@@ -38,7 +38,7 @@ async function open(t: TestContext, options: Partial<GuardOptions> = {}): Promis
       const path = new URL(request.url).pathname;
       if (!/jwks|revocations/.test(path)) {
         const { headers } = request;
-        asked.push({ path, forwardedFor: headers.get('x-forwarded-for'), body: await request.clone().text() });
+        asked.push({ path, caller: headers.get('hallpass-caller'), body: await request.clone().text() });
         if (instead.answer !== undefined) return await instead.answer();
       }
       return (await issuer.options.fetch?.(request)) ?? Response.error();
@@ -320,7 +320,7 @@ suite('API keys over Basic', () => {
     const many = await Promise.all(Array.from({ length: 20 }, () => guard.check(request, '/accounts.read')));
     for (const decision of many) assertAllowed(decision);
     assert.equal(asked.length, 1);
-    assert.equal(asked[0]?.forwardedFor, '192.0.2.1');
+    assert.equal(asked[0]?.caller, '192.0.2.1');
     assert.deepEqual(Object.fromEntries(new URLSearchParams(asked[0]?.body)), {
       grant_type: 'client_credentials',
       scope: '/accounts.read',
@@ -376,33 +376,104 @@ suite('API keys over Basic', () => {
     assert.equal(asked.length, 2);
   });
 
-  test('too many that are new at once are a 429, and those that are known go on', async (t) => {
-    const { guard, instead, issuer } = await open(t, { apiKeySeconds: 10 });
-    issuer.addKey(KEY);
-    assertAllowed(await guard.check(basic(), '/accounts.read'));
+  /** An issuer that keeps everybody waiting until it is told to go on, and then knows one key alone. */
+  const hold = ({ instead, issuer }: Bench): (() => void) => {
     let release = (): void => undefined;
     const gate = new Promise<void>((resolve) => {
       release = resolve;
     });
+    issuer.addKey(KEY);
     instead.answer = async () => {
       await gate;
       return Response.json({ error: 'invalid_client' }, { status: 401 });
     };
-    const guess = (at: number): Promise<Decision> =>
-      guard.check(basic({ ...KEY, clientSecret: `guess ${at}` }), '/accounts.read');
-    const flood = Array.from({ length: 100 }, (_, at) => guess(at));
-    assertAllowed(await guard.check(basic(), '/accounts.read'));
+    return () => {
+      release();
+      delete instead.answer;
+    };
+  };
+  const guess = ({ guard }: Bench, at: number, address?: string): Promise<Decision> =>
+    guard.check(basic({ ...KEY, clientSecret: `guess ${at}` }, address === undefined ? {} : { address }), '/accounts.read');
+  const statusOf = (decision: Decision): number => (decision.allowed ? 200 : decision.status);
+  const countOf = (decisions: readonly Decision[], status: number): number =>
+    decisions.filter((decision) => statusOf(decision) === status).length;
+
+  test('that are new wait for their turn: 64 are asked about at once, 250 of one address wait, and beyond that it is 429', async (t) => {
+    const bench = await open(t, { apiKeySeconds: 10 });
+    const release = hold(bench);
+    const flood = Array.from({ length: 400 }, (_, at) => guess(bench, at, '192.0.2.1'));
+    const partner = bench.guard.check(basic(KEY, { address: '192.0.2.2' }), '/accounts.read');
+    while (bench.asked.length < 64) await new Promise(setImmediate);
+    assert.equal(bench.asked.length, 64);
     release();
-    const denials = (await Promise.all(flood)).filter((decision) => !decision.allowed);
-    assert.equal(denials.filter(({ status }) => status === 401).length, 64);
-    const crowded = denials.filter(({ status }) => status === 429);
-    assert.equal(crowded.length, 36);
-    assert.equal(crowded[0]?.body.error, 'rate_limited');
-    assert.equal(crowded[0]?.because, 'too many keys are being asked about');
+    const decisions = await Promise.all(flood);
+    assert.deepEqual([countOf(decisions, 401), countOf(decisions, 429)], [314, 86]);
+    const crowded = decisions.find((decision) => !decision.allowed && decision.status === 429);
+    assert.ok(crowded !== undefined && !crowded.allowed);
+    assert.equal(crowded.because, 'too many keys are being asked about');
+    assertAllowed(await partner, 'a right key from elsewhere has its turn');
+    assertAllowed(await bench.guard.check(basic(), '/accounts.read'));
+  });
+
+  test('that were found good before do not wait behind guesses, whatever route is asked for, and however many there are', async (t) => {
+    const bench = await open(t, { apiKeySeconds: 10 });
+    const { guard, instead, clock, asked } = bench;
+    const policy = compilePolicy({ 'GET /accounts': '/accounts.read' });
+    bench.issuer.addKey(KEY);
+    assertAllowed(await guard.checkRoute(policy, basic()));
+    assertDenied(await guard.checkRoute(policy, basic(KEY, { url: '/nowhere' })), 403);
+    const release = hold(bench);
+    const flood = Array.from({ length: 2_000 }, (_, at) => guess(bench, at, `192.0.2.${at % 100}`));
+    while (asked.length < 66) await new Promise(setImmediate);
+    assertAllowed(await guard.checkRoute(policy, basic()), 'known');
+    clock.advance(11);
+    const slow = instead.answer;
+    delete instead.answer;
+    assertAllowed(await guard.checkRoute(policy, basic()), 'asked about anew');
+    assertDenied(await guard.checkRoute(policy, basic(KEY, { url: '/nowhere' })), 403);
+    if (slow !== undefined) instead.answer = slow;
+    release();
+    assert.equal(countOf(await Promise.all(flood), 429), 2_000 - 1_064);
+  });
+
+  test('that wait for an issuer which does not answer are told so in five seconds', async (t) => {
+    const bench = await open(t, { apiKeySeconds: 10 });
+    hold(bench);
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const flood = Array.from({ length: 70 }, (_, at) => guess(bench, at));
+    while (bench.asked.length < 64) await new Promise(setImmediate);
+    t.mock.timers.tick(4_999);
+    await new Promise(setImmediate);
+    t.mock.timers.tick(1);
+    const decisions = await Promise.all(flood.slice(64));
+    assert.equal(countOf(decisions, 429), 6);
+  });
+
+  test('at a route that no policy names are asked about once in the time for which they are believed, and not all at once', async (t) => {
+    const bench = await open(t, { apiKeySeconds: 10 });
+    const { guard, asked, clock, issuer } = bench;
+    const policy = compilePolicy({ 'GET /accounts': '/accounts.read' });
+    const nowhere = (key = KEY): Promise<Decision> => guard.checkRoute(policy, basic(key, { url: '/nowhere' }));
+    issuer.addKey(KEY);
+    for (const decision of await Promise.all(Array.from({ length: 50 }, () => nowhere()))) assertDenied(decision, 403);
+    assertDenied(await nowhere(), 403);
+    assert.equal(asked.length, 1);
+    clock.advance(10);
+    assertDenied(await nowhere(), 403);
+    assert.equal(asked.length, 2);
+    await issuer.removeKey(KEY.clientId);
+    clock.advance(10);
+    assertDenied(await nowhere(), 401);
+    const release = hold(bench);
+    const flood = Array.from({ length: 400 }, (_, at) => nowhere({ ...KEY, clientSecret: `guess ${at}` }));
+    while (asked.length < 3 + 64) await new Promise(setImmediate);
+    release();
+    const decisions = await Promise.all(flood);
+    assert.deepEqual([countOf(decisions, 401), countOf(decisions, 429)], [314, 86]);
   });
 
   test('where no scope would help, whether there is such a key is what a ping says', async (t) => {
-    const { guard, instead } = await open(t, { apiKeySeconds: 10 });
+    const { guard, instead, clock } = await open(t, { apiKeySeconds: 10 });
     const policy = compilePolicy({ 'GET /accounts': '/accounts.read' });
     for (const [status, error, answered] of [
       [200, '', 403],
@@ -414,6 +485,7 @@ suite('API keys over Basic', () => {
     ] as const) {
       instead.answer = async () => Response.json({ error }, { status });
       assertDenied(await guard.checkRoute(policy, basic(KEY, { url: '/nowhere' })), answered, `${status}`);
+      clock.advance(10);
     }
   });
 
