@@ -100,3 +100,60 @@ describe('a guard that takes more than signed tokens', () => {
     await refusedInTime(authorization);
   });
 });
+
+describe('a guard whose callers guess (contract §10)', () => {
+  const limits = { HALLPASS_ADDRESS_FAILURES_PER_MINUTE: '10', HALLPASS_KEY_REQUESTS_PER_SECOND: '40' };
+
+  test('neither locks partners out nor loses its feed: a right key opens, and a guard that starts then is ready', async (t) => {
+    const folder = makeDataDir();
+    const [guarded, late] = [await openApi(), await openApi()];
+    const forApi = ['--scope', '/accounts.read', '--audience', guarded.origin];
+    const keys = [
+      await createKey(folder.dataDir, ['Partner', ...forApi]),
+      await createKey(folder.dataDir, ['Another', ...forApi]),
+    ];
+    const holder = await createKey(folder.dataDir, ['Opaque', ...forApi, '--opaque']);
+    const credentials = await createKey(folder.dataDir, ['Accounts API', '--resource-server', guarded.origin]);
+    const server = await startHallpass(folder.dataDir, limits);
+    t.after(async () => {
+      guarded.close();
+      late.close();
+      await server.stop();
+      folder.remove();
+    });
+    const policy = compilePolicy({ 'GET /accounts': '/accounts.read' });
+    const options = { issuer: server.issuer, audience: guarded.origin, credentials };
+    await guarded.guardBy(policy, { ...options, opaqueTokenSeconds: 1, apiKeySeconds: 10 }).ready();
+
+    const askAt = (origin: string, authorization: string, path = '/accounts'): Promise<Response> =>
+      fetch(origin + path, { headers: { authorization } });
+    const statuses = async (asked: readonly Promise<Response>[]): Promise<readonly number[]> =>
+      (await Promise.all(asked)).map(({ status }) => status);
+    const guesses = (path: string): readonly Promise<Response>[] =>
+      Array.from({ length: 60 }, (_, at) =>
+        askAt(guarded.origin, basic({ clientId: `nobody-${at}`, clientSecret: 'a-guess' }), path),
+      );
+    const guessed = await statuses([...guesses('/accounts'), ...guesses('/nowhere')]);
+    assert.equal(guessed.filter((status) => status === 401).length, 10);
+    assert.equal(guessed.filter((status) => status === 429).length, 110);
+    const form = { grant_type: 'client_credentials', scope: '/accounts.read', resource: guarded.origin };
+    const answer = await fetch(`${server.url}/oauth2/token`, {
+      method: 'POST',
+      headers: { authorization: basic(holder) },
+      body: new URLSearchParams(form),
+    });
+    const { access_token: token = '' }: Readonly<Record<string, string>> = await answer.json();
+    // More than the budget of the guard's key, each to be asked about.
+    const strangers = await statuses(Array.from({ length: 60 }, (_, at) => askAt(guarded.origin, `Bearer hpat_${at}`)));
+    assert.ok(!strangers.includes(200));
+
+    assert.equal((await askAt(guarded.origin, `Bearer ${token}`)).status, 200, 'a right token');
+    for (const key of keys) assert.equal((await askAt(guarded.origin, basic(key))).status, 200, 'a right key');
+    await late.guardBy(policy, { ...options, opaqueTokenSeconds: 1 }).ready();
+    assert.equal((await askAt(late.origin, `Bearer ${token}`)).status, 200, 'at a guard that has just started');
+    const direct = await fetch(`${server.url}/ping`, {
+      headers: { authorization: basic({ ...partner, clientSecret: 'x' }) },
+    });
+    assert.equal(direct.status, 401, "the guard's own address was charged with nothing");
+  });
+});

@@ -61,8 +61,14 @@ export class ApiKeys {
   readonly #options: ApiKeysOptions;
   readonly #known: Recent<Exchanged>;
   /** Keys that were found good before are asked about apart from all others: guesses must not be in their way. */
-  readonly #renewed = new Pending<Exchanged | Refusal>({ ...WAITING, waitingPerCallerMax: KEYS_WAITING_PER_ADDRESS_MAX });
-  readonly #unknown = new Pending<Exchanged | Refusal>({ ...WAITING, waitingPerCallerMax: KEYS_WAITING_PER_ADDRESS_MAX });
+  readonly #renewed = new Pending<Exchanged | Refusal>({
+    ...WAITING,
+    waitingPerCallerMax: KEYS_WAITING_PER_ADDRESS_MAX,
+  });
+  readonly #unknown = new Pending<Exchanged | Refusal>({
+    ...WAITING,
+    waitingPerCallerMax: KEYS_WAITING_PER_ADDRESS_MAX,
+  });
 
   constructor(options: ApiKeysOptions) {
     this.#options = options;

@@ -118,7 +118,11 @@ export function forwardAuth(guard: Guard, policy: Policy, options: ForwardOption
       return refuse({ ...LOOKS_ALIKE, because: `'${alike}' looks like a field of the identity` }, told);
     }
     const address = clientAddress(headers, trusted);
-    const decision = await guard.checkRoute(policy, { ...told, headers, ...(address === undefined ? {} : { address }) });
+    const decision = await guard.checkRoute(policy, {
+      ...told,
+      headers,
+      ...(address === undefined ? {} : { address }),
+    });
     if (!decision.allowed) return refuse(decision, told);
     response.writeHead(200, { ...decision.headers, ...identityOf(decision) }).end();
   };
@@ -193,7 +197,9 @@ function clientAddress(fields: Fields, trusted: BlockList): string | undefined {
   const told = (fields['x-forwarded-for'] ?? []).join(',').split(',');
   let address: string | undefined;
   for (const text of told.toReversed()) {
-    address = HOST_OF_ADDRESS.exec(text.trim())?.slice(1).find((host) => host !== undefined);
+    address = HOST_OF_ADDRESS.exec(text.trim())
+      ?.slice(1)
+      .find((host) => host !== undefined);
     if (address === undefined || isIP(address) === 0) return undefined;
     if (!isAddressTrusted(trusted, address)) return address;
   }

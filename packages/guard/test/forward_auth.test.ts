@@ -9,6 +9,7 @@ import {
   type Proxy,
 } from '@hallpass/guard/forward';
 import { createTestIssuer } from '@hallpass/guard/testing';
+import { printBasic } from '@hallpass/protocol';
 import assert from 'node:assert/strict';
 import { createServer, request as send, type IncomingHttpHeaders } from 'node:http';
 import { after, mock, suite, test } from 'node:test';
@@ -335,4 +336,65 @@ test('what is no address and no network is not trusted but refused', () => {
 
 test('the proxies are those that have a dialect', () => {
   assert.deepEqual([...PROXIES], Object.keys(TELLING));
+});
+
+suite('the address of a client, for the issuer to count wrong API keys by', () => {
+  const KEY = { clientId: 'partner', clientSecret: 'secret', scopes: ['/accounts.read'] };
+  issuer.addKey(KEY);
+
+  /** The address that the issuer is told, when a proxy on this machine sends these fields. */
+  async function told(proxy: Proxy, fields: Asked['headers'], trust?: readonly string[]): Promise<string | null> {
+    const callers: (string | null)[] = [];
+    const taking = createGuard({
+      ...issuer.options,
+      apiKeySeconds: 1,
+      fetch: async (input, init) => {
+        const request = new Request(input, init);
+        if (request.url.endsWith('/oauth2/token')) callers.push(request.headers.get('hallpass-caller'));
+        return (await issuer.options.fetch?.(request)) ?? Response.error();
+      },
+    });
+    const port = await listen(forwardAuth(taking, policy, { proxy, ...(trust === undefined ? {} : { trust }) }));
+    const answer = await askAt(port, about(proxy, 'GET', '/accounts', { authorization: printBasic(KEY), ...fields }));
+    taking.close();
+    assert.equal(answer.status, 200);
+    assert.equal(callers.length, 1);
+    return callers[0] ?? null;
+  }
+
+  for (const proxy of PROXIES) {
+    test(`is the last that ${proxy} names in X-Forwarded-For; what a client wrote before it does not count`, async () => {
+      assert.equal(await told(proxy, { 'x-forwarded-for': '203.0.113.7' }), '203.0.113.7');
+      assert.equal(await told(proxy, { 'x-forwarded-for': '198.51.100.1, 203.0.113.7' }), '203.0.113.7');
+      assert.equal(await told(proxy, { 'x-forwarded-for': ['198.51.100.1', '203.0.113.7'] }), '203.0.113.7');
+    });
+  }
+
+  test('is the one before all proxies that are trusted, and of these alone the first', async () => {
+    const trust = ['127.0.0.1', '10.0.0.0/8', '2001:db8::/32'];
+    const forwarded = (value: string): Promise<string | null> => told('nginx', { 'x-forwarded-for': value }, trust);
+    assert.equal(await forwarded('198.51.100.1, 203.0.113.7, 10.1.2.3,127.0.0.1'), '203.0.113.7');
+    assert.equal(await forwarded('203.0.113.7:50123, [2001:db8::1]:443'), '203.0.113.7');
+    assert.equal(await forwarded('[2001:db9::7]:50123, 10.0.0.1'), '2001:db9::7');
+    assert.equal(await forwarded('10.0.0.2, 10.0.0.1'), '10.0.0.2');
+    assert.equal(
+      await forwarded('203.0.113.7, 192.168.0.1'),
+      '192.168.0.1',
+      'a proxy that is not trusted is the client',
+    );
+  });
+
+  test('is none where the proxy names none, or something else: never the proxy, and never what a client claims elsewhere', async () => {
+    for (const value of [
+      '',
+      'unknown',
+      '203.0.113.7, ',
+      '203.0.113.7, unknown',
+      '203.0.113.7, 1.2.3.4.5',
+      '999.1.1.1',
+    ]) {
+      assert.equal(await told('nginx', { 'x-forwarded-for': value }), null, value);
+    }
+    assert.equal(await told('traefik', { 'x-real-ip': '203.0.113.7', forwarded: 'for=203.0.113.7' }), null);
+  });
 });

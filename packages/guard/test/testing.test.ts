@@ -393,7 +393,10 @@ suite('API keys over Basic', () => {
     };
   };
   const guess = ({ guard }: Bench, at: number, address?: string): Promise<Decision> =>
-    guard.check(basic({ ...KEY, clientSecret: `guess ${at}` }, address === undefined ? {} : { address }), '/accounts.read');
+    guard.check(
+      basic({ ...KEY, clientSecret: `guess ${at}` }, address === undefined ? {} : { address }),
+      '/accounts.read',
+    );
   const statusOf = (decision: Decision): number => (decision.allowed ? 200 : decision.status);
   const countOf = (decisions: readonly Decision[], status: number): number =>
     decisions.filter((decision) => statusOf(decision) === status).length;
