@@ -40,13 +40,6 @@ interface Exchanged {
   readonly at: number;
 }
 
-/** How many new keys may wait to be asked about, and how many of them from one address. */
-export const KEYS_WAITING_MAX = 1_000;
-export const KEYS_WAITING_PER_ADDRESS_MAX = 250;
-/** How long they wait at the most, in seconds. */
-export const KEYS_WAITING_SECONDS_MAX = 5;
-const WAITING = { waitingMax: KEYS_WAITING_MAX, waitingSecondsMax: KEYS_WAITING_SECONDS_MAX };
-
 /** By the issuer's error: what that means at an API. */
 const REASONS: Readonly<Record<string, RefusalReason>> = {
   invalid_client: 'authentication_failed',
@@ -61,14 +54,8 @@ export class ApiKeys {
   readonly #options: ApiKeysOptions;
   readonly #known: Recent<Exchanged>;
   /** Keys that were found good before are asked about apart from all others: guesses must not be in their way. */
-  readonly #renewed = new Pending<Exchanged | Refusal>({
-    ...WAITING,
-    waitingPerCallerMax: KEYS_WAITING_PER_ADDRESS_MAX,
-  });
-  readonly #unknown = new Pending<Exchanged | Refusal>({
-    ...WAITING,
-    waitingPerCallerMax: KEYS_WAITING_PER_ADDRESS_MAX,
-  });
+  readonly #renewed = new Pending<Exchanged | Refusal>();
+  readonly #unknown = new Pending<Exchanged | Refusal>();
 
   constructor(options: ApiKeysOptions) {
     this.#options = options;

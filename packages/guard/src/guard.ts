@@ -190,7 +190,7 @@ class ApiGuard {
     try {
       if (this.#closing.signal.aborted) throw new Outage('The guard was closed.');
       const { settled } = this.#start();
-      const found = this.#identify(presented, demand);
+      const found = this.#identify(request, presented, demand);
       // What is known is not waited for: that would cost as much as a good part of the check.
       const identified = found instanceof Promise ? await found : found;
       if (isRefusal(identified)) return await this.#deny(identified, presented);
@@ -247,10 +247,11 @@ class ApiGuard {
   }
 
   #identify(
+    { address }: GuardedRequest,
     presented: PresentedCredentials,
     demand: () => Demand | Refusal,
   ): Identified | Refusal | Promise<Identified | Refusal> {
-    if (presented.scheme !== 'Basic') return this.#identity.identifyToken(presented.token);
+    if (presented.scheme !== 'Basic') return this.#identity.identifyToken(presented.token, address);
     const asked = demand();
     return this.#identity.identifyKey(presented, isRefusal(asked) ? asked : asked.scope);
   }

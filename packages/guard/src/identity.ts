@@ -31,9 +31,9 @@ export class Identity {
   }
 
   /** At once for a token that is remembered. Rejects with `Outage` when the issuer is needed and away. */
-  identifyToken(token: string): Identified | Refusal | Promise<Identified | Refusal> {
+  identifyToken(token: string, address?: string): Identified | Refusal | Promise<Identified | Refusal> {
     return this.#opaque !== undefined && isOpaqueToken(token)
-      ? this.#opaque.identify(token)
+      ? this.#opaque.identify(token, address)
       : this.#signed.identify(token);
   }
 

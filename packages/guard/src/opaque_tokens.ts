@@ -43,15 +43,17 @@ export function isOpaqueToken(token: string): boolean {
 export class OpaqueTokens {
   readonly #options: OpaqueTokensOptions;
   readonly #believed: Recent<Believed>;
-  readonly #pending = new Pending<Believed>();
+  /** Tokens that were found active before are asked about apart from all others: guesses must not be in their way. */
+  readonly #renewed = new Pending<Believed>();
+  readonly #unknown = new Pending<Believed>();
 
   constructor(options: OpaqueTokensOptions) {
     this.#options = options;
     this.#believed = new Recent(options.max);
   }
 
-  /** Throws `Outage` when the issuer does not answer. */
-  async identify(token: string): Promise<Identified | Refusal> {
+  /** `address`: where the request comes from. Throws `Outage` when the issuer does not answer. */
+  async identify(token: string, address?: string): Promise<Identified | Refusal> {
     if (token.length > ACCESS_TOKEN_LENGTH_MAX) return refuse('token_not_good', { because: 'too long' });
     const { clock, believedSeconds, leewaySeconds } = this.#options;
     const digest = await digestOf(token);
@@ -59,7 +61,11 @@ export class OpaqueTokens {
     const believed =
       known !== undefined && secondsSince(clock, known.askedAt) < believedSeconds
         ? known
-        : await this.#pending.join(digest, () => this.#ask(token, digest));
+        : await (known?.holder === undefined ? this.#unknown : this.#renewed).join(
+            digest,
+            () => this.#ask(token, digest),
+            address,
+          );
     if (believed === 'too_many') return refuse('rate_limited', { because: 'too many tokens are being asked about' });
     const { holder } = believed;
     if (holder === undefined) return refuse('token_not_good', { because: 'inactive by introspection' });

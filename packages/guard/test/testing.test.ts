@@ -229,7 +229,7 @@ suite('opaque tokens', () => {
   });
 
   test('are a 503 while the issuer cannot be asked, and a 429 when too many are new at once', async (t) => {
-    const { issuer, guard, instead } = await open(t, { opaqueTokenSeconds: 1 });
+    const { issuer, guard, instead, asked, clock } = await open(t, { opaqueTokenSeconds: 1 });
     for (const answer of [
       async () => new Response('{}', { status: 500 }),
       async () => new Response('no JSON'),
@@ -242,21 +242,36 @@ suite('opaque tokens', () => {
     const gate = new Promise<void>((resolve) => {
       release = resolve;
     });
-    instead.answer = async () => {
+    delete instead.answer;
+    const inUse = await issuer.token(opaque);
+    assertAllowed(await guard.check(bearer(inUse), '/accounts.read'));
+    const hold = async (): Promise<Response> => {
       await gate;
       return Response.json({ active: false });
     };
-    const flood = Array.from({ length: 100 }, (_, at) => guard.check(bearer(`hpat_${at}`), '/accounts.read'));
-    await new Promise(setImmediate);
+    instead.answer = hold;
+    const before = asked.length;
+    const flood = Array.from({ length: 400 }, (_, at) => guard.check(bearer(`hpat_${at}`), '/accounts.read'));
+    while (asked.length < before + 64) await new Promise(setImmediate);
+    clock.advance(2);
+    delete instead.answer;
+    const others = { ...bearer(await issuer.token(opaque)), address: '192.0.2.1' };
+    const fromElsewhere = guard.check(others, '/accounts.read');
+    assertAllowed(
+      await guard.check(bearer(inUse), '/accounts.read'),
+      'one that was active before does not wait behind guesses',
+    );
+    instead.answer = hold;
     release();
+    delete instead.answer;
+    assertAllowed(await fromElsewhere, 'and a new one from elsewhere has its turn');
     const decisions = await Promise.all(flood);
     const crowded = decisions.find((decision) => !decision.allowed && decision.status === 429);
     assert.ok(crowded !== undefined && !crowded.allowed);
     assert.equal(crowded.because, 'too many tokens are being asked about');
     const statuses = decisions.map((decision) => (decision.allowed ? 200 : decision.status));
-    assert.equal(statuses.filter((status) => status === 401).length, 64);
-    assert.equal(statuses.filter((status) => status === 429).length, 36);
-    delete instead.answer;
+    assert.equal(statuses.filter((status) => status === 401).length, 314);
+    assert.equal(statuses.filter((status) => status === 429).length, 86);
     assertAllowed(await guard.check(bearer(await issuer.token(opaque)), '/accounts.read'));
   });
 });
