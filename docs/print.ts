@@ -4,6 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { POLICY_FILE_BYTES_MAX } from '@hallpass/guard/openapi';
 import * as protocol from '@hallpass/protocol';
+import * as pending from '../packages/guard/src/pending.ts';
 import { openapiDocument } from '../packages/server/src/oauth/openapi.ts';
 import { GUARD_VARIABLES } from '../packages/server/src/cli/guard_settings.ts';
 import { listSettings } from '../packages/server/src/cli/settings.ts';
@@ -12,6 +13,7 @@ import { SECRETS_MAX } from '../packages/server/src/oauth/client_auth.ts';
 import * as foreignHash from '../packages/server/src/oauth/foreign_hash.ts';
 import { PAGE_ENTRIES_MAX } from '../packages/server/src/oauth/feed.ts';
 import { WAITS_MAX, WAITS_PER_CLIENT_MAX } from '../packages/server/src/oauth/followers.ts';
+import { GUARD_FAILURES_FACTOR } from '../packages/server/src/oauth/limits.ts';
 import { GRANT_SECONDS_MAX, WAIT_SECONDS_MAX } from '../packages/server/src/oauth/revocation.ts';
 import * as keyPolicy from '../packages/server/src/operator/key_policy.ts';
 import { IMPORT_BYTES_MAX } from '../packages/server/src/operator/import_files.ts';
@@ -166,6 +168,26 @@ const LIMITS: readonly (readonly [name: string, value: number, what: string, bey
     'lanes (`p`) of an argon2 hash that is imported',
     'the import is refused',
   ],
+  [
+    'GUARD_FAILURES_FACTOR',
+    GUARD_FAILURES_FACTOR,
+    'times `HALLPASS_ADDRESS_FAILURES_PER_MINUTE`: failures per minute that one guard reports of its callers',
+    'further ones are 429',
+  ],
+  [
+    'QUESTIONS_MAX',
+    pending.QUESTIONS_MAX,
+    'API keys, and opaque tokens, that a guard asks about at once, each',
+    'they wait',
+  ],
+  [
+    'QUESTIONS_WAITING_MAX',
+    pending.QUESTIONS_WAITING_MAX,
+    'of them that wait for their turn; those that were good before wait apart from the others',
+    '429',
+  ],
+  ['QUESTIONS_WAITING_PER_CALLER_MAX', pending.QUESTIONS_WAITING_PER_CALLER_MAX, 'of them from one address', '429'],
+  ['QUESTION_WAITING_SECONDS_MAX', pending.QUESTION_WAITING_SECONDS_MAX, 'seconds that one waits', '429'],
   ['WAIT_SECONDS_MAX', WAIT_SECONDS_MAX, 'seconds that a revocation waits for guards', '400 `invalid_request`'],
   ['WAITS_MAX', WAITS_MAX, 'revocations that wait for guards in a process', 'the answer comes at once'],
   ['WAITS_PER_CLIENT_MAX', WAITS_PER_CLIENT_MAX, 'of them of one API key', 'the answer comes at once'],

@@ -200,7 +200,8 @@ const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = {
     parse: wholeNumber(0, 1_000_000),
     otherwise: 300,
     must: 'a whole number, 0 to 1000000 (0: no limit)',
-    meaning: 'How many failed authentications a minute one address may make; a fifth of that against one key.',
+    meaning:
+      'How many failed authentications per minute one address may make; a fifth of that against one key. Further failures are 429. A right secret is let in all the same.',
   },
   trustedProxies: {
     variable: 'HALLPASS_TRUSTED_PROXIES',

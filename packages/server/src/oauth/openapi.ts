@@ -175,6 +175,25 @@ const PROOF: Schema = {
   schema: string,
 };
 
+/** What a guard sends beside the API key of its caller (ADR 17). */
+const REPORT: readonly Schema[] = [
+  {
+    name: 'Hallpass-Guard',
+    in: 'header',
+    required: false,
+    description:
+      'For guards that pass on the API key of a caller: Basic, with the key of their resource server. Failures are then counted by Hallpass-Caller and not by the address of the guard.',
+    schema: string,
+  },
+  {
+    name: 'Hallpass-Caller',
+    in: 'header',
+    required: false,
+    description: 'The IP address that the API key came from. Ignored without a good Hallpass-Guard.',
+    schema: string,
+  },
+];
+
 const BY_ORIGIN: Headers = { ...CORS, 'WWW-Authenticate': header('BasicChallenge') };
 
 const TOKEN: Operation = {
@@ -182,7 +201,7 @@ const TOKEN: Operation = {
   summary: 'Issues an access token, and refreshes one.',
   description: IN_BODY,
   security: BY_CLIENT,
-  parameters: [PROOF],
+  parameters: [PROOF, ...REPORT],
   requestBody: bodyOf('Token'),
   responses: {
     200: {
@@ -330,7 +349,7 @@ const PING: Operation = {
   operationId: 'ping',
   summary: 'Tells whether an access token or an API key works.',
   security: byToken(PING_SCOPE),
-  parameters: [PROOF],
+  parameters: [PROOF, ...REPORT],
   responses: { 200: { description: 'It works.', headers: PRIVATE }, ...CHALLENGED },
 };
 
