@@ -41,8 +41,8 @@ export interface Limits {
   /** Counts a failure. The answer to it when it is one too many; undefined: it may say what it is. */
   readonly countFailure: (attempt: Attempt) => Promise<Refusal | undefined>;
   /**
-   * Whether a secret that is costly to verify or easy to guess is to be left unverified. That happens only to a source
-   * whose failures are all refused alike by then, so it does not tell such a key from others.
+   * The answer in place of verifying a secret that is costly to verify or easy to guess; undefined: verify it. There is one
+   * only for a source whose failures all get that answer by then, so it does not tell such a key from others.
    */
   readonly findGuessBlock: (attempt: Attempt) => Refusal | undefined;
   /** Counts a costly verification that came to nothing. */
@@ -124,11 +124,12 @@ export function openLimits(
     },
     async countFailure(attempt) {
       const now = clock.now();
-      const counted = [...bySource(attempt.source), ...byKey(attempt)];
+      const [ofSource, ofKey] = [bySource(attempt.source), byKey(attempt)];
+      const counted = [...ofSource, ...ofKey];
       if (!isFull(counted, now)) return (await add(counted, now)) ? refuseUntilForgotten(now) : undefined;
-      // A flood must not become a flood of writes. But each key's count goes on: a source that is full of failures
-      // against other keys would have endless guesses at one that can be guessed.
-      for (const { name } of counted) failures.addHere(name, now);
+      // A flood must not become a flood of writes, so this is counted in this process alone. And it has to be counted: a
+      // source that is full of failures against other keys would have endless guesses at one that can be guessed.
+      for (const { name } of ofKey) failures.addHere(name, now);
       return refuseUntilForgotten(now);
     },
     findGuessBlock(attempt) {
