@@ -205,8 +205,8 @@ suite('a guard that passes on the keys of its callers', () => {
         const key = { ...NOBODY, clientId: `nobody-${at}` };
         outcomes.push((await ask(hallpass, key, reported(liar, `198.51.100.${at}`))).outcome);
       }
-      // The report itself is a failure as well, and against one key there may be two.
-      assert.ok(outcomes.filter((outcome) => outcome === FAILED).length <= 5, outcomes.join(', '));
+      // The reports are failures as well: two of them count, which is the bound against one key.
+      assert.equal(outcomes.filter((outcome) => outcome === FAILED).length, 8, outcomes.join(', '));
       assert.equal(outcomes.at(-1), LIMITED);
       assert.equal((await ask(hallpass, NOBODY)).outcome, LIMITED);
       const partner = await hallpass.makeKey();
