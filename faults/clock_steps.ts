@@ -4,11 +4,12 @@
  * and no request hangs because of a step.
  *
  *   node --conditions=hallpass-source faults/clock_steps.ts [--rounds 10] [--engine sqlite|postgres] [--seed N] [--json]
- *        [--fault each|skew|step|step-one] [--planted-defect]
+ *        [--fault each|skew|step|step-one|start] [--planted-defect]
  *
  * `skew`: apart, and nothing else. `step`: all clocks at once, there and back. `step-one`: the clock of one instance.
- * Expired rows are forgotten wherever the clock stands, as a server does each minute. `--planted-defect`: clocks that are
- * a minute apart, which the contract does not allow, and a judge that is told of none.
+ * `start`: another instance runs for a minute with a clock that is 31 days ahead. Expired rows are forgotten wherever the
+ * clock stands, as a server does each minute, and every revocation is looked for in the feed that each instance sends.
+ * `--planted-defect`: clocks that are a minute apart, which the contract does not allow, and a judge that is told of none.
  */
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -44,9 +45,13 @@ const MERCY_MS = 10_000;
 const FAMILIES = 4;
 const REFRESHES = 6;
 
+/** How far ahead a clock is at the start of an instance, and for how long that one forgets, in milliseconds. */
+const START_AHEAD_MS = 31 * 24 * HOUR_MS;
+const START_RUNS_MS = 60_000;
+
 const options = rigOptions({ rounds: 10, roundsMax: 10_000 });
 const engine = options.choose('engine', ['sqlite', 'postgres']);
-const fault = options.choose('fault', ['each', 'skew', 'step', 'step-one']);
+const fault = options.choose('fault', ['each', 'skew', 'step', 'step-one', 'start']);
 const chance = chanceOf(options.seed);
 const findings: string[] = [];
 let checks = 0;
@@ -54,12 +59,14 @@ let checks = 0;
 /** The real time, and a step from it. */
 class SteppedClock implements ServerClock {
   stepMs = 0;
-  readonly now = (): number => Math.round(Date.now() + this.stepMs);
+  /** Time that is said to have passed and has not. */
+  passedMs = 0;
+  readonly now = (): number => Math.round(Date.now() + this.stepMs + this.passedMs);
   readonly sleep = async (milliseconds: number): Promise<void> => {
     // A process that waits for hours must not keep the rig.
     await sleep(milliseconds, undefined, { ref: false });
   };
-  readonly elapsed = (): number => performance.now();
+  readonly elapsed = (): number => performance.now() + this.passedMs;
 }
 
 interface Place {
@@ -69,7 +76,7 @@ interface Place {
   readonly url: string;
 }
 
-async function openPlace(dataDir: string, environment: Environment): Promise<Place> {
+async function openPlace(dataDir: string, environment: Environment, stepMs = 0): Promise<Place> {
   const settings = readSettings({
     HALLPASS_DATA_DIR: dataDir,
     HALLPASS_HOST: '127.0.0.1',
@@ -81,10 +88,13 @@ async function openPlace(dataDir: string, environment: Environment): Promise<Pla
     HALLPASS_ACCESS_TTL_SECONDS: '3600',
   });
   const clock = new SteppedClock();
+  clock.stepMs = stepMs;
   const instance = await openInstance(settings, { clock, random: systemRandom });
   const server = await startServer(instance);
   return { clock, instance, server, url: server.url };
 }
+
+type Kind = 'skew' | 'step' | 'step-one' | 'start';
 
 /** What a round has made, and what has to hold of it at the end. */
 interface Made {
@@ -94,7 +104,7 @@ interface Made {
   readonly revokedAccess: readonly string[];
 }
 
-async function runRound(kind: 'skew' | 'step' | 'step-one', places: readonly Place[]): Promise<void> {
+async function runRound(kind: Kind, places: readonly Place[]): Promise<void> {
   const found = (what: string): void => {
     findings.push(`${kind}: ${what}`);
   };
@@ -109,17 +119,23 @@ async function runRound(kind: 'skew' | 'step' | 'step-one', places: readonly Pla
   try {
     const made = await use(clients, key);
     await judge(made, { clients, found, when: 'before the step' });
-    if (kind !== 'skew') {
+    if (kind === 'start') {
+      await runAhead();
+      await judge(made, { clients, found, when: 'after an instance ran that was 31 days ahead' });
+      await judgeFeeds(made, { places, found, when: 'after an instance ran that was 31 days ahead' });
+    } else if (kind !== 'skew') {
       const hours = chance.between(1, STEP_HOURS_MAX) * (chance.next() < 0.5 ? 1 : -1);
       for (const { clock } of kind === 'step' ? places : places.slice(-1)) clock.stepMs += hours * HOUR_MS;
       const step = `${Math.round(hours * 10) / 10} hours`;
       for (const { instance } of places) await forgetExpired(instance);
       await judge(made, { clients, found, when: `after a step of ${step}` });
+      await judgeFeeds(made, { places, found, when: `after a step of ${step}` });
       // What one that is hours ahead dates is beyond what the contract allows, and beyond what the others can end.
       if (kind === 'step') await endEverything(places, { found, when: `after a step of ${step}` });
       for (const [at, { clock }] of places.entries()) clock.stepMs = before[at] ?? 0;
       for (const { instance } of places) await forgetExpired(instance);
       await judge(made, { clients, found, when: `after a step of ${step} and back` });
+      await judgeFeeds(made, { places, found, when: `after a step of ${step} and back` });
     }
     await endEverything(places, { found, when: kind === 'skew' ? 'on clocks apart' : 'after a step and back' });
   } finally {
@@ -129,6 +145,14 @@ async function runRound(kind: 'skew' | 'step' | 'step-one', places: readonly Pla
 
 async function makeKey({ instance }: Place): Promise<Credentials> {
   const { client, clientSecret = '' } = await manageApiKeys(instance).create({ name: 'rig', scopes: [SCOPE] });
+  return { clientId: client.clientId, clientSecret };
+}
+
+/** The key of an API whose guards read the feed. */
+async function makeReader([place]: readonly Place[]): Promise<Credentials> {
+  if (place === undefined) throw new Error('there are instances');
+  const made = { name: 'guard', scopes: [], resourceServerFor: [place.instance.settings.issuer ?? place.url] };
+  const { client, clientSecret = '' } = await manageApiKeys(place.instance).create(made);
   return { clientId: client.clientId, clientSecret };
 }
 
@@ -194,6 +218,56 @@ async function judge(made: Made, { clients, found, when }: Judging): Promise<voi
   }
 }
 
+/** An instance that is started with a wrong clock, does what is due each minute, and is stopped. */
+async function runAhead(): Promise<void> {
+  const place = await openPlace(store.dataDir, store.environment, START_AHEAD_MS);
+  try {
+    for (let passed = 0; passed < START_RUNS_MS; passed += START_RUNS_MS / 2) {
+      place.clock.passedMs += START_RUNS_MS / 2;
+      await forgetExpired(place.instance);
+    }
+  } finally {
+    await place.server.close();
+  }
+}
+
+/** What was revoked in this round is in the feed that each instance sends to a guard that begins. */
+async function judgeFeeds(
+  { ended, revokedAccess }: Made,
+  { places, found, when }: Omit<Judging, 'clients'> & { readonly places: readonly Place[] },
+): Promise<void> {
+  const claims = [...revokedAccess, ...ended.map(({ accessToken }) => accessToken)].map((token) =>
+    parseAccessToken(token)?.claims(),
+  );
+  for (const { url } of places) {
+    const sent = await readFeed(url);
+    for (const each of claims) {
+      checks += 1;
+      if (!sent.has(each?.jti ?? '') && !sent.has(each?.grant_id ?? ''))
+        found(`${when} a revocation is left out of the feed`);
+    }
+  }
+}
+
+async function readFeed(url: string): Promise<ReadonlySet<string>> {
+  const { clientId, clientSecret } = reader;
+  const headers = { authorization: `Basic ${Buffer.from(`${clientId}:${clientSecret}`).toString('base64')}` };
+  const ids = new Set<string>();
+  for (let after = '', more = true; more;) {
+    const answer = await fetch(`${url}/oauth2/revocations?after=${after}`, { headers });
+    const page: Page = await answer.json();
+    for (const { id } of page.entries) ids.add(id);
+    ({ cursor: after, more } = page);
+  }
+  return ids;
+}
+
+interface Page {
+  readonly entries: readonly { readonly id: string }[];
+  readonly cursor: string;
+  readonly more: boolean;
+}
+
 /** A key is disabled and enabled again: what it had before is dead everywhere, for guards too; what it gets then is good. */
 async function endEverything(places: readonly Place[], { found, when }: Omit<Judging, 'clients'>): Promise<void> {
   const operator = places[Math.floor(chance.next() * places.length)];
@@ -252,10 +326,12 @@ function any(clients: readonly Client[]): Client {
 const startedAt = performance.now();
 const store = await openRigStore(engine);
 const places: Place[] = [];
+let reader: Credentials = { clientId: '', clientSecret: '' };
 try {
   for (let count = 0; count < INSTANCES; count++) places.push(await openPlace(store.dataDir, store.environment));
+  reader = await makeReader(places);
   for (let round = 1; round <= options.rounds; round++) {
-    const kinds = fault === 'each' ? (['skew', 'step', 'step-one'] as const) : ([fault] as const);
+    const kinds = fault === 'each' ? (['skew', 'step', 'step-one', 'start'] as const) : ([fault] as const);
     for (const kind of kinds) {
       await runRound(kind, places).catch((error: unknown) => {
         if (!(error instanceof Unfit)) throw error;

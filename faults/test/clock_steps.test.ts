@@ -7,6 +7,8 @@ suite('instances whose clocks are apart, and are stepped', () => {
   for (const [fault, engine] of [
     ['skew', 'postgres'],
     ['step', 'sqlite'],
+    ['start', 'sqlite'],
+    ['start', 'postgres'],
   ] as const) {
     test(
       `${fault}: what was revoked is dead and what is alive goes on (contract, Many instances)`,
