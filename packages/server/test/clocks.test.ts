@@ -216,6 +216,16 @@ test('on a machine that is a day ahead of the time in the store, the commands en
   assert.equal((await readFeed(hallpass, api)).length, 1);
 });
 
+test('a command after a server that ran 31 days ahead does not date by that server: it would stop all issuing', async () => {
+  const ahead = clockAt(Date.now() + 31 * DAY_SECONDS * 1000);
+  const hallpass = await startHallpass({ clock: ahead, environment: { HALLPASS_ISSUER: ISSUER } });
+  await hallpass.close();
+  const on = { HALLPASS_DATA_DIR: hallpass.folder, HALLPASS_ISSUER: ISSUER };
+  const { code, stderr } = await startCommand(['revoke-everything'], on);
+  assert.equal(code, 1);
+  assert.match(stderr, /behind the time that a server last kept.*miss the tokens.*Nothing was changed/s);
+});
+
 test('a revocation that was dated while the clock was right is not refused a minute later', async () => {
   const hallpass = await startHallpass({
     clock: clockAt(Date.now() - 30_000),

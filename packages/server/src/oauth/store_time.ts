@@ -14,8 +14,8 @@ const SKEW_MS = 5_000;
 /** How long a clock has to run evenly before it is believed again, in milliseconds. */
 const SETTLED_MS = 300_000;
 const DAY_MS = 86_400_000;
-/** How far this machine's clock may be ahead of the store's time for a revocation to be dated by it, in milliseconds. */
-const AHEAD_MS_MAX = 60_000;
+/** How far this machine's clock and the time that a server last kept may be apart for a revocation to be dated, in milliseconds. */
+const KEPT_DIFFERENCE_MS_MAX = 60_000;
 
 /** Two clocks that do not agree. All in milliseconds. */
 export interface ClockDifference {
@@ -109,10 +109,9 @@ export class StoreTime {
     await this.#compareWithStore();
     const machine = this.#machine.now();
     const store = Math.round(this.#timeOf(this.#believed));
-    if (this.#onDatabase) {
-      return Math.abs(machine - store) > SKEW_MS ? { machine, store, of: 'database' } : undefined;
-    }
-    return machine - store > AHEAD_MS_MAX ? { machine, store, of: 'embedded store' } : undefined;
+    const difference = Math.abs(machine - store);
+    if (this.#onDatabase) return difference > SKEW_MS ? { machine, store, of: 'database' } : undefined;
+    return difference > KEPT_DIFFERENCE_MS_MAX ? { machine, store, of: 'embedded store' } : undefined;
   }
 
   /** The time of the store, whatever this machine's clock says: milliseconds. */

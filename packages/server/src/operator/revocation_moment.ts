@@ -77,13 +77,13 @@ async function findStart(time: StoreTime, clock: ClockChoice | undefined): Promi
 }
 
 function whyNotDated({ machine, store, of }: ClockDifference): string {
-  const seconds = Math.round(Math.abs(machine - store) / 1000);
   const isAhead = machine > store;
+  const how = `${Math.round(Math.abs(machine - store) / 1000)} s ${isAhead ? 'ahead of' : 'behind'}`;
   const price = isAhead
-    ? 'A revocation dated by it would stop all issuing until then.'
-    : 'A revocation dated by it would miss the tokens that were issued since.';
+    ? 'If the clock is wrong, a revocation dated by it would stop all issuing until then.'
+    : 'If the clock is wrong, a revocation dated by it would miss the tokens that were issued since.';
   if (of === 'database') {
-    return `This machine's clock is ${seconds} s ${isAhead ? 'ahead of' : 'behind'} the database's. ${price} Nothing was changed. Set the clock right, or say which one to go by: --clock store or --clock machine.`;
+    return `This machine's clock is ${how} the database's. ${price} Nothing was changed. Set the clock right, or say which one to go by: --clock store or --clock machine.`;
   }
-  return `This machine's clock is ${seconds} s ahead of the time that a server last kept in this store, ${new Date(store).toISOString()}. If the clock is wrong, a revocation dated by it would stop all issuing until then. Nothing was changed. If the clock is right, and no server has run since, repeat the command with: --clock machine`;
+  return `This machine's clock is ${how} the time that a server last kept in this store, ${new Date(store).toISOString()}. ${price} Nothing was changed. If the clock is right (after a stop, no server has run since), repeat the command with: --clock machine`;
 }
