@@ -276,7 +276,28 @@ const ROWS = {
       'The path of the request is not in its plain form: dot segments, empty segments and encoded slashes are refused.',
   },
 
+  override: {
+    status: 400,
+    error: 'invalid_request',
+    description: 'This API takes nothing that overrides the method or the path of a request. Leave this out',
+  },
+  look_alike_field: {
+    status: 400,
+    error: 'invalid_request',
+    description: 'A header is named like one of X-Hallpass, with another character in the place of a hyphen.',
+  },
+  upgrade_not_offered: {
+    status: 400,
+    error: 'invalid_request',
+    description: 'This route has no upgrade. Send the request without the Upgrade header.',
+  },
+
   // HTTP
+  repeated_field: {
+    status: 400,
+    error: 'invalid_request',
+    description: 'A header that may be there only once is there twice',
+  },
   not_found: { status: 404, error: 'not_found', description: 'There is nothing at this path.' },
   method_not_allowed: {
     status: 405,

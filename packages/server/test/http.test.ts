@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { listen } from '../src/http/listener.ts';
 import { openLog } from '../src/http/log.ts';
 import { respondJson, type Endpoint } from '../src/oauth/wire.ts';
-import { basicOf, startHallpass, within } from './harness.ts';
+import { basicOf, exchangeRaw, startHallpass, within } from './harness.ts';
 import { spawnHallpass, startCommand } from './command.ts';
 
 const hallpass = await startHallpass();
@@ -132,6 +132,10 @@ for (const [name, request] of [
     'a length and chunks',
     `POST /oauth2/token HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n${SMUGGLED}`,
   ],
+  [
+    'two transfer codings',
+    `POST /oauth2/token HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n${SMUGGLED}`,
+  ],
   ['a folded header', `POST /oauth2/token HTTP/1.1\r\nHost: x\r\nX-A: 1\r\n 2\r\nContent-Length: 0\r\n\r\n${SMUGGLED}`],
   ['a space before the colon', `POST /oauth2/token HTTP/1.1\r\nHost : x\r\nContent-Length: 0\r\n\r\n${SMUGGLED}`],
   ['bare line feeds', `POST /oauth2/token HTTP/1.1\nHost: x\nContent-Length: 0\n\n${SMUGGLED}`],
@@ -161,6 +165,56 @@ for (const [name, request] of [
     assert.match(answer, /\r\nx-request-id: [0-9a-f-]{36}\r\n/i);
   });
 }
+
+for (const [listener, path] of [
+  ['public', '/health/live'],
+  ['operator', '/health/live'],
+  ['operator', '/metrics'],
+] as const) {
+  test(`${listener} listener, ${path}: a field that may be there once is 400 when it is there twice, and is not served`, async () => {
+    const url = listener === 'public' ? hallpass.url : hallpass.operatorUrl;
+    const ask = (...fields: readonly string[]): Promise<string> =>
+      exchangeRaw(url, [[`GET ${path} HTTP/1.1`, ...fields, 'Connection: close', '', ''].join('\r\n')]);
+    const basic = `Authorization: ${basicOf(key)}`;
+    const host = 'Host: 127.0.0.1';
+    for (const [name, ...fields] of [
+      ['authorization', host, basic, basic],
+      ['authorization', host, basic, 'AUTHORIZATION: Bearer abc'],
+      ['authorization', host, 'authorization:', basic],
+      ['host', host, 'Host: other.example.com'],
+      ['host', host, 'host: 127.0.0.1'],
+      ['content-type', host, `Content-Type: ${FORM}`, 'Content-Type: application/json'],
+      ['origin', host, 'Origin: https://a.example', 'Origin: https://b.example'],
+      ['referer', host, 'Referer: https://a.example/', 'Referer: https://b.example/'],
+      ['last-event-id', host, 'Last-Event-ID: 1', 'Last-Event-ID: 2'],
+    ]) {
+      const answer = await ask(...fields);
+      assert.match(answer, /^HTTP\/1\.1 400 /, fields.join());
+      assert.ok(answer.includes(`"error":"invalid_request","error_description":"A header that may`), answer);
+      assert.ok(answer.includes(`is there twice: ${name}"`), answer);
+      assert.match(answer, /\r\nconnection: close\r\n/i);
+    }
+    for (const fields of [
+      [host],
+      [host, basic],
+      [host, basic, 'X-Authorization: a', 'Proxy-Authorization: b'],
+      [host, 'X-Forwarded-For: 192.0.2.1', 'X-Forwarded-For: 192.0.2.2'],
+      [host, 'Accept: text/html', 'Accept: application/json'],
+    ]) {
+      assert.match(await ask(...fields), /^HTTP\/1\.1 200 /, fields.join());
+    }
+  });
+}
+
+test('two Authorization fields are 400 at the token endpoint, though both are right, and one of them gets a token', async () => {
+  const ask = (count: number): Promise<string> => {
+    const fields = Array.from({ length: count }, () => `Authorization: ${basicOf(key)}\r\n`).join('');
+    const head = `POST /oauth2/token HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: ${FORM}\r\n${fields}`;
+    return hallpass.raw(`${head}Content-Length: ${ASK.length}\r\n\r\n${ASK}`);
+  };
+  assert.match(await ask(2), /^HTTP\/1\.1 400 [^]*"invalid_request"/);
+  assert.match(await ask(1), /^HTTP\/1\.1 200 [^]*"access_token"/);
+});
 
 test('headers named like prototype members, and 200 headers, are answered like any other', async () => {
   const odd = ['__proto__', 'constructor', 'hasOwnProperty', 'toString'].map((name) => `${name}: x\r\n`).join('');

@@ -88,7 +88,14 @@ test('every reference leads somewhere, and nothing is there that no reference le
 test('every path of the listener is there, and every reason for a refusal that is a server’s', () => {
   for (const path of Object.values(PATHS)) assert.ok(Object.hasOwn(document.paths, path), path);
   // Only a guard says these: the server has no policy of routes, and tells nobody why a token is dead.
-  const guards = new Set(['route_not_allowed', 'malformed_path', 'token_expired']);
+  const guards = new Set([
+    'route_not_allowed',
+    'malformed_path',
+    'token_expired',
+    'override',
+    'look_alike_field',
+    'upgrade_not_offered',
+  ]);
   for (const { reason, description } of listRefusals()) {
     assert.equal(text.includes(JSON.stringify(description).slice(1, -1)), !guards.has(reason), reason);
   }

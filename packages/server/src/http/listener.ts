@@ -8,6 +8,7 @@ import { BODY_BYTES_MAX, refuse } from '@hallpass/protocol';
 import { respondRefusal, type Endpoint, type WireRequest, type WireResponse } from '../oauth/wire.ts';
 import { StoreUnavailable } from '../store/store.ts';
 import type { Log } from './log.ts';
+import { findRepeatedField } from './single_fields.ts';
 import type { UntrustedForwarding } from './untrusted_forwarding.ts';
 
 /** By path, by method. HEAD is answered where GET is. */
@@ -90,6 +91,9 @@ export async function listen(
   app.setErrorHandler(fail);
   app.addHook('onRequest', async (request, reply) => {
     untrustedForwarding?.look(request.raw);
+    const repeated = findRepeatedField(request.raw.rawHeaders);
+    if (repeated !== undefined)
+      return await send(reply, respondRefusal(repeated, { headers: { connection: 'close' } }));
     // RFC 9112 §3.2. HTTP/1.0 has no need of one.
     const needsHost = request.raw.httpVersion === '1.1' && request.headers.host === undefined;
     if (needsHost) return await send(reply, respondRefusal(refuse('malformed_request', { because: 'no Host' })));

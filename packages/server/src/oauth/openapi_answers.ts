@@ -80,7 +80,13 @@ export type Headers = ApiResponse['headers'];
 // Refusals
 
 /** What any request may meet. */
-export const ANYWHERE = ['malformed_request', 'body_too_large', 'unsupported_media_type', 'server_error'] as const;
+export const ANYWHERE = [
+  'malformed_request',
+  'repeated_field',
+  'body_too_large',
+  'unsupported_media_type',
+  'server_error',
+] as const;
 export const BODY = ['malformed_body', 'too_many_parameters', 'repeated_parameter', 'malformed_parameter'] as const;
 export const CLIENT = [
   'authentication_failed',
