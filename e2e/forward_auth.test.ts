@@ -27,10 +27,13 @@ const SCOPES = Object.values(POLICY).flatMap((scope) => ['--scope', scope]);
 interface Seen {
   readonly target: string;
   readonly headers: IncomingHttpHeaders;
+  readonly event: 'request' | 'upgrade';
 }
 
 interface World {
   readonly nginx: number;
+  /** The port of the nginx whose lines for WebSockets are in force. */
+  readonly sockets: number;
   readonly hallpass: string;
   readonly partner: Credentials;
   readonly seen: Seen[];
@@ -67,8 +70,13 @@ async function openWorld(t: TestContext, nginx: string): Promise<World> {
 
   const seen: Seen[] = [];
   const api = createServer((request, response) => {
-    seen.push({ target: request.url ?? '', headers: request.headers });
+    seen.push({ target: request.url ?? '', headers: request.headers, event: 'request' });
     response.end('the API');
+  });
+  // It takes any upgrade at all, from anybody.
+  api.on('upgrade', ({ url: target = '', headers }, socket) => {
+    seen.push({ target, headers, event: 'upgrade' });
+    socket.end(`HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${headers.upgrade ?? ''}\r\n\r\n`);
   });
   const apiPort = await portOf(api);
   closers.push(() => {
@@ -78,7 +86,7 @@ async function openWorld(t: TestContext, nginx: string): Promise<World> {
 
   const policy = join(folder, 'policy.json');
   writeFileSync(policy, JSON.stringify(POLICY));
-  const [guardPort, nginxPort] = [await freePort(), await freePort()];
+  const [guardPort, nginxPort, socketsPort] = [await freePort(), await freePort(), await freePort()];
   const words = ['--policy', policy, '--audience', AUDIENCE, '--listen', `127.0.0.1:${guardPort}`];
   const environment = {
     PATH: process.env['PATH'],
@@ -87,6 +95,8 @@ async function openWorld(t: TestContext, nginx: string): Promise<World> {
     HALLPASS_GUARD_CLIENT_SECRET: own.clientSecret,
   };
   const args = [BIN, 'guard', ...words, '--side', '127.0.0.1:0', '--max-staleness', '3'];
+  // More than is printed for nginx, so that what nginx drops by itself is seen.
+  args.push('--pass-override', 'x-rewrite-url');
   const guard = spawn(process.execPath, args, { env: environment, stdio: ['ignore', 'pipe', 'inherit'] });
   closers.push(() => guard.kill('SIGKILL'));
   let said = '';
@@ -99,12 +109,14 @@ async function openWorld(t: TestContext, nginx: string): Promise<World> {
   });
 
   const printed = await runCommand(dataDir, ['guard', ...words, '--print-config']);
-  const server = printed
-    .replace('server 127.0.0.1:8000;', `server 127.0.0.1:${apiPort};`)
-    .replace(
+  const serverAt = (port: number, text: string): string =>
+    text.replace(
       'listen 80;',
-      `listen 127.0.0.1:${nginxPort};\n  error_page 500 502 503 504 =200 /sorry;\n  location = /sorry { return 200; }`,
+      `listen 127.0.0.1:${port};\n  error_page 500 502 503 504 =200 /sorry;\n  location = /sorry { return 200; }`,
     );
+  const plain = printed.replace('server 127.0.0.1:8000;', `server 127.0.0.1:${apiPort};`);
+  const withSockets = printed.replaceAll('# websocket: ', '').replace(/^upstream .*$/m, '');
+  const server = serverAt(nginxPort, plain) + serverAt(socketsPort, withSockets);
   writeFileSync(
     join(folder, 'nginx.conf'),
     `daemon off;\nmaster_process off;\npid ${folder}/nginx.pid;\nerror_log ${folder}/error.log;\nevents {}\nhttp {\n` +
@@ -125,7 +137,7 @@ async function openWorld(t: TestContext, nginx: string): Promise<World> {
     guard.kill('SIGTERM');
     assert.deepEqual(await ended, [0, null]);
   };
-  return { nginx: nginxPort, hallpass: hallpass.url, partner, seen, stopGuard };
+  return { nginx: nginxPort, sockets: socketsPort, hallpass: hallpass.url, partner, seen, stopGuard };
 }
 
 async function reachable(port: number): Promise<void> {
@@ -164,6 +176,10 @@ function ask(
       response.setEncoding('utf8').on('data', (text: string) => (body += text));
       response.on('end', () => resolve({ status: response.statusCode ?? 0, headers: response.headers, body }));
     });
+    request.on('upgrade', ({ statusCode = 0, headers: got }, socket) => {
+      socket.destroy();
+      resolve({ status: statusCode, headers: got, body: '' });
+    });
     request.on('error', reject).end();
   });
 }
@@ -201,6 +217,8 @@ suite('an API behind nginx and hallpass guard', () => {
           'x-hallpass-client': 'somebody',
           'X-Hallpass-Parameters': 'accountID=a2',
           x_hallpass_client: 'me',
+          // A proxy takes off what this names (RFC 9110 §7.6.1).
+          connection: 'close, X-Hallpass-Client',
         };
         const answer = await ask(world, target, { authorization, ...claimed });
         assert.equal(answer.status, 200, answer.body);
@@ -258,7 +276,7 @@ suite('an API behind nginx and hallpass guard', () => {
           { 'x-original-uri': '/accounts/a1' },
           { 'X-Original-URI': '/accounts/a1', 'X-Original-Method': 'GET' },
           { 'x-forwarded-uri': '/accounts/a1' },
-          { 'x-http-method-override': 'GET', 'x-original-url': '/accounts/a1', 'x-rewrite-url': '/accounts/a1' },
+          { 'x-rewrite-url': '/accounts/a1' },
         ]) {
           assert.equal((await ask(world, '/accounts/a2', { authorization, ...spoof })).status, 403);
           assert.equal((await ask(world, '/accounts/a2', spoof)).status, 401);
@@ -267,6 +285,57 @@ suite('an API behind nginx and hallpass guard', () => {
         const two = await ask(world, '/accounts/a2', { authorization: [authorization, `Bearer ${other}`] });
         assert.notEqual(two.status, 200, 'two tokens at once');
         assert.deepEqual(seen.splice(0), []);
+      });
+
+      await t.test('an override is refused, and does not reach the API where the guard lets it pass', async () => {
+        for (const name of ['X-HTTP-Method-Override', 'x-http-method', 'X-Method-Override', 'X-Original-URL']) {
+          const answer = await ask(world, '/accounts/a1', { authorization, [name]: 'DELETE' });
+          assert.equal(answer.status, 400, name);
+          assert.match(answer.body, /"error":"invalid_request".*Leave this out: x-/);
+        }
+        assert.equal((await ask(world, '/accounts/a1?_method=DELETE', { authorization })).status, 400);
+        assert.deepEqual(seen.splice(0), []);
+        // nginx drops what CGI would take for one, and what an application behind it does not expect.
+        const dropped = {
+          'X-Rewrite-URL': '/a2',
+          x_http_method: 'DELETE',
+          'x.http.method': 'DELETE',
+          'x-other': 'kept',
+        };
+        assert.equal((await ask(world, '/accounts/a1', { authorization, ...dropped })).status, 200);
+        const [got] = seen.splice(0);
+        assert.deepEqual(
+          Object.keys(got?.headers ?? {}).filter((name) => /^x.(?:http|rewrite|other)/.test(name)),
+          ['x-other'],
+        );
+      });
+
+      await t.test('an upgrade is guarded as a request is, and none but a WebSocket passes', async () => {
+        const sockets = { ...world, nginx: world.sockets };
+        const websocket = { connection: 'Upgrade', upgrade: 'websocket' };
+        assert.equal((await ask(sockets, '/accounts/a1', websocket)).status, 401);
+        assert.equal((await ask(sockets, '/accounts/a2', { authorization, ...websocket })).status, 403);
+        assert.deepEqual(seen.splice(0), []);
+        assert.equal((await ask(sockets, '/accounts/a1', { authorization, ...websocket })).status, 101);
+        const [upgraded] = seen.splice(0);
+        assert.deepEqual([upgraded?.event, upgraded?.headers.upgrade], ['upgrade', 'websocket']);
+        assert.equal(upgraded?.headers['x-hallpass-client'], partner.clientId);
+        const h2c = { connection: 'Upgrade, HTTP2-Settings', upgrade: 'h2c', 'http2-settings': '' };
+        for (const [where, fields] of [
+          [sockets, h2c],
+          [sockets, { connection: 'Upgrade', upgrade: 'websocket, h2c' }],
+          [sockets, {}],
+          // As it is printed.
+          [world, h2c],
+          [world, websocket],
+        ] as const) {
+          assert.equal((await ask(where, '/accounts/a1', { authorization, ...fields })).status, 200);
+          const [plain] = seen.splice(0);
+          assert.deepEqual(
+            [plain?.event, plain?.headers.upgrade, plain?.headers.connection],
+            ['request', undefined, 'close'],
+          );
+        }
       });
 
       await t.test('a revoked token is refused in time, and a living one goes on', async () => {

@@ -10,9 +10,12 @@ import { BlockList, isIP } from 'node:net';
 import type { Access, Denial } from './decision.ts';
 import { receivedOf, type Fields } from './gate.ts';
 import type { Guard } from './guard.ts';
+import { IDENTITY_FIELDS } from './misleading.ts';
 import { withoutQuery } from './path.ts';
 import type { Policy } from './policy.ts';
 import type { GuardedRequest } from './request.ts';
+
+export { IDENTITY_FIELDS, OVERRIDES, type Override } from './misleading.ts';
 
 /** The proxies that are understood: nginx's `auth_request`, Traefik's ForwardAuth, Envoy's `ext_authz` over HTTP. */
 export const PROXIES = ['nginx', 'traefik', 'envoy'] as const;
@@ -32,20 +35,6 @@ export interface ForwardOptions {
   readonly trust?: readonly string[];
   readonly onRefusal?: (refusal: ForwardRefusal) => void;
 }
-
-/**
- * The fields with which an allowed request goes on to the API. All of them each time, so that each overwrites what a
- * client may have sent under its name; empty where there is nothing to say. Values are percent-encoded (RFC 3986 §2.1);
- * the parameters of the path are written like a form.
- */
-export const IDENTITY_FIELDS = [
-  'X-Hallpass-Client',
-  'X-Hallpass-Grant',
-  'X-Hallpass-Token-Id',
-  'X-Hallpass-Route',
-  'X-Hallpass-Parameters',
-] as const;
-const IDENTITY_NAMES: ReadonlySet<string> = new Set(IDENTITY_FIELDS.map((field) => field.toLowerCase()));
 
 /** What a proxy says about a request, or why it cannot be told. */
 type Told = Pick<GuardedRequest, 'method' | 'url'> | string;
@@ -113,10 +102,6 @@ export function forwardAuth(guard: Guard, policy: Policy, options: ForwardOption
     if (typeof told === 'string') return refuse({ ...NOT_TOLD, because: told }, { method: '', url: '' });
     // Only for a path that begins with a slash there is one way to put it behind the address of the API.
     if (!told.url.startsWith('/')) return refuse({ ...NOT_TOLD, because: 'the target is no path' }, told);
-    const alike = findLookAlike(headers);
-    if (alike !== undefined) {
-      return refuse({ ...LOOKS_ALIKE, because: `'${alike}' looks like a field of the identity` }, told);
-    }
     const address = clientAddress(headers, trusted);
     const decision = await guard.checkRoute(policy, {
       ...told,
@@ -141,23 +126,10 @@ const NOT_TOLD = {
   body: { error: 'server_error', error_description: 'The proxy in front of this API is not set up for its guard.' },
 } as const satisfies Omit<Denial, 'allowed' | 'because'>;
 
-const LOOKS_ALIKE = {
-  ...NOT_TOLD,
-  status: 400,
-  body: {
-    error: 'invalid_request',
-    error_description: 'A header is named like one of X-Hallpass, with an underscore.',
-  },
-} as const satisfies Omit<Denial, 'allowed' | 'because'>;
-
 /**
- * CGI, WSGI and PHP read `X_Hallpass_Client` as `X-Hallpass-Client`, and a proxy overwrites only the latter: a client
- * would say who it is.
+ * All of them each time, so that each overwrites what a client may have sent under its name; empty where there is nothing
+ * to say. Values are percent-encoded (RFC 3986 §2.1); the parameters of the path are written like a form.
  */
-function findLookAlike(fields: Fields): string | undefined {
-  return Object.keys(fields).find((name) => name.includes('_') && IDENTITY_NAMES.has(name.replaceAll('_', '-')));
-}
-
 function identityOf({
   client,
   grantId = '',

@@ -24,6 +24,7 @@ import type { Identified } from './holder.ts';
 import { Identity } from './identity.ts';
 import { IssuerClient } from './issuer_client.ts';
 import { KeySet, RETRY_SECONDS } from './key_set.ts';
+import { findMisleading } from './misleading.ts';
 import { Nonces } from './nonces.ts';
 import { parseOptions, type GuardOptions, type GuardSettings } from './options.ts';
 import { nameOf, Outage } from './outage.ts';
@@ -183,8 +184,13 @@ class ApiGuard {
     return decision as Promise<RouteDecision<Route>>;
   }
 
-  /** The order of a check, for both kinds: who asks, whether that still holds, what is asked for, whether it is theirs. */
+  /**
+   * The order of a check, for both kinds: whether the API will read the same request, who asks, whether that still holds,
+   * what is asked for, whether it is theirs.
+   */
   async #decide(request: GuardedRequest, demand: () => Demand | Refusal): Promise<Decision> {
+    const misleading = findMisleading(request, this.#settings.passOverrides);
+    if (misleading !== undefined) return await this.#deny(misleading);
     const presented = readCredentials(request, this.#identity);
     if (isRefusal(presented)) return await this.#deny(presented);
     try {

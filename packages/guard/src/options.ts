@@ -10,6 +10,7 @@ import {
   type SigningAlgorithm,
 } from '@hallpass/protocol';
 import type { GuardEvent } from './guard_event.ts';
+import { OVERRIDES, type Override } from './misleading.ts';
 import { PROOFS_PER_CLIENT_MAX } from './proof_memory.ts';
 import { metadataURL } from './resource_metadata.ts';
 import { randomBytes, SYSTEM_CLOCK } from './surroundings.ts';
@@ -56,6 +57,12 @@ export interface GuardOptions {
    * has to be an https address (http on this machine). Default: false.
    */
   readonly resourceMetadata?: boolean;
+  /**
+   * Overrides that this API reads itself, and that therefore pass: `['x-http-method-override']`. The guard decides on the
+   * method and the path that it is given. Whatever overrides them after that runs undecided, so list a field only if the
+   * override comes before the guard. Default: none, and a request with any of them is refused with 400.
+   */
+  readonly passOverrides?: readonly Override[];
   /** How old the guard's knowledge of revocations may be, in seconds: 3 to 3600, default 10. */
   readonly maxStalenessSeconds?: number;
   /**
@@ -102,7 +109,7 @@ export interface GuardOptions {
 export type WhenStale = 'refuse' | 'introspect' | 'allow';
 
 type Optional = 'publicURL' | 'rememberProof' | 'opaqueTokenSeconds' | 'apiKeySeconds' | 'scopes';
-type Plain = Omit<GuardOptions, Optional | 'dpopNonces' | 'nonceKey' | 'resourceMetadata'>;
+type Plain = Omit<GuardOptions, Optional | 'dpopNonces' | 'nonceKey' | 'resourceMetadata' | 'passOverrides'>;
 
 export interface GuardSettings extends Required<Plain> {
   readonly publicURL: string | undefined;
@@ -113,6 +120,7 @@ export interface GuardSettings extends Required<Plain> {
   /** What nonces are made with; undefined where none are asked for. */
   readonly nonceKey: Uint8Array | undefined;
   readonly resourceMetadata: boolean;
+  readonly passOverrides: ReadonlySet<Override>;
 }
 
 const WHEN_STALE: readonly WhenStale[] = ['refuse', 'introspect', 'allow'];
@@ -167,6 +175,7 @@ export function parseOptions(options: GuardOptions): GuardSettings {
     proofsPerClientMax: within('proofsPerClientMax', options.proofsPerClientMax ?? PROOFS_PER_CLIENT_MAX, 1, 1_000_000),
     nonceKey: parseNonceKey(options),
     resourceMetadata,
+    passOverrides: parseOverrides(options.passOverrides ?? []),
     credentials,
     whenStale,
     algorithms,
@@ -183,6 +192,13 @@ export function parseOptions(options: GuardOptions): GuardSettings {
     clock: options.clock ?? SYSTEM_CLOCK,
     fetch: options.fetch ?? ((input, init) => globalThis.fetch(input, init)),
   };
+}
+
+function parseOverrides(names: readonly Override[]): ReadonlySet<Override> {
+  if (!Array.isArray(names) || !names.every((name) => OVERRIDES.includes(name))) {
+    throw new TypeError(`passOverrides must be a list of some of ${OVERRIDES.join(', ')}.`);
+  }
+  return new Set(names);
 }
 
 /** The shortest key that nonces are made with, in bytes: as long as what HMAC-SHA-256 gives (RFC 2104 §3). */

@@ -1,4 +1,4 @@
-/** What a guard reads of a request, and nothing else: no query, no body, no forwarded or overriding headers. */
+/** The credentials that a guard reads of a request: from its headers alone, never from a query or a body. */
 import {
   parseAccessTokenHeader,
   parseBasic,
@@ -13,6 +13,7 @@ export interface GuardedRequest {
   readonly method: string;
   /** As it was received: a path with its query, or an absolute URL. */
   readonly url: string;
+  /** Every value of each field: of Node's, `headersDistinct`, since `headers` hides a second Authorization or Host. */
   readonly headers: Headers | Readonly<Record<string, string | readonly string[] | undefined>>;
   /**
    * The IP address that the request comes from. It goes to the issuer with an API key, which counts failures by it. Give
@@ -60,21 +61,23 @@ export function readProofs(headers: GuardedRequest['headers']): readonly string[
   return readHeader(headers, 'dpop');
 }
 
-function readHeader(headers: GuardedRequest['headers'], name: string): readonly string[] {
-  if (isHeaders(headers)) {
-    const value = headers.get(name);
-    return value === null ? [] : [value];
-  }
+/** Every value of a field, whatever the case of its name; `name` in lower case. */
+export function readHeader(headers: GuardedRequest['headers'], name: string): readonly string[] {
+  if (isHeaders(headers)) return valuesOf(headers, name);
   const values: string[] = [];
   for (const key of Object.keys(headers)) {
-    if (key.length !== name.length || key.toLowerCase() !== name) continue;
-    const value = headers[key];
-    if (typeof value === 'string') values.push(value);
-    else if (value !== undefined) values.push(...value);
+    if (key.length === name.length && key.toLowerCase() === name) values.push(...valuesOf(headers, key));
   }
   return values;
 }
 
-function isHeaders(headers: GuardedRequest['headers']): headers is Headers {
+/** The values under exactly this name. */
+export function valuesOf(headers: GuardedRequest['headers'], name: string): readonly string[] {
+  const value = isHeaders(headers) ? headers.get(name) : headers[name];
+  if (value === undefined || value === null) return [];
+  return typeof value === 'string' ? [value] : value;
+}
+
+export function isHeaders(headers: GuardedRequest['headers']): headers is Headers {
   return 'get' in headers && typeof headers.get === 'function';
 }

@@ -8,6 +8,7 @@ import { mock, test } from 'node:test';
 import { bearer, openBench } from './harness.ts';
 import { makeId } from './issuer.ts';
 import { listen } from './listen.ts';
+import { send as wire } from './wire.ts';
 
 const policy = compilePolicy({
   'GET /accounts': '/accounts.read',
@@ -100,6 +101,33 @@ for (const [name, open] of Object.entries(ADAPTERS)) {
     assert.equal(called, 0);
     assert.equal((await fetch(`${url}/accounts`, { headers: bearer(good).headers })).status, 200);
     assert.equal(called, 1);
+  });
+
+  test(`${name}: what would lead the handler to another request is 400: overrides, look-alikes, a second host`, async () => {
+    let called = 0;
+    const url = await open(() => {
+      called += 1;
+      return '';
+    });
+    const ask = async (...fields: readonly string[]): Promise<number> =>
+      (await wire(Number(new URL(url).port), 'GET /accounts', `Authorization: Bearer ${good}`, ...fields)).status;
+    for (const field of [
+      'X-HTTP-Method-Override: DELETE',
+      'x-http-method: DELETE',
+      'X_METHOD_OVERRIDE: DELETE',
+      'X-Original-URL: /accounts/a2/transfers/1',
+      'X-Rewrite_URL: /accounts/a2/transfers/1',
+      'X_Hallpass_Client: me',
+      'Host: other.example.com',
+      'Authorization: Basic YTpi',
+    ]) {
+      assert.equal(await ask(field), 400, field);
+    }
+    assert.equal(called, 0);
+    for (const field of ['X-HTTP-Methods: DELETE', 'X-Hallpass-Client: me', 'X-Forwarded-Host: other.example.com']) {
+      assert.equal(await ask(field), 200, field);
+    }
+    assert.equal(called, 3);
   });
 
   test(`${name}: a revoked token is refused at the next request`, async () => {

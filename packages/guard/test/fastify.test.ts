@@ -102,7 +102,7 @@ test('fastify: over HTTP/2 too, with both of two Authorization fields seen', asy
 });
 
 test('fastify: the guard decides on the path that the router has read, if the app rewrites it', async () => {
-  const { check, route } = protect(guard, policy);
+  const { check, route } = protect(guardOf(issuer, { passOverrides: ['x-rewrite-url'] }).guard, policy);
   const ran: string[] = [];
   const app = fastify({ rewriteUrl: ({ headers, url = '' }) => String(headers['x-rewrite-url'] ?? url) });
   app.addHook('onRequest', check);

@@ -3,6 +3,7 @@ import { compilePolicy, createGuard } from '@hallpass/guard';
 import {
   forwardAuth,
   IDENTITY_FIELDS,
+  OVERRIDES,
   PROXIES,
   type ForwardOptions,
   type ForwardRefusal,
@@ -142,6 +143,9 @@ for (const proxy of ['nginx', 'traefik', 'envoy'] as const) {
         'X-Hallpass_Client',
         'x_hallpass-token-id',
         'X-HALLPASS-TOKEN_ID',
+        // PHP takes a dot for an underscore.
+        'X.Hallpass.Client',
+        'X-Hallpass.Client',
       ];
       for (const name of alike) {
         const answer = await ask(about(proxy, 'GET', '/accounts/a1?x=1', { authorization, [name]: 'me' }));
@@ -163,6 +167,36 @@ for (const proxy of ['nginx', 'traefik', 'envoy'] as const) {
         assert.equal(answer.status, 200, name);
         assert.equal(answer.headers['x-hallpass-client'], 'partner%20%26%20co');
       }
+    });
+
+    test('refuses a request that overrides its method or its path, but for what the guard lets pass', async () => {
+      const ask = await open({ proxy });
+      refusals.length = 0;
+      for (const name of OVERRIDES.filter((override) => override !== '_method')) {
+        for (const written of [name, name.toUpperCase(), name.replaceAll('-', '_'), name.replace('-', '.')]) {
+          const answer = await ask(about(proxy, 'GET', '/accounts/a1?x=1', { authorization, [written]: 'DELETE' }));
+          assert.equal(statusFor(proxy, answer), 400, written);
+          assert.equal(answer.headers['x-hallpass-client'], undefined);
+          const body = proxy === 'nginx' ? String(answer.headers['x-hallpass-body']) : answer.body;
+          assert.ok(body.includes(`Leave this out: ${name}"`), body);
+          const because = `'${written.toLowerCase()}' overrides the method or the path`;
+          assert.deepEqual(refusals.pop(), { method: 'GET', path: '/accounts/a1', status: 400, because });
+        }
+      }
+      const query = await ask(about(proxy, 'GET', '/accounts/a1?_method=DELETE'));
+      assert.equal(statusFor(proxy, query), 400);
+      for (const name of ['x-http-methods', 'x_http_methods', 'x-forwarded-prefix', 'x-forwarded-path']) {
+        assert.equal((await ask(about(proxy, 'GET', '/accounts/a1', { authorization, [name]: 'DELETE' }))).status, 200);
+      }
+
+      const passing = createGuard({ ...issuer.options, passOverrides: ['x-original-url'] });
+      after(() => passing.close());
+      const port = await listen(forwardAuth(passing, policy, { proxy }));
+      const askPassing = (name: string): Promise<Answer> =>
+        askAt(port, about(proxy, 'GET', '/accounts/a1', { authorization, [name]: '/accounts/a1' }));
+      assert.equal((await askPassing('X-Original-URL')).status, 200);
+      assert.equal(statusFor(proxy, await askPassing('X_Original_URL')), 400);
+      assert.equal(statusFor(proxy, await askPassing('X-Rewrite-URL')), 400);
     });
 
     test('is closed to whoever is not the proxy, and the log hears none of their claims', async () => {

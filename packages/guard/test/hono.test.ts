@@ -1,11 +1,14 @@
-import { getRequestListener } from '@hono/node-server';
+import { createAdaptorServer, getRequestListener, upgradeWebSocket } from '@hono/node-server';
 import type { Guard } from '@hallpass/guard';
 import { protect } from '@hallpass/guard/hono';
 import { Hono, type Handler } from 'hono';
 import { cors } from 'hono/cors';
 import { methodOverride } from 'hono/method-override';
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { EventEmitter, once } from 'node:events';
+import { connect } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { after, test } from 'node:test';
 import { describeFramework, policy, type Build, type Reply, type Routes } from './framework_suite.ts';
 import { guardOf, openBench } from './harness.ts';
 import { API, NOW_SECONDS } from './issuer.ts';
@@ -72,7 +75,7 @@ test('hono: an app that is mounted under a guard runs none of its handlers on th
 });
 
 test('hono: a router that is led by something else than the path runs no handler that was not decided on', async () => {
-  const { check, route } = protect(guard, policy);
+  const { check, route } = protect(guardOf(issuer, { passOverrides: ['x-rewrite-url'] }).guard, policy);
   const ran: string[] = [];
   const app = new Hono({
     getPath: (request) => request.headers.get('x-rewrite-url') ?? new URL(request.url).pathname,
@@ -100,7 +103,7 @@ test('hono: a router that is led by something else than the path runs no handler
 });
 
 test('hono: a method that the app overrides is the one that is decided on', async () => {
-  const { check, route } = protect(guard, policy);
+  const { check, route } = protect(guardOf(issuer, { passOverrides: ['x-http-method-override'] }).guard, policy);
   const app = new Hono();
   app.use(methodOverride({ app, header: 'x-http-method-override' }));
   app.use(check);
@@ -114,6 +117,54 @@ test('hono: a method that the app overrides is the one that is decided on', asyn
   assert.equal(await ask({ ...headers, 'x-http-method-override': 'DELETE' }), 403);
   assert.equal(await ask(remover), 403);
   assert.equal(await ask({ ...remover, 'x-http-method-override': 'DELETE' }), 200);
+});
+
+/** As much of a server of WebSockets as Hono's own upgrades ask for: it switches protocols, and nothing more. */
+class Switch extends EventEmitter {
+  readonly options = { noServer: true };
+
+  close(): void {}
+
+  handleUpgrade(_request: unknown, socket: Duplex): void {
+    socket.end('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n');
+  }
+}
+
+test('hono: upgrades that Hono itself listens to go through the guard', async () => {
+  const { check, route } = protect(guard, policy);
+  const ran: string[] = [];
+  const app = new Hono().use(check);
+  app.get(
+    '/accounts/:accountID',
+    route(ONE, async (c, { values }) => {
+      const upgrade = upgradeWebSocket(() => {
+        ran.push(values.accountID);
+        return {};
+      });
+      return (await upgrade(c, () => Promise.resolve())) ?? c.text('no upgrade');
+    }),
+  );
+  const server = createAdaptorServer({ fetch: app.fetch, websocket: { server: new Switch() } });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  after(() => server.close());
+  const address = server.address();
+  assert.ok(typeof address === 'object' && address !== null);
+  const ask = async (path: string, ...fields: readonly string[]): Promise<string> => {
+    const socket = connect(address.port, '127.0.0.1');
+    const upgrade = ['Connection: Upgrade', 'Upgrade: websocket', 'Host: api.example.com'];
+    socket.write([`GET ${path} HTTP/1.1`, ...upgrade, ...fields, '', ''].join('\r\n'));
+    let text = '';
+    for await (const piece of socket.setEncoding('utf8')) text += String(piece);
+    return text.slice(0, 12);
+  };
+  const authorized = `Authorization: Bearer ${token}`;
+  assert.equal(await ask('/accounts/a1'), 'HTTP/1.1 401');
+  assert.equal(await ask('/accounts/a2', authorized), 'HTTP/1.1 403');
+  assert.equal(await ask('/accounts/a1', authorized, 'X-HTTP-Method: DELETE'), 'HTTP/1.1 400');
+  assert.deepEqual(ran, []);
+  assert.equal(await ask('/accounts/a1', authorized), 'HTTP/1.1 101');
+  assert.deepEqual(ran, ['a1']);
 });
 
 test('hono: what was put on the answer before the guard is on a refusal too', async () => {

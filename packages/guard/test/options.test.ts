@@ -35,6 +35,7 @@ test('what is not said is assumed, and what is said is kept', () => {
     proofsPerClientMax: 50_000,
     nonceKey: undefined,
     resourceMetadata: false,
+    passOverrides: new Set(),
     whenStale: 'refuse',
     algorithms: SIGNING_ALGORITHMS,
     maxStalenessSeconds: 10,
@@ -64,8 +65,20 @@ test('what is not said is assumed, and what is said is kept', () => {
     clock: { now: () => 1 },
     fetch: () => Promise.reject(new Error('no network')),
   } as const;
-  const { nonceKey: _nonceKey, publicURL: _publicURL, ...kept } = settingsOf(said);
+  const { nonceKey: _nonceKey, publicURL: _publicURL, passOverrides: _passOverrides, ...kept } = settingsOf(said);
   assert.deepEqual(kept, { ...GOOD, ...said });
+});
+
+test('only overrides that are known are let pass, by their names in lower case', () => {
+  const { passOverrides } = settingsOf({ passOverrides: ['x-http-method', '_method'] });
+  assert.deepEqual(passOverrides, new Set(['x-http-method', '_method']));
+  for (const bad of [['X-HTTP-Method'], ['x_http_method'], ['authorization'], [''], [7], 'x-http-method', {}]) {
+    assertMistake(
+      { passOverrides: bad },
+      'passOverrides must be a list of some of x-http-method-override, x-http-method, x-method-override, ' +
+        'x-original-url, x-rewrite-url, _method.',
+    );
+  }
 });
 
 test('the global fetch is looked up when it is used, with what it is used with', async () => {

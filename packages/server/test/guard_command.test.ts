@@ -110,6 +110,8 @@ suite('hallpass explain', () => {
     );
     assert.equal(elsewhere.code, 1);
     assert.match(elsewhere.stdout, /compare with --issuer and --audience/);
+    const overriding = await explain('/accounts/a1/transfers?_method=DELETE');
+    assert.match(overriding.stdout, /^refused, 400 .*: _method\n(.*\n)*Leave _method out of the query\.\n$/);
     const odd = await explain('/accounts/a1/../transfers');
     assert.match(odd.stdout, /^refused, 400 .*\n(.*\n)*Send the path in its plain form\.\n$/);
 
@@ -163,6 +165,7 @@ suite('hallpass guard', () => {
       [['--listen', '9090'], key, 2, /such as 127\.0\.0\.1:9090/],
       [['--listen', '127.0.0.1:70000'], key, 2, /such as 127\.0\.0\.1:9090/],
       [['--trust', 'proxy.example'], key, 2, /no address and no network/],
+      [['--pass-override', 'authorization'], key, 2, /One of x-http-method-override, .*, _method\./],
       [['--max-staleness', '1'], key, 2, /maxStalenessSeconds must be a number from 3/],
       [['--max-staleness', 'x'], key, 2, /maxStalenessSeconds/],
       [['--side', `127.0.0.1:${address.port}`], key, 1, /EADDRINUSE/],
@@ -193,9 +196,21 @@ suite('hallpass guard', () => {
           /X-Original-URI \$request_uri;/,
           /proxy_set_header X-Hallpass-Client \$/,
           /merge_slashes off/,
+          /underscores_in_headers off;/,
+          /proxy_set_header x-rewrite-url "";/,
+          /# websocket: map \$http_upgrade \$hallpass_upgrade \{ default ""; ~\*\^websocket\$ websocket; \}/,
         ],
       ],
-      ['traefik', [/address: http:\/\/127\.0\.0\.1:9999/, /trustForwardHeader: false/, /- X-Hallpass-Client/]],
+      [
+        'traefik',
+        [
+          /address: http:\/\/127\.0\.0\.1:9999/,
+          /trustForwardHeader: false/,
+          /- X-Hallpass-Client/,
+          / {10}x-rewrite-url: ""\n/,
+          / {10}Connection: ""\n {10}Upgrade: ""\n/,
+        ],
+      ],
       [
         'envoy',
         [
@@ -203,6 +218,8 @@ suite('hallpass guard', () => {
           /exact: x-hallpass-client/,
           /normalize_path: false/,
           /headers_with_underscores_action: DROP_HEADER/,
+          /allowed_headers: .*\{ prefix: x \}/,
+          /request_headers_to_remove: \[x-http-method-override, .*x-rewrite-url\]/,
         ],
       ],
     ] as const) {
@@ -210,6 +227,11 @@ suite('hallpass guard', () => {
       assert.equal(code, 0, stderr);
       assert.match(stdout, /9999/);
       for (const line of lines) assert.match(stdout, line);
+      const passing = ['--pass-override', 'x-rewrite-url', '--pass-override', '_method'];
+      const passed = await startCommand([...words, '--proxy', proxy, ...passing], {});
+      assert.equal(passed.code, 0, passed.stderr);
+      assert.doesNotMatch(passed.stdout, /x-rewrite-url/);
+      assert.match(passed.stdout, /x-original-url/);
     }
   });
 });

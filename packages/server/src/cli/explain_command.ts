@@ -147,6 +147,7 @@ function nextStep(decision: RouteDecision, claims: AccessTokenClaims | undefined
     return `Ask for a token with scope=${body.scope}. Whether the key may have it: hallpass keys show ${key}`;
   }
   if (status === 403) return 'Name the route in the policy: hallpass policy check FILE prints those that there are.';
+  if (status === 400 && decision.because.includes('overrides')) return 'Leave _method out of the query.';
   if (status === 400) return 'Send the path in its plain form.';
   if (status === 503) return 'The issuer did not answer. Check --issuer, and that it runs.';
   if (claims !== undefined && /another (?:issuer|audience)/.test(decision.because)) {

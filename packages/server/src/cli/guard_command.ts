@@ -11,7 +11,7 @@ import {
   type Policy,
   type WhenStale,
 } from '@hallpass/guard';
-import { forwardAuth, PROXIES, type Proxy } from '@hallpass/guard/forward';
+import { forwardAuth, OVERRIDES, PROXIES, type Override, type Proxy } from '@hallpass/guard/forward';
 import { OperatorRefusal } from '../operator/operator_refusal.ts';
 import { collect, given } from './command_values.ts';
 import { openPolicy, type GuardEnvironment, type PolicyFile } from './guard_settings.ts';
@@ -33,6 +33,7 @@ interface GuardCommandOptions extends PolicyFile {
   readonly whenStale?: WhenStale;
   readonly opaqueTokens?: number;
   readonly apiKeys?: number;
+  readonly passOverride?: readonly Override[];
   readonly printConfig?: boolean;
 }
 
@@ -62,6 +63,7 @@ export function guardCommand(readEnvironment: () => GuardEnvironment): Command {
     .addOption(new Option('--when-stale <what>', 'what then').choices(['refuse', 'introspect', 'allow']))
     .option('--opaque-tokens <seconds>', 'take opaque tokens; how long introspection is believed', Number)
     .option('--api-keys <seconds>', 'take API keys over Basic; how long they are believed', Number)
+    .option('--pass-override <name>', 'let an override through to the API; repeat it', collectOverride)
     .option('--print-config', 'print the configuration of the proxy, and end')
     .addHelpText(
       'after',
@@ -71,7 +73,8 @@ export function guardCommand(readEnvironment: () => GuardEnvironment): Command {
     .action(async (options: GuardCommandOptions) => {
       const policy = await openPolicy(options);
       if (options.printConfig === true) {
-        process.stdout.write(proxyConfiguration(options.proxy, printAddress(options.listen)));
+        const { proxy, listen: address, passOverride = [] } = options;
+        process.stdout.write(proxyConfiguration(proxy, { guard: printAddress(address), passed: passOverride }));
         return;
       }
       await serve(policy, options, readEnvironment());
@@ -100,6 +103,7 @@ async function serve(
       whenStale: options.whenStale,
       opaqueTokenSeconds: options.opaqueTokens,
       apiKeySeconds: options.apiKeys,
+      passOverrides: options.passOverride,
     }),
     issuer,
     audience,
@@ -179,6 +183,12 @@ function printAddress({ host, port }: Address): string {
 function addressOption(name: string, what: string, otherwise: Address): Option {
   const { host, port } = otherwise;
   return new Option(`${name} <address>`, what).argParser(parseAddress).default(otherwise, `${host}:${port}`);
+}
+
+function collectOverride(text: string, others: readonly Override[] = []): readonly Override[] {
+  const name = OVERRIDES.find((known) => known === text);
+  if (name === undefined) throw new InvalidArgumentError(`One of ${OVERRIDES.join(', ')}.`);
+  return [...others, name];
 }
 
 function parseAddress(text: string): Address {

@@ -1,0 +1,96 @@
+/** What would lead the API to another request than the guard decided on, in every form in which a guard gets requests. */
+import { compilePolicy, type GuardedRequest } from '@hallpass/guard';
+import { IDENTITY_FIELDS, OVERRIDES } from '@hallpass/guard/forward';
+import { array, assert as hold, asyncProperty, constantFrom, tuple } from 'fast-check';
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { assertAllowed, assertDenied, openBench } from './harness.ts';
+
+const policy = compilePolicy({ 'POST /accounts': '/accounts.read' });
+const { guard, issuer } = await openBench();
+const authorization = `Bearer ${await issuer.token({ scope: '/accounts.read' })}`;
+
+type Fields = Readonly<Record<string, string | readonly string[] | undefined>>;
+
+async function statusOf(headers: Headers | Fields, url = '/accounts'): Promise<number> {
+  const decision = await guard.checkRoute(policy, { method: 'POST', url, headers });
+  return decision.allowed ? 200 : decision.status;
+}
+
+const REFUSED = [...OVERRIDES.filter((name) => name !== '_method'), ...IDENTITY_FIELDS];
+/** What a name may hold beside letters and digits (RFC 9110 §5.6.2). */
+const MARKS = "!#$%&'*+-.^_`|~".split('');
+const NAME_MAX = 24;
+
+/** Each letter in either case, each hyphen as any mark; with another letter at the end it is another name. */
+const written = tuple(
+  constantFrom(...REFUSED),
+  array(constantFrom(...MARKS), { minLength: NAME_MAX, maxLength: NAME_MAX }),
+  array(constantFrom('upper', 'lower'), { minLength: NAME_MAX, maxLength: NAME_MAX }),
+  // None of them ends so.
+  constantFrom('q', 'Q', '7'),
+).map(([name, marks, cases, end]) => {
+  const spelled = Array.from(name.toLowerCase(), (character, at) => {
+    if (character === '-') return marks[at] ?? '-';
+    return cases[at] === 'upper' ? character.toUpperCase() : character;
+  }).join('');
+  return { name, spelled, other: spelled.slice(0, -1) + end };
+});
+
+test('a name is refused however it is spelled, and another name is not, in records and in Headers', async () => {
+  await hold(
+    asyncProperty(written, async ({ name, spelled, other }) => {
+      const isIdentity = IDENTITY_FIELDS.some((field) => field.toLowerCase() === spelled.toLowerCase());
+      const wanted = isIdentity ? 200 : 400;
+      assert.equal(await statusOf({ authorization, [spelled]: 'x' }), wanted, `${name} as ${spelled}`);
+      assert.equal(await statusOf({ [spelled]: ['x'], authorization }), wanted);
+      assert.equal(await statusOf(new Headers({ authorization, [spelled]: 'x' })), wanted);
+      assert.equal(await statusOf({ authorization, [other]: 'x' }), 200, other);
+      assert.equal(await statusOf(new Headers({ authorization, [other]: 'x' })), 200);
+    }),
+    { numRuns: 2_000, seed: 20_260_712 },
+  );
+});
+
+test('a field without a value is not there', async () => {
+  assert.equal(await statusOf({ authorization, 'x-http-method': undefined, x_hallpass_client: [] }), 200);
+  assert.equal(await statusOf({ authorization, 'x-http-method': '' }), 400);
+});
+
+test('a host is one: two fields, a list, or another one than :authority are 400 (RFC 9112 §3.2, RFC 9113 §8.3.1)', async () => {
+  const [host, other] = ['api.example.com', 'other.example.com'];
+  for (const [status, headers] of [
+    [200, { host }],
+    [200, { host: [host] }],
+    [200, { ':authority': host }],
+    [200, { ':authority': host, host: 'API.example.com' }],
+    [200, { hose: [host, other], most: `${host}, ${other}` }],
+    [400, { host: [host, host] }],
+    [400, { host, Host: other }],
+    [400, { host: `${host}, ${other}` }],
+    [400, { host: [`${host},${other}`] }],
+    [400, { ':authority': host, host: other }],
+  ] as const) {
+    assert.equal(await statusOf({ authorization, ...headers }), status, JSON.stringify(headers));
+  }
+  const joined = new Headers({ authorization, host });
+  assert.equal(await statusOf(joined), 200);
+  joined.append('host', other);
+  assert.equal(await statusOf(joined), 400);
+});
+
+test('it is refused before the credentials are looked at, by scope as by route, with the reason for the log alone', async () => {
+  const override: GuardedRequest = { method: 'POST', url: '/accounts', headers: { X_HTTP_METHOD: 'DELETE' } };
+  for (const decision of [await guard.checkRoute(policy, override), await guard.check(override, '/accounts.read')]) {
+    const { body, headers, because } = assertDenied(decision, 400);
+    assert.deepEqual(body, {
+      error: 'invalid_request',
+      error_description:
+        'This API takes nothing that overrides the method or the path of a request. Leave this out: x-http-method',
+    });
+    assert.equal(headers['WWW-Authenticate'], undefined);
+    assert.equal(because, "'x_http_method' overrides the method or the path");
+  }
+  assertDenied(await guard.checkRoute(policy, { ...override, headers: {} }), 401);
+  assertAllowed(await guard.checkRoute(policy, { ...override, headers: { authorization } }));
+});
