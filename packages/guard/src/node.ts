@@ -7,10 +7,15 @@ import { answerMetadata } from './metadata_endpoint.ts';
 import { pathOf } from './path.ts';
 import type { Policy } from './policy.ts';
 
+export { protectUpgrade, type UpgradeListener } from './upgrade.ts';
+
 /**
  * A listener behind a guard: it sees only requests that the policy opens for their token, and who asks for what beside
  * them. All others are answered as RFC 6750 §3 has it. When the handler fails, the answer is a bare 500 and the error
  * is printed: a listener that rejects would end the process.
+ *
+ * Node gives upgrades to another listener, which sees every one of them: guard it with `protectUpgrade`. A listener for
+ * `checkContinue` takes requests away from this one in the same way; give it what `protect` returns.
  */
 export function protect<Route extends string>(
   guard: Guard,

@@ -3,6 +3,7 @@ import { compilePolicy, type Guard } from '@hallpass/guard';
 import { protect as protectExpress } from '@hallpass/guard/express';
 import { protect as protectFastify } from '@hallpass/guard/fastify';
 import { protect as protectHono } from '@hallpass/guard/hono';
+import { protectUpgrade } from '@hallpass/guard/node';
 import express from 'express';
 import { fastify } from 'fastify';
 import { Hono, type Context } from 'hono';
@@ -17,6 +18,20 @@ const policy = compilePolicy({
 });
 const ONE = 'GET /accounts/{accountID}';
 const TWO = 'GET /accounts/{accountID}/transfers/{id}';
+
+export function upgradeHandlersGetTheValuesOfTheirRoutes(guard: Guard): void {
+  const app = express();
+  app.listen().on(
+    'upgrade',
+    protectUpgrade(guard, policy, [ONE, TWO], (_request, socket, _head, access) => {
+      socket.write(access.values.accountID);
+      // @ts-expect-error -- of the two only one has {id}
+      socket.write(access.values.id);
+    }),
+  );
+  // @ts-expect-error -- not a route of the policy
+  protectUpgrade(guard, policy, 'GET /elsewhere', () => {});
+}
 
 export function expressHandlersGetTheValuesOfTheirRoutes(guard: Guard): void {
   const { check, route } = protectExpress(guard, policy);
