@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { listen } from '../src/http/listener.ts';
+import { openLog } from '../src/http/log.ts';
+import { publish } from '../src/oauth/metadata.ts';
 import { ACCESS_TOKEN_TYPE_URN } from '@hallpass/protocol';
 import { startHallpass, type Answer } from './harness.ts';
 import { Signer } from './signer.ts';
@@ -165,4 +168,37 @@ test('an issuer with a path: the well-known part stands between host and path (R
   const by = await tenant.makeKey();
   const params = { grant_type: 'client_credentials', scope: '/accounts.write' };
   assert.equal((await tenant.form('/tenants/one/oauth2/token', params, { key: by })).status, 200);
+});
+
+test('a document is rendered and hashed once, until it is another one', async () => {
+  let rendered = 0;
+  const make = (name: string): object => ({
+    toJSON: () => {
+      rendered += 1;
+      return { name };
+    },
+  });
+  let document = make('one');
+  const endpoint = publish(() => document, 'application/json');
+  const listener = await listen(
+    { '/document': { GET: endpoint } },
+    { host: '127.0.0.1', port: 0, log: openLog('silent') },
+  );
+  try {
+    const ask = (headers: Readonly<Record<string, string>> = {}): Promise<Response> =>
+      fetch(`${listener.url}/document`, { headers });
+    const first = await ask();
+    const etag = first.headers.get('etag') ?? '';
+    assert.deepEqual(await first.json(), { name: 'one' });
+    for (let count = 0; count < 10; count++) assert.equal((await ask()).headers.get('etag'), etag);
+    assert.equal((await ask({ 'if-none-match': etag })).status, 304);
+    assert.equal(rendered, 1);
+    document = make('two');
+    const second = await ask({ 'if-none-match': etag });
+    assert.equal(second.status, 200);
+    assert.deepEqual(await second.json(), { name: 'two' });
+    assert.equal(rendered, 2);
+  } finally {
+    await listener.close();
+  }
 });

@@ -12,6 +12,7 @@ import {
   type WhenStale,
 } from '@hallpass/guard';
 import { forwardAuth, OVERRIDES, PROXIES, type Override, type Proxy } from '@hallpass/guard/forward';
+import { serveOneRequestAtATime } from '../http/one_request_at_a_time.ts';
 import { OperatorRefusal } from '../operator/operator_refusal.ts';
 import { collect, given } from './command_values.ts';
 import { openPolicy, type GuardEnvironment, type PolicyFile } from './guard_settings.ts';
@@ -153,6 +154,7 @@ function logEvent(log: pino.Logger, { kind, ...detail }: GuardEvent): void {
 
 async function listen(listener: RequestListener, { host, port }: Address): Promise<Server> {
   const server = createServer(listener);
+  serveOneRequestAtATime(server);
   server.listen(port, host);
   try {
     await once(server, 'listening');

@@ -24,10 +24,12 @@ export function sideListener(guard: Guard, policy: Policy): RequestListener {
     const text = await registry.metrics();
     response.writeHead(200, { ...HEADERS, 'Content-Type': registry.contentType }).end(text);
   };
+  const metadata = describe(guard, policy);
   return (request, response) => {
-    const answer = (status: number, body: unknown): void => {
-      response.writeHead(status, HEADERS).end(JSON.stringify(body));
+    const send = (status: number, body: string): void => {
+      response.writeHead(status, HEADERS).end(body);
     };
+    const answer = (status: number, body: unknown): void => send(status, JSON.stringify(body));
     const path = (request.url ?? '').replace(/\?.*$/s, '');
     if (request.method !== 'GET') return answer(405, { error: 'method_not_allowed' });
     if (path === '/health/live') return answer(200, { status: 'live' });
@@ -37,10 +39,7 @@ export function sideListener(guard: Guard, policy: Policy): RequestListener {
       return answer(connected ? 200 : 503, { status, stalenessSeconds: orNull(stalenessSeconds), ...health });
     }
     if (path === '/metrics') return void metrics(response);
-    if (path.startsWith(METADATA)) {
-      const metadata = describe(guard, policy);
-      if (metadata !== undefined) return answer(200, metadata);
-    }
+    if (path.startsWith(METADATA) && metadata !== undefined) return send(200, metadata);
     answer(404, { error: 'not_found' });
   };
 }
@@ -48,10 +47,10 @@ export function sideListener(guard: Guard, policy: Policy): RequestListener {
 const HEADERS = { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' };
 const METADATA = '/.well-known/oauth-protected-resource';
 
-/** Undefined where the audience is no address: such an API has no metadata (RFC 9728 §1.2). */
-function describe(guard: Guard, policy: Policy): object | undefined {
+/** The metadata as JSON. Undefined where the audience is no address: such an API has no metadata (RFC 9728 §1.2). */
+function describe(guard: Guard, policy: Policy): string | undefined {
   try {
-    return guard.metadata(policy);
+    return JSON.stringify(guard.metadata(policy));
   } catch {
     return undefined;
   }

@@ -5,9 +5,11 @@ import assert from 'node:assert/strict';
 import type { Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { BODY_BYTES_MAX, refuse } from '@hallpass/protocol';
+import type { BoundReached } from '../oauth/bounds.ts';
 import { respondRefusal, type Endpoint, type WireRequest, type WireResponse } from '../oauth/wire.ts';
 import { StoreUnavailable } from '../store/store.ts';
 import type { Log } from './log.ts';
+import { serveOneRequestAtATime } from './one_request_at_a_time.ts';
 import { findRepeatedField } from './single_fields.ts';
 import type { UntrustedForwarding } from './untrusted_forwarding.ts';
 
@@ -23,6 +25,8 @@ export interface Listener {
 
 /** The time for a request to arrive whole, in milliseconds. */
 export const REQUEST_TIMEOUT_MS = 10_000;
+/** How long a caller may leave an answer unread before its connection ends, in milliseconds. */
+export const UNREAD_ANSWER_MS_MAX = 30_000;
 /** How long answers may take to get out once the server is told to stop, in milliseconds. */
 const DRAIN_TIMEOUT_MS = 10_000;
 /** The largest head of a request, in bytes. */
@@ -39,7 +43,9 @@ export async function listen(
     trustedProxies = [],
     untrustedForwarding,
     headersOfFailure,
+    boundReached = () => undefined,
     requestTimeoutMs = REQUEST_TIMEOUT_MS,
+    unreadAnswerMs = UNREAD_ANSWER_MS_MAX,
   }: {
     readonly host: string;
     readonly port: number;
@@ -51,8 +57,11 @@ export async function listen(
     readonly untrustedForwarding?: UntrustedForwarding;
     /** What an answer carries that no endpoint made, such as that a body was too large: what lets a web page read it. */
     readonly headersOfFailure?: (route: string, request: WireRequest) => Promise<WireResponse['headers']>;
+    readonly boundReached?: BoundReached;
     /** Milliseconds. */
     readonly requestTimeoutMs?: number;
+    /** Milliseconds. */
+    readonly unreadAnswerMs?: number;
   },
 ): Promise<Listener> {
   const streams = new Streams();
@@ -60,6 +69,7 @@ export async function listen(
     bodyLimit: BODY_BYTES_MAX,
     trustProxy: trustedProxies.length > 0 ? [...trustedProxies] : false,
     requestTimeout: requestTimeoutMs,
+    connectionTimeout: unreadAnswerMs,
     http: {
       maxHeaderSize: HEADER_BYTES_MAX,
       headersTimeout: requestTimeoutMs,
@@ -81,6 +91,7 @@ export async function listen(
   app.addHook('onResponse', async (request, reply) => {
     const route = request.routeOptions.url ?? 'none';
     answered?.(route, reply.statusCode, reply.elapsedTime / 1000);
+    if (reply.statusCode === 413) boundReached('BODY_BYTES_MAX');
     log.request({ requestId: request.id, method: request.method, route, reply });
   });
   const fail = async (error: unknown, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
@@ -100,6 +111,12 @@ export async function listen(
   });
   app.setNotFoundHandler((request, reply) => send(reply, respondUnrouted(routes, request.url)));
   for (const [path, methods] of Object.entries(routes)) addRoute(app, path, methods, { streams, fail });
+  const isAnswering = serveOneRequestAtATime(app.server, () => boundReached('REQUESTS_PER_CONNECTION_MAX'));
+  app.server.on('timeout', (socket: Socket) => {
+    // The same event ends connections that are kept alive and idle.
+    if (isAnswering(socket)) boundReached('UNREAD_ANSWER_MS_MAX');
+    socket.destroy();
+  });
   // The name may stand for two addresses, and Fastify would make a second server that nobody drains.
   await app.listen({ host: host === 'localhost' ? '127.0.0.1' : host, port });
   const address = app.server.address();
@@ -139,7 +156,7 @@ function addRoute(
         return await fail(error, request, reply);
       }
       // Who asks for the head of a stream alone must not be made to wait for its end.
-      const headOnly = request.method === 'HEAD' && typeof answer.body !== 'string';
+      const headOnly = request.method === 'HEAD' && isStream(answer.body);
       return send(reply, headOnly ? { ...answer, body: '' } : answer);
     };
     app.route({ method: method === 'GET' ? ['GET', 'HEAD'] : method, url: path, exposeHeadRoute: false, handler });
@@ -198,7 +215,13 @@ function send(reply: FastifyReply, { status, headers, body, note }: WireResponse
     .headers({ 'x-request-id': reply.request.id, 'x-content-type-options': 'nosniff', ...headers });
   reply.note = note;
   // Fastify would label an empty text as text/plain; the raw form leaves the headers as they are.
-  return reply.send(typeof body === 'string' ? (body === '' ? undefined : Buffer.from(body)) : Readable.from(body));
+  if (isStream(body)) return reply.send(Readable.from(body));
+  if (Buffer.isBuffer(body)) return reply.send(body);
+  return reply.send(body === '' ? undefined : Buffer.from(body));
+}
+
+function isStream(body: WireResponse['body']): body is AsyncIterable<string> {
+  return typeof body !== 'string' && !Buffer.isBuffer(body);
 }
 
 declare module 'fastify' {

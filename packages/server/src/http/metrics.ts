@@ -7,6 +7,7 @@ import {
   Histogram,
   type Registry,
 } from '@prometheus-io/client';
+import { BOUNDS, type BoundReached } from '../oauth/bounds.ts';
 import type { FeedMeters } from '../oauth/followers.ts';
 import type { Endpoint } from '../oauth/wire.ts';
 
@@ -15,6 +16,7 @@ export interface Metrics {
   readonly feed: FeedMeters;
   /** How far this machine's clock is ahead of the time that is gone by, in seconds. */
   readonly clockAhead: (seconds: number) => void;
+  readonly boundReached: BoundReached;
   /** A proxy that is not trusted has said for whom it asks. */
   readonly noticeUntrustedForwarding: () => void;
   readonly endpoint: Endpoint;
@@ -41,6 +43,7 @@ export function openMetrics(): Metrics {
     answered: (route, status, seconds) => requests.observe({ route, status: String(status) }, seconds),
     feed: meterFeed(registry),
     clockAhead: (seconds) => clockAhead.set(seconds),
+    boundReached: countBounds(registry),
     noticeUntrustedForwarding: meterForwarding(registry),
     endpoint: async () => ({
       status: 200,
@@ -89,6 +92,18 @@ function meterFeed(registry: Registry): FeedMeters {
     waited: (seconds, { confirmed, connected }) =>
       waits.observe({ confirmed: confirmed < connected ? 'some' : 'all' }, seconds),
   };
+}
+
+function countBounds(registry: Registry): BoundReached {
+  const reached = new Counter({
+    name: 'hallpass_bounds_reached_total',
+    help: 'How often a bound refused something or made it wait, by its name in docs/limits.md.',
+    labelNames: ['bound'] as const,
+    registers: [registry],
+  });
+  // An alert on a rate needs the zero that comes before the first time.
+  for (const bound of BOUNDS) reached.inc({ bound }, 0);
+  return (bound) => reached.inc({ bound });
 }
 
 /** The metrics of all workers of this process together. */

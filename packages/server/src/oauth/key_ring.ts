@@ -59,6 +59,7 @@ export interface KeyRing {
   /** The key that signs now. */
   readonly signing: SigningKey;
   readonly findSigning: (keyId: string) => SigningKey | undefined;
+  /** Another array with every change of the keys, and only then. */
   readonly publicJwks: readonly PublicJwk[];
   readonly publishedVersion: string;
   /** The key that seals refresh tokens now. */
@@ -148,6 +149,7 @@ export class LiveKeyRing implements KeyRing {
   readonly #wrapping: Wrapping;
   #loaded = '';
   #signing: readonly (SigningKey & OpenedKey)[] = [];
+  #published = publish([]);
   #byUse: Record<'refresh_mac' | 'secret_mac' | 'access_seal', readonly OpenedKey[]> = {
     refresh_mac: [],
     secret_mac: [],
@@ -184,6 +186,7 @@ export class LiveKeyRing implements KeyRing {
     const of = (use: KeyUse): readonly OpenedKey[] => keys.filter((key) => key.use === use);
     this.#signing = of('sign').map((key) => ({ ...key, ...openSigningKey(key) }));
     this.#byUse = { refresh_mac: of('refresh_mac'), secret_mac: of('secret_mac'), access_seal: of('access_seal') };
+    this.#published = publish(this.#signing);
     this.#findSigning = finder(this.#signing);
     this.#findRefresh = finder(this.#byUse.refresh_mac.map(openRefreshKey));
     this.#findSecret = finder(this.#byUse.secret_mac.map(openSecretKey));
@@ -200,12 +203,12 @@ export class LiveKeyRing implements KeyRing {
   }
 
   get publicJwks(): readonly PublicJwk[] {
-    return this.#signing.map(({ publicJwk }) => publicJwk);
+    return this.#published.jwks;
   }
 
   /** Changes with every change of the published keys; guards hear it with each heartbeat. */
   get publishedVersion(): string {
-    return createHash('sha256').update(JSON.stringify(this.publicJwks)).digest('base64url').slice(0, 16);
+    return this.#published.version;
   }
 
   get refresh(): RefreshKey {
@@ -272,6 +275,11 @@ export class LiveKeyRing implements KeyRing {
     await this.reload();
     return outcome;
   }
+}
+
+function publish(signing: readonly SigningKey[]): { readonly jwks: readonly PublicJwk[]; readonly version: string } {
+  const jwks = signing.map(({ publicJwk }) => publicJwk);
+  return { jwks, version: createHash('sha256').update(JSON.stringify(jwks)).digest('base64url').slice(0, 16) };
 }
 
 function present<Key>(key: Key | undefined): Key {

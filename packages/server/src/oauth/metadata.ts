@@ -32,24 +32,40 @@ export function metadataEndpoint({ issuer }: Authority): Endpoint {
 }
 
 export function jwksEndpoint({ keys }: Authority): Endpoint {
-  return publish(() => ({ keys: keys.publicJwks }), 'application/jwk-set+json');
+  return publish(
+    () => keys.publicJwks,
+    'application/jwk-set+json',
+    (jwks) => ({ keys: jwks }),
+  );
 }
 
-/** A public document: anyone may read it, from any page, and keep it for a while. */
-export function publish(document: () => unknown, contentType: string): Endpoint {
+/**
+ * A public document: anyone may read it, from any page, and keep it for a while. It is rendered and hashed when `find`
+ * gives another object than before, not for each request.
+ */
+export function publish<Found extends object>(
+  find: () => Found,
+  contentType: string,
+  toDocument: (found: Found) => object = (found) => found,
+): Endpoint {
+  let printed: { readonly from: Found; readonly etag: string; readonly answer: WireResponse } | undefined;
   return async (request) => {
-    const body = JSON.stringify(document());
-    const etag = `"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"`;
-    const headers = {
-      'content-type': contentType,
-      'cache-control': `public, max-age=${DOCUMENT_SECONDS}`,
-      etag,
-      'access-control-allow-origin': '*',
-    };
-    return matches(request, etag)
-      ? { status: 304, headers, body: '' }
-      : ({ status: 200, headers, body } satisfies WireResponse);
+    const from = find();
+    if (printed?.from !== from) printed = { from, ...print(toDocument(from), contentType) };
+    return matches(request, printed.etag) ? { ...printed.answer, status: 304, body: '' } : printed.answer;
   };
+}
+
+function print(document: object, contentType: string): { readonly etag: string; readonly answer: WireResponse } {
+  const body = Buffer.from(JSON.stringify(document));
+  const etag = `"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"`;
+  const headers = {
+    'content-type': contentType,
+    'cache-control': `public, max-age=${DOCUMENT_SECONDS}`,
+    etag,
+    'access-control-allow-origin': '*',
+  };
+  return { etag, answer: { status: 200, headers, body } };
 }
 
 function matches(request: WireRequest, etag: string): boolean {

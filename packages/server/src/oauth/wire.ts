@@ -16,7 +16,8 @@ export interface WireRequest {
 export interface WireResponse {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
-  readonly body: string | AsyncIterable<string>;
+  /** Bytes are sent as they are, so that a document may be printed once for all answers. */
+  readonly body: string | Buffer | AsyncIterable<string>;
   /** For the log: who asked, and why not. */
   readonly note?: { readonly clientId?: string; readonly refused?: string; readonly because?: string };
 }

@@ -1,0 +1,21 @@
+/**
+ * The bounds on what one caller can make this server do, by the names that `docs/limits.md` has for them. How often each
+ * was reached is a metric.
+ */
+export const BOUNDS = [
+  'BODY_BYTES_MAX',
+  'CONFIRMATIONS_PER_CLIENT_PER_SECOND_MAX',
+  'FEED_STREAMS_MAX',
+  'FEED_STREAMS_PER_CLIENT_MAX',
+  'KEY_REUSES_PER_HOUR',
+  'KEY_REVOCATIONS_PER_HOUR',
+  'REQUESTS_PER_CONNECTION_MAX',
+  'UNREAD_ANSWER_MS_MAX',
+  'WAITS_MAX',
+  'WAITS_PER_CLIENT_MAX',
+] as const;
+
+type Bound = (typeof BOUNDS)[number];
+
+/** Called each time that a bound has refused something, or made it wait. */
+export type BoundReached = (bound: Bound) => void;
