@@ -16,11 +16,12 @@ export type Environment = Readonly<Record<`HALLPASS_${string}`, string>>;
 
 /**
  * For a server that is started again on the same store: a development issuer follows the port, and tokens from before the
- * restart would be another issuer's. And one key does in a rig what many do in life, so its budget is lifted.
+ * restart would be another issuer's. And one key does in a rig what many do in life, so its budgets are lifted.
  */
 export const RIG: Environment = {
   HALLPASS_ISSUER: 'http://localhost:8080',
   HALLPASS_KEY_REQUESTS_PER_SECOND: '0',
+  HALLPASS_KEY_REVOCATIONS_PER_HOUR: '0',
   HALLPASS_ADDRESS_FAILURES_PER_MINUTE: '0',
 };
 

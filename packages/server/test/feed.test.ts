@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
+import { connect, type Socket } from 'node:net';
 import { test, type TestContext } from 'node:test';
-import { basicOf, claimOf, startHallpass, within, type Hallpass, type Key } from './harness.ts';
+import { FEED_STREAMS_PER_CLIENT_MAX } from '../src/oauth/feed_streams.ts';
+import { basicOf, claimOf, startHallpass, until, within, type Hallpass, type Key } from './harness.ts';
 
 const FEED = '/oauth2/revocations';
 const hallpass = await startHallpass();
@@ -317,6 +319,39 @@ test("a stream opened with a token ends when that token is revoked, and another 
   await hallpass.revoke(scoped, accessToken);
   while ((await ending.next()) !== undefined);
   assert.ok((await other.next()) !== undefined);
+});
+
+test('a key has so many streams at once and no more, and each that ends makes room (contract §10)', async (t) => {
+  const full = await startHallpass();
+  const by = await full.makeKey({ scopes: [], resourceServerFor: [full.issuer] });
+  const other = await full.makeKey({ scopes: [], resourceServerFor: [full.issuer] });
+  const { hostname, port } = new URL(full.url);
+  const open = (as: Key): Promise<{ readonly head: string; readonly socket: Socket }> =>
+    new Promise((resolve, reject) => {
+      const socket = connect(Number(port), hostname);
+      t.after(() => socket.destroy());
+      socket.once('data', (chunk: Buffer) =>
+        resolve({ head: chunk.toString('latin1').split('\r\n\r\n', 1)[0] ?? '', socket }),
+      );
+      socket.once('error', reject);
+      socket.write(`GET ${FEED} HTTP/1.1\r\nHost: x\r\nAuthorization: ${basicOf(as)}\r\n\r\n`);
+    });
+  const first = await open(by);
+  for (let count = 1; count < FEED_STREAMS_PER_CLIENT_MAX; count += 111) {
+    const streams = await Promise.all(Array.from({ length: 111 }, () => open(by)));
+    for (const { head } of streams) assert.match(head, /^HTTP\/1\.1 200 /);
+  }
+  const refused = await open(by);
+  assert.match(refused.head, /^HTTP\/1\.1 429 /);
+  assert.match(refused.head, /\r\nretry-after: [1-9]/i);
+  assert.match((await open(other)).head, /^HTTP\/1\.1 200 /, 'another key does not notice');
+  const page = await readPage('', full, by);
+  assert.equal(page.more, false, 'pages go on');
+  const metrics = await (await fetch(`${full.operatorUrl}/metrics`)).text();
+  assert.match(metrics, /^hallpass_bounds_reached_total\{bound="FEED_STREAMS_PER_CLIENT_MAX"\} 1$/m);
+  first.socket.destroy();
+  await until(async () => (await open(by)).head.startsWith('HTTP/1.1 200 '));
+  assert.match((await open(by)).head, /^HTTP\/1\.1 429 /);
 });
 
 test('an open stream ends when the server closes, and holds nothing up', async (t) => {

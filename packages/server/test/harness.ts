@@ -161,6 +161,7 @@ export async function startHallpass(options: Options = {}): Promise<Hallpass> {
     HALLPASS_LOG_LEVEL: 'silent',
     // Their own tests set these; everywhere else a test may fail as often as it likes.
     HALLPASS_KEY_REQUESTS_PER_SECOND: '0',
+    HALLPASS_KEY_REVOCATIONS_PER_HOUR: '0',
     HALLPASS_ADDRESS_FAILURES_PER_MINUTE: '0',
     ...(await databaseSettings(folder)),
     ...options.environment,

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { FOLLOWER_CALL_INTERVAL_MS } from '../src/oauth/follower_calls.ts';
 import { WAITS_PER_CLIENT_MAX } from '../src/oauth/followers.ts';
 import { basicOf, claimOf, startHallpass, TestClock, type Answer, type Hallpass, type Key } from './harness.ts';
 
@@ -135,12 +136,74 @@ test('without wait there is no word of guards; a wait that is none is refused, a
   assert.equal(await hallpass.isActive(key, token), false);
 });
 
-test('a token that nobody knows waits and counts like any other: the time says nothing', async (t) => {
+test('where nothing is revoked no guard is asked and nobody waits: every guard has all there is to have', async (t) => {
   const place = await open();
+  const { asked } = await follow(t, place, { at: 1, deaf: true });
+  const begunWith = asked();
+  const startedAt = performance.now();
+  for (const token of Array.from({ length: 20 }, (_, at) => `nonsense${at}`)) {
+    const answer = await place.hallpass.form('/oauth2/revoke?wait=10', { token }, { key: place.key });
+    assert.equal(answer.status, 200);
+    assert.equal(answer.header('hallpass-guards'), 'confirmed=1, connected=1');
+  }
+  assert.ok(performance.now() - startedAt < 9_000);
+  assert.ok(asked() <= Math.max(1, begunWith), `${asked()} times`);
+  // The nearest that has something to wait for: a revocation that is repeated since its answer was lost.
+  const { token } = await revokeAndWait(place, '');
+  const again = await place.hallpass.form('/oauth2/revoke?wait=1', { token }, { key: place.key });
+  assert.equal(again.header('hallpass-guards'), 'confirmed=0, connected=1');
+});
+
+test('revocations that wait at the same time ask each guard together, and are told nothing too early', async (t) => {
+  let calls = 0;
+  const cursors: string[] = [];
+  const clock = new RunningClock();
+  const hallpass = await startHallpass({
+    clock,
+    faulty: (store) => ({
+      ...store,
+      askFollowers: async () => {
+        calls += 1;
+        const cursor = await store.askFollowers();
+        cursors.push(cursor);
+        return cursor;
+      },
+    }),
+  });
+  const key = await hallpass.makeKey();
+  const place = { hallpass, key, reader: await hallpass.makeKey({ scopes: [], resourceServerFor: [hallpass.issuer] }) };
   await follow(t, place, { at: 1 });
-  const answer = await place.hallpass.form('/oauth2/revoke?wait=10', { token: 'nonsense' }, { key: place.key });
-  assert.equal(answer.status, 200);
-  assert.equal(answer.header('hallpass-guards'), 'confirmed=1, connected=1');
+  const startedAt = performance.now();
+  // More than may wait: the rest is answered at once, and by the same calls.
+  const waits = Array.from({ length: 40 }, () => revokeAndWait(place, '?wait=10'));
+  const answers = await Promise.all(waits);
+  const elapsedMs = performance.now() - startedAt;
+  for (const { answer } of answers) assert.equal(answer.status, 200);
+  assert.ok(calls <= 1 + elapsedMs / FOLLOWER_CALL_INTERVAL_MS, `${calls} calls in ${elapsedMs} ms`);
+  // Each call covers what was revoked before it, so the last one covers everything.
+  const { body } = await hallpass.request(`${FEED}?after=`, { headers: { authorization: basicOf(place.reader) } });
+  assert.equal(body['cursor'], cursors.at(-1));
+});
+
+test('a guard confirms from a budget of its own: what others revoke does not use up its requests', async () => {
+  const hallpass = await startHallpass();
+  const reader = await hallpass.makeKey({ scopes: [], resourceServerFor: [hallpass.issuer], requestsPerSecond: 2 });
+  const partner = await hallpass.makeKey({ scopes: ['/oauth2/revocations.read'], requestsPerSecond: 2 });
+  const page = async (by: Key, follower?: string): Promise<string> => {
+    const headers = {
+      authorization: basicOf(by),
+      ...(follower === undefined ? {} : { 'hallpass-follower': follower }),
+    };
+    return (await hallpass.request(`${FEED}?after=`, { headers })).outcome;
+  };
+  for (let count = 0; count < 10; count++) assert.equal(await page(reader, followerId(count)), '200');
+  assert.deepEqual([await page(reader), await page(reader)], ['200', '200'], 'all of its requests are still there');
+  assert.equal(await page(reader), '429 rate_limited');
+  assert.equal(await page(reader, followerId(1)), '200');
+  // Only a guard's key, and only one that names its guard.
+  assert.deepEqual([await page(partner, followerId(1)), await page(partner, followerId(1))], ['200', '200']);
+  assert.equal(await page(partner, followerId(1)), '429 rate_limited');
+  assert.equal(await page(reader, 'no-name'), '429 rate_limited');
 });
 
 test('only the key of a resource server is counted, and a name that is none is not', async (t) => {
@@ -199,6 +262,8 @@ test('more waits of one key than there may be are answered at once', async (t) =
     return elapsedMs;
   });
   assert.equal(times.filter((elapsedMs) => elapsedMs >= 4_990).length, WAITS_PER_CLIENT_MAX);
+  const metrics = await (await fetch(`${place.hallpass.operatorUrl}/metrics`)).text();
+  assert.match(metrics, /^hallpass_bounds_reached_total\{bound="WAITS_PER_CLIENT_MAX"\} 3$/m);
 });
 
 test('the metrics say how many are connected, and how long revocations waited', async (t) => {

@@ -5,9 +5,11 @@ import { openLog, type Log } from '../http/log.ts';
 import { openMetrics, type Metrics } from '../http/metrics.ts';
 import { UNTRUSTED_FORWARDING, UntrustedForwarding } from '../http/untrusted_forwarding.ts';
 import type { Authority } from '../oauth/authority.ts';
-import { countAlone } from '../oauth/counts.ts';
+import type { BoundReached } from '../oauth/bounds.ts';
+import { countAlone, type Count } from '../oauth/counts.ts';
 import { ClientCopies } from '../oauth/client_copies.ts';
 import { feedEndpoint } from '../oauth/feed.ts';
+import { FeedStreams } from '../oauth/feed_streams.ts';
 import { Followers } from '../oauth/followers.ts';
 import { liveEndpoint, readyEndpoint } from '../oauth/health.ts';
 import { introspectionEndpoint } from '../oauth/introspection.ts';
@@ -16,10 +18,12 @@ import { jwksEndpoint, metadataEndpoint } from '../oauth/metadata.ts';
 import { openapiEndpoint } from '../oauth/openapi.ts';
 import { corsForAny, respondPreflight } from '../oauth/origins.ts';
 import { pingEndpoint } from '../oauth/ping.ts';
-import { revocationEndpoint } from '../oauth/revocation.ts';
+import { revocationEndpoint, revocationOfClient } from '../oauth/revocation.ts';
+import { RevocationAllowance } from '../oauth/revocation_allowance.ts';
 import { tokenEndpoint } from '../oauth/token_endpoint.ts';
 import type { Endpoint } from '../oauth/wire.ts';
 import type { Store } from '../store/store.ts';
+import { revokeUntilAcknowledged } from '../operator/revocation_moment.ts';
 import { tendSigningKeys } from '../operator/signing_keys.ts';
 import { ClockKeeping } from './clock_keeping.ts';
 import { forgetExpired } from './forgetting.ts';
@@ -52,10 +56,13 @@ export async function startServer(instance: Instance): Promise<Server> {
     metrics,
     shared: instance.settings.databaseUrl !== undefined,
   });
-  const inside = await startOperatorSide(instance, { log, metrics: metrics.endpoint }).catch(async (error: unknown) => {
-    await outside.close();
-    throw error;
-  });
+  const { endpoint, boundReached } = metrics;
+  const inside = await startOperatorSide(instance, { log, metrics: endpoint, boundReached }).catch(
+    async (error: unknown) => {
+      await outside.close();
+      throw error;
+    },
+  );
   return {
     issuer: outside.issuer,
     url: outside.url,
@@ -88,6 +95,8 @@ export async function startPublicSide(
   },
 ): Promise<PublicSide> {
   const { settings, store } = instance;
+  const { boundReached } = metrics;
+  const count: Count = shared ? (counter) => store.count(counter) : countAlone();
   const marks = new UseMarks(store);
   const clockKeeping = new ClockKeeping(instance, { log, report: metrics.clockAhead });
   let draining = false;
@@ -115,6 +124,7 @@ export async function startPublicSide(
       port: settings.port,
       log,
       answered: metrics.answered,
+      boundReached,
       trustedProxies: settings.trustedProxies,
       untrustedForwarding: new UntrustedForwarding(settings.trustedProxies, () => {
         metrics.noticeUntrustedForwarding();
@@ -144,10 +154,25 @@ export async function startPublicSide(
       // Not a random one: processes that count together have to put an address into the same bucket.
       salt: instance.keys.secret.mac('buckets of addresses'),
       clock: instance.clock,
-      count: shared ? (counter) => store.count(counter) : countAlone(),
+      count,
     }),
-    followers: new Followers(store, instance.clock),
+    revocationAllowance: new RevocationAllowance({
+      perHour: settings.keyRevocationsPerHour,
+      store,
+      clock: instance.clock,
+      count,
+      boundReached,
+    }),
+    endEverythingOf: async (clientId, event) => {
+      await revokeUntilAcknowledged(instance, 'store', {
+        revocationAt: (moment) => revocationOfClient(clientId, moment),
+        write: (revocation) => store.revoke([revocation], event),
+      });
+    },
+    followers: new Followers({ store, clock: instance.clock, boundReached }),
+    feedStreams: new FeedStreams(boundReached),
     feedMeters: metrics.feed,
+    boundReached,
     dpopNonces: settings.dpopNonces,
     noteSecretUse: (clientId, secretId) => marks.note(clientId, secretId, instance.clock.now()),
   };
@@ -171,7 +196,11 @@ export async function startPublicSide(
 /** The operator listener, and what has to be done from time to time: once for all the public sides of a machine. */
 export async function startOperatorSide(
   instance: Instance,
-  { log, metrics }: { readonly log: Log; readonly metrics: Endpoint },
+  {
+    log,
+    metrics,
+    boundReached = () => undefined,
+  }: { readonly log: Log; readonly metrics: Endpoint; readonly boundReached?: BoundReached },
 ): Promise<{ readonly url: string; readonly close: () => Promise<void> }> {
   const { settings, store } = instance;
   const listener = await listenOrExplain(
@@ -180,7 +209,7 @@ export async function startOperatorSide(
       [PATHS.live]: { GET: liveEndpoint },
       [PATHS.ready]: { GET: readyEndpoint(store, () => false) },
     },
-    { host: '127.0.0.1', port: settings.operatorPort, log },
+    { host: '127.0.0.1', port: settings.operatorPort, log, boundReached },
     'HALLPASS_OPERATOR_PORT',
   );
   const care = [

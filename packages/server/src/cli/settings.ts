@@ -33,6 +33,7 @@ export interface Settings {
   readonly dpopNonces: boolean;
   readonly awaySeconds: number;
   readonly keyRequestsPerSecond: number;
+  readonly keyRevocationsPerHour: number;
   readonly addressFailuresPerMinute: number;
   readonly trustedProxies: readonly string[];
   readonly signingKeyDays: number;
@@ -195,6 +196,14 @@ const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = {
     meaning:
       'How many requests a second one API key may make, over all workers and instances; a key may have its own number.',
   },
+  keyRevocationsPerHour: {
+    variable: 'HALLPASS_KEY_REVOCATIONS_PER_HOUR',
+    parse: wholeNumber(0, 1_000_000),
+    otherwise: 10_000,
+    must: 'a whole number, 0 to 1000000 (0: no limit)',
+    meaning:
+      'How many tokens and grants one API key may revoke in an hour, over all workers and instances. Every guard keeps each of them for up to an hour.',
+  },
   addressFailuresPerMinute: {
     variable: 'HALLPASS_ADDRESS_FAILURES_PER_MINUTE',
     parse: wholeNumber(0, 1_000_000),
@@ -282,6 +291,7 @@ export function readSettings(environment: Readonly<Record<string, string | undef
     dpopNonces: value('dpopNonces'),
     awaySeconds: value('awaySeconds'),
     keyRequestsPerSecond: value('keyRequestsPerSecond'),
+    keyRevocationsPerHour: value('keyRevocationsPerHour'),
     addressFailuresPerMinute: value('addressFailuresPerMinute'),
     trustedProxies: value('trustedProxies'),
     signingKeyDays: value('signingKeyDays'),

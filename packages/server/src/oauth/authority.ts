@@ -1,10 +1,13 @@
 /** What the endpoints share: the one issuer, its keys, its store and its settings. */
 import type { Clock, Random } from '@hallpass/protocol';
-import type { Client, Store } from '../store/store.ts';
+import type { Client, Store, StoreEvent } from '../store/store.ts';
+import type { BoundReached } from './bounds.ts';
 import type { ClientCopies } from './client_copies.ts';
+import type { FeedStreams } from './feed_streams.ts';
 import type { FeedMeters, Followers } from './followers.ts';
 import type { KeyRing } from './key_ring.ts';
 import type { Limits } from './limits.ts';
+import type { RevocationAllowance } from './revocation_allowance.ts';
 import type { StoreTime } from './store_time.ts';
 
 export interface ServerClock extends Clock {
@@ -36,8 +39,13 @@ export interface Authority {
   readonly time: Pick<StoreTime, 'earliest' | 'latest'>;
   readonly random: Random;
   readonly limits: Limits;
+  readonly revocationAllowance: RevocationAllowance;
+  /** Ends all that a client was given until the acknowledgement, durably, with an event beside it. */
+  readonly endEverythingOf: (clientId: string, event: StoreEvent) => Promise<void>;
   readonly followers: Followers;
+  readonly feedStreams: FeedStreams;
   readonly feedMeters: FeedMeters;
+  readonly boundReached: BoundReached;
   /** Whether proofs of possession must carry a nonce of ours (RFC 9449 §8). */
   readonly dpopNonces: boolean;
   /** Told of each secret that opened a door; best effort. */

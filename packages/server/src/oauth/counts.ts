@@ -28,9 +28,6 @@ async function countUnlessAway(count: Count, counter: Counter): Promise<number |
   }
 }
 
-/** The part of a budget that is taken at once: a tenth. */
-const SHARES = 10;
-
 /** What a process has taken of a budget in a period. */
 interface Taken {
   readonly period: number;
@@ -42,20 +39,28 @@ interface Taken {
 }
 
 /**
- * Budgets of so many a second. A process takes from a budget in shares and hands out what it has taken: together the
- * processes never give out more than the budget, and the counter hears of ten shares, not of every request.
+ * Budgets of so many in a period, by default a second. A process takes from a budget in shares, by default a tenth each,
+ * and hands out what it has taken: together the processes never give out more than the budget, and the counter hears of
+ * shares, not of every request.
  */
 export class Budgets {
   readonly #count: Count;
+  readonly #periodSeconds: number;
+  readonly #shares: number;
   readonly #taken = new Map<string, Taken>();
 
-  constructor(count: Count) {
+  constructor(
+    count: Count,
+    { periodSeconds = 1, shares = 10 }: { readonly periodSeconds?: number; readonly shares?: number } = {},
+  ) {
     this.#count = count;
+    this.#periodSeconds = periodSeconds;
+    this.#shares = shares;
   }
 
-  /** Whether there was one left of the budget in the second of `now` (milliseconds). */
+  /** Whether there was one left of the budget in the period of `now` (milliseconds). */
   async take(name: string, { budget, now }: { readonly budget: number; readonly now: number }): Promise<boolean> {
-    const taken = this.#find(name, Math.floor(now / 1000));
+    const taken = this.#find(name, Math.floor(now / 1000 / this.#periodSeconds));
     while (taken.left < 1 && !taken.spent) {
       taken.taking ??= this.#takeShare(name, budget, taken);
       await taken.taking;
@@ -74,9 +79,9 @@ export class Budgets {
   }
 
   async #takeShare(name: string, budget: number, taken: Taken): Promise<void> {
-    const by = Math.ceil(budget / SHARES);
+    const by = Math.ceil(budget / this.#shares);
     const { period } = taken;
-    const counter = { name: `budget ${name}`, period, by, expiresAt: period + 1 };
+    const counter = { name: `budget ${name}`, period, by, expiresAt: (period + 1) * this.#periodSeconds };
     const total = await countUnlessAway(this.#count, counter).finally(() => {
       taken.taking = undefined;
     });

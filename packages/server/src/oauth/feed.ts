@@ -5,11 +5,11 @@
  * A page without more says the same of the moment at which it was asked for.
  */
 import { isRefusal, numericDate, PATHS } from '@hallpass/protocol';
-import type { Client } from '../store/store.ts';
+import { FOLLOWERS_PER_CLIENT_MAX, type Client } from '../store/store.ts';
 import type { Authority } from './authority.ts';
-import { followerOf } from './followers.ts';
+import { followerOf, isFollowerId } from './followers.ts';
 import { admit, keyMay, respondNotAdmitted } from './resource.ts';
-import { NO_STORE, noted, respondJson, type Endpoint } from './wire.ts';
+import { NO_STORE, noted, respondJson, respondRefusal, type Endpoint, type WireRequest } from './wire.ts';
 
 /** What a token must hold to read the feed. */
 export const FEED_SCOPE = '/oauth2/revocations.read';
@@ -17,11 +17,13 @@ export const FEED_SCOPE = '/oauth2/revocations.read';
 const HEARTBEAT_MS = 1_000;
 /** The most entries in one read, and so in one page. */
 export const PAGE_ENTRIES_MAX = 1_000;
+/** How many pages a second the followers of one API key may ask for beside its budgets: as many as it has, twice each. */
+export const CONFIRMATIONS_PER_CLIENT_PER_SECOND_MAX = 2 * FOLLOWERS_PER_CLIENT_MAX;
 
 export function feedEndpoint(authority: Authority): Endpoint {
   return async (request) => {
     const wanted = { scope: FEED_SCOPE, path: PATHS.revocations, mayByKey, budget: 'feed' } as const;
-    const admitted = await admit(authority, request, wanted);
+    const admitted = await admit(withBudgetToConfirm(authority, request), request, wanted);
     if (isRefusal(admitted)) return respondNotAdmitted(authority, admitted);
     const note = { clientId: admitted.clientId };
     const { isResourceServer, clientId, stillMay } = admitted;
@@ -35,9 +37,29 @@ export function feedEndpoint(authority: Authority): Endpoint {
       return noted(respondJson(200, { entries, cursor, more, keys: authority.keys.publishedVersion }), note);
     }
     const lastEventId = request.header('last-event-id');
-    const body = stream(authority, { after: lastEventId, signal: request.untilGone(), stillMay, follower });
+    const signal = request.untilGone();
+    const full = authority.feedStreams.open(clientId, signal);
+    if (full !== undefined) return noted(respondRefusal(full), note);
+    const body = stream(authority, { after: lastEventId, signal, stillMay, follower });
     return noted({ status: 200, headers: { 'content-type': 'text/event-stream', ...NO_STORE }, body }, note);
   };
+}
+
+/**
+ * A follower confirms because others wait, and they may wait often. So what confirming costs comes from a budget of its own,
+ * and only beyond that from the one that the guard's feed lives on.
+ */
+function withBudgetToConfirm(authority: Authority, request: WireRequest): Authority {
+  if (!request.query.has('after') || !isFollowerId(request.header('hallpass-follower'))) return authority;
+  const { limits, boundReached } = authority;
+  const spend: typeof limits.spend = async (client, budget) => {
+    if (client.resourceServerFor.length === 0) return await limits.spend(client, budget);
+    const requestsPerSecond = CONFIRMATIONS_PER_CLIENT_PER_SECOND_MAX;
+    if ((await limits.spend({ ...client, requestsPerSecond }, 'confirmations')) === undefined) return undefined;
+    boundReached('CONFIRMATIONS_PER_CLIENT_PER_SECOND_MAX');
+    return await limits.spend(client, budget);
+  };
+  return { ...authority, limits: { ...limits, spend } };
 }
 
 function mayByKey(client: Client): boolean {

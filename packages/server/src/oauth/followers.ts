@@ -2,7 +2,9 @@
  * Who follows the feed, and has confirmed what. It travels through the store, since a guard may be connected to one
  * instance and a revocation be answered by another (ADR 16).
  */
-import type { Clock } from '@hallpass/protocol';
+import type { ServerClock } from './authority.ts';
+import type { BoundReached } from './bounds.ts';
+import { FollowerCalls } from './follower_calls.ts';
 import { StoreUnavailable, type FollowerCount, type Store } from '../store/store.ts';
 
 /** How often a sign of life is written of those who are connected here, in milliseconds. */
@@ -35,23 +37,40 @@ interface Named {
 /** A follower's own name for itself: 128 random bits. */
 const FOLLOWER_ID = /^[A-Za-z0-9_-]{22}$/;
 
+/** Whether a follower has named itself. */
+export function isFollowerId(header: string | undefined): header is string {
+  return header !== undefined && FOLLOWER_ID.test(header);
+}
+
 /** The follower behind a request for the feed; undefined for one that says no name: it cannot be counted. */
 export function followerOf(clientId: string, header: string | undefined): Named | undefined {
-  return header !== undefined && FOLLOWER_ID.test(header) ? { clientId, followerId: header } : undefined;
+  return isFollowerId(header) ? { clientId, followerId: header } : undefined;
 }
 
 export class Followers {
   readonly #store: Store;
-  readonly #clock: Clock & { readonly sleep: (milliseconds: number) => Promise<void> };
+  readonly #clock: ServerClock;
+  readonly #calls: FollowerCalls;
+  readonly #boundReached: BoundReached;
   /** Those who are connected here. */
   readonly #connected = new Set<Named & { readonly cursor: string | undefined }>();
   readonly #lastWords = new Map<string, { readonly cursor: string; readonly at: number }>();
   readonly #waits = new Map<string, number>();
   #timer: ReturnType<typeof setInterval> | undefined;
 
-  constructor(store: Store, clock: Clock & { readonly sleep: (milliseconds: number) => Promise<void> }) {
+  constructor({
+    store,
+    clock,
+    boundReached,
+  }: {
+    readonly store: Store;
+    readonly clock: ServerClock;
+    readonly boundReached: BoundReached;
+  }) {
     this.#store = store;
     this.#clock = clock;
+    this.#calls = new FollowerCalls(store, clock);
+    this.#boundReached = boundReached;
   }
 
   /** Counts a stream's reader as connected until what it answers with is called. */
@@ -112,14 +131,11 @@ export class Followers {
     readonly signal: AbortSignal;
   }): Promise<FollowerCount | undefined> {
     const waiting = this.#waits.get(clientId) ?? 0;
-    const all = [...this.#waits.values()].reduce((sum, waits) => sum + waits, 0);
-    const isRoom = waiting < WAITS_PER_CLIENT_MAX && all < WAITS_MAX;
+    const crowded = this.#findCrowded(waiting);
+    if (crowded !== undefined) this.#boundReached(crowded);
     this.#waits.set(clientId, waiting + 1);
     try {
-      return await this.#wait(isRoom ? seconds : 0, signal);
-    } catch (error) {
-      if (error instanceof StoreUnavailable) return undefined;
-      throw error;
+      return await unlessAway(() => this.#wait(crowded === undefined ? seconds : 0, signal));
     } finally {
       const left = (this.#waits.get(clientId) ?? 1) - 1;
       if (left > 0) this.#waits.set(clientId, left);
@@ -127,9 +143,21 @@ export class Followers {
     }
   }
 
+  /** Those who are connected, for whoever has revoked nothing that they could lack: they are not asked. */
+  async countConnected(): Promise<FollowerCount | undefined> {
+    const aliveAfter = this.#clock.now() - ALIVE_MS;
+    return await unlessAway(() => this.#store.countFollowers({ cursor: '', aliveAfter }));
+  }
+
+  #findCrowded(waitingOfClient: number): 'WAITS_PER_CLIENT_MAX' | 'WAITS_MAX' | undefined {
+    if (waitingOfClient >= WAITS_PER_CLIENT_MAX) return 'WAITS_PER_CLIENT_MAX';
+    const all = [...this.#waits.values()].reduce((sum, waits) => sum + waits, 0);
+    return all >= WAITS_MAX ? 'WAITS_MAX' : undefined;
+  }
+
   async #wait(seconds: number, signal: AbortSignal): Promise<FollowerCount> {
     const startedAt = this.#clock.now();
-    const cursor = await this.#store.askFollowers();
+    const cursor = await this.#calls.join();
     for (;;) {
       const now = this.#clock.now();
       const count = await this.#store.countFollowers({ cursor, aliveAfter: now - ALIVE_MS });
@@ -139,5 +167,14 @@ export class Followers {
       if (count.confirmed >= count.connected || left <= 0 || elapsed < 0 || signal.aborted) return count;
       await this.#clock.sleep(Math.min(left, LOOK_MS_MAX, LOOK_MS_MIN + elapsed / 8));
     }
+  }
+}
+
+async function unlessAway<Known>(find: () => Promise<Known>): Promise<Known | undefined> {
+  try {
+    return await find();
+  } catch (outage) {
+    if (outage instanceof StoreUnavailable) return undefined;
+    throw outage;
   }
 }

@@ -31,9 +31,10 @@ export interface Attempt {
 
 /**
  * The budgets of a key, each of the size that is set. Only a resource server's key has more than `requests`: what its
- * guard's callers make it ask about (tokens that turn out inactive) must not cost it its feed or its other questions.
+ * guard's callers make it ask about (tokens that turn out inactive), and how often others make it confirm, must not cost it
+ * its feed or its other questions.
  */
-export type Budget = 'requests' | 'feed' | 'inactive_tokens';
+export type Budget = 'requests' | 'feed' | 'confirmations' | 'inactive_tokens';
 
 export interface Limits {
   /** The answer to a failure whose source has failed too often already; the same for every kind of failure. */

@@ -240,7 +240,7 @@ const REVOKE: Operation = {
       in: 'query',
       required: false,
       description:
-        'How many seconds the answer may wait until the guards that are connected have confirmed. What is revoked is revoked in any case.',
+        'How many seconds the answer may wait until the guards that are connected have confirmed. What is revoked is revoked in any case. Where there is nothing to revoke, nobody waits.',
       schema: { type: 'integer', minimum: 0, maximum: WAIT_SECONDS_MAX },
     },
   ],

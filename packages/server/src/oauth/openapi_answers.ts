@@ -53,7 +53,7 @@ export const HEADERS = {
   },
   Guards: {
     description:
-      'How many guards have confirmed what is revoked, of those that were connected in the last 10 s: a dictionary (RFC 9651). Where a wait was asked for.',
+      'How many guards have confirmed what is revoked, of those that were connected in the last 10 s: a dictionary (RFC 9651). Where a wait was asked for. Where there was nothing to revoke, no guard is asked and all of them count as confirmed.',
     schema: { type: 'string', pattern: '^confirmed=[0-9]+, connected=[0-9]+$' },
   },
   AllowMethods: { description: 'Where the origin is listed.', schema: { const: 'POST' } },

@@ -30,19 +30,21 @@ export function revocationEndpoint(authority: Authority): Endpoint {
     const { clientId } = caller.client;
     const note = { clientId };
     const token = parameters.values.get('token');
-    const revocation = token === undefined ? refuse('missing_token') : await findRevocation(authority, clientId, token);
-    if (isRefusal(revocation)) {
-      return noted(respondRefusal(revocation, { dialect: parameters.dialect, headers }), note);
-    }
+    const no = (refusal: Refusal): WireResponse =>
+      noted(respondRefusal(refusal, { dialect: parameters.dialect, headers }), note);
+    const found = token === undefined ? refuse('missing_token') : await findRevocation(authority, clientId, token);
+    if (isRefusal(found)) return no(found);
     const wait = parseWait(request.query);
-    if (isRefusal(wait)) return noted(respondRefusal(wait, { dialect: parameters.dialect, headers }), note);
+    if (isRefusal(wait)) return no(wait);
     const replayed = await spendOnce(authority.store, caller.once);
-    if (replayed !== undefined) {
-      return noted(respondRefusal(replayed, { dialect: parameters.dialect, headers }), note);
+    if (replayed !== undefined) return no(replayed);
+    if (found.revocation !== undefined) {
+      const spent = await authority.revocationAllowance.takeRevocation(clientId);
+      if (spent !== undefined) return no(spent);
+      // The answer waits for the disk; what cannot be stored is a 503, never a success (contract §4).
+      await authority.store.revoke([found.revocation]);
     }
-    // The answer waits for the disk; what cannot be stored is a 503, never a success (contract §4).
-    if (revocation !== undefined) await authority.store.revoke([revocation]);
-    const guards = wait === undefined ? {} : await waitForGuards(authority, { seconds: wait, clientId, request });
+    const guards = await tellOfGuards(authority, { wait, isRevoked: found.isRevoked, clientId, request });
     return noted(respondRevoked(parameters.dialect, { ...headers, ...guards }), note);
   };
 }
@@ -58,44 +60,78 @@ function parseWait(query: URLSearchParams): number | Refusal | undefined {
   return seconds <= WAIT_SECONDS_MAX ? seconds : refuse('malformed_wait');
 }
 
-/** Waits until the guards have what is revoked; gives the header that says how many have (a dictionary, RFC 9651 §3.2). */
-async function waitForGuards(
+/**
+ * Waits until the guards have what is revoked; gives the header that says how many have (a dictionary, RFC 9651 §3.2).
+ * Where nothing is revoked no guard lacks anything: none is asked, and all count as having confirmed.
+ */
+async function tellOfGuards(
   { followers, feedMeters, clock }: Authority,
   {
-    seconds,
+    wait: seconds,
+    isRevoked,
     clientId,
     request,
-  }: { readonly seconds: number; readonly clientId: string; readonly request: WireRequest },
+  }: {
+    readonly wait: number | undefined;
+    readonly isRevoked: boolean;
+    readonly clientId: string;
+    readonly request: WireRequest;
+  },
 ): Promise<WireResponse['headers']> {
+  if (seconds === undefined) return {};
   const startedAt = clock.now();
-  const count = await followers.untilConfirmed({ seconds, clientId, signal: request.untilGone() });
+  const count = isRevoked
+    ? await followers.untilConfirmed({ seconds, clientId, signal: request.untilGone() })
+    : await followers.countConnected();
   if (count === undefined) return {};
-  feedMeters.waited(Math.max(0, clock.now() - startedAt) / 1000, count);
+  if (isRevoked) feedMeters.waited(Math.max(0, clock.now() - startedAt) / 1000, count);
   return { 'hallpass-guards': `confirmed=${count.confirmed}, connected=${count.connected}` };
 }
 
+/** What a token comes to that its owner revokes. */
+interface FoundRevocation {
+  /** To be kept; undefined where there is nothing to keep. */
+  readonly revocation?: KeptRevocation;
+  /**
+   * Whether the token is revoked when that is kept: now, or before. A request that is repeated because no answer came
+   * waits for guards like the first, and costs its key no further revocation.
+   */
+  readonly isRevoked: boolean;
+}
+
+/** Unknown, expired, or another issuer's. */
+const NOTHING: FoundRevocation = { isRevoked: false };
+const REVOKED_ALREADY: FoundRevocation = { isRevoked: true };
+
 /**
- * The revocation that a client's token calls for; undefined when there is nothing to revoke: unknown, expired or
- * another issuer's. `token_type_hint` is not needed: a token says itself what it is (RFC 7009 §2.1).
+ * The revocation that a client's token calls for. `token_type_hint` is not needed: a token says itself what it is (RFC
+ * 7009 §2.1).
  */
 async function findRevocation(
   authority: Authority,
   clientId: string,
   token: string,
-): Promise<KeptRevocation | Refusal | undefined> {
+): Promise<FoundRevocation | Refusal> {
+  const { store, time } = authority;
   // Not by a clock that runs ahead: what it takes for expired may be alive for every guard, and would stay so.
-  const earliest = numericDate(authority.time.earliest());
+  const earliest = numericDate(time.earliest());
   const state = openRefreshToken(token, { find: authority.keys.findRefresh, equal: equalBytes });
   if (state !== undefined) {
-    if (earliest >= state.expiresAt) return undefined;
+    if (earliest >= state.expiresAt) return NOTHING;
+    const isRevoked = await store.isRevoked(state);
+    if (state.clientId !== clientId) return isRevoked ? NOTHING : refuse('token_of_another_client');
     // Any generation, however old, ends the family when its owner says so.
-    if (state.clientId === clientId) return revocationOfGrant(state, numericDate(authority.time.latest()));
-    return (await authority.store.isRevoked(state)) ? undefined : refuse('token_of_another_client');
+    if (isRevoked) return REVOKED_ALREADY;
+    return { revocation: revocationOfGrant(state, numericDate(time.latest())), isRevoked: true };
   }
   const claims = openAccessToken(authority, token);
-  if (claims === undefined || earliest >= claims.exp) return undefined;
-  if (claims.client_id === clientId) return revocationOfToken(claims);
-  return (await isAlive(authority, claims)) ? refuse('token_of_another_client') : undefined;
+  if (claims === undefined || earliest >= claims.exp) return NOTHING;
+  if (claims.client_id !== clientId) {
+    return (await isAlive(authority, claims)) ? refuse('token_of_another_client') : NOTHING;
+  }
+  const { jti, grant_id: grantId, iat: issuedAt } = claims;
+  const isRevoked = await store.isRevoked({ jti, grantId, clientId, issuedAt });
+  return isRevoked ? REVOKED_ALREADY : { revocation: revocationOfToken(claims), isRevoked: true };
 }
 
 function revocationOfToken({ jti, exp }: AccessTokenClaims): KeptRevocation {

@@ -133,7 +133,7 @@ async function grant(authority: Authority, caller: Caller, parameters: Parameter
   // Of two callers with one refresh token one commits; the other decides again, and then finds what the first has done.
   for (let attempt = 1; attempt <= 3; attempt++) {
     const decision = await decide(authority, caller); // 4
-    if (decision.decided === 'refuse') return await remember(authority, decision);
+    if (decision.decided === 'refuse') return await remember(authority, caller, decision);
     const minted = mint(authority, decision.issuance, caller.at); // 5
     if (isRefusal(minted)) return minted;
     const outcome = await commit(authority, decision, attempt === 1 ? caller.once : []); // 6
@@ -163,10 +163,15 @@ function selectWith<Selection>(
 
 /** A refusal that must be remembered is answered only when it is on disk: the family of a reused token is dead by then. */
 async function remember(
-  { store }: Authority,
+  { store, revocationAllowance, endEverythingOf }: Authority,
+  { client: { clientId } }: Caller,
   { refusal, event, revocations = [] }: Extract<Decision, { decided: 'refuse' }>,
 ): Promise<Refusal> {
-  if (event !== undefined) await store.revoke(revocations, event);
+  if (event === undefined) return refusal;
+  // The response to a theft is never refused. Beyond what a key may add, one entry for all that it was given stands for
+  // its families: a key that makes reuse by the thousand must not fill the guards (ADR 19).
+  const isRoom = revocations.length === 0 || (await revocationAllowance.takeReuse(clientId));
+  await (isRoom ? store.revoke(revocations, event) : endEverythingOf(clientId, event));
   return refusal;
 }
 
