@@ -8,10 +8,14 @@ import * as pending from '../packages/guard/src/pending.ts';
 import { openapiDocument } from '../packages/server/src/oauth/openapi.ts';
 import { GUARD_VARIABLES } from '../packages/server/src/cli/guard_settings.ts';
 import { listSettings } from '../packages/server/src/cli/settings.ts';
-import { HEADER_BYTES_MAX, REQUEST_TIMEOUT_MS } from '../packages/server/src/http/listener.ts';
+import { HEADER_BYTES_MAX, REQUEST_TIMEOUT_MS, UNREAD_ANSWER_MS_MAX } from '../packages/server/src/http/listener.ts';
+import { REQUESTS_PER_CONNECTION_MAX } from '../packages/server/src/http/one_request_at_a_time.ts';
+import { BOUNDS } from '../packages/server/src/oauth/bounds.ts';
 import { SECRETS_MAX } from '../packages/server/src/oauth/client_auth.ts';
 import * as foreignHash from '../packages/server/src/oauth/foreign_hash.ts';
-import { PAGE_ENTRIES_MAX } from '../packages/server/src/oauth/feed.ts';
+import { CONFIRMATIONS_PER_CLIENT_PER_SECOND_MAX, PAGE_ENTRIES_MAX } from '../packages/server/src/oauth/feed.ts';
+import { FEED_STREAMS_MAX, FEED_STREAMS_PER_CLIENT_MAX } from '../packages/server/src/oauth/feed_streams.ts';
+import { FOLLOWER_CALL_INTERVAL_MS } from '../packages/server/src/oauth/follower_calls.ts';
 import { WAITS_MAX, WAITS_PER_CLIENT_MAX } from '../packages/server/src/oauth/followers.ts';
 import { GUARD_FAILURES_FACTOR } from '../packages/server/src/oauth/limits.ts';
 import { GRANT_SECONDS_MAX, WAIT_SECONDS_MAX } from '../packages/server/src/oauth/revocation.ts';
@@ -75,6 +79,18 @@ const LIMITS: readonly (readonly [name: string, value: number, what: string, bey
     'REQUEST_TIMEOUT_MS',
     REQUEST_TIMEOUT_MS,
     'milliseconds for the head to arrive, and for a whole request',
+    'the connection ends',
+  ],
+  [
+    'REQUESTS_PER_CONNECTION_MAX',
+    REQUESTS_PER_CONNECTION_MAX,
+    'requests of one connection that are served at a time',
+    'the requests behind it wait, and the connection is not read meanwhile',
+  ],
+  [
+    'UNREAD_ANSWER_MS_MAX',
+    UNREAD_ANSWER_MS_MAX,
+    'milliseconds that a caller leaves an answer unread',
     'the connection ends',
   ],
   ['CLIENT_ID_LENGTH_MAX', protocol.CLIENT_ID_LENGTH_MAX, 'characters of a `client_id`', '401 `invalid_client`'],
@@ -197,6 +213,25 @@ const LIMITS: readonly (readonly [name: string, value: number, what: string, bey
     'guards of one API key that are counted',
     'it is served, and not counted',
   ],
+  [
+    'FOLLOWER_CALL_INTERVAL_MS',
+    FOLLOWER_CALL_INTERVAL_MS,
+    'milliseconds until a process asks guards to confirm again',
+    'all waits of the process join the next call',
+  ],
+  [
+    'CONFIRMATIONS_PER_CLIENT_PER_SECOND_MAX',
+    CONFIRMATIONS_PER_CLIENT_PER_SECOND_MAX,
+    'pages of the feed a second that guards of one API key ask for beside its budget for the feed',
+    'they count against that budget',
+  ],
+  [
+    'FEED_STREAMS_PER_CLIENT_MAX',
+    FEED_STREAMS_PER_CLIENT_MAX,
+    'event streams of one API key in a process',
+    '429 `rate_limited`',
+  ],
+  ['FEED_STREAMS_MAX', FEED_STREAMS_MAX, 'event streams in a process', '429 `rate_limited`'],
   ['PAGE_ENTRIES_MAX', PAGE_ENTRIES_MAX, 'revocations on a page of the feed', 'there is a next page'],
 ];
 
@@ -207,7 +242,11 @@ function printLimits(): string {
 # Limits
 
 Everything that comes from outside has a bound. These are fixed; how often one may ask is a setting
-([configuration.md](configuration.md): \`HALLPASS_KEY_REQUESTS_PER_SECOND\`, \`HALLPASS_ADDRESS_FAILURES_PER_MINUTE\`).
+([configuration.md](configuration.md): \`HALLPASS_KEY_REQUESTS_PER_SECOND\`, \`HALLPASS_KEY_REVOCATIONS_PER_HOUR\`,
+\`HALLPASS_ADDRESS_FAILURES_PER_MINUTE\`).
+
+The metric \`hallpass_bounds_reached_total\` counts how often a bound was reached, by name: ${BOUNDS.map((bound) => `\`${bound}\``).join(', ')}.
+\`KEY_REVOCATIONS_PER_HOUR\` and \`KEY_REUSES_PER_HOUR\` are both set by \`HALLPASS_KEY_REVOCATIONS_PER_HOUR\`.
 
 | Name | At most | Of what | Beyond it |
 | --- | --- | --- | --- |
