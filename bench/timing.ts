@@ -1,12 +1,16 @@
 /**
- * Whether time tells what the answer does not: unknown key, wrong secret and disabled key, interleaved at random over
- * real sockets, compared in pairs by Welch's t. `npm run bench:timing -- --samples 100000`; exit code 1 when |t| reaches 4.5.
- * The slowest hundredth of each is left out: it is the machine's, not ours.
+ * Whether the time of a refusal tells what the answer does not: that a key exists, is disabled, or has a large record.
+ * An unknown key, a wrong secret, a disabled key, and a wrong secret for a key with as many scopes as there may be, all as
+ * long as they may be, are interleaved at random over real sockets and compared in pairs by Welch's t.
+ * `npm run bench:timing -- --samples 100000`; the exit code is 1 when |t| reaches 4.5. The slowest hundredth of each is
+ * left out, because it belongs to the machine.
  */
 import { Agent, request } from 'node:http';
 import { createKey, RIG, startHallpass, type Credentials } from '../e2e/hallpass_process.ts';
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { SCOPE_LENGTH_MAX } from '@hallpass/protocol';
+import { SCOPES_PER_KEY_MAX } from '../packages/server/src/operator/key_policy.ts';
 import { numberOption, printFigures } from './bench.ts';
 import { median, percentile, rounded } from './statistics.ts';
 
@@ -16,6 +20,7 @@ const samples = numberOption('samples', { otherwise: 30_000, min: 300, max: 1_00
 await printFigures('timing', async (dataDir) => {
   const good = await createKey(dataDir, ['good', '--scope', '/accounts.read']);
   const disabled = await createKey(dataDir, ['disabled', '--scope', '/accounts.read']);
+  const large = await createKey(dataDir, ['large', ...longScopes().flatMap((scope) => ['--scope', scope])]);
   const bin = fileURLToPath(new URL('../packages/server/bin/hallpass.js', import.meta.url));
   const env = { PATH: process.env['PATH'], HALLPASS_DATA_DIR: dataDir };
   execFileSync(process.execPath, [bin, 'keys', 'disable', disabled.clientId, '--json'], { env });
@@ -23,11 +28,11 @@ await printFigures('timing', async (dataDir) => {
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
   try {
     // Ids and secrets of the same length, so that the requests differ in nothing that is theirs to differ in.
-    const wrong = good.clientSecret.split('').toReversed().join('');
     const kinds: Readonly<Record<string, Credentials>> = {
-      unknown: { clientId: good.clientId.split('').toReversed().join(''), clientSecret: good.clientSecret },
-      wrong: { clientId: good.clientId, clientSecret: wrong },
+      unknown: { clientId: reversed(good.clientId), clientSecret: good.clientSecret },
+      wrong: { clientId: good.clientId, clientSecret: reversed(good.clientSecret) },
       disabled,
+      large: { clientId: large.clientId, clientSecret: reversed(large.clientSecret) },
     };
     const times = new Map(Object.keys(kinds).map((kind) => [kind, [] as number[]]));
     const names = Object.keys(kinds);
@@ -42,6 +47,8 @@ await printFigures('timing', async (dataDir) => {
       ['unknown', 'wrong'],
       ['unknown', 'disabled'],
       ['wrong', 'disabled'],
+      ['unknown', 'large'],
+      ['wrong', 'large'],
     ] as const;
     const t = Object.fromEntries(
       pairs.map(([a, b]) => [`${a}/${b}`, rounded(welch(trimmed.get(a) ?? [], trimmed.get(b) ?? []))]),
@@ -54,6 +61,17 @@ await printFigures('timing', async (dataDir) => {
     await server.stop();
   }
 });
+
+function reversed(text: string): string {
+  return text.split('').toReversed().join('');
+}
+
+function longScopes(): readonly string[] {
+  return Array.from({ length: SCOPES_PER_KEY_MAX }, (_, at) => {
+    const begin = `/${'a'.repeat(127)}/${'b'.repeat(127)}/${'c'.repeat(127)}/${String(at).padStart(3, '0')}`;
+    return `${begin}${'d'.repeat(SCOPE_LENGTH_MAX - begin.length - '.read'.length)}.read`;
+  });
+}
 
 /** One refused request, in microseconds. */
 function timeOne(url: string, agent: Agent, { clientId, clientSecret }: Credentials): Promise<number> {

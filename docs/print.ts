@@ -21,6 +21,7 @@ import { GUARD_FAILURES_FACTOR } from '../packages/server/src/oauth/limits.ts';
 import { GRANT_SECONDS_MAX, WAIT_SECONDS_MAX } from '../packages/server/src/oauth/revocation.ts';
 import * as keyPolicy from '../packages/server/src/operator/key_policy.ts';
 import { IMPORT_BYTES_MAX } from '../packages/server/src/operator/import_files.ts';
+import * as parsedClients from '../packages/server/src/store/parsed_clients.ts';
 import { CLIENTS_MAX, FOLLOWERS_PER_CLIENT_MAX } from '../packages/server/src/store/store.ts';
 
 const FROM_SOURCE = '<!-- Printed from the source by `npm run docs`. Do not edit. -->';
@@ -142,6 +143,18 @@ const LIMITS: readonly (readonly [name: string, value: number, what: string, bey
   ['GRANT_SECONDS_MAX', GRANT_SECONDS_MAX, 'seconds that any grant lives', 'the setting is refused'],
   ['LINEAGE_MAX', protocol.LINEAGE_MAX, 'tokens cut one from the other', '400 `invalid_request`'],
   ['CLIENTS_MAX', CLIENTS_MAX, 'API keys in a store', 'the command is refused'],
+  [
+    'PARSED_CLIENTS_MAX',
+    parsedClients.PARSED_CLIENTS_MAX,
+    'records of API keys that a process keeps parsed',
+    'the one used longest ago is parsed again at its next use',
+  ],
+  [
+    'PARSED_CLIENT_CHARACTERS_MAX',
+    parsedClients.PARSED_CLIENT_CHARACTERS_MAX,
+    'characters of all of them together',
+    'the same',
+  ],
   [
     'SECRETS_MAX',
     SECRETS_MAX,

@@ -1,20 +1,58 @@
 /** The verbs about API keys and their secrets. */
+import { parseClient, type ParsedClients, type RowMark } from './parsed_clients.ts';
 import { accompany } from './revocation_verbs.ts';
 import { inBatches, rowsOf, type Sql, type SqlRow } from './sql.ts';
 import { CLIENTS_MAX, type Accompanied, type Client, type SecretUse } from './store.ts';
 
-/** Who is asked for when there is no such client: the one row of this id, which nobody can have. See `findClient`. */
+/** The id of the one row that is no client's. Its record stands in for that of a client that does not exist. */
 export const NOBODY = '';
 
-/** A row is read and its record parsed either way: where there is no such client, the row is nobody's. */
-export async function findClient(sql: Sql, clientId: string): Promise<Client | undefined> {
+/** Nobody's record is written once, when the store is made. */
+const NOBODYS_REVISION = '0-nobody';
+
+/**
+ * What makes the revision of a row: its version, so that a server of an older schema, which does not write revisions,
+ * leaves one behind that no longer fits; and chance, so that a client made anew under an old id, or a store that went
+ * back in time, never has a revision that was there before. (`random()` is good enough in both engines: it is to differ,
+ * not to be unguessable.)
+ */
+const CHANCE = "random() || '-' || random()";
+
+/**
+ * The same work whether the client exists or not, and however large its record is: the time of a refusal must not tell.
+ * The index holds all that the first statement reads. It finds the client's row, or its neighbour's; then nobody's record
+ * is taken instead. Only a record that has changed since it was last parsed here is read and parsed.
+ */
+export async function findClient(sql: Sql, clientId: string, parsed: ParsedClients): Promise<Client | undefined> {
   const [row] = await sql.all(
-    "SELECT client_id, record FROM clients WHERE client_id IN (?, '') ORDER BY client_id DESC LIMIT 1",
+    'SELECT client_id, version, revision FROM clients WHERE client_id <= ? ORDER BY client_id DESC LIMIT 1',
     clientId,
   );
   if (row === undefined) throw new Error('The store has no row for nobody: its set-up was not finished.');
-  const client = clientOf(row);
-  return row['client_id'] === clientId && clientId !== NOBODY ? client : undefined;
+  const mark = row['client_id'] === clientId ? markOf(row) : NOBODYS_MARK;
+  const client = parsed.find(mark) ?? (await readClient(sql, mark.clientId, parsed));
+  return mark.clientId === NOBODY ? undefined : client;
+}
+
+/** Undefined when the client was deleted a moment ago. */
+async function readClient(sql: Sql, clientId: string, parsed: ParsedClients): Promise<Client | undefined> {
+  const [row] = await sql.all('SELECT client_id, version, revision, record FROM clients WHERE client_id = ?', clientId);
+  return row === undefined ? undefined : parsed.parse(markOf(row), String(row['record']));
+}
+
+const NOBODYS_MARK: RowMark = { clientId: NOBODY, revision: NOBODYS_REVISION };
+
+function markOf(row: SqlRow): RowMark {
+  const clientId = String(row['client_id']);
+  if (clientId === NOBODY) return NOBODYS_MARK;
+  const { revision } = row;
+  const isOfVersion = typeof revision === 'string' && revision.startsWith(`${row['version']}-`);
+  return { clientId, revision: isOfVersion ? revision : undefined };
+}
+
+/** Gives a row that was written as a whole, such as by a restore, a revision of its own. */
+export async function renewRevision(sql: Sql, clientId: string): Promise<void> {
+  await sql.run(`UPDATE clients SET revision = version || '-' || ${CHANCE} WHERE client_id = ?`, clientId);
 }
 
 export async function listClients(
@@ -26,13 +64,7 @@ export async function listClients(
     after ?? '',
     limit,
   );
-  return rows.map(clientOf);
-}
-
-/** A record is read by the version that wrote it or a later one; what we wrote we trust. */
-function clientOf(row: SqlRow): Client {
-  // oxlint-disable-next-line no-unsafe-type-assertion -- our own record, parsed back
-  return JSON.parse(String(row['record'])) as Client;
+  return rows.map((row) => parseClient(String(row['record'])));
 }
 
 export async function isOriginListed(sql: Sql, origin: string): Promise<boolean> {
@@ -60,13 +92,16 @@ export async function saveClient(
   const written =
     client.version === 1
       ? await sql.run(
-          'INSERT INTO clients (client_id, version, record) VALUES (?, 1, ?) ON CONFLICT (client_id) DO NOTHING',
+          `INSERT INTO clients (client_id, version, record, revision) VALUES (?, 1, ?, '1-' || ${CHANCE})
+           ON CONFLICT (client_id) DO NOTHING`,
           client.clientId,
           record,
         )
       : await sql.run(
-          'UPDATE clients SET version = ?, record = ? WHERE client_id = ? AND version = ?',
+          `UPDATE clients SET version = ?, revision = CAST(? AS TEXT) || ${CHANCE}, record = ?
+            WHERE client_id = ? AND version = ?`,
           client.version,
+          `${client.version}-`,
           record,
           client.clientId,
           client.version - 1,

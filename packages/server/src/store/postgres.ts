@@ -9,6 +9,7 @@
 import type { Random } from '@hallpass/protocol';
 import { eventIds } from './event_id.ts';
 import { Gathering } from './gathering.ts';
+import { ParsedClients } from './parsed_clients.ts';
 import type { PostgresAddress } from './postgres_address.ts';
 import { Connections, DEADLINE_MS, isOwnFault } from './postgres_connections.ts';
 import { SETTINGS, settingsOf, whyUnusable } from './postgres_durability.ts';
@@ -48,6 +49,7 @@ function storeOn(connections: Connections): Store {
   const read = <Result>(verb: (sql: Sql) => Promise<Result>) => connections.read(verb).catch(outage);
   const write = <Result>(verb: (sql: Sql) => Promise<Result>) => connections.write(verb).catch(outage);
   const transact = <Result>(verb: (sql: Sql) => Promise<Result>) => connections.transact(verb).catch(outage);
+  const parsed = new ParsedClients();
   const watchers = new Watchers(() => read(verbs.findFeedEnd));
   const revoking = async <Result>(written: Promise<Result>): Promise<Result> => {
     const result = await written;
@@ -65,7 +67,7 @@ function storeOn(connections: Connections): Store {
     closing ? Promise.reject(new StoreUnavailable('The store is closed.')) : gathering.add(given);
 
   return {
-    findClient: (clientId) => read((sql) => verbs.findClient(sql, clientId)),
+    findClient: (clientId) => read((sql) => verbs.findClient(sql, clientId, parsed)),
     findIssueNotBefore: (clientId) => read((sql) => verbs.findIssueNotBefore(sql, clientId)),
     listClients: (page) => read((sql) => verbs.listClients(sql, page)),
     saveClient: (client, accompanied) => revoking(transact((sql) => verbs.saveClient(sql, client, accompanied))),

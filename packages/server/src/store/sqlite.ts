@@ -7,6 +7,7 @@ import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { Worker } from 'node:worker_threads';
+import { ParsedClients } from './parsed_clients.ts';
 import type { Sql } from './sql.ts';
 import { sqlOf } from './sqlite_connection.ts';
 import { StoreUnavailable, StoreUnusable, type Store } from './store.ts';
@@ -27,6 +28,7 @@ export async function openSqliteStore({ file }: { readonly file: string }): Prom
   const writer = await Writer.start({ file });
   const reader = openReader(file);
   const read = <Result>(verb: (sql: Sql) => Promise<Result>): Promise<Result> => verb(reader.sql).catch(outage);
+  const parsed = new ParsedClients();
   const watchers = new Watchers(() => read(verbs.findFeedEnd));
 
   const revoking = async <Result>(written: Promise<Result>): Promise<Result> => {
@@ -36,7 +38,7 @@ export async function openSqliteStore({ file }: { readonly file: string }): Prom
   };
 
   return {
-    findClient: (clientId) => read((sql) => verbs.findClient(sql, clientId)),
+    findClient: (clientId) => read((sql) => verbs.findClient(sql, clientId, parsed)),
     findIssueNotBefore: (clientId) => read((sql) => verbs.findIssueNotBefore(sql, clientId)),
     listClients: (page) => read((sql) => verbs.listClients(sql, page)),
     saveClient: (client, accompanied) => revoking(writer.write('saveClient', client, accompanied)),

@@ -243,7 +243,10 @@ export interface SecretUse {
 export interface Store {
   // API keys
 
-  /** A client that is not there costs as much time as one that is: the time of a refusal must not tell which exist. */
+  /**
+   * Takes the same time whether the client exists or not, and however large its record is: the time of a refusal must not
+   * tell. The first reading after a change takes longer. What it gives is frozen: other callers may get the same object.
+   */
   findClient(clientId: string): Promise<Client | undefined>;
   /** No token of this client may carry an `iat` below this: everything earlier was revoked at one stroke. 0: nothing was. */
   findIssueNotBefore(clientId: string): Promise<NumericDate>;

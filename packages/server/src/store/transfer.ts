@@ -4,6 +4,7 @@
  * keys goes on being good.
  */
 import { createHash, type Hash } from 'node:crypto';
+import { renewRevision } from './client_verbs.ts';
 import { findFeedEnd, type FeedEnd } from './feed_verbs.ts';
 import type { Sql, SqlRow, SqlValue } from './sql.ts';
 
@@ -292,4 +293,6 @@ export async function put(sql: Sql, table: Table, row: SqlRow): Promise<void> {
      ON CONFLICT (${table.key.join(', ')}) ${update}`,
     ...listOf(table, row),
   );
+  // Revisions are not carried: a server that was on this store before must not take the row for one that it knows.
+  if (table.name === 'clients') await renewRevision(sql, String(valueOf(row, 'client_id')));
 }

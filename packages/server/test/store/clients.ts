@@ -132,6 +132,39 @@ export function testClients(storeTest: StoreTest): void {
     assert.deepEqual((await readFeed(b)).ids, ['client']);
   });
 
+  storeTest(
+    'a client made anew under an id that was deleted is the new one, to all who knew the old',
+    async ({ open }) => {
+      const [a, b] = [await open(), await open()];
+      for (const name of ['first', 'second', 'third']) {
+        // Of the same version each time.
+        assert.equal(await a.saveClient(clientRecord({ name }), { event }), 'saved');
+        for (const store of [a, b, a, b]) assert.equal((await store.findClient('client'))?.name, name);
+        assert.equal(await b.deleteClient('client', { event }), 'deleted');
+        for (const store of [a, b]) assert.equal(await store.findClient('client'), undefined);
+      }
+    },
+  );
+
+  storeTest('a client is not mistaken for its neighbours', async ({ open }) => {
+    const store = await open();
+    const ids = ['b', 'B', 'ba', 'b-', 'c'];
+    for (const clientId of ids) await store.saveClient(clientRecord({ clientId, name: clientId }), { event });
+    for (const clientId of ids) assert.equal((await store.findClient(clientId))?.name, clientId);
+    for (const unknown of ['a', 'bb', 'b ', 'd', '\u{10FFFF}'])
+      assert.equal(await store.findClient(unknown), undefined);
+  });
+
+  storeTest('what one caller does to a client that it was given is not seen by the next', async ({ open }) => {
+    const store = await open();
+    await store.saveClient(clientRecord(), { event });
+    const found = await store.findClient('client');
+    assert.ok(found !== undefined);
+    assert.throws(() => Object.assign(found, { disabled: true }), TypeError);
+    assert.throws(() => Object.assign(found.scopes, { 0: '/everything.write' }), TypeError);
+    assert.deepEqual(await store.findClient('client'), clientRecord());
+  });
+
   storeTest('deleting a client that is not there says so and leaves no trace', async ({ open }) => {
     const store = await open();
     await store.saveClient(clientRecord(), { event: eventRecord('made') });

@@ -9,7 +9,9 @@ import { DatabaseSync } from 'node:sqlite';
 import { suite, test, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { firstRows, MIGRATIONS } from '../../src/store/migrations.ts';
+import { restoreBackup, writeBackup } from '../../src/store/backup.ts';
 import { openSqliteStore } from '../../src/store/sqlite.ts';
+import { openSqliteTables } from '../../src/store/sqlite_tables.ts';
 import { CLIENTS_MAX, StoreUnavailable, StoreUnusable, type Store } from '../../src/store/store.ts';
 import { testStoreContract } from './contract.ts';
 import { clientRecord, eventRecord, NOW, readFeed, revocationRecord } from './records.ts';
@@ -44,6 +46,17 @@ async function tampered(t: TestContext, change: (database: DatabaseSync) => void
   return file;
 }
 
+/** Beside the stores that have the file open. */
+function changeByHand(file: string, statements: string): void {
+  const database = new DatabaseSync(file);
+  database.exec(statements);
+  database.close();
+}
+
+async function* asLines(lines: readonly string[]): AsyncGenerator<string> {
+  yield* lines;
+}
+
 /** Tries to open what must be refused; a store that opens all the same is closed, so that the failure can be told. */
 async function assertUnusable(file: string, sentence: RegExp): Promise<void> {
   const outcome = await openSqliteStore({ file }).catch((error: unknown) => error);
@@ -73,6 +86,65 @@ suite('the embedded engine', () => {
     assert.equal(await save('beyond'), 'saved');
     const changed = clientRecord({ clientId: 'last', version: 2 });
     assert.equal(await store.saveClient(changed, { event: eventRecord('changed') }), 'saved', 'a change adds none');
+  });
+
+  test('a record is read when it has changed, and not for each request: its size does not show in the time', async (t) => {
+    const file = freshFile(t);
+    const store = await openUntilEnd(t, file);
+    await store.saveClient(clientRecord(), { event: eventRecord('made') });
+    const nameOf = async (clientId: string) => (await store.findClient(clientId))?.name;
+    assert.deepEqual([await nameOf('client'), await nameOf('unknown')], ['a key', undefined]);
+    changeByHand(file, "UPDATE clients SET record = 'no JSON'");
+    assert.deepEqual([await nameOf('client'), await nameOf('unknown')], ['a key', undefined]);
+    await store.saveClient(clientRecord({ version: 2, name: 'changed' }), { event: eventRecord('changed') });
+    assert.equal(await nameOf('client'), 'changed');
+  });
+
+  test('a row that a server of an older schema has written is never taken for the one before', async (t) => {
+    const file = freshFile(t);
+    const store = await openUntilEnd(t, file);
+    const recordOf = (name: string, version: number): string => JSON.stringify(clientRecord({ name, version }));
+    await store.saveClient(clientRecord(), { event: eventRecord('made') });
+    assert.equal((await store.findClient('client'))?.name, 'a key');
+    const write = `UPDATE clients SET version = 2, record = '${recordOf('changed', 2)}' WHERE client_id = 'client'`;
+    const anew = (name: string): string =>
+      `DELETE FROM clients WHERE client_id = 'client';
+       INSERT INTO clients (client_id, version, record) VALUES ('client', 2, '${recordOf(name, 2)}')`;
+    for (const [statements, name] of [
+      [write, 'changed'],
+      [anew('made anew'), 'made anew'],
+      [anew('and again'), 'and again'],
+    ] as const) {
+      changeByHand(file, statements);
+      for (let look = 0; look < 2; look++) assert.equal((await store.findClient('client'))?.name, name);
+    }
+  });
+
+  test('a restored client has a revision of its own, so that its record is read once', async (t) => {
+    const source = freshFile(t);
+    const original = await openUntilEnd(t, source);
+    await original.saveClient(clientRecord(), { event: eventRecord('made') });
+    const lines: string[] = [];
+    const write = async (line: string): Promise<void> => void lines.push(line.trimEnd());
+    const progress = (): void => undefined;
+    const from = openSqliteTables({ file: source });
+    await writeBackup(from, { schema: MIGRATIONS.length, madeAt: '', write, progress });
+    await from.close();
+    const file = freshFile(t);
+    const store = await openUntilEnd(t, file);
+    const to = openSqliteTables({ file });
+    await restoreBackup(asLines(lines), { to, feedId: 'another', progress });
+    await to.close();
+    assert.equal((await store.findClient('client'))?.name, 'a key');
+    const revisionOf = (of: string): unknown => {
+      const database = new DatabaseSync(of);
+      const row = database.prepare("SELECT revision FROM clients WHERE client_id = 'client'").get();
+      database.close();
+      return row?.['revision'];
+    };
+    assert.notEqual(revisionOf(file), revisionOf(source));
+    changeByHand(file, "UPDATE clients SET record = 'no JSON'");
+    assert.equal((await store.findClient('client'))?.name, 'a key');
   });
 
   test('the file is in write-ahead mode', async (t) => {
@@ -127,6 +199,8 @@ suite('the embedded engine', () => {
         for (const { text, values } of firstRows('before')) before.prepare(text).run(...values);
         before.exec(`INSERT INTO revocations (position, kind, subject, before_date, expires_at, keep_until)
                      VALUES (1, 'token', 'jti', NULL, ${NOW + 60}, ${NOW + 60}); UPDATE feed SET last_position = 1;
+                     INSERT INTO clients (client_id, version, record)
+                     VALUES ('client', 1, '${JSON.stringify(clientRecord())}');
                      PRAGMA user_version = ${version}; COMMIT`);
         before.close();
       }
@@ -140,6 +214,9 @@ suite('the embedded engine', () => {
       const store = await openUntilEnd(t, file);
       const { ids } = await readFeed(store);
       assert.deepEqual(ids, version > 0 ? ['jti'] : []);
+      assert.deepEqual(await store.findClient('client'), version > 0 ? clientRecord() : undefined);
+      changeByHand(file, "UPDATE clients SET record = 'no JSON' WHERE client_id = 'client'");
+      assert.equal((await store.findClient('client'))?.name, version > 0 ? 'a key' : undefined, 'it has a revision');
       await store.revoke([revocationRecord('token', 'later')]);
       assert.deepEqual((await readFeed(store)).ids, [...ids, 'later']);
     });

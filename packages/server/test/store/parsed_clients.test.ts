@@ -1,0 +1,32 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { PARSED_CLIENT_CHARACTERS_MAX, PARSED_CLIENTS_MAX, ParsedClients } from '../../src/store/parsed_clients.ts';
+import { clientRecord } from './records.ts';
+
+const RECORD = JSON.stringify(clientRecord());
+const markOf = (at: number) => ({ clientId: `c${at}`, revision: '1-a' });
+
+test('no more records are kept than PARSED_CLIENTS_MAX; those that are asked for stay', () => {
+  const parsed = new ParsedClients();
+  for (let at = 0; at < PARSED_CLIENTS_MAX; at++) parsed.parse(markOf(at), RECORD);
+  assert.ok(parsed.find(markOf(0)) !== undefined);
+  parsed.parse(markOf(PARSED_CLIENTS_MAX), RECORD);
+  assert.ok(parsed.find(markOf(0)) !== undefined, 'it was asked for');
+  assert.equal(parsed.find(markOf(1)), undefined);
+  assert.ok(parsed.find(markOf(2)) !== undefined);
+});
+
+test('their texts have no more characters than PARSED_CLIENT_CHARACTERS_MAX, also when one is kept again', () => {
+  const parsed = new ParsedClients();
+  const quarter = JSON.stringify(clientRecord({ name: 'x'.repeat(PARSED_CLIENT_CHARACTERS_MAX / 4 - RECORD.length) }));
+  for (const at of [1, 1, 1, 1, 2, 3, 4]) parsed.parse(markOf(at), quarter);
+  for (const at of [1, 2, 3, 4]) assert.ok(parsed.find(markOf(at)) !== undefined, `${at}`);
+  parsed.parse(markOf(5), quarter);
+  assert.deepEqual(
+    [1, 2, 3, 4, 5].filter((at) => parsed.find(markOf(at)) !== undefined),
+    [2, 3, 4, 5],
+  );
+  parsed.parse(markOf(6), `"${'x'.repeat(PARSED_CLIENT_CHARACTERS_MAX)}"`);
+  assert.equal(parsed.find(markOf(6)), undefined, 'one that is larger than all of them may be');
+  assert.ok(parsed.find(markOf(5)) !== undefined, 'and the others stay');
+});
