@@ -112,6 +112,8 @@ export function forwardAuth(guard: Guard, policy: Policy, options: ForwardOption
     response.writeHead(200, { ...decision.headers, ...identityOf(decision) }).end();
   };
   return (request, response) => {
+    // A connection that was reset has no address any more: nobody waits for the answer, and nothing is wrong here.
+    if (request.socket.remoteAddress === undefined) return void response.destroy();
     answer(request, response).catch((error: unknown) => {
       console.error(error);
       response.destroy();

@@ -1,7 +1,7 @@
 /** The command itself, as a user starts it: `node_modules/.bin/hallpass` in a process of its own. */
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import type { TestContext } from 'node:test';
@@ -94,7 +94,12 @@ export function startServing(t: TestContext, more: Environment = {}): Serving {
     HALLPASS_LOG_LEVEL: 'warn',
     ...more,
   };
-  const child = start(join(BIN, 'hallpass'), ['serve'], environment);
+  return startRunning(t, ['serve'], environment);
+}
+
+/** Starts a command that goes on until it is stopped; it is killed when the test is over. */
+export function startRunning(t: TestContext, args: readonly string[], environment: Environment): Serving {
+  const child = start(join(BIN, 'hallpass'), args, environment);
   const { stdout, stderr } = collect(child);
   const ended = new Promise<number | null>((resolve) => {
     child.once('close', resolve);
@@ -118,4 +123,38 @@ export async function spawnHallpass(t: TestContext, more: Environment = {}): Pro
   const url = /listening on (\S+)/.exec(stdout())?.[1] ?? /ready: (\S+)/.exec(stdout())?.[1];
   assert.ok(url !== undefined);
   return { ...serving, url };
+}
+
+export interface RunningGuard extends Serving {
+  /** Where the proxy asks. */
+  readonly url: string;
+  /** Where health and metrics are. */
+  readonly sideUrl: string;
+  readonly server: Running;
+}
+
+/** Starts `hallpass guard` on free ports, with a server for it; `words` is what follows. Both are killed when the test is over. */
+export async function spawnGuard(t: TestContext, words: readonly string[]): Promise<RunningGuard> {
+  const server = await spawnHallpass(t);
+  const audience = 'https://api.example.com';
+  const made = await startCommand(
+    ['keys', 'create', 'API', '--resource-server', audience, '--json'],
+    server.environment,
+  );
+  const key: { readonly client_id: string; readonly client_secret: string } = JSON.parse(made.stdout);
+  const policy = join(makeFolder(t), 'policy.json');
+  writeFileSync(policy, JSON.stringify({ 'GET /accounts': '/accounts.read' }));
+  const where = ['--listen', '127.0.0.1:0', '--side', '127.0.0.1:0'];
+  const guard = startRunning(t, ['guard', '--policy', policy, '--audience', audience, ...where, ...words], {
+    HALLPASS_ISSUER: server.url,
+    HALLPASS_GUARD_CLIENT_ID: key.client_id,
+    HALLPASS_GUARD_CLIENT_SECRET: key.client_secret,
+  });
+  const said = /asks (\S+)\n(?:.*\n)*.*metadata on (\S+)\n/;
+  await new Promise<void>((resolve, reject) => {
+    guard.child.stdout.on('data', () => (said.test(guard.stdout()) ? resolve() : undefined));
+    guard.child.once('close', () => reject(new Error(`it ended before it was ready: ${guard.stderr()}`)));
+  });
+  const [, url = '', sideUrl = ''] = said.exec(guard.stdout()) ?? [];
+  return { ...guard, url, sideUrl, server };
 }

@@ -101,7 +101,7 @@ export async function listen(
   };
   app.setErrorHandler(fail);
   app.addHook('onRequest', async (request, reply) => {
-    untrustedForwarding?.look(request.raw);
+    if (!isGone(request)) untrustedForwarding?.look(request.raw);
     const repeated = findRepeatedField(request.raw.rawHeaders);
     if (repeated !== undefined)
       return await send(reply, respondRefusal(repeated, { headers: { connection: 'close' } }));
@@ -149,6 +149,10 @@ function addRoute(
 ): void {
   for (const [method, endpoint] of Object.entries(methods)) {
     const handler = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
+      // A connection that was reset has no address any more, by which what is counted would be counted. Nobody reads the answer.
+      if (isGone(request)) {
+        return send(reply, respondRefusal(refuse('malformed_request', { because: 'the caller has gone' })));
+      }
       let answer: WireResponse;
       try {
         answer = await endpoint(toWire(request, reply, streams));
@@ -172,6 +176,10 @@ function respondUnrouted(routes: Routes, url: string): WireResponse {
   return respondRefusal(refuse('method_not_allowed'), { headers: { allow: allow.join(', ') } });
 }
 
+function isGone(request: FastifyRequest): boolean {
+  return request.raw.socket.remoteAddress === undefined;
+}
+
 function toWire(request: FastifyRequest, reply: FastifyReply, streams: Streams): WireRequest {
   const query = request.url.includes('?') ? request.url.slice(request.url.indexOf('?') + 1) : '';
   return {
@@ -181,7 +189,7 @@ function toWire(request: FastifyRequest, reply: FastifyReply, streams: Streams):
       return Array.isArray(value) ? value.join(', ') : value;
     },
     query: new URLSearchParams(query),
-    address: request.ip,
+    address: isGone(request) ? '' : request.ip,
     body: Buffer.isBuffer(request.body) ? request.body : new Uint8Array(),
     untilGone: () => streams.begin(reply),
   };
