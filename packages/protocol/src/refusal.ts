@@ -304,6 +304,11 @@ const ROWS = {
     error: 'method_not_allowed',
     description: 'This method is not offered here. The Allow header names those that are.',
   },
+  host_not_known: {
+    status: 421,
+    error: 'invalid_request',
+    description: 'This listener does not answer to the name in Host. Use localhost, or have the name configured.',
+  },
   malformed_request: { status: 400, error: 'invalid_request', description: 'The request could not be read.' },
 
   // Us

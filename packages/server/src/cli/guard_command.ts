@@ -13,6 +13,7 @@ import {
 } from '@hallpass/guard';
 import { forwardAuth, OVERRIDES, PROXIES, type Override, type Proxy } from '@hallpass/guard/forward';
 import { serveOneRequestAtATime } from '../http/one_request_at_a_time.ts';
+import { parseHostName } from '../http/operator_hosts.ts';
 import { OperatorRefusal } from '../operator/operator_refusal.ts';
 import { collect, given } from './command_values.ts';
 import { openPolicy, type GuardEnvironment, type PolicyFile } from './guard_settings.ts';
@@ -28,6 +29,7 @@ interface GuardCommandOptions extends PolicyFile {
   readonly proxy: Proxy;
   readonly listen: Address;
   readonly side: Address;
+  readonly sideHost?: readonly string[];
   readonly publicUrl?: string;
   readonly trust?: readonly string[];
   readonly maxStaleness?: number;
@@ -58,6 +60,11 @@ export function guardCommand(readEnvironment: () => GuardEnvironment): Command {
     .addOption(new Option('--proxy <name>', 'who asks').choices(PROXIES).default('nginx'))
     .addOption(addressOption('--listen', 'where the proxy asks', LISTEN))
     .addOption(addressOption('--side', 'where health, metrics and the metadata of the API are', SIDE))
+    .option(
+      '--side-host <name>',
+      'a name that the listener of --side answers to, beside localhost and its address; repeat it',
+      collect,
+    )
     .option('--public-url <url>', 'where clients call the API; without it tokens bound to a key are refused')
     .option('--trust <address>', 'a proxy, or a network of them; repeat it (default: this machine alone)', collect)
     .option('--max-staleness <seconds>', 'how old the knowledge of revocations may be (default: 10)', Number)
@@ -94,6 +101,11 @@ async function serve(
         `hallpass keys create "My API" --resource-server ${audience}`,
     );
   }
+  const hosts = (options.sideHost ?? []).map((name) => {
+    const host = parseHostName(name);
+    if (host === undefined) throw new BadSetting('--side-host must be a host name without a port.');
+    return host;
+  });
   const told = untilToldToStop();
   // Synchronous: the line before a crash is the one that is needed.
   const log = pino({ base: null }, pino.destination({ fd: 2, sync: true }));
@@ -119,7 +131,7 @@ async function serve(
         onRefusal: (refusal) => log.info(refusal, 'refused'),
       }),
     );
-    const side = await listen(sideListener(guard, policy), options.side);
+    const side = await listen(sideListener(guard, policy, { hosts }), options.side);
     // Asked before it knows what is revoked, it would refuse everybody; a proxy takes what does not listen for down.
     if ((await Promise.race([guard.ready().then(() => 'ready'), told])) !== 'ready') return await close(side);
     const asked = await listen(ask, options.listen);

@@ -1,10 +1,19 @@
 /** What a guard that runs by itself says of itself: on a listener of its own, since the other one answers for an API. */
 import type { RequestListener, ServerResponse } from 'node:http';
 import { Gauge, Registry } from '@prometheus-io/client';
+import { refuse, wordsOf } from '@hallpass/protocol';
 import type { Guard, Policy } from '@hallpass/guard';
+import { isForOperators } from '../http/operator_hosts.ts';
 
-/** `/health/live`, `/health/ready`, `/metrics`, and the API's metadata (RFC 9728) for the proxy to pass on. */
-export function sideListener(guard: Guard, policy: Policy): RequestListener {
+/**
+ * `/health/live`, `/health/ready`, `/metrics`, and the API's metadata (RFC 9728) for the proxy to pass on. `hosts`: the names
+ * that all but the metadata answer to, beside those of this machine.
+ */
+export function sideListener(
+  guard: Guard,
+  policy: Policy,
+  { hosts }: { readonly hosts: readonly string[] },
+): RequestListener {
   const registry = new Registry();
   const gauge = (name: string, help: string, read: () => number): void => {
     const made: Gauge = new Gauge({ name, help, registers: [registry], collect: () => made.set(read()) });
@@ -31,6 +40,13 @@ export function sideListener(guard: Guard, policy: Policy): RequestListener {
     };
     const answer = (status: number, body: unknown): void => send(status, JSON.stringify(body));
     const path = (request.url ?? '').replace(/\?.*$/s, '');
+    // The proxy asks for the metadata under the name of the API, for everybody.
+    const isPublic = path.startsWith(METADATA);
+    const { localAddress } = request.socket;
+    if (!isPublic && !isForOperators(request.headers.host, { names: hosts, localAddress })) {
+      const { status, body } = wordsOf(refuse('host_not_known'));
+      return answer(status, body);
+    }
     if (request.method !== 'GET') return answer(405, { error: 'method_not_allowed' });
     if (path === '/health/live') return answer(200, { status: 'live' });
     if (path === '/health/ready') {
@@ -39,7 +55,7 @@ export function sideListener(guard: Guard, policy: Policy): RequestListener {
       return answer(connected ? 200 : 503, { status, stalenessSeconds: orNull(stalenessSeconds), ...health });
     }
     if (path === '/metrics') return void metrics(response);
-    if (path.startsWith(METADATA) && metadata !== undefined) return send(200, metadata);
+    if (isPublic && metadata !== undefined) return send(200, metadata);
     answer(404, { error: 'not_found' });
   };
 }

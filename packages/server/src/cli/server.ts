@@ -209,7 +209,7 @@ export async function startOperatorSide(
       [PATHS.live]: { GET: liveEndpoint },
       [PATHS.ready]: { GET: readyEndpoint(store, () => false) },
     },
-    { host: '127.0.0.1', port: settings.operatorPort, log, boundReached },
+    { host: '127.0.0.1', port: settings.operatorPort, log, boundReached, operatorHosts: settings.operatorHosts },
     'HALLPASS_OPERATOR_PORT',
   );
   const care = [

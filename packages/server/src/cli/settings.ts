@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { ACCESS_TOKEN_SECONDS_MAX, isObject, SIGNING_ALGORITHMS, type SigningAlgorithm } from '@hallpass/protocol';
 import { LOG_LEVELS, type LogLevel } from '../http/log.ts';
+import { parseHostName } from '../http/operator_hosts.ts';
 import { COPY_SECONDS_MAX } from '../oauth/client_copies.ts';
 import { GRANT_SECONDS_MAX } from '../oauth/revocation.ts';
 
@@ -17,6 +18,8 @@ export interface Settings {
   readonly host: string;
   readonly port: number;
   readonly operatorPort: number;
+  /** In lower case. */
+  readonly operatorHosts: readonly string[];
   readonly dataDir: string;
   readonly audience: string | undefined;
   readonly signingAlgorithm: SigningAlgorithm;
@@ -83,6 +86,14 @@ const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = {
     otherwise: 8081,
     must: 'a port, 0 to 65535 (0 takes any that is free)',
     meaning: 'The port of the operator listener (`/metrics`), on 127.0.0.1 alone.',
+  },
+  operatorHosts: {
+    variable: 'HALLPASS_OPERATOR_HOSTS',
+    parse: parseHosts,
+    otherwise: [],
+    must: 'host names without ports, separated by commas, such as ops.example.com',
+    meaning:
+      'The names in `Host` that the operator listener answers to, beside `localhost` and the addresses of this machine. Any other is refused with 421, so that a web page cannot reach it under a name of its own.',
   },
   dataDir: {
     variable: 'HALLPASS_DATA_DIR',
@@ -276,6 +287,7 @@ export function readSettings(environment: Readonly<Record<string, string | undef
     host,
     port: value('port'),
     operatorPort: value('operatorPort'),
+    operatorHosts: value('operatorHosts'),
     dataDir: value('dataDir'),
     audience: value('audience'),
     signingAlgorithm: value('signingAlgorithm'),
@@ -349,6 +361,12 @@ function parseIssuer(text: string): string | undefined {
   const { protocol, hostname, username, password } = new URL(text);
   if (username !== '' || password !== '') return undefined;
   return protocol === 'https:' || (protocol === 'http:' && LOOPBACK.has(hostname)) ? text : undefined;
+}
+
+function parseHosts(text: string): readonly string[] | undefined {
+  const hosts = text.split(',').map((host) => host.trim());
+  const parsed = hosts.flatMap((host) => parseHostName(host) ?? []);
+  return parsed.length === hosts.length ? parsed : undefined;
 }
 
 function parseProxies(text: string): readonly string[] | undefined {

@@ -10,6 +10,7 @@ import { respondRefusal, type Endpoint, type WireRequest, type WireResponse } fr
 import { StoreUnavailable } from '../store/store.ts';
 import type { Log } from './log.ts';
 import { serveOneRequestAtATime } from './one_request_at_a_time.ts';
+import { isForOperators } from './operator_hosts.ts';
 import { findRepeatedField } from './single_fields.ts';
 import type { UntrustedForwarding } from './untrusted_forwarding.ts';
 
@@ -42,6 +43,7 @@ export async function listen(
     answered,
     trustedProxies = [],
     untrustedForwarding,
+    operatorHosts,
     headersOfFailure,
     boundReached = () => undefined,
     requestTimeoutMs = REQUEST_TIMEOUT_MS,
@@ -55,6 +57,8 @@ export async function listen(
     readonly trustedProxies?: readonly string[];
     /** Looks at each request for a proxy that is not among them. */
     readonly untrustedForwarding?: UntrustedForwarding;
+    /** For a listener for operators: the names that it answers to, beside those of this machine. Undefined: to any. */
+    readonly operatorHosts?: readonly string[];
     /** What an answer carries that no endpoint made, such as that a body was too large: what lets a web page read it. */
     readonly headersOfFailure?: (route: string, request: WireRequest) => Promise<WireResponse['headers']>;
     readonly boundReached?: BoundReached;
@@ -109,6 +113,13 @@ export async function listen(
     const needsHost = request.raw.httpVersion === '1.1' && request.headers.host === undefined;
     if (needsHost) return await send(reply, respondRefusal(refuse('malformed_request', { because: 'no Host' })));
   });
+  if (operatorHosts !== undefined) {
+    app.addHook('onRequest', async (request, reply) => {
+      const { localAddress } = request.raw.socket;
+      if (isForOperators(request.headers.host, { names: operatorHosts, localAddress })) return;
+      return await send(reply, respondRefusal(refuse('host_not_known')));
+    });
+  }
   app.setNotFoundHandler((request, reply) => send(reply, respondUnrouted(routes, request.url)));
   for (const [path, methods] of Object.entries(routes)) addRoute(app, path, methods, { streams, fail });
   const isAnswering = serveOneRequestAtATime(app.server, () => boundReached('REQUESTS_PER_CONNECTION_MAX'));
