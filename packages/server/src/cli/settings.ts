@@ -29,6 +29,8 @@ export interface Settings {
   /** Undefined: the embedded store. */
   readonly databaseUrl: string | undefined;
   readonly databaseCaFile: string | undefined;
+  /** Whether a database on another machine may be spoken to without TLS that is verified. */
+  readonly databasePlaintext: 'refuse' | 'allow';
   readonly databaseConnections: number;
   readonly masterKey: string | undefined;
   readonly masterKeyFile: string | undefined;
@@ -152,6 +154,14 @@ const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = {
     otherwise: undefined,
     must: 'a file',
     meaning: 'The certificate authority, as PEM, that the database must show a certificate of.',
+  },
+  databasePlaintext: {
+    variable: 'HALLPASS_DATABASE_PLAINTEXT',
+    parse: (text) => (text === 'refuse' || text === 'allow' ? text : undefined),
+    otherwise: 'refuse',
+    must: 'refuse or allow',
+    meaning:
+      'Whether a database on another machine may be reached without TLS, or with a certificate that nobody verifies. `allow` is for a network that is yours alone.',
   },
   databaseConnections: {
     variable: 'HALLPASS_DATABASE_CONNECTIONS',
@@ -296,6 +306,7 @@ export function readSettings(environment: Readonly<Record<string, string | undef
     refreshGraceSeconds: value('refreshGraceSeconds'),
     databaseUrl,
     databaseCaFile: value('databaseCaFile'),
+    databasePlaintext: value('databasePlaintext'),
     databaseConnections: value('databaseConnections'),
     masterKey: value('masterKey'),
     masterKeyFile: value('masterKeyFile'),

@@ -44,7 +44,7 @@ function postgresOptions(settings: Settings): PostgresOptions | undefined {
   const { databaseUrl: url, databaseConnections: connections, databaseCaFile: caFile } = settings;
   if (url === undefined) return undefined;
   const tls = caFile === undefined ? undefined : { ca: readAuthority(caFile) };
-  return { url, connections, tls, random: systemRandom };
+  return { url, connections, tls, plaintext: settings.databasePlaintext, random: systemRandom };
 }
 
 function readAuthority(file: string): string {
