@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Readable } from 'node:stream';
+import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 
 const BIN = fileURLToPath(new URL('../packages/server/bin/hallpass.js', import.meta.url));
@@ -60,7 +60,7 @@ export async function startHallpass(
   const startedAt = performance.now();
   const ports = { HALLPASS_HOST: '127.0.0.1', HALLPASS_PORT: '0', HALLPASS_OPERATOR_PORT: '0' };
   const settings = { ...ports, HALLPASS_LOG_LEVEL: 'error', ...environment };
-  const child = spawnHallpass(['serve', ...words], dataDir, settings, under);
+  const child = spawnHallpass(['serve', ...words], dataDir, settings, { under });
   child.stderr.pipe(process.stderr);
   let output = '';
   const lines = new Promise<void>((resolve, reject) => {
@@ -137,14 +137,21 @@ export async function createKey(
   return { clientId: made.client_id, clientSecret: made.client_secret };
 }
 
+/** Imports the credentials of a key on the command line: `words` is what else follows `hallpass keys create`. */
+export async function importKey(dataDir: string, key: Credentials, words: readonly string[]): Promise<void> {
+  const imported = ['--client-id', key.clientId, '--client-secret', '-'];
+  await runCommand(dataDir, ['keys', 'create', ...words, ...imported], {}, [], key.clientSecret);
+}
+
 /** Runs a command to its end and gives what it said on standard output; rejects when it did not succeed. */
 export async function runCommand(
   dataDir: string,
   words: readonly string[],
   environment: Environment = {},
   under: readonly string[] = [],
+  input = '',
 ): Promise<string> {
-  const child = spawnHallpass(words, dataDir, environment, under);
+  const child = spawnHallpass(words, dataDir, environment, { under, input });
   let stdout = '';
   let stderr = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
@@ -158,11 +165,14 @@ function spawnHallpass(
   words: readonly string[],
   dataDir: string,
   environment: Environment,
-  under: readonly string[] = [],
-): ChildProcessByStdio<null, Readable, Readable> {
+  { under = [], input = '' }: { readonly under?: readonly string[]; readonly input?: string } = {},
+): ChildProcessByStdio<Writable, Readable, Readable> {
   // A setting of whoever runs this must not steer it.
   const inherited = Object.entries(process.env).filter(([name]) => !/^(?:HALLPASS_|NODE_|FORCE_COLOR)/.test(name));
   const env = { ...Object.fromEntries(inherited), HALLPASS_DATA_DIR: dataDir, ...environment };
   const [command = process.execPath, ...rest] = [...under, process.execPath, BIN, ...words];
-  return spawn(command, rest, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(command, rest, { env, stdio: 'pipe' });
+  // A command that ends before it has read its input closes the pipe.
+  child.stdin.on('error', () => undefined).end(input);
+  return child;
 }

@@ -59,7 +59,7 @@ test('a store is copied while it serves, and after the switch everything goes on
   };
   const copy = async (...words: readonly string[]): Promise<Report> => {
     const report: Report = JSON.parse(
-      await runCommand(dataDir, ['store', 'copy', '--to', url, ...words, '--json'], RIG),
+      await runCommand(dataDir, ['store', 'copy', ...words, '--json'], { ...RIG, HALLPASS_COPY_TO: url }),
     );
     return report;
   };
@@ -121,6 +121,9 @@ test('a store is copied while it serves, and after the switch everything goes on
   const another = makeDataDir();
   t.after(another.remove);
   await createKey(another.dataDir, ['stranger', '--scope', '/accounts.write']);
-  await assert.rejects(runCommand(another.dataDir, ['store', 'copy', '--to', url]), /API keys of its own/);
+  await assert.rejects(
+    runCommand(another.dataDir, ['store', 'copy', '--to', '-'], {}, [], `${url}\n`),
+    /API keys of its own/,
+  );
   assert.equal(await after.stop(), 0);
 });

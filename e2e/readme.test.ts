@@ -6,7 +6,14 @@ import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { Hallpass, type AccessTokenResponse } from '@hallpass/client';
-import { createKey, makeDataDir, startHallpass, type Credentials, type HallpassProcess } from './hallpass_process.ts';
+import {
+  createKey,
+  importKey,
+  makeDataDir,
+  startHallpass,
+  type Credentials,
+  type HallpassProcess,
+} from './hallpass_process.ts';
 
 const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
 const blocks = (language: string): readonly string[] =>
@@ -22,8 +29,7 @@ let resourceServer: Credentials;
 
 before(async () => {
   const scopes = ['--scope', '/accounts.write', '--scope', '/accounts/{accountID}/transfers.read', '--audience', API];
-  const imported = ['--client-id', SEED.clientId, '--client-secret', SEED.clientSecret];
-  await createKey(dataDir, ['Partner', ...scopes, ...imported]);
+  await importKey(dataDir, SEED, ['Partner', ...scopes]);
   resourceServer = await createKey(dataDir, ['My API', '--resource-server', API]);
   server = await startHallpass(dataDir);
   mkdirSync(folder, { recursive: true });

@@ -155,8 +155,8 @@ const PREPARE: Readonly<Record<Command, (setting: Setting) => Promise<Interrupte
     const url = await cluster.createDatabase();
     const environment = { ...settings(), HALLPASS_DATABASE_URL: url };
     return {
-      words: ['store', 'copy', '--to', url],
-      environment: settings(),
+      words: ['store', 'copy'],
+      environment: { ...settings(), HALLPASS_COPY_TO: url },
       dataDir: store.dataDir,
       judge: async ({ code, stderr }) => {
         if (code !== 0) return `the second run ended with ${code}: ${stderr}`;

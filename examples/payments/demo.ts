@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { styleText } from 'node:util';
 import { Hallpass, HallpassError } from '@hallpass/client';
 import { createGuard } from '@hallpass/guard';
-import { createKey, makeDataDir, startHallpass } from '../../e2e/hallpass_process.ts';
+import { createKey, importKey, makeDataDir, startHallpass } from '../../e2e/hallpass_process.ts';
 import { paymentsApi } from './api.ts';
 
 // The credentials and scopes of the page that this project grew from.
@@ -30,12 +30,8 @@ try {
 
 async function tellStory(): Promise<void> {
   step('An operator makes two API keys: one for a partner, one for the payments API itself');
-  await createKey(dataDir, [
+  await importKey(dataDir, KEY, [
     'A partner',
-    '--client-id',
-    KEY.clientId,
-    '--client-secret',
-    KEY.clientSecret,
     '--audience',
     API,
     '--scope',

@@ -159,20 +159,9 @@ suite('the command', { concurrency: 3 }, () => {
   test('a running server honours what the command changes, within a second', async (t) => {
     const { url, environment } = await spawnHallpass(t);
     const run = (...args: readonly string[]): Promise<Done> => startCommand(['keys', ...args, '--json'], environment);
-    const key = keyOf(
-      documentOf(
-        await run(
-          'create',
-          'imported',
-          '--scope',
-          '/accounts.write',
-          '--client-id',
-          PAIR.clientId,
-          '--client-secret',
-          PAIR.clientSecret,
-        ),
-      ),
-    );
+    const imported = ['--client-id', PAIR.clientId, '--client-secret', '-'];
+    const create = ['keys', 'create', 'imported', '--scope', '/accounts.write', ...imported, '--json'];
+    const key = keyOf(documentOf(await startCommand(create, environment, PAIR.clientSecret)));
     assert.deepEqual(key, PAIR, 'the pair is taken over as it is');
     const comesTo = (status: number, by: Key): Promise<void> =>
       until(async () => (await ask(url, by)).status === status, 1_000);
@@ -312,7 +301,8 @@ suite('the command', { concurrency: 3 }, () => {
     const folder = makeFolder(t);
     const file = join(folder, 'settings.json');
     const list = (): Promise<Done> => startCommand(['keys', 'list', '--json'], { HALLPASS_CONFIG: file });
-    writeFileSync(file, JSON.stringify({ dataDir: join(folder, 'data'), accessTtlSeconds: 60 }));
+    // It holds no secret, so that it may be open to others.
+    writeFileSync(file, JSON.stringify({ dataDir: join(folder, 'data'), accessTtlSeconds: 60 }), { mode: 0o644 });
     assert.deepEqual(listOf(await list()), []);
     assert.ok(existsSync(join(folder, 'data')));
     for (const [text, says] of [

@@ -67,4 +67,11 @@ suite('a database without TLS', () => {
       assert.match(stderr, TRIED);
     });
   }
+
+  test('a copy to another machine is refused alike', async (t) => {
+    const on = { HALLPASS_DATA_DIR: join(makeFolder(t), 'data'), HALLPASS_COPY_TO: REMOTE };
+    const { code, stderr } = await startCommand(['store', 'copy', '--dry-run'], on);
+    assert.equal(code, 2, stderr);
+    assert.match(stderr, REFUSED);
+  });
 });

@@ -1,5 +1,5 @@
 /** `hallpass keys import FILE`: keys that exist already, from a file of another system or of another Hallpass. */
-import { createReadStream } from 'node:fs';
+import { createReadStream, statSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import { manageApiKeys } from '../operator/api_keys.ts';
 import { OperatorRefusal } from '../operator/operator_refusal.ts';
@@ -15,10 +15,11 @@ import {
   type PlannedKey,
 } from '../operator/import_keys.ts';
 import { StoreUnavailable } from '../store/store.ts';
+import { isOpenToOthers } from './closed_files.ts';
 import { given } from './command_values.ts';
 import type { WithInstance } from './keys_commands.ts';
 import { policyOf, withPolicy, type PolicyOptions } from './key_policy_options.ts';
-import { good, printError, printJson, printLine, printTable, warn } from './output.ts';
+import { good, printError, printJson, printLine, printTable, printWarning, warn } from './output.ts';
 
 interface ImportOptions extends PolicyOptions {
   readonly format?: ImportFormat;
@@ -88,6 +89,9 @@ async function readFile(file: string): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   try {
+    if (file !== '-' && isOpenToOthers(statSync(file))) {
+      printWarning(`Others on this machine can read the secrets in this file. Close it to them: chmod 600 ${file}`);
+    }
     const source: AsyncIterable<Uint8Array> = file === '-' ? process.stdin : createReadStream(file);
     for await (const chunk of source) {
       chunks.push(chunk);

@@ -18,6 +18,7 @@ import type { ServerClock } from '../oauth/authority.ts';
 import { MASTER_KEY_BYTES, openKeyRing, type LiveKeyRing } from '../oauth/key_ring.ts';
 import { StoreTime } from '../oauth/store_time.ts';
 import type { Store } from '../store/store.ts';
+import { isOpenToOthers } from './closed_files.ts';
 import { BadSetting, isDevelopmentIssuer, type Settings } from './settings.ts';
 import { openStore } from './stores.ts';
 
@@ -82,7 +83,7 @@ function findMasterKeys(settings: Settings, random: Random): readonly Uint8Array
   }
   if (!statSync(file).isFile())
     throw new BadSetting(`The master key is not a file: ${file}. Set HALLPASS_MASTER_KEY_FILE to one.`);
-  if (process.platform !== 'win32' && (statSync(file).mode & 0o077) !== 0) {
+  if (isOpenToOthers(statSync(file))) {
     throw new BadSetting(`The master key can be read by others on this machine. Close it first: chmod 600 ${file}`);
   }
   return parseMasterKeys(readFileSync(file, 'utf8'), file);

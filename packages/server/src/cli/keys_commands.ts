@@ -39,7 +39,7 @@ export function keysCommand(withInstance: WithInstance): Command {
       .argument('<name>', 'what the key is called, for people'),
   )
     .option('--client-id <id>', 'import existing credentials: the id')
-    .option('--client-secret <secret>', 'import existing credentials: the secret, or - to read it from standard input')
+    .option('--client-secret <->', 'import existing credentials: - reads the secret from standard input')
     .option('--allow-weak-secret', 'import a secret that could be guessed')
     .option(
       '--public-keys <file>',
@@ -245,8 +245,12 @@ async function readImported({
   if (clientId === undefined || clientSecret === undefined) {
     throw new OperatorRefusal('To import credentials give both --client-id and --client-secret.');
   }
-  const secret = clientSecret === '-' ? (await readStandardInput()).trim() : clientSecret;
-  return { clientId, clientSecret: secret, allowWeak: allowWeakSecret };
+  if (clientSecret !== '-') {
+    throw new OperatorRefusal(
+      'Every user of this machine can read a command line. Say --client-secret - and give the secret on standard input.',
+    );
+  }
+  return { clientId, clientSecret: (await readStandardInput()).trim(), allowWeak: allowWeakSecret };
 }
 
 async function confirm(question: string): Promise<boolean> {

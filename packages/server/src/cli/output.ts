@@ -46,6 +46,11 @@ export function printProgress(text: string): void {
   if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${styleText('dim', text, { stream: process.stderr })}\r`);
 }
 
+/** A sentence on standard error, for something that worked and should not stay as it is. */
+export function printWarning(sentence: string): void {
+  process.stderr.write(`${styleText('yellow', 'warning:', { stream: process.stderr })} ${sentence}\n`);
+}
+
 /** A sentence on standard error, for something that did not work. */
 export function printError(sentence: string): void {
   process.stderr.write(`${styleText('red', 'error:', { stream: process.stderr })} ${sentence}\n`);

@@ -1,11 +1,13 @@
 /** Settings, one row each: from the environment, or from a JSON file under the same names in camel case. */
-import { existsSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { ACCESS_TOKEN_SECONDS_MAX, isObject, SIGNING_ALGORITHMS, type SigningAlgorithm } from '@hallpass/protocol';
 import { LOG_LEVELS, type LogLevel } from '../http/log.ts';
 import { parseHostName } from '../http/operator_hosts.ts';
 import { COPY_SECONDS_MAX } from '../oauth/client_copies.ts';
 import { GRANT_SECONDS_MAX } from '../oauth/revocation.ts';
+import { hasPassword } from '../store/postgres_address.ts';
+import { isOpenToOthers } from './closed_files.ts';
 
 /** A setting that is unknown, missing or bad, in one clear sentence. The command ends with exit code 2. */
 export class BadSetting extends Error {
@@ -32,6 +34,8 @@ export interface Settings {
   /** Whether a database on another machine may be spoken to without TLS that is verified. */
   readonly databasePlaintext: 'refuse' | 'allow';
   readonly databaseConnections: number;
+  /** Where `hallpass store copy` copies to. */
+  readonly copyTo: string | undefined;
   readonly masterKey: string | undefined;
   readonly masterKeyFile: string | undefined;
   readonly masterKeyCommand: string | undefined;
@@ -50,6 +54,8 @@ interface Row<Value> {
   readonly variable: `HALLPASS_${string}`;
   readonly parse: (text: string) => Value | undefined;
   readonly otherwise: Value;
+  /** Whether a value is a secret, so that a file that holds it must be closed to others. */
+  readonly isSecret?: (text: string) => boolean;
   /** What a good value is, to end the sentence `HALLPASS_X must be ...`. */
   readonly must: string;
   readonly meaning: string;
@@ -144,6 +150,7 @@ const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = {
     variable: 'HALLPASS_DATABASE_URL',
     parse: parseDatabaseUrl,
     otherwise: undefined,
+    isSecret: hasPassword,
     must: DATABASE_URL_MUST,
     meaning:
       'The PostgreSQL database that instances share. Unset: the embedded store in the data folder, for one machine.',
@@ -163,6 +170,14 @@ const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = {
     meaning:
       'Whether a database on another machine may be reached without TLS, or with a certificate that nobody verifies. `allow` is for a network that is yours alone.',
   },
+  copyTo: {
+    variable: 'HALLPASS_COPY_TO',
+    parse: parseDatabaseUrl,
+    otherwise: undefined,
+    isSecret: hasPassword,
+    must: DATABASE_URL_MUST,
+    meaning: 'The PostgreSQL database that `hallpass store copy` copies to.',
+  },
   databaseConnections: {
     variable: 'HALLPASS_DATABASE_CONNECTIONS',
     parse: wholeNumber(2, 1_000),
@@ -172,6 +187,7 @@ const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = {
   },
   masterKey: {
     variable: 'HALLPASS_MASTER_KEY',
+    isSecret: () => true,
     parse: (text) => (MASTER_KEYS.test(text) ? text : undefined),
     otherwise: undefined,
     must: '32 random bytes as base64url, 43 characters (make one with: openssl rand 32 | basenc --base64url | tr -d =)',
@@ -307,6 +323,7 @@ export function readSettings(environment: Readonly<Record<string, string | undef
     databaseUrl,
     databaseCaFile: value('databaseCaFile'),
     databasePlaintext: value('databasePlaintext'),
+    copyTo: value('copyTo'),
     databaseConnections: value('databaseConnections'),
     masterKey: value('masterKey'),
     masterKeyFile: value('masterKeyFile'),
@@ -402,12 +419,7 @@ function wholeNumber(min: number, max: number): (text: string) => number | undef
 function readSettingsFile(file: string | undefined): Readonly<Record<string, string | undefined>> {
   if (file === undefined || file === '') return {};
   if (!existsSync(file)) throw new BadSetting(`${FILE_VARIABLE} names a file that is not there: ${file}.`);
-  let text: string;
-  try {
-    text = readFileSync(file, 'utf8');
-  } catch {
-    throw new BadSetting(`The settings file ${file} cannot be read.`);
-  }
+  const { text, isOpen } = readWhole(file);
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -422,7 +434,32 @@ function readSettingsFile(file: string | undefined): Readonly<Record<string, str
       throw new BadSetting(`${name} in the settings file must be a text or a number.`);
     return [name, String(member)];
   });
+  const [secret] = members.find((member) => isSecret(...member)) ?? [];
+  if (isOpen && secret !== undefined) {
+    throw new BadSetting(
+      `The settings file holds a secret (${secret}) and can be read by others on this machine. Close it first: chmod 600 ${file}`,
+    );
+  }
   return Object.fromEntries(members);
+}
+
+function isSecret(name: string, text: string): boolean {
+  const [, row] = Object.entries(ROWS).find(([known]) => known === name) ?? [];
+  return row?.isSecret?.(text) === true;
+}
+
+/** The mode is that of the very file that is read. */
+function readWhole(file: string): { readonly text: string; readonly isOpen: boolean } {
+  try {
+    const descriptor = openSync(file, 'r');
+    try {
+      return { text: readFileSync(descriptor, 'utf8'), isOpen: isOpenToOthers(fstatSync(descriptor)) };
+    } finally {
+      closeSync(descriptor);
+    }
+  } catch {
+    throw new BadSetting(`The settings file ${file} cannot be read.`);
+  }
 }
 
 /** The name that was probably meant: one that shares the most letters at its start and its end. */

@@ -15,9 +15,11 @@ import { printBase64url } from '@hallpass/protocol';
 import { OperatorRefusal } from '../operator/operator_refusal.ts';
 import { restoreBackup, verifyBackup, writeBackup } from '../store/backup.ts';
 import { MIGRATIONS } from '../store/migrations.ts';
+import { hasPassword } from '../store/postgres_address.ts';
 import { checkTables, copyTables, TransferRefusal, type Progress, type TableReport } from '../store/transfer.ts';
 import { good, printFields, printJson, printLine, printProgress, printTable, strong, warn } from './output.ts';
-import { DATABASE_URL_MUST, parseDatabaseUrl, type Settings } from './settings.ts';
+import { BadSetting, DATABASE_URL_MUST, parseDatabaseUrl, type Settings } from './settings.ts';
+import { readStandardInput } from './standard_input.ts';
 import { openTables, withTables } from './stores.ts';
 import { systemClock, systemRandom } from './system.ts';
 
@@ -101,23 +103,24 @@ export function storeCommand(read: () => Settings): Command {
   command
     .command('copy')
     .description('make the database at another address like this store; run it again to carry what has changed since')
-    .requiredOption('--to <url>', 'postgres://... of the database to copy to', parseTarget)
+    .option('--to <address>', 'the database: - reads its address from standard input (default: HALLPASS_COPY_TO)')
     .option('--dry-run', 'say what is different, and write nothing')
     .option('--json', 'print JSON')
-    .action(async ({ to: url, dryRun = false, json }: Json & { readonly to: string; readonly dryRun?: boolean }) => {
+    .action(async ({ to, dryRun = false, json }: Json & { readonly to?: string; readonly dryRun?: boolean }) => {
       const settings = read();
+      const url = await findTarget(to, settings);
       if (settings.databaseUrl === url) throw new OperatorRefusal('A store cannot be copied to itself.');
       const began = systemClock.now();
       const reports = await refusing(() =>
         withTables(settings, async (from) => {
-          const to = await openTables({ ...settings, databaseUrl: url });
+          const copy = await openTables({ ...settings, databaseUrl: url });
           try {
             const progress = progressOf(dryRun ? 'comparing' : 'copying');
-            const copied = await copyTables({ from, to, dryRun, progress });
-            if (!dryRun) assertAlike(copied, await checkTables(to, progressOf('checking')));
+            const copied = await copyTables({ from, to: copy, dryRun, progress });
+            if (!dryRun) assertAlike(copied, await checkTables(copy, progressOf('checking')));
             return copied;
           } finally {
-            await to.close();
+            await copy.close();
           }
         }),
       );
@@ -140,10 +143,23 @@ export function storeCommand(read: () => Settings): Command {
   return command;
 }
 
-function parseTarget(text: string): string {
-  const url = parseDatabaseUrl(text);
+/** Where to copy to. A password may come from where only the owner of this process sees it. */
+async function findTarget(to: string | undefined, { copyTo }: Settings): Promise<string> {
+  if (to === undefined) {
+    if (copyTo !== undefined) return copyTo;
+    throw new BadSetting(
+      'There is nowhere to copy to. Set HALLPASS_COPY_TO, or say --to - and give the address on standard input.',
+    );
+  }
+  const [line = ''] = to === '-' ? (await readStandardInput()).trim().split('\n') : [to];
+  const url = parseDatabaseUrl(line.trim());
   // Not the text itself: it may hold a password.
-  if (url === undefined) throw new OperatorRefusal(`--to must be ${DATABASE_URL_MUST}.`);
+  if (url === undefined) throw new BadSetting(`The address to copy to must be ${DATABASE_URL_MUST}.`);
+  if (to !== '-' && hasPassword(url)) {
+    throw new BadSetting(
+      'There is a password in --to, and every user of this machine can read a command line. Set HALLPASS_COPY_TO, or say --to - and give the address on standard input.',
+    );
+  }
   return url;
 }
 

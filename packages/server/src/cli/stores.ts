@@ -1,5 +1,5 @@
 /** Which engine the settings name: the one place, beside the engines themselves, that knows there are two. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { openPostgresStore, type PostgresOptions } from '../store/postgres.ts';
 import { openPostgresTables } from '../store/postgres_tables.ts';
@@ -7,13 +7,19 @@ import { openSqliteStore } from '../store/sqlite.ts';
 import { openSqliteTables } from '../store/sqlite_tables.ts';
 import type { Store } from '../store/store.ts';
 import type { Tables } from '../store/transfer.ts';
+import { closeToOthers, isOpenToOthers } from './closed_files.ts';
+import { printWarning } from './output.ts';
 import { BadSetting, type Settings } from './settings.ts';
 import { systemRandom } from './system.ts';
 
 /** Opens the store of the settings, its schema brought up to date. Throws `BadSetting` or `StoreUnusable`. */
 export async function openStore(settings: Settings): Promise<Store> {
   const postgres = postgresOptions(settings);
-  return postgres === undefined ? await openSqliteStore({ file: fileOf(settings) }) : await openPostgresStore(postgres);
+  if (postgres !== undefined) return await openPostgresStore(postgres);
+  const file = fileOf(settings);
+  const store = await openSqliteStore({ file });
+  closeStoreToOthers(file);
+  return store;
 }
 
 /** Opens the tables of the same store, made and brought up to date if need be. */
@@ -36,6 +42,17 @@ export async function withTables<Result>(
   }
 }
 
+/** A store is made for its owner alone. One that an earlier version made, or that was copied here, may be open to others. */
+function closeStoreToOthers(file: string): void {
+  // SQLite gives the other two the mode of the first, when it makes them.
+  const found = ['', '-wal', '-shm'].map((suffix) => closeToOthers(file + suffix));
+  if (found.includes('cannot_be_closed')) {
+    printWarning(`Others on this machine can read the store. Close it to them, as its owner: chmod 600 ${file}*`);
+  } else if (found.includes('closed_now')) {
+    printWarning(`Others on this machine could read the store. It is closed to them now: ${file}`);
+  }
+}
+
 function fileOf({ dataDir }: Settings): string {
   return join(dataDir, 'hallpass.db');
 }
@@ -44,7 +61,16 @@ function postgresOptions(settings: Settings): PostgresOptions | undefined {
   const { databaseUrl: url, databaseConnections: connections, databaseCaFile: caFile } = settings;
   if (url === undefined) return undefined;
   const tls = caFile === undefined ? undefined : { ca: readAuthority(caFile) };
+  assertKeyFileClosed(url);
   return { url, connections, tls, plaintext: settings.databasePlaintext, random: systemRandom };
+}
+
+/** The key of a certificate that this server shows the database. */
+function assertKeyFileClosed(url: string): void {
+  const file = new URL(url).searchParams.get('sslkey') ?? '';
+  const found = file === '' ? undefined : statSync(file, { throwIfNoEntry: false });
+  if (found === undefined || !isOpenToOthers(found)) return;
+  throw new BadSetting(`The key in sslkey can be read by others on this machine. Close it first: chmod 600 ${file}`);
 }
 
 function readAuthority(file: string): string {

@@ -13,6 +13,11 @@ export interface PostgresAddress {
 /** These check the certificate and its name, as `verify-full` does: said so, it stays so whatever a driver takes them for. */
 const VERIFYING = new Set(['prefer', 'require', 'verify-ca', 'verify-full']);
 
+/** Whether there is a password in an address. Text that is no address has none. */
+export function hasPassword(url: string): boolean {
+  return URL.canParse(url) && secretOf(new URL(url)) !== '';
+}
+
 /** What the driver needs. The secret is what must never be printed. Throws `StoreUnusable`, which does not name the address. */
 export function connectionOf(address: PostgresAddress): { readonly config: PoolConfig; readonly secret: string } {
   const connection = readAddress(address);

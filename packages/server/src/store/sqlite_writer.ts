@@ -59,6 +59,8 @@ const WRITES = {
 const BATCH_MAX = 256;
 /** How long a commit waits for another process that is writing, in milliseconds. */
 const BUSY_TIMEOUT_MS = 5_000;
+/** What SQLite takes for a database in memory: no file, and refused as not durable. */
+const IN_MEMORY = ':memory:';
 
 if (parentPort !== null) start(parentPort, workerData);
 
@@ -135,9 +137,20 @@ function isBusy(error: unknown): boolean {
   );
 }
 
+/** SQLite would make the file for as many as the umask lets in, and gives its log the mode of the file. */
+function makeForOwner(file: string): void {
+  if (file === IN_MEMORY) return;
+  try {
+    closeSync(openSync(file, 'wx', 0o600));
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
+  }
+}
+
 function openForWriting(file: string): DatabaseSync {
   let database: DatabaseSync;
   try {
+    makeForOwner(file);
     database = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS });
     database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL');
   } catch (cause) {
