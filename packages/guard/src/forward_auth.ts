@@ -93,7 +93,7 @@ export function forwardAuth(guard: Guard, policy: Policy, options: ForwardOption
   const dialect = DIALECTS[proxy];
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const { headers } = receivedOf(request);
-    const told = isTrusted(trusted, request) ? dialect.read(request, headers) : 'not asked by a proxy that is trusted';
+    const told = isTrusted(trusted, request) ? dialect.read(request, headers) : whyNotTrusted(request);
     const refuse = (denial: Omit<Denial, 'allowed'>, { method, url }: { method: string; url: string }): void => {
       onRefusal({ method, path: withoutQuery(url), status: denial.status, because: denial.because });
       const { status, headers: fields, body } = dialect.refuse(denial);
@@ -112,8 +112,6 @@ export function forwardAuth(guard: Guard, policy: Policy, options: ForwardOption
     response.writeHead(200, { ...decision.headers, ...identityOf(decision) }).end();
   };
   return (request, response) => {
-    // A connection that was reset has no address any more: nobody waits for the answer, and nothing is wrong here.
-    if (request.socket.remoteAddress === undefined) return void response.destroy();
     answer(request, response).catch((error: unknown) => {
       console.error(error);
       response.destroy();
@@ -182,6 +180,11 @@ function clientAddress(fields: Fields, trusted: BlockList): string | undefined {
 
 /** An address alone, or with the port that some proxies put behind it; IPv6 then stands in brackets. */
 const HOST_OF_ADDRESS = /^(?:\[([0-9a-f:.]+)\](?::\d+)?|(\d+\.\d+\.\d+\.\d+)(?::\d+)?|([0-9a-f:.]+))$/i;
+
+/** A connection that was reset has no address any more: nobody waits for the answer, and nothing is set up wrongly. */
+function whyNotTrusted({ socket: { remoteAddress } }: IncomingMessage): string {
+  return remoteAddress === undefined ? 'who asked has gone' : 'not asked by a proxy that is trusted';
+}
 
 /** A socket for both families writes IPv4 within IPv6 (RFC 4291 §2.5.5.2), and the list reads it. */
 function isTrusted(trusted: BlockList, { socket: { remoteAddress = '' } }: IncomingMessage): boolean {
