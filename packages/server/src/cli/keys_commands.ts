@@ -10,7 +10,7 @@ import { addImportCommand } from './import_command.ts';
 import type { Instance } from './instance.ts';
 import { lastUse, madeDocument, printKey, printMade, shownDocument } from './key_output.ts';
 import { policyOf, withPolicy, type PolicyOptions } from './key_policy_options.ts';
-import { good, printJson, printLine, printMoment, printTable, strong, warn } from './output.ts';
+import { good, printJson, printLine, printMoment, printTable, printWarning, strong, warn } from './output.ts';
 import { readStandardInput } from './standard_input.ts';
 
 /** Runs something on an opened instance and closes it. */
@@ -39,7 +39,7 @@ export function keysCommand(withInstance: WithInstance): Command {
       .argument('<name>', 'what the key is called, for people'),
   )
     .option('--client-id <id>', 'import existing credentials: the id')
-    .option('--client-secret <->', 'import existing credentials: - reads the secret from standard input')
+    .option('--client-secret <secret>', 'import existing credentials: the secret, or - to read it from standard input')
     .option('--allow-weak-secret', 'import a secret that could be guessed')
     .option(
       '--public-keys <file>',
@@ -245,12 +245,13 @@ async function readImported({
   if (clientId === undefined || clientSecret === undefined) {
     throw new OperatorRefusal('To import credentials give both --client-id and --client-secret.');
   }
-  if (clientSecret !== '-') {
-    throw new OperatorRefusal(
-      'Every user of this machine can read a command line. Say --client-secret - and give the secret on standard input.',
-    );
+  if (clientSecret === '-') {
+    return { clientId, clientSecret: (await readStandardInput()).trim(), allowWeak: allowWeakSecret };
   }
-  return { clientId, clientSecret: (await readStandardInput()).trim(), allowWeak: allowWeakSecret };
+  printWarning(
+    'Every user of this machine can read a command line. To keep a secret off it, say --client-secret - and give the secret on standard input.',
+  );
+  return { clientId, clientSecret, allowWeak: allowWeakSecret };
 }
 
 async function confirm(question: string): Promise<boolean> {
