@@ -1,6 +1,6 @@
 /** Files that hold secrets, or what a secret could be attacked with, are for their owner alone. */
 import assert from 'node:assert/strict';
-import { chmodSync, existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite, test, type TestContext } from 'node:test';
 import { makeFolder, spawnHallpass, startCommand, type Done, type Environment } from './command.ts';
