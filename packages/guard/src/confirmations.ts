@@ -4,8 +4,11 @@ import { jittered, pause } from './surroundings.ts';
 /** How often one that fails is tried in all, and the longest pause between, in milliseconds: whoever waits, waits 10 s. */
 const TRIES = 10;
 const RETRY_MS = 1_000;
-/** The pause between two, in milliseconds: whoever revokes in a loop must not make all guards ask in a loop. */
-const INTERVAL_MS = 50;
+/**
+ * The pause between two, in milliseconds, for all who wait together: whoever revokes in a loop must not make every guard
+ * ask in a loop.
+ */
+export const CONFIRMATION_INTERVAL_MS = 100;
 
 export class Confirmations {
   readonly #tell: (cursor: string) => Promise<unknown>;
@@ -42,7 +45,7 @@ export class Confirmations {
       try {
         // What the page holds comes over the stream as well.
         await this.#tell(cursor);
-        await pause(INTERVAL_MS, this.#closing);
+        await pause(CONFIRMATION_INTERVAL_MS, this.#closing);
       } catch {
         // One that came meanwhile has all its tries before it.
         if (this.#next === undefined) {

@@ -5,7 +5,7 @@
  */
 import { isMeantFor, isRefusal, numericDate, refuse, type Refusal } from '@hallpass/protocol';
 import { holderOf, type Holder, type Identified } from './holder.ts';
-import { Recent } from './recent.ts';
+import { Recent, weightOf } from './recent.ts';
 import { digestOf } from './surroundings.ts';
 import { ANOTHER_AUDIENCE, judgeTimes, Verifier, type Expected, type Verified } from './verification.ts';
 
@@ -46,7 +46,7 @@ export class SignedTokens {
     const verified = await this.#verifier.verify(token);
     if (isRefusal(verified)) return verified;
     const holder = holderOf(verified.claims);
-    this.#remembered.set(digest, { holder, signedBy: verified });
+    this.#remembered.set(digest, { holder, signedBy: verified }, weightOf(token.length));
     return { holder, token };
   }
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
 import { Confirmations } from '../src/confirmations.ts';
 
-const INTERVAL_MS = 50;
+const INTERVAL_MS = 100;
 const RETRY_MS = 1_000;
 
 interface World {
@@ -81,6 +81,19 @@ test('one is told at a time, with a pause between, and of several that wait the 
     await pass(INTERVAL_MS);
     confirmations.send('c4');
     assert.deepEqual(told, ['c1', 'c3', 'c4']);
+  });
+});
+
+test('however often it is asked, by however many who wait, a guard answers ten times a second at the most', async () => {
+  await inWorld(0, async ({ confirmations, told, pass }) => {
+    for (let milliseconds = 0; milliseconds < 1_000; milliseconds += 10) {
+      confirmations.send(`c${milliseconds}`);
+      await pass(10);
+    }
+    // At the start, and after each tenth of a second.
+    assert.ok(told.length <= 11, `${told.length}`);
+    await pass(INTERVAL_MS);
+    assert.equal(told.at(-1), 'c990', 'and the last one is heard');
   });
 });
 

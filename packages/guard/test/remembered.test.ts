@@ -210,6 +210,20 @@ test('what was used last is kept, up to the bound, and the rest makes room', () 
   assert.equal(none.get('a'), undefined);
 });
 
+test('what is remembered has a bound in bytes too: what weighs much leaves room for less', () => {
+  const weighing = (bytes: number): Recent<string> => {
+    const recent = new Recent<string>(100, 20_000);
+    for (const key of 'abcdefgh') recent.set(key, key, bytes);
+    return recent;
+  };
+  assert.equal(heldBy(weighing(200), 'abcdefgh'), 'abcdefgh');
+  assert.equal(heldBy(weighing(2_000), 'hgabc'), 'hg', 'half of the bound goes at once');
+  assert.equal(heldBy(weighing(10_000), 'abcdefgh'), '', 'more than half of the bound is not held');
+  const asked = weighing(2_000);
+  for (const key of 'hgfedcba') asked.get(key);
+  assert.ok(heldBy(asked, 'abcdefgh').length <= 6, 'what is asked for stays within the bound as well');
+});
+
 test('of two digests that begin alike each is itself, and the later one takes the place', () => {
   const [one, other] = ['AAAAAone', 'AAAAAother'];
   const recent = new Recent<string>(4);

@@ -166,7 +166,7 @@ test('who asks for a confirmation and names no place takes nobody’s away who w
     await rig.pass(1_000);
     assert.deepEqual(rig.asked, [
       [0, 'c1'],
-      [50, 'c2'],
+      [100, 'c2'],
     ]);
   });
 });
