@@ -10,7 +10,6 @@ import {
   printBasic,
   refuse,
   type ClientCredentials,
-  type Clock,
   type Refusal,
   type RefusalReason,
   type Scope,
@@ -20,12 +19,12 @@ import type { IssuerAnswer, IssuerClient } from './issuer_client.ts';
 import { Outage } from './outage.ts';
 import { Pending } from './pending.ts';
 import { Recent } from './recent.ts';
-import { digestOf, secondsSince } from './surroundings.ts';
+import { digestOf, secondsSince, type GuardClock } from './surroundings.ts';
 
 export interface ApiKeysOptions {
   readonly issuerClient: IssuerClient;
   readonly audience: string;
-  readonly clock: Clock;
+  readonly clock: Pick<GuardClock, 'elapsed'>;
   /** How long a key that was found good is believed, in seconds. */
   readonly believedSeconds: number;
   readonly max: number;
@@ -37,7 +36,9 @@ export interface ApiKeysOptions {
 interface Exchanged {
   /** Empty where only the key itself was asked about. */
   readonly token: string;
+  /** By `elapsed`, in milliseconds; and after how many calls of `doubt`. */
   readonly at: number;
+  readonly doubts: number;
 }
 
 /** By the issuer's error: what that means at an API. */
@@ -56,10 +57,16 @@ export class ApiKeys {
   /** Keys that were found good before are asked about apart from all others: guesses must not be in their way. */
   readonly #renewed = new Pending<Exchanged | Refusal>();
   readonly #unknown = new Pending<Exchanged | Refusal>();
+  #doubts = 0;
 
   constructor(options: ApiKeysOptions) {
     this.#options = options;
     this.#known = new Recent(options.max);
+  }
+
+  /** The machine may have slept: what was believed may be hours old, and is asked for again. */
+  doubt(): void {
+    this.#doubts += 1;
   }
 
   /**
@@ -103,13 +110,14 @@ export class ApiKeys {
   ): Promise<Exchanged | Refusal> {
     const { clock, believedSeconds } = this.#options;
     const known = this.#known.get(digest);
-    if (known !== undefined && secondsSince(clock, known.at) < believedSeconds) return known;
+    const doubts = this.#doubts;
+    if (known?.doubts === doubts && secondsSince(clock, known.at) < believedSeconds) return known;
     const work = async (): Promise<Exchanged | Refusal> => {
-      const at = clock.now();
+      const at = clock.elapsed();
       const token = await ask();
       if (typeof token === 'string') {
-        const exchanged = { token, at };
-        this.#known.set(digest, exchanged);
+        const exchanged = { token, at, doubts };
+        this.#known.set(digest, exchanged, token.length);
         return exchanged;
       }
       if (token.refused === 'authentication_failed') this.#known.delete(digest);

@@ -90,6 +90,7 @@ const CHALLENGED: readonly RefusalReason[] = [
   'malformed_credentials',
   'token_not_good',
   'token_expired',
+  'clock_differs',
   'token_is_bound',
   'resource_proof_not_good',
   'resource_nonce_wanted',

@@ -7,9 +7,11 @@ import {
   opens,
   refuse,
   type Refusal,
+  type RefusalReason,
   type ScopeParameter,
   type ScopeValues,
 } from '@hallpass/protocol';
+import { ClockWatch } from './clock_watch.ts';
 import {
   deny,
   grantAccess,
@@ -20,14 +22,16 @@ import {
   type RouteDecision,
 } from './decision.ts';
 import type { GuardEvent } from './guard_event.ts';
-import type { Identified } from './holder.ts';
+import type { Holder, Identified } from './holder.ts';
 import { Identity } from './identity.ts';
 import { IssuerClient } from './issuer_client.ts';
+import { IssuerTime } from './issuer_time.ts';
 import { KeySet, RETRY_SECONDS } from './key_set.ts';
 import { findMisleading } from './misleading.ts';
 import { Nonces } from './nonces.ts';
 import { parseOptions, type GuardOptions, type GuardSettings } from './options.ts';
 import { nameOf, Outage } from './outage.ts';
+import { PastClock } from './past_clock.ts';
 import { publicAddress } from './path.ts';
 import type { Match, Policy } from './policy.ts';
 import { verifyPossession, type Possession } from './possession.ts';
@@ -90,6 +94,12 @@ export interface GuardHealth {
   readonly transport: FeedTransport;
   /** Why the feed was lost last, in words for a log; undefined: it never was. */
   readonly lastError: string | undefined;
+  /**
+   * How far this machine's clock is off, in seconds: positive when it is ahead of the issuer's, negative when it is behind,
+   * 0 when they agree as far as can be told. Beyond `leewaySeconds`, good tokens are refused. Undefined while the issuer's
+   * answers have not told the time.
+   */
+  readonly clockOffsetSeconds: number | undefined;
 }
 
 /**
@@ -120,6 +130,13 @@ interface Examined {
   readonly newNonce: string | undefined;
 }
 
+/** Those that a wrong clock can be the reason of. */
+const TIMED: ReadonlySet<string> = new Set<RefusalReason>([
+  'clock_differs',
+  'token_expired',
+  'resource_proof_not_good',
+]);
+
 const REVOKED = refuse('token_not_good', { because: 'revoked' });
 
 /** A stream that says nothing for so long is dead: the server speaks at least every 5 s. In seconds. */
@@ -132,6 +149,9 @@ class ApiGuard {
   readonly #keySet: KeySet;
   readonly #revocations: RevocationSet;
   readonly #feed: RevocationFeed;
+  readonly #watch: ClockWatch;
+  readonly #issuerTime: IssuerTime;
+  readonly #past: PastClock;
   readonly #identity: Identity;
   readonly #templates: Templates;
   readonly #proofs: ProofRegister;
@@ -143,21 +163,31 @@ class ApiGuard {
     const { clock, algorithms, leewaySeconds, maxStalenessSeconds, startWaitSeconds } = settings;
     const closing = this.#closing.signal;
     const report = (event: GuardEvent): void => this.#report(event);
-    const issuer = new IssuerClient({ ...settings, closing });
-    const set = new RevocationSet(clock, leewaySeconds);
+    const issuer = new IssuerClient({
+      ...settings,
+      closing,
+      timeAnswer: () => this.#issuerTime.begin(),
+    });
+    this.#issuerTime = new IssuerTime({ clock, leewaySeconds, report, ask: () => issuer.fetchKeySet() });
+    this.#watch = new ClockWatch(clock, report);
+    this.#past = new PastClock(clock, this.#issuerTime);
+    const set = new RevocationSet(this.#past, leewaySeconds);
     this.#settings = settings;
     this.#proofs = new ProofRegister(settings);
-    const { realm, audience, resourceMetadata, nonceKey } = settings;
-    this.#nonces = nonceKey === undefined ? undefined : new Nonces(clock, nonceKey);
+    const { realm, audience, resourceMetadata, nonceKey, nonceClock } = settings;
+    this.#nonces = nonceKey === undefined ? undefined : new Nonces(nonceClock, nonceKey);
     this.#origin = resourceMetadata ? { realm, resourceMetadata: metadataURL(audience) } : { realm };
     this.#issuer = issuer;
     this.#revocations = set;
     this.#templates = new Templates(settings.scopes);
     this.#keySet = new KeySet({ fetchKeySet: () => issuer.fetchKeySet(), algorithms, clock, report });
-    this.#identity = new Identity(settings, { issuerClient: issuer, keySet: this.#keySet });
+    const aheadSeconds = (): number => Math.max(0, this.#issuerTime.offsetSeconds() ?? 0);
+    this.#identity = new Identity({ ...settings, aheadSeconds }, { issuerClient: issuer, keySet: this.#keySet });
     this.#feed = new RevocationFeed({
       open: (cursor, signal) => issuer.openFeed(cursor, signal),
       readPage: (cursor) => issuer.readFeed(cursor),
+      rereadPage: (cursor) => issuer.rereadFeed(cursor),
+      look: () => this.#watch.look(),
       silenceSecondsMax: Math.min(maxStalenessSeconds, SILENCE_SECONDS_MAX),
       set,
       clock,
@@ -166,6 +196,18 @@ class ApiGuard {
       hearKeysVersion: (version) => this.#keySet.hearVersion(version),
       closing,
     });
+    this.#watch.onJump((seconds) => {
+      if (seconds > 0) this.#mayHaveSlept(seconds);
+      this.#issuerTime.judge();
+      this.#feed.clockJumped(seconds);
+    });
+  }
+
+  /** What was measured by `elapsed` is older than it looks: that clock stands still while a machine sleeps. */
+  #mayHaveSlept(seconds: number): void {
+    this.#issuerTime.forget();
+    this.#keySet.addAge(seconds);
+    this.#identity.doubt();
   }
 
   async check(request: GuardedRequest, template: string, values: PathValues = {}): Promise<Decision> {
@@ -195,18 +237,21 @@ class ApiGuard {
     if (isRefusal(presented)) return await this.#deny(presented);
     try {
       if (this.#closing.signal.aborted) throw new Outage('The guard was closed.');
-      const { settled } = this.#start();
+      // First: after a jump of the clock, what is held may be older than it looks.
+      const elapsed = this.#watch.look();
+      this.#start();
       const found = this.#identify(request, presented, demand);
+      const wasAwaited = found instanceof Promise;
       // What is known is not waited for: that would cost as much as a good part of the check.
-      const identified = found instanceof Promise ? await found : found;
+      const identified = wasAwaited ? await found : found;
       if (isRefusal(identified)) return await this.#deny(identified, presented);
       const { holder } = identified;
       const isBound = holder.claims.cnf !== undefined || presented.scheme === 'DPoP';
-      const examined =
-        isBound || this.#isStale() ? await this.#examine(request, presented, { ...identified, settled }) : undefined;
+      const isStale = this.#isStale(wasAwaited ? this.#watch.look() : elapsed);
+      const examined = isBound || isStale ? await this.#examine(request, presented, identified) : undefined;
       if (isRefusal(examined)) return await this.#deny(examined, presented);
       // Last, with nothing awaited after it: a revocation that arrived during the work above counts.
-      if (this.#revocations.ends(holder.claims, holder.seen)) return await this.#deny(REVOKED, presented);
+      if (this.#isRevoked(holder)) return await this.#deny(REVOKED, presented);
       const asked = demand();
       if (isRefusal(asked)) return await this.#deny(asked, presented);
       if (opens(holder.scopes, asked.scope)) return grantAccess(holder, asked, examined?.newNonce);
@@ -221,16 +266,16 @@ class ApiGuard {
   async #examine(
     request: GuardedRequest,
     presented: PresentedCredentials,
-    { holder, token, settled }: Identified & { readonly settled: Promise<void> },
+    { holder, token }: Identified,
   ): Promise<Examined | Refusal> {
     const possession = await this.#judgeBinding(request, presented, { holder, token });
     if (isRefusal(possession)) return possession;
-    if (this.#isStale()) await settled;
+    if (this.#isStale()) await this.#feed.start().settled;
     const wasStale = this.#isStale();
     const active = !wasStale || (await this.#isActive(token));
     if (!active) return refuse('token_not_good', { because: 'inactive by introspection' });
     if (possession !== undefined) {
-      if (this.#revocations.ends(holder.claims, holder.seen)) return REVOKED;
+      if (this.#isRevoked(holder)) return REVOKED;
       // Last of what can be refused about the token: a proof is not used up by one that is no good anyway.
       const replayed = await this.#proofs.use(possession.proof);
       if (replayed !== undefined) return replayed;
@@ -243,13 +288,11 @@ class ApiGuard {
   }
 
   /** A cold guard waits for the feed and the keys at once, and for each with the first check that needs it. */
-  #start(): { readonly settled: Promise<void> } {
-    const started = this.#feed.start();
-    if (!this.#warmed) {
-      this.#warmed = true;
-      void this.#hasKeys();
-    }
-    return started;
+  #start(): void {
+    this.#feed.start();
+    if (this.#warmed) return;
+    this.#warmed = true;
+    void this.#hasKeys();
   }
 
   #identify(
@@ -287,8 +330,13 @@ class ApiGuard {
     });
   }
 
-  #isStale(): boolean {
-    return this.#feed.stalenessSeconds > this.#settings.maxStalenessSeconds;
+  /** Or so old that its revocation may have been forgotten: a clock that was set back must not bring it to life. */
+  #isRevoked({ claims, seen }: Holder): boolean {
+    return claims.exp + this.#settings.leewaySeconds <= this.#past.over || this.#revocations.ends(claims, seen);
+  }
+
+  #isStale(elapsed: number = this.#watch.look()): boolean {
+    return this.#feed.stalenessAt(elapsed) > this.#settings.maxStalenessSeconds;
   }
 
   /** What holds of a token while the feed is stale; by introspection (RFC 7662 §2.2) anything but `true` is no. */
@@ -307,11 +355,20 @@ class ApiGuard {
   /** In the scheme that was tried, if one was (RFC 9449 §7.1). */
   async #deny(refusal: Refusal, tried?: PresentedCredentials): Promise<Denial> {
     const nonces = await this.#nonces?.now();
-    return deny(refusal, {
+    if (refusal.refused === 'clock_differs') this.#issuerTime.doubt();
+    return deny(this.#withClock(refusal), {
       ...this.#origin,
       scheme: tried?.scheme === 'DPoP' ? 'DPoP' : undefined,
       nonce: nonces?.current,
     });
+  }
+
+  /** A refusal that is about time, for a log: with how far the clock here is off, if it is. */
+  #withClock(refusal: Refusal): Refusal {
+    const offsetSeconds = TIMED.has(refusal.refused) ? (this.#issuerTime.offsetSeconds() ?? 0) : 0;
+    if (Math.abs(offsetSeconds) <= this.#settings.leewaySeconds) return refusal;
+    const words = `${Math.abs(offsetSeconds)} s ${offsetSeconds < 0 ? 'behind' : 'ahead of'}`;
+    return { ...refusal, because: `${refusal.because}; the clock of this machine is ${words} the issuer's` };
   }
 
   /** Whoever listens to events must not be able to change a decision, by throwing for instance. */
@@ -358,9 +415,12 @@ class ApiGuard {
   }
 
   health(): GuardHealth {
+    this.#watch.look();
     const { stalenessSeconds, transport, lastError } = this.#feed;
     const connected = transport !== 'none';
-    return { stalenessSeconds, revocations: this.#revocations.size, connected, transport, lastError };
+    const clockOffsetSeconds = this.#issuerTime.offsetSeconds();
+    const revocations = this.#revocations.size;
+    return { stalenessSeconds, revocations, connected, transport, lastError, clockOffsetSeconds };
   }
 
   metadata(policy?: Policy): ResourceMetadata {

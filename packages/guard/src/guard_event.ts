@@ -7,6 +7,12 @@
  *   key_set_fetched       `keys` counts the keys that can be used
  *   key_set_failed        the keys it has are used on, for an hour at most, or 30 s when others were published
  *   introspection_failed  a check was answered with 503
+ *   clock_jumped          this machine's clock was set, or the machine slept: by `seconds`, forward or back. Revocations
+ *                         are read again from the start; nothing that is known is dropped
+ *   feed_reread           that is done; `revocations` counts those that were read
+ *   clock_differs         this machine's clock is ahead of the issuer's by more than the leeway, or behind where
+ *                         `offsetSeconds` is negative: good tokens are refused until it is set
+ *   clock_agrees          that is over
  */
 export type GuardEvent =
   | { readonly kind: 'feed_connected'; readonly transport: 'stream' | 'poll' }
@@ -14,4 +20,8 @@ export type GuardEvent =
   | { readonly kind: 'feed_refused'; readonly status: number }
   | { readonly kind: 'key_set_fetched'; readonly keys: number }
   | { readonly kind: 'key_set_failed'; readonly because: string }
-  | { readonly kind: 'introspection_failed'; readonly because: string };
+  | { readonly kind: 'introspection_failed'; readonly because: string }
+  | { readonly kind: 'clock_jumped'; readonly seconds: number }
+  | { readonly kind: 'feed_reread'; readonly revocations: number }
+  | { readonly kind: 'clock_differs'; readonly offsetSeconds: number }
+  | { readonly kind: 'clock_agrees' };

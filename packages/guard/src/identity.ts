@@ -8,13 +8,17 @@ import { isOpaqueToken, OpaqueTokens } from './opaque_tokens.ts';
 import type { GuardSettings } from './options.ts';
 import type { PresentedKey } from './request.ts';
 import { SignedTokens } from './signed_tokens.ts';
+import type { Expected } from './verification.ts';
 
 export class Identity {
   readonly #signed: SignedTokens;
   readonly #opaque: OpaqueTokens | undefined;
   readonly #keys: ApiKeys | undefined;
 
-  constructor(settings: GuardSettings, { issuerClient, keySet }: { issuerClient: IssuerClient; keySet: KeySet }) {
+  constructor(
+    settings: GuardSettings & Pick<Expected, 'aheadSeconds'>,
+    { issuerClient, keySet }: { issuerClient: IssuerClient; keySet: KeySet },
+  ) {
     const { opaqueTokenSeconds, apiKeySeconds, rememberedTokensMax: max } = settings;
     this.#signed = new SignedTokens({ ...settings, keySet }, max);
     if (opaqueTokenSeconds !== undefined) {
@@ -28,6 +32,12 @@ export class Identity {
 
   get takesKeys(): boolean {
     return this.#keys !== undefined;
+  }
+
+  /** The machine may have slept: whatever the issuer said before is asked for again. */
+  doubt(): void {
+    this.#opaque?.doubt();
+    this.#keys?.doubt();
   }
 
   /** At once for a token that is remembered. Rejects with `Outage` when the issuer is needed and away. */

@@ -16,6 +16,8 @@ export interface IssuerClientOptions {
   readonly issuer: string;
   readonly credentials: ClientCredentials;
   readonly fetch: typeof fetch;
+  /** Called with each question; what it gives is called with the headers of the answer. */
+  readonly timeAnswer?: () => (headers: Headers) => void;
   /** Given when the guard is closed: whatever is under way ends. */
   readonly closing: AbortSignal;
 }
@@ -99,6 +101,12 @@ export class IssuerClient {
     return address === undefined || !ADDRESS.test(address) ? headers : { ...headers, 'Hallpass-Caller': address };
   }
 
+  /** The same for a guard that reads once more what it has. It confirms nothing: the issuer is not told who reads. */
+  rereadFeed(cursor: string | undefined): Promise<unknown> {
+    const headers = { Authorization: this.#basic, Accept: 'application/json' };
+    return this.#fetchJson(`${PATHS.revocations}?after=${cursor ?? ''}`, { headers }, PAGE_BYTES_MAX);
+  }
+
   #following(accept: string): Readonly<Record<string, string>> {
     return { Authorization: this.#basic, Accept: accept, 'Hallpass-Follower': this.#followerId };
   }
@@ -107,9 +115,12 @@ export class IssuerClient {
    * No redirects: whoever could send us elsewhere would be sent our secret, or would send us its keys. `manual` and not
    * `error`, which Cloudflare's workers refuse; what it gives is no 200, and so no answer.
    */
-  #fetch(path: string, init: RequestInit): Promise<Response> {
-    const { fetch } = this.#options;
-    return fetch(this.#base + path, { ...init, redirect: 'manual', cache: 'no-store' });
+  async #fetch(path: string, init: RequestInit): Promise<Response> {
+    const { fetch, timeAnswer } = this.#options;
+    const answered = timeAnswer?.();
+    const response = await fetch(this.#base + path, { ...init, redirect: 'manual', cache: 'no-store' });
+    answered?.(response.headers);
+    return response;
   }
 
   async #fetchJson(path: string, init: RequestInit, bytesMax: number = ANSWER_BYTES_MAX): Promise<unknown> {

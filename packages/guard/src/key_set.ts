@@ -1,9 +1,9 @@
 /** The issuer's public keys, held ready (RFC 7517). */
-import type { Clock, SigningAlgorithm } from '@hallpass/protocol';
+import type { SigningAlgorithm } from '@hallpass/protocol';
 import { importJWK, type CryptoKey, type JWK } from 'jose';
 import type { GuardEvent } from './guard_event.ts';
 import { nameOf, Outage } from './outage.ts';
-import { secondsSince } from './surroundings.ts';
+import { secondsSince, type GuardClock } from './surroundings.ts';
 
 /** How old keys may be before a check has them fetched again beside its own work, in seconds. */
 const KEYS_FRESH_SECONDS = 300;
@@ -22,7 +22,7 @@ export interface KeySetOptions {
   /** The key set as JSON; may throw. */
   readonly fetchKeySet: () => Promise<unknown>;
   readonly algorithms: readonly SigningAlgorithm[];
-  readonly clock: Clock;
+  readonly clock: Pick<GuardClock, 'elapsed'>;
   readonly report: (event: GuardEvent) => void;
 }
 
@@ -36,6 +36,7 @@ interface PublishedKey {
 interface Held {
   /** By `kid`. */
   readonly keys: ReadonlyMap<string, PublishedKey>;
+  /** By `elapsed`, in milliseconds. */
   readonly fetchedAt: number;
   /** The version that was published when they were asked for, as far as was known. */
   readonly version: string | undefined;
@@ -44,7 +45,7 @@ interface Held {
 export class KeySet {
   readonly #options: KeySetOptions;
   #held: Held | undefined;
-  /** The version that is published, as far as was heard, and since when. */
+  /** The version that is published, as far as was heard, and since when by `elapsed`. */
   #version: string | undefined;
   #versionAt = -Infinity;
   #attemptedAt = -Infinity;
@@ -99,7 +100,7 @@ export class KeySet {
     const isNews = version !== this.#version;
     if (isNews) {
       this.#version = version;
-      this.#versionAt = this.#options.clock.now();
+      this.#versionAt = this.#options.clock.elapsed();
     }
     const held = this.#held;
     if (held?.version === version && !this.#wantsSecondLook(held)) return;
@@ -107,6 +108,14 @@ export class KeySet {
     // What is under way may have been answered before the change.
     if (this.#underWay === undefined) void this.#refresh(cooldownSeconds);
     else void this.#underWay.then(() => (this.#isOutdated() ? this.#refresh(cooldownSeconds) : undefined));
+  }
+
+  /** The machine may have slept for so long: the keys that are held, and what was heard of them, are so much older. */
+  addAge(seconds: number): void {
+    const held = this.#held;
+    if (held !== undefined) this.#held = { ...held, fetchedAt: held.fetchedAt - seconds * 1000 };
+    this.#versionAt -= seconds * 1000;
+    this.#attemptedAt -= seconds * 1000;
   }
 
   /** Whether others were published than those that are held. */
@@ -118,7 +127,7 @@ export class KeySet {
   #wantsSecondLook({ fetchedAt }: Held): boolean {
     const { clock } = this.#options;
     const lookAt = this.#versionAt + SECOND_LOOK_SECONDS * 1000;
-    return clock.now() >= lookAt && fetchedAt < lookAt;
+    return clock.elapsed() >= lookAt && fetchedAt < lookAt;
   }
 
   #isUsable(): boolean {
@@ -146,7 +155,7 @@ export class KeySet {
   /** Never rejects: the keys that are held are worth more than a failed fetch. */
   async #fetch(): Promise<void> {
     const { fetchKeySet, algorithms, clock, report } = this.#options;
-    this.#attemptedAt = clock.now();
+    this.#attemptedAt = clock.elapsed();
     const fetchedAt = this.#attemptedAt;
     const version = this.#version;
     try {

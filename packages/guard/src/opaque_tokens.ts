@@ -9,14 +9,13 @@ import {
   OPAQUE_TOKEN_PREFIX,
   parseIntrospectedToken,
   refuse,
-  type Clock,
   type Refusal,
 } from '@hallpass/protocol';
 import { holderOf, type Holder, type Identified } from './holder.ts';
 import type { IssuerClient } from './issuer_client.ts';
 import { Pending } from './pending.ts';
-import { Recent } from './recent.ts';
-import { digestOf, secondsSince } from './surroundings.ts';
+import { Recent, weightOf } from './recent.ts';
+import { digestOf, secondsSince, type GuardClock } from './surroundings.ts';
 import { judgeTimes } from './verification.ts';
 
 export interface OpaqueTokensOptions {
@@ -24,7 +23,8 @@ export interface OpaqueTokensOptions {
   readonly issuer: string;
   readonly audience: string;
   readonly leewaySeconds: number;
-  readonly clock: Clock;
+  readonly aheadSeconds?: () => number;
+  readonly clock: GuardClock;
   /** How long an answer is believed, in seconds; 0: for the one request alone. */
   readonly believedSeconds: number;
   /** How many answers are held. */
@@ -33,7 +33,9 @@ export interface OpaqueTokensOptions {
 
 interface Believed {
   readonly holder: Holder | undefined;
+  /** By `elapsed`, in milliseconds; and after how many calls of `doubt`. */
   readonly askedAt: number;
+  readonly doubts: number;
 }
 
 export function isOpaqueToken(token: string): boolean {
@@ -46,20 +48,31 @@ export class OpaqueTokens {
   /** Tokens that were found active before are asked about apart from all others: guesses must not be in their way. */
   readonly #renewed = new Pending<Believed>();
   readonly #unknown = new Pending<Believed>();
+  #doubts = 0;
 
   constructor(options: OpaqueTokensOptions) {
     this.#options = options;
     this.#believed = new Recent(options.max);
   }
 
+  /** The machine may have slept: what was believed may be hours old, and is asked for again. */
+  doubt(): void {
+    this.#doubts += 1;
+  }
+
+  #isBelieved({ askedAt, doubts }: Believed): boolean {
+    const { clock, believedSeconds } = this.#options;
+    return doubts === this.#doubts && secondsSince(clock, askedAt) < believedSeconds;
+  }
+
   /** `address`: where the request comes from. Throws `Outage` when the issuer does not answer. */
   async identify(token: string, address?: string): Promise<Identified | Refusal> {
     if (token.length > ACCESS_TOKEN_LENGTH_MAX) return refuse('token_not_good', { because: 'too long' });
-    const { clock, believedSeconds, leewaySeconds } = this.#options;
+    const { clock } = this.#options;
     const digest = await digestOf(token);
     const known = this.#believed.get(digest);
     const believed =
-      known !== undefined && secondsSince(clock, known.askedAt) < believedSeconds
+      known !== undefined && this.#isBelieved(known)
         ? known
         : await (known?.holder === undefined ? this.#unknown : this.#renewed).join(
             digest,
@@ -69,17 +82,18 @@ export class OpaqueTokens {
     if (believed === 'too_many') return refuse('rate_limited', { because: 'too many tokens are being asked about' });
     const { holder } = believed;
     if (holder === undefined) return refuse('token_not_good', { because: 'inactive by introspection' });
-    return judgeTimes(holder.claims, numericDate(clock.now()), leewaySeconds) ?? { holder, token };
+    return judgeTimes(holder.claims, numericDate(clock.now()), this.#options) ?? { holder, token };
   }
 
   async #ask(token: string, digest: string): Promise<Believed> {
     const { issuerClient, issuer, audience, clock } = this.#options;
-    const askedAt = clock.now();
+    const askedAt = clock.elapsed();
+    const doubts = this.#doubts;
     const claims = parseIntrospectedToken(await issuerClient.introspect(token));
     // Another issuer's word, or a token for another API, is none for us, whatever it says (RFC 7662 §4, RFC 9068 §4).
     const isOurs = claims !== undefined && claims.iss === issuer && isMeantFor(claims.aud, audience);
-    const believed = { holder: isOurs ? holderOf(claims) : undefined, askedAt };
-    this.#believed.set(digest, believed);
+    const believed = { holder: isOurs ? holderOf(claims) : undefined, askedAt, doubts };
+    this.#believed.set(digest, believed, isOurs ? weightOf(JSON.stringify(claims).length) : 0);
     return believed;
   }
 }

@@ -13,7 +13,7 @@ import type { GuardEvent } from './guard_event.ts';
 import { OVERRIDES, type Override } from './misleading.ts';
 import { PROOFS_PER_CLIENT_MAX } from './proof_memory.ts';
 import { metadataURL } from './resource_metadata.ts';
-import { randomBytes, SYSTEM_CLOCK } from './surroundings.ts';
+import { randomBytes, SYSTEM_CLOCK, type GuardClock } from './surroundings.ts';
 
 export interface GuardOptions {
   /** Exactly as tokens have it in `iss`: https, or http on this machine. Everything else is found below it. */
@@ -85,7 +85,8 @@ export interface GuardOptions {
   readonly apiKeySeconds?: number;
   /**
    * How many verified tokens are remembered, by their hash, so that a signature is verified once: 0 to 1,000,000,
-   * default 10,000; about 2 KB each.
+   * default 10,000. One of 500 characters takes about 2 KB, and all together 4 KiB each on average at the most: 40 MiB, of
+   * each kind (signed, opaque, and what API keys were exchanged for). Long tokens leave room for fewer.
    */
   readonly rememberedTokensMax?: number;
   /** The scopes of this API. A check or a policy that names another one is a mistake, for the compiler too. Default: any. */
@@ -100,8 +101,11 @@ export interface GuardOptions {
   readonly startWaitSeconds?: number;
   /** Hears of the guard's health, for logs and metrics. Default: nobody does. */
   readonly onEvent?: (event: GuardEvent) => void;
-  /** For tests. Default: this machine's. */
-  readonly clock?: Clock;
+  /**
+   * For tests. Default: this machine's. `elapsed` gives milliseconds of a clock that nobody sets, by which durations are
+   * measured and jumps of `now` are noticed; without it, `now` is taken for such a clock.
+   */
+  readonly clock?: Clock & Partial<GuardClock>;
   /** For proxies and tests. Default: the global one. */
   readonly fetch?: typeof fetch;
 }
@@ -109,7 +113,7 @@ export interface GuardOptions {
 export type WhenStale = 'refuse' | 'introspect' | 'allow';
 
 type Optional = 'publicURL' | 'rememberProof' | 'opaqueTokenSeconds' | 'apiKeySeconds' | 'scopes';
-type Plain = Omit<GuardOptions, Optional | 'dpopNonces' | 'nonceKey' | 'resourceMetadata' | 'passOverrides'>;
+type Plain = Omit<GuardOptions, Optional | 'dpopNonces' | 'nonceKey' | 'resourceMetadata' | 'passOverrides' | 'clock'>;
 
 export interface GuardSettings extends Required<Plain> {
   readonly publicURL: string | undefined;
@@ -117,8 +121,11 @@ export interface GuardSettings extends Required<Plain> {
   readonly opaqueTokenSeconds: number | undefined;
   readonly apiKeySeconds: number | undefined;
   readonly scopes: readonly string[] | undefined;
+  readonly clock: GuardClock;
   /** What nonces are made with; undefined where none are asked for. */
   readonly nonceKey: Uint8Array | undefined;
+  /** The time that they are made by: what several guards have in common, or else a clock that nobody sets. */
+  readonly nonceClock: GuardClock;
   readonly resourceMetadata: boolean;
   readonly passOverrides: ReadonlySet<Override>;
 }
@@ -159,6 +166,7 @@ export function parseOptions(options: GuardOptions): GuardSettings {
       'realm (the audience, if there is none) must be printable ASCII without quotes and backslashes.',
     );
   }
+  const clock = parseClock(options.clock);
   const resourceMetadata = options.resourceMetadata ?? false;
   // Throws for an audience that is no address.
   if (resourceMetadata) checkAddress('audience', new URL(metadataURL(audience)).origin);
@@ -174,6 +182,7 @@ export function parseOptions(options: GuardOptions): GuardSettings {
     rememberedTokensMax: within('rememberedTokensMax', options.rememberedTokensMax ?? 10_000, 0, 1_000_000),
     proofsPerClientMax: within('proofsPerClientMax', options.proofsPerClientMax ?? PROOFS_PER_CLIENT_MAX, 1, 1_000_000),
     nonceKey: parseNonceKey(options),
+    nonceClock: nonceClockOf(clock, options),
     resourceMetadata,
     passOverrides: parseOverrides(options.passOverrides ?? []),
     credentials,
@@ -189,7 +198,7 @@ export function parseOptions(options: GuardOptions): GuardSettings {
     startWaitSeconds: within('startWaitSeconds', options.startWaitSeconds ?? 5, 0, 60),
     realm,
     onEvent: options.onEvent ?? (() => {}),
-    clock: options.clock ?? SYSTEM_CLOCK,
+    clock,
     fetch: options.fetch ?? ((input, init) => globalThis.fetch(input, init)),
   };
 }
@@ -203,6 +212,23 @@ function parseOverrides(names: readonly Override[]): ReadonlySet<Override> {
 
 /** The shortest key that nonces are made with, in bytes: as long as what HMAC-SHA-256 gives (RFC 2104 §3). */
 const NONCE_KEY_BYTES_MIN = 32;
+
+function parseClock(clock: NonNullable<GuardOptions['clock']> = SYSTEM_CLOCK): GuardClock {
+  if (isGuardClock(clock)) return clock;
+  const now = (): number => clock.now();
+  return { now, elapsed: now };
+}
+
+function isGuardClock(clock: NonNullable<GuardOptions['clock']>): clock is GuardClock {
+  return clock.elapsed !== undefined;
+}
+
+/** Nonces of several guards go by the time that they have in common. Those of one alone go by a clock that nobody sets. */
+function nonceClockOf(clock: GuardClock, { nonceKey }: GuardOptions): GuardClock {
+  if (nonceKey !== undefined) return clock;
+  const elapsed = (): number => clock.elapsed();
+  return { now: elapsed, elapsed };
+}
 
 function parseNonceKey({ dpopNonces = false, nonceKey }: GuardOptions): Uint8Array | undefined {
   if (typeof dpopNonces !== 'boolean') throw new TypeError('dpopNonces must be true or false.');

@@ -2,19 +2,22 @@
  * Follows the issuer's revocation feed, and knows how fresh what it heard is (contract §9 Feed): over an event stream,
  * and by pages while no stream can be had.
  */
-import { isCursor, parseRevocationEntry, type Clock, type RevocationEntry } from '@hallpass/protocol';
+import { isCursor, parseRevocationEntry, type RevocationEntry } from '@hallpass/protocol';
 import { Confirmations } from './confirmations.ts';
 import { parsePage } from './feed_page.ts';
+import { FeedReread } from './feed_reread.ts';
 import { readStream } from './feed_stream.ts';
 import type { StreamEvent } from './event_stream.ts';
 import type { GuardEvent } from './guard_event.ts';
 import { nameOf, Outage, Refused } from './outage.ts';
 import type { RevocationSet } from './revocation_set.ts';
-import { jittered, pause, secondsSince } from './surroundings.ts';
+import { jittered, pause, secondsBetween, secondsSince, type GuardClock } from './surroundings.ts';
 
 /** The pause after a connection was lost, doubled with each that fails, and the longest one. In milliseconds. */
 const BACKOFF_MS = 100;
 const BACKOFF_MS_MAX = 2_000;
+/** How often, at most, the stream is cut and opened at once, in seconds: a clock may run wild. */
+const REOPEN_SECONDS = 2;
 /** The pause after the issuer refused our credentials: only an operator can help. In milliseconds. */
 const REFUSED_PAUSE_MS = 10_000;
 /** How long the stream may say nothing before pages are read: a server speaks every second. In milliseconds. */
@@ -32,8 +35,12 @@ export interface RevocationFeedOptions {
   readonly open: (cursor: string | undefined, signal: AbortSignal) => Promise<Response>;
   /** Reads what is behind a cursor, or the beginning, as JSON. Throws `Refused` or `Outage`. */
   readonly readPage: (cursor: string | undefined) => Promise<unknown>;
+  /** The same, without confirming anything. */
+  readonly rereadPage: (cursor: string | undefined) => Promise<unknown>;
   readonly set: RevocationSet;
-  readonly clock: Clock;
+  readonly clock: Pick<GuardClock, 'elapsed'>;
+  /** Called with whatever arrives, before it is taken; it may call `clockJumped`. */
+  readonly look?: () => void;
   /** A stream without a byte for so long is given up, in seconds. */
   readonly silenceSecondsMax: number;
   /** How long after the start a check may wait for the first heartbeat, in seconds. */
@@ -49,21 +56,28 @@ export interface RevocationFeedOptions {
 export class RevocationFeed {
   readonly #options: RevocationFeedOptions;
   readonly #confirmations: Confirmations;
+  readonly #reread: FeedReread;
   /** Everything up to here was taken. */
   #cursor: string | undefined;
-  /** Everything that was revoked before this instant is known; milliseconds. */
+  /** Everything that was revoked before this instant is known; milliseconds of `elapsed`. */
   #freshAt = -Infinity;
   #transport: FeedTransport = 'none';
   #refused = false;
   #lastError: string | undefined;
   #started: { readonly heard: Promise<void>; readonly settled: Promise<void> } | undefined;
-  #onFresh = (): void => {};
+  #onFresh: (() => void)[] = [];
+  /** How often the machine may have slept. What was asked for before that vouches for nothing. */
+  #sleeps = 0;
+  /** Cuts the stream that is open, to open another at once. */
+  #reopen: (() => void) | undefined;
+  #isReopening = false;
   /** Whether the stream has spoken since that was last asked. */
   #beaten = false;
 
   constructor(options: RevocationFeedOptions) {
     this.#options = options;
     this.#confirmations = new Confirmations(options);
+    this.#reread = new FeedReread({ ...options, take: (entry) => this.#takeEntry(entry) });
   }
 
   get transport(): FeedTransport {
@@ -77,33 +91,68 @@ export class RevocationFeed {
 
   /** Everything revoked before so many seconds ago is known here. Infinity before the first heartbeat. */
   get stalenessSeconds(): number {
-    return secondsSince(this.#options.clock, this.#freshAt);
+    return this.stalenessAt(this.#options.clock.elapsed());
+  }
+
+  /** The same at this moment of `elapsed`. */
+  stalenessAt(elapsed: number): number {
+    return secondsBetween(this.#freshAt, elapsed);
   }
 
   /**
    * Begins to follow, at the first call. `heard` resolves with the first heartbeat, or never; `settled` also when the
-   * time to wait for it is over, counted from the start and not from each check, or when the guard is closed.
+   * time to wait for it is over, counted from the start and not from each check, or when the guard is closed. After the
+   * machine may have slept there is another `settled`, counted from then.
    */
   start(): { readonly heard: Promise<void>; readonly settled: Promise<void> } {
     if (this.#started !== undefined) return this.#started;
-    const { startWaitSeconds, closing } = this.#options;
-    const heard = new Promise<void>((resolve) => {
-      this.#onFresh = resolve;
-    });
-    this.#started = { heard, settled: Promise.race([heard, pause(startWaitSeconds * 1000, closing)]) };
+    const heard = this.#nextHeartbeat();
+    this.#started = { heard, settled: this.#orInTime(heard) };
     void this.#followStream();
     void this.#followPages();
     return this.#started;
   }
 
+  /**
+   * The time of day moved against the clock that nobody sets. Everything is read again. Forward, the machine may have
+   * slept, while that clock stood still: so much more time has passed, and what is in the buffers is of long ago.
+   */
+  clockJumped(seconds: number): void {
+    if (this.#started === undefined) return;
+    this.#reread.want();
+    if (seconds < 0) return;
+    this.#sleeps += 1;
+    this.#freshAt -= seconds * 1000;
+    this.#started = { ...this.#started, settled: this.#orInTime(this.#nextHeartbeat()) };
+    this.#reopen?.();
+  }
+
+  #nextHeartbeat(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onFresh.push(resolve);
+    });
+  }
+
+  async #orInTime(heard: Promise<void>): Promise<void> {
+    const { startWaitSeconds, closing } = this.#options;
+    await Promise.race([heard, pause(startWaitSeconds * 1000, closing)]);
+  }
+
   // The stream: tried for ever, seldom while pages do.
 
   async #followStream(): Promise<void> {
-    const { closing } = this.#options;
+    const { clock, closing } = this.#options;
     let failures = 0;
+    let reopenedAt = -Infinity;
     while (!closing.aborted) {
       const error = await this.#readStream().catch((thrown: unknown) => thrown);
       if (closing.aborted) return;
+      if (this.#isReopening) {
+        this.#isReopening = false;
+        if (secondsSince(clock, reopenedAt) < REOPEN_SECONDS) await pause(jittered(REOPEN_SECONDS * 1000), closing);
+        reopenedAt = clock.elapsed();
+        continue;
+      }
       if (this.#transport === 'stream') failures = 0;
       this.#refused = error instanceof Refused;
       this.#lastError = nameOf(error);
@@ -117,12 +166,27 @@ export class RevocationFeed {
   }
 
   async #readStream(): Promise<never> {
-    const { open } = this.#options;
-    return await readStream({
-      ...this.#options,
-      open: (signal) => open(this.#cursor, signal),
-      take: (event) => this.#takeEvent(event),
-    });
+    const { open, closing } = this.#options;
+    const ending = new AbortController();
+    const end = (): void => {
+      ending.abort();
+    };
+    closing.addEventListener('abort', end);
+    this.#reopen = () => {
+      this.#isReopening = true;
+      end();
+    };
+    try {
+      return await readStream({
+        ...this.#options,
+        open: (signal) => open(this.#cursor, signal),
+        take: (event) => this.#takeEvent(event),
+        closing: ending.signal,
+      });
+    } finally {
+      this.#reopen = undefined;
+      closing.removeEventListener('abort', end);
+    }
   }
 
   #takeEvent({ type, data, lastEventId }: StreamEvent): void {
@@ -138,7 +202,7 @@ export class RevocationFeed {
     const keys = typeof beat === 'object' && beat !== null && 'keys' in beat ? beat.keys : undefined;
     this.#beaten = true;
     // Everything that was committed before it was sent has been sent.
-    this.#hearFresh({ transport: 'stream', at: this.#options.clock.now(), keys });
+    this.#hearFresh({ transport: 'stream', at: this.#options.clock.elapsed(), keys });
   }
 
   // Pages: read while the stream says nothing, whatever keeps it from us.
@@ -164,16 +228,19 @@ export class RevocationFeed {
 
   /** Up to the end of the feed. */
   async #readPages(): Promise<undefined> {
-    const { clock, readPage, closing } = this.#options;
+    const { clock, look, readPage, closing } = this.#options;
     for (;;) {
-      // The page was made after this instant, however long it was on its way, or we were asleep.
-      const at = clock.now();
+      // The page was made after this instant, however long it was on its way, or we were stopped.
+      const at = clock.elapsed();
+      const sleeps = this.#sleeps;
       const page = parsePage(await readPage(this.#cursor));
       if (closing.aborted) return undefined;
+      look?.();
       if (page === undefined) throw new Outage('The issuer answered with something that is no page of the feed.');
       for (const entry of page.entries) this.#takeEntry(entry);
       this.#cursor = page.cursor;
       if (page.more) continue;
+      if (this.#sleeps > sleeps) return undefined;
       this.#hearFresh({ transport: this.#beaten ? 'stream' : 'poll', at, keys: page.keys });
       return undefined;
     }
@@ -200,9 +267,9 @@ export class RevocationFeed {
     // First: who waits for the heartbeat is to find that the keys that are held are old ones.
     if (typeof keys === 'string') hearKeysVersion(keys);
     // A page that was long on its way says less than what was heard meanwhile; an instant that lies ahead says nothing.
-    if (at > this.#freshAt || this.#freshAt > clock.now()) this.#freshAt = at;
+    if (at > this.#freshAt || this.#freshAt > clock.elapsed()) this.#freshAt = at;
     set.sweep();
-    this.#onFresh();
+    for (const resolve of this.#onFresh.splice(0)) resolve();
     if (this.#transport === transport) return;
     this.#transport = transport;
     report({ kind: 'feed_connected', transport });

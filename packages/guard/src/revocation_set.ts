@@ -3,13 +3,14 @@ import type { AccessTokenClaims, Clock, NumericDate, Revocation, RevocationKind 
 import { isIdentifier, lineageOf, numericDate } from '@hallpass/protocol';
 import { IdentifierTable } from './identifier_table.ts';
 import { Outage } from './outage.ts';
+import { REVOCATION_SECONDS_MAX } from './past_clock.ts';
 import { randomWords } from './surroundings.ts';
 
 /**
  * The most revocations that are held at once. One more is an outage, since none may be forgotten. A token or a grant takes
  * 27 to 54 bytes, all others about 150.
  */
-const REVOCATIONS_MAX = 4_000_000;
+export const REVOCATIONS_MAX = 4_000_000;
 /** How many entries are looked over for each that is added: above one, so that the dead never pile up. */
 const SWEPT_PER_ADD = 2;
 /** How many are looked over at a heartbeat. */
@@ -51,6 +52,7 @@ export class RevocationSet {
   readonly #entriesMax: number;
   #additions = 0;
 
+  /** `clock`: what entries are forgotten by; see `PastClock`. */
   constructor(clock: Clock, leewaySeconds: number, entriesMax: number = REVOCATIONS_MAX) {
     this.#clock = clock;
     this.#leewaySeconds = leewaySeconds;
@@ -67,8 +69,7 @@ export class RevocationSet {
     this.#additions += 1;
     const { kind, before } = revocation;
     const id = idOf(revocation);
-    // A token is accepted for the leeway after its end, so its revocation has to outlive it by as much.
-    const until = revocation.expires_at + this.#leewaySeconds;
+    const until = this.#untilOf(revocation);
     const isWhole = before === undefined && isIdentifier(id);
     const place = (isWhole ? this.#tables[kind] : undefined) ?? this.#others[kind];
     // Swept here as well: the feed of a full set never gets as far as a heartbeat.
@@ -82,6 +83,17 @@ export class RevocationSet {
   /** Forgets some of what no longer matters. */
   sweep(): void {
     this.#sweep(SWEPT_PER_HEARTBEAT);
+  }
+
+  /**
+   * The second until which an entry is held. One that has ended when it arrives is alive at the issuer, or it would not be
+   * sent: then a clock is wrong, and it is held for as long as any can matter.
+   */
+  #untilOf({ expires_at }: Revocation): NumericDate {
+    // A token is accepted for the leeway after its end, so its revocation has to outlive it by as much.
+    const until = expires_at + this.#leewaySeconds;
+    const now = numericDate(this.#clock.now());
+    return until > now ? until : now + REVOCATION_SECONDS_MAX;
   }
 
   /** Whether a token was revoked. `seen`: what is kept with a token that is asked about again, of this set alone. */

@@ -62,8 +62,8 @@ export class SignedTokens {
   }
 
   #judgeAnew(holder: Holder, token: string): Identified | Refusal {
-    const { audience, clock, leewaySeconds } = this.#expected;
+    const { audience, clock } = this.#expected;
     if (!isMeantFor(holder.claims.aud, audience)) return refuse('token_not_good', { because: ANOTHER_AUDIENCE });
-    return judgeTimes(holder.claims, numericDate(clock.now()), leewaySeconds) ?? { holder, token };
+    return judgeTimes(holder.claims, numericDate(clock.now()), this.#expected) ?? { holder, token };
   }
 }

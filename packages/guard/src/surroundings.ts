@@ -1,7 +1,16 @@
 /** Time and chance; no other file touches the real ones. */
 import { printBase64url, utf8, type Clock } from '@hallpass/protocol';
 
-export const SYSTEM_CLOCK: Clock = { now: () => Date.now() };
+/**
+ * Two clocks side by side. `now` is the time of day, which operators, NTP and attackers set; `elapsed` only ever runs
+ * on. Every duration is measured by `elapsed`. `now` is for instants that others name: `iat`, `exp`.
+ */
+export interface GuardClock extends Clock {
+  /** Milliseconds since an arbitrary start; never set, never backwards. It may stand still while the machine sleeps. */
+  readonly elapsed: () => number;
+}
+
+export const SYSTEM_CLOCK: GuardClock = { now: () => Date.now(), elapsed: () => performance.now() };
 
 /** Rings once after that time, unless what it gives back is called before. Keeps no process alive where that can be said. */
 export function alarm(milliseconds: number, ring: () => void): () => void {
@@ -72,8 +81,13 @@ export function randomWords(length: number): Uint32Array {
   return crypto.getRandomValues(new Uint32Array(length));
 }
 
-/** How long ago an instant was. Infinity when it lies ahead: a clock that was set back can vouch for nothing. */
-export function secondsSince(clock: Clock, milliseconds: number): number {
-  const seconds = (clock.now() - milliseconds) / 1000;
+/** How long ago an instant of `elapsed` was. Infinity when it lies ahead: such a clock can vouch for nothing. */
+export function secondsSince(clock: Pick<GuardClock, 'elapsed'>, milliseconds: number): number {
+  return secondsBetween(milliseconds, clock.elapsed());
+}
+
+/** The same for an `elapsed` that was read already. */
+export function secondsBetween(milliseconds: number, elapsed: number): number {
+  const seconds = (elapsed - milliseconds) / 1000;
   return seconds < 0 ? Infinity : seconds;
 }

@@ -30,8 +30,11 @@ import { TestFeeds } from './testing_feed.ts';
 export interface TestIssuerOptions {
   /** The API whose guard is tested. */
   readonly audience: string;
-  /** The same that the guard is given. Default: this machine's. */
-  readonly clock?: Clock;
+  /**
+   * The same that the guard is given, unless its own options say otherwise: `createGuard({ ...issuer.options, clock })`.
+   * Default: this machine's.
+   */
+  readonly clock?: NonNullable<GuardOptions['clock']>;
 }
 
 /** What a test's token says. */
@@ -107,13 +110,15 @@ export async function createTestIssuer({ audience, clock = SYSTEM_CLOCK }: TestI
     end({ kind: 'client', id: clientId, before: numericDate(clock.now()) + 1 });
 
   const answer = async (request: Request): Promise<Response> => {
-    const path = new URL(request.url).pathname;
+    const { pathname: path, searchParams } = new URL(request.url);
     if (path === PATHS.jwks) return Response.json({ keys: [jwk] });
     const caller = parseBasic(request.headers.get('authorization') ?? '');
     if (path === PATHS.token) return await issueTo(caller, new URLSearchParams(await request.text()));
     if (path === PATHS.ping) return keyOf(caller) === undefined ? refuseWith(401, 'invalid_client') : new Response();
     if (caller?.clientSecret !== credentials.clientSecret) return refuseWith(401, 'invalid_client');
-    if (path === PATHS.revocations) return feeds.open(request.signal);
+    if (path === PATHS.revocations) {
+      return searchParams.has('after') ? Response.json(feeds.page()) : feeds.open(request.signal);
+    }
     if (path !== PATHS.introspect) return refuseWith(404, 'not_found');
     const asked = new URLSearchParams(await request.text()).get('token') ?? '';
     const claims = given.get(asked);
@@ -144,7 +149,7 @@ export async function createTestIssuer({ audience, clock = SYSTEM_CLOCK }: TestI
       clock,
       fetch: async (input, init) => {
         if (away) throw new TypeError('The test issuer is away.');
-        return await answer(new Request(input, init));
+        return dated(await answer(new Request(input, init)), clock);
       },
     },
     token,
@@ -165,6 +170,12 @@ export async function createTestIssuer({ audience, clock = SYSTEM_CLOCK }: TestI
       if (isAway) feeds.cut();
     },
   };
+}
+
+/** As a server does (RFC 9110 §6.6.1): a guard compares its clock with that. */
+function dated(response: Response, clock: Clock): Response {
+  response.headers.set('Date', new Date(clock.now()).toUTCString());
+  return response;
 }
 
 function claimsOf(

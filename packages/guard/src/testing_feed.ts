@@ -1,17 +1,20 @@
 /** The revocation feed of the issuer in memory: event streams that know when they have been read (contract §9 Feed). */
-import { utf8, type Revocation } from '@hallpass/protocol';
+import { utf8, type Revocation, type RevocationEntry } from '@hallpass/protocol';
 import { alarm } from './surroundings.ts';
 
 const HEARTBEAT_MS = 1_000;
 
 export class TestFeeds {
+  readonly #entries: RevocationEntry[] = [];
   readonly #told: string[] = [];
   readonly #open = new Set<TestFeed>();
 
   /** Resolves when every feed that is open has been read to here. */
   async tell(revocation: Revocation): Promise<void> {
     const cursor = `c${this.#told.length + 1}`;
-    this.#told.push(`event: revocation\nid: ${cursor}\ndata: ${JSON.stringify({ cursor, ...revocation })}\n\n`);
+    const entry = { cursor, ...revocation };
+    this.#entries.push(entry);
+    this.#told.push(`event: revocation\nid: ${cursor}\ndata: ${JSON.stringify(entry)}\n\n`);
     await Promise.all([...this.#open].map((feed) => feed.catchUp()));
   }
 
@@ -21,6 +24,11 @@ export class TestFeeds {
     this.#open.add(feed);
     signal.addEventListener('abort', () => feed.cut());
     return new Response(feed.stream, { headers: { 'content-type': 'text/event-stream' } });
+  }
+
+  /** Everything, whatever the cursor. */
+  page(): object {
+    return { entries: this.#entries, cursor: `c${this.#entries.length}`, more: false };
   }
 
   cut(): void {

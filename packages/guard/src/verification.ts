@@ -23,6 +23,8 @@ export interface Expected {
   readonly leewaySeconds: number;
   readonly keySet: KeySet;
   readonly clock: Clock;
+  /** How far this machine's clock is known to be ahead of the issuer's, in seconds; 0 when it is not known to be. */
+  readonly aheadSeconds?: () => number;
 }
 
 /** Good claims, and the key that vouches for them. */
@@ -46,7 +48,7 @@ export class Verifier {
 
   /** A token to its claims, each of them good at this moment; `cnf` is still to be proved. Throws `Outage` when the keys are out of reach. */
   async verify(token: string): Promise<Verified | Refusal> {
-    const { issuer, audience, algorithms, leewaySeconds, keySet, clock } = this.#expected;
+    const { issuer, audience, algorithms, keySet, clock } = this.#expected;
     // Length and form before any other work.
     const parsed = parseAccessToken(token, this.#known);
     if (parsed === undefined) return notGood('not in the form of an access token');
@@ -70,7 +72,7 @@ export class Verifier {
     if (claims === undefined) return notGood('claims outside the profile');
     if (claims.iss !== issuer) return notGood(ANOTHER_ISSUER);
     if (!isMeantFor(claims.aud, audience)) return notGood(ANOTHER_AUDIENCE);
-    return judgeTimes(claims, numericDate(clock.now()), leewaySeconds) ?? { claims, key, kid, alg };
+    return judgeTimes(claims, numericDate(clock.now()), this.#expected) ?? { claims, key, kid, alg };
   }
 }
 
@@ -82,11 +84,16 @@ export const ANOTHER_AUDIENCE = 'for another audience';
 export function judgeTimes(
   { iat, nbf = iat, exp }: AccessTokenClaims,
   now: NumericDate,
-  leeway: number,
+  { leewaySeconds: leeway, aheadSeconds = () => 0 }: Pick<Expected, 'leewaySeconds' | 'aheadSeconds'>,
 ): Refusal | undefined {
   // Told, but only of a token whose signature was good.
-  if (exp <= now - leeway) return refuse('token_expired', { because: 'expired' });
-  return Math.max(iat, nbf) > now + leeway ? notGood('not yet good') : undefined;
+  if (exp <= now - leeway) {
+    const isAlive = exp > now - aheadSeconds();
+    return refuse(isAlive ? 'clock_differs' : 'token_expired', { because: isAlive ? 'expired here alone' : 'expired' });
+  }
+  // Signed by the issuer, which never dates ahead: it is this machine's clock that is behind, or the issuer's that is ahead.
+  if (iat > now + leeway) return refuse('clock_differs', { because: `not yet good: issued ${iat - now} s from now` });
+  return nbf > now + leeway ? notGood('not yet good') : undefined;
 }
 
 function notGood(because: string): Refusal {

@@ -61,6 +61,7 @@ const CHALLENGED: Readonly<Partial<Record<RefusalReason, RegExp>>> = {
   malformed_credentials: /^Bearer realm="api", error="invalid_request", /,
   token_not_good: /^Bearer realm="api", error="invalid_token", /,
   token_expired: /^Bearer realm="api", error="invalid_token", /,
+  clock_differs: /^Bearer realm="api", error="invalid_token", /,
   token_is_bound: /^DPoP realm="api", error="invalid_token", /,
   resource_proof_not_good: /^DPoP realm="api", error="invalid_dpop_proof", /,
   resource_nonce_wanted: /^DPoP realm="api", error="use_dpop_nonce", /,

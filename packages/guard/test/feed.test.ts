@@ -340,6 +340,7 @@ function follow(
   const feed = new RevocationFeed({
     open: (_cursor, signal) => fetch(issuer.url + PATHS.revocations, { headers, signal }),
     readPage: () => Promise.reject(new Error('nobody reads pages here')),
+    rereadPage: () => Promise.reject(new Error('nobody sets a clock here')),
     set: new RevocationSet(clock, 0),
     clock,
     report: events.hear,

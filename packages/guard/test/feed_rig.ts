@@ -41,6 +41,7 @@ export class Rig {
         this.asked.push([this.passed, cursor]);
         return await this.page(cursor);
       },
+      rereadPage: async (cursor) => await this.page(cursor),
       set: this.set,
       clock: this.clock,
       silenceSecondsMax: 100_000,

@@ -137,6 +137,7 @@ test('whom the issuer refuses the stream is not asked for pages', async () => {
       readPage: async () => {
         asked += 1;
       },
+      rereadPage: () => Promise.reject(new Error('nobody sets a clock here')),
       set: world.set,
       clock: world.clock,
       silenceSecondsMax: 6,

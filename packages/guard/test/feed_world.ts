@@ -37,6 +37,7 @@ export class World {
     this.feed = new RevocationFeed({
       open: (cursor, signal) => this.#answerStream(cursor, signal),
       readPage: (cursor) => this.#answerPage(cursor),
+      rereadPage: (cursor) => this.#answerPage(cursor),
       set: this.set,
       clock: this.clock,
       silenceSecondsMax: 6,

@@ -31,7 +31,7 @@ class World {
   readonly keySet = new KeySet({
     fetchKeySet: () => this.#answer(),
     algorithms: ['ES256', 'EdDSA'],
-    clock: { now: () => this.now },
+    clock: { elapsed: () => this.now },
     report: (event) => void this.told.push(event),
   });
 

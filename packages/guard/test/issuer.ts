@@ -16,9 +16,18 @@ export const NOW_SECONDS = Math.floor(START / 1000);
 /** Time that stands still until a test moves it. */
 export class TestClock {
   #now = START;
+  #elapsed = START;
   readonly now = (): number => this.#now;
+  readonly elapsed = (): number => this.#elapsed;
 
+  /** So much time goes by. */
   advance(seconds: number): void {
+    this.#now += seconds * 1000;
+    this.#elapsed += seconds * 1000;
+  }
+
+  /** Somebody sets the time of day, forward or back. */
+  set(seconds: number): void {
     this.#now += seconds * 1000;
   }
 }
@@ -69,6 +78,8 @@ export class Issuer {
   heartbeats = true;
   /** What heartbeats call the version of the keys; undefined for those that say nothing of it. */
   keysVersion: string | undefined;
+  /** What its answers say the time is, in milliseconds; undefined for answers that say nothing of it. */
+  date: (() => number) | undefined;
   readonly #server: Server;
   readonly #counts = new Map<string, number>();
   readonly #log: Entry[] = [];
@@ -175,6 +186,8 @@ export class Issuer {
 
   #answer(request: IncomingMessage, response: ServerResponse): void {
     const path = request.url ?? '';
+    response.sendDate = false;
+    if (this.date !== undefined) response.setHeader('date', new Date(this.date()).toUTCString());
     this.#counts.set(path, this.count(path) + 1);
     const instead = this.instead.get(path);
     if (instead !== undefined) return instead(request, response);
@@ -187,6 +200,7 @@ export class Issuer {
     }
     if (path === PATHS.introspect) return this.#introspect(request, response);
     if (path === PATHS.revocations) return this.#feed(request, response);
+    if (path === `${PATHS.revocations}?after=`) return this.#page(request, response);
     answerWith(404, '{}')(request, response);
   }
 
@@ -198,6 +212,12 @@ export class Issuer {
       this.asked.push(token);
       answerWith(200, JSON.stringify({ active: this.active.has(token) }))(request, response);
     });
+  }
+
+  /** All there is. */
+  #page(request: IncomingMessage, response: ServerResponse): void {
+    const page = { entries: this.#log, cursor: `c${this.#log.length}`, more: false };
+    answerWith(200, JSON.stringify(page))(request, response);
   }
 
   #feed(request: IncomingMessage, response: ServerResponse): void {

@@ -14,7 +14,7 @@ function nonceOf(minute: number): string {
 
 test('a nonce is half of the MAC of its minute, from the first millisecond of that minute to the last', async () => {
   let now = 0;
-  const nonces = new Nonces({ now: () => now }, utf8(SECRET));
+  const nonces = new Nonces({ now: () => now, elapsed: () => now }, utf8(SECRET));
   for (const [milliseconds, minute] of [
     [6_000_000, 100],
     [6_000_001, 100],
@@ -35,7 +35,7 @@ test('a nonce is half of the MAC of its minute, from the first millisecond of th
 
 test('the nonces of a minute are made once, however often they are asked for', () => {
   let now = 6_000_000;
-  const nonces = new Nonces({ now: () => now }, utf8(SECRET));
+  const nonces = new Nonces({ now: () => now, elapsed: () => now }, utf8(SECRET));
   const first = nonces.now();
   assert.equal(nonces.now(), first);
   now += 59_999;

@@ -23,7 +23,7 @@ function assertMistake(changes: Loose, message: string | RegExp): void {
 }
 
 test('what is not said is assumed, and what is said is kept', () => {
-  const { clock, fetch: fetcher, onEvent, ...assumed } = settingsOf();
+  const { clock, nonceClock, fetch: fetcher, onEvent, ...assumed } = settingsOf();
   assert.deepEqual(assumed, {
     ...GOOD,
     publicURL: undefined,
@@ -44,6 +44,8 @@ test('what is not said is assumed, and what is said is kept', () => {
     realm: GOOD.audience,
   });
   assert.ok(Math.abs(clock.now() - Date.now()) < 60_000);
+  assert.ok(Math.abs(clock.elapsed() - performance.now()) < 60_000);
+  assert.ok(Math.abs(nonceClock.now() - clock.elapsed()) < 60_000);
   assert.equal(onEvent({ kind: 'feed_refused', status: 401 }), undefined);
   assert.equal(typeof fetcher, 'function');
 
@@ -62,10 +64,16 @@ test('what is not said is assumed, and what is said is kept', () => {
     startWaitSeconds: 14,
     realm: 'accounts',
     onEvent: () => {},
-    clock: { now: () => 1 },
+    clock: { now: () => 1, elapsed: () => 2 },
     fetch: () => Promise.reject(new Error('no network')),
   } as const;
-  const { nonceKey: _nonceKey, publicURL: _publicURL, passOverrides: _passOverrides, ...kept } = settingsOf(said);
+  const {
+    nonceKey: _nonceKey,
+    nonceClock: _nonceClock,
+    publicURL: _publicURL,
+    passOverrides: _passOverrides,
+    ...kept
+  } = settingsOf(said);
   assert.deepEqual(kept, { ...GOOD, ...said });
 });
 

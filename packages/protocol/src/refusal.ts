@@ -242,6 +242,12 @@ const ROWS = {
     error: 'invalid_token',
     description: 'The access token has expired. Ask for a new one.',
   },
+  clock_differs: {
+    status: 401,
+    error: 'invalid_token',
+    description:
+      'The clock of this API and the one of the issuer differ too much to accept this access token. A new one would be refused as well, until the clock is set right.',
+  },
   token_is_bound: {
     status: 401,
     error: 'invalid_token',

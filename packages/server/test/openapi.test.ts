@@ -92,6 +92,7 @@ test('every path of the listener is there, and every reason for a refusal that i
     'route_not_allowed',
     'malformed_path',
     'token_expired',
+    'clock_differs',
     'override',
     'look_alike_field',
     'upgrade_not_offered',

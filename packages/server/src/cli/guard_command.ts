@@ -159,8 +159,10 @@ function meant<Made>(make: () => Made): Made {
   }
 }
 
+const GOOD_NEWS: readonly GuardEvent['kind'][] = ['feed_connected', 'key_set_fetched', 'feed_reread', 'clock_agrees'];
+
 function logEvent(log: pino.Logger, { kind, ...detail }: GuardEvent): void {
-  if (kind === 'feed_connected' || kind === 'key_set_fetched') log.info(detail, kind);
+  if (GOOD_NEWS.includes(kind)) log.info(detail, kind);
   else log.warn(detail, kind);
 }
 

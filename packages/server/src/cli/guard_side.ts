@@ -29,6 +29,12 @@ export function sideListener(
     Number(guard.health().transport === 'poll'),
   );
 
+  gauge(
+    'hallpass_guard_clock_offset_seconds',
+    'How far the clock here is ahead of the issuer’s, below 0 behind it; NaN while that is not known.',
+    () => guard.health().clockOffsetSeconds ?? Number.NaN,
+  );
+
   const metrics = async (response: ServerResponse): Promise<void> => {
     const text = await registry.metrics();
     response.writeHead(200, { ...HEADERS, 'Content-Type': registry.contentType }).end(text);
