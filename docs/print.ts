@@ -5,6 +5,11 @@ import { fileURLToPath } from 'node:url';
 import { POLICY_FILE_BYTES_MAX } from '@hallpass/guard/openapi';
 import * as protocol from '@hallpass/protocol';
 import * as pending from '../packages/guard/src/pending.ts';
+import { CLOCK_JUMP_SECONDS } from '../packages/guard/src/clock_watch.ts';
+import { CONFIRMATION_INTERVAL_MS } from '../packages/guard/src/confirmations.ts';
+import { REREAD_INTERVAL_SECONDS } from '../packages/guard/src/feed_reread.ts';
+import { REMEMBERED_TOKEN_BYTES } from '../packages/guard/src/recent.ts';
+import { REVOCATIONS_MAX } from '../packages/guard/src/revocation_set.ts';
 import { openapiDocument } from '../packages/server/src/oauth/openapi.ts';
 import { GUARD_VARIABLES } from '../packages/server/src/cli/guard_settings.ts';
 import { listSettings } from '../packages/server/src/cli/settings.ts';
@@ -246,6 +251,31 @@ const LIMITS: readonly (readonly [name: string, value: number, what: string, bey
   ],
   ['FEED_STREAMS_MAX', FEED_STREAMS_MAX, 'event streams in a process', '429 `rate_limited`'],
   ['PAGE_ENTRIES_MAX', PAGE_ENTRIES_MAX, 'revocations on a page of the feed', 'there is a next page'],
+  ['REVOCATIONS_MAX', REVOCATIONS_MAX, 'revocations in a guard', 'it is stale: none may be forgotten'],
+  [
+    'REMEMBERED_TOKEN_BYTES',
+    REMEMBERED_TOKEN_BYTES,
+    'bytes of a token that a guard remembers, on average; times `rememberedTokensMax`, for signed tokens, opaque tokens, and those that API keys were exchanged for, each',
+    'what was used longest ago is verified, or asked about, again',
+  ],
+  [
+    'CONFIRMATION_INTERVAL_MS',
+    CONFIRMATION_INTERVAL_MS,
+    'milliseconds between two confirmations of a guard, at the least',
+    'the later ones are one',
+  ],
+  [
+    'CLOCK_JUMP_SECONDS',
+    CLOCK_JUMP_SECONDS,
+    'seconds that the time of day moves against a clock that nobody sets, in a guard',
+    'the guard reads the feed again',
+  ],
+  [
+    'REREAD_INTERVAL_SECONDS',
+    REREAD_INTERVAL_SECONDS,
+    'seconds between two readings of the whole feed by a guard, at the least',
+    'the later ones are one',
+  ],
 ];
 
 function printLimits(): string {
