@@ -3,6 +3,7 @@
  * one address, at 3 instances on one PostgreSQL, while tokens are issued; how long a revocation takes that waits for all of
  * them; the first again after an instance was killed; and how long a guard goes on that is cut off. All on this machine, by its one monotonic clock.
  */
+import { randomBytes } from 'node:crypto';
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Hallpass } from '@hallpass/client';
@@ -38,7 +39,7 @@ await printFigures('feed', async (dataDir) => {
     ...RIG,
     HALLPASS_ISSUER: balancer.url,
     HALLPASS_DATABASE_URL: await cluster.createDatabase(),
-    HALLPASS_MASTER_KEY: Buffer.alloc(32, 7).toString('base64url'),
+    HALLPASS_MASTER_KEY: randomBytes(32).toString('base64url'),
   };
   const instances = await Promise.all(
     Array.from({ length: instancesCount }, () => startHallpass(dataDir, environment)),

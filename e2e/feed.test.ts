@@ -1,5 +1,6 @@
 /** Guards on several instances over one database, behind one address: revocations reach all of them, whatever happens. */
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Hallpass, type RevokeAccessTokenResponse } from '@hallpass/client';
@@ -48,7 +49,7 @@ describe('three guards at two instances on one database', () => {
       HALLPASS_ISSUER: balancer.url,
       HALLPASS_DATABASE_URL: await cluster.createDatabase(),
       HALLPASS_DATABASE_CONNECTIONS: '5',
-      HALLPASS_MASTER_KEY: Buffer.alloc(32, 7).toString('base64url'),
+      HALLPASS_MASTER_KEY: randomBytes(32).toString('base64url'),
     };
     instances = await Promise.all([1, 2].map(() => startHallpass(dataDir, environment)));
     balancer.leadTo(instances.map(({ url }) => url));

@@ -1,6 +1,6 @@
 /** Several instances on one PostgreSQL behave as one server (contract, Many instances). */
 import assert from 'node:assert/strict';
-import { randomUUID } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { after, before, suite, test } from 'node:test';
 import { decodeProtectedHeader, exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { startPostgres, type PostgresCluster } from '../packages/server/test/store/postgres_cluster.ts';
@@ -77,7 +77,7 @@ suite('three instances on one database', () => {
       ...RIG,
       HALLPASS_DATABASE_URL: await cluster.createDatabase(),
       HALLPASS_DATABASE_CONNECTIONS: '5',
-      HALLPASS_MASTER_KEY: Buffer.alloc(32, 7).toString('base64url'),
+      HALLPASS_MASTER_KEY: randomBytes(32).toString('base64url'),
     };
     // All at once, on a database in which there is nothing yet: the first of them makes it, the others wait.
     instances = await Promise.all([1, 2, 3].map(() => startHallpass(dataDir, environment)));

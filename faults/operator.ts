@@ -6,7 +6,7 @@ import { readSettings } from '../packages/server/src/cli/settings.ts';
 import { systemClock, systemRandom } from '../packages/server/src/cli/system.ts';
 import { manageApiKeys } from '../packages/server/src/operator/api_keys.ts';
 import { OperatorRefusal } from '../packages/server/src/operator/operator_refusal.ts';
-import { rotateSigningKey } from '../packages/server/src/operator/signing_keys.ts';
+import { rotateIssuerKey } from '../packages/server/src/operator/issuer_keys.ts';
 import { StoreUnavailable } from '../packages/server/src/store/store.ts';
 import { Client } from './client.ts';
 import { SCOPE } from './load.ts';
@@ -48,7 +48,7 @@ export class Operator {
       else this.#disabled.push(older);
     }
     // Refused where there is a next one already, which takes over in its time.
-    const rotated = await unlessRefused(() => rotateSigningKey(this.#instance));
+    const rotated = await unlessRefused(() => rotateIssuerKey(this.#instance, 'sign'));
     if (rotated !== undefined) this.#signing.push(rotated.keyId);
   }
 

@@ -26,7 +26,7 @@ import { openInstance, type Instance } from '../packages/server/src/cli/instance
 import { readSettings } from '../packages/server/src/cli/settings.ts';
 import { systemClock, systemRandom } from '../packages/server/src/cli/system.ts';
 import { manageApiKeys } from '../packages/server/src/operator/api_keys.ts';
-import { removeSigningKey } from '../packages/server/src/operator/signing_keys.ts';
+import { removeIssuerKey } from '../packages/server/src/operator/issuer_keys.ts';
 import { Client, tokensOf } from './client.ts';
 import { openRigStore, type RigStore } from './engine.ts';
 import { endRig, printProgress, rigOptions } from './rig.ts';
@@ -81,7 +81,7 @@ const ENDINGS: readonly Ending[] = [
     name: 'signing-keys remove',
     goesOn: true,
     words: (_key, { keys }) => ['signing-keys', 'remove', keys.signing.keyId],
-    run: (_key, instance) => removeSigningKey(instance, instance.keys.signing.keyId),
+    run: (_key, instance) => removeIssuerKey(instance, 'sign', instance.keys.signing.keyId),
   },
 ];
 

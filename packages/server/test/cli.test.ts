@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
@@ -355,7 +356,7 @@ suite('the command', { concurrency: 3 }, () => {
     }
     chmodSync(file, 0o600);
     assert.deepEqual(listOf(await list()), []);
-    const other = Buffer.alloc(32, 1).toString('base64url');
+    const other = randomBytes(32).toString('base64url');
     assertRefused(await list({ HALLPASS_MASTER_KEY: other }), {
       code: 2,
       says: /not the one that this store was set up with/,

@@ -66,7 +66,7 @@ test('while the store is away every process counts for itself: a limit does not 
   assert.equal(await letThrough([new Budgets(away)], 50, 20), 20);
   const limits = openLimits(
     { keyRequestsPerSecond: 0, addressFailuresPerMinute: 2 },
-    { salt: new Uint8Array(32), clock: new TestClock(), count: away },
+    { salt: () => new Uint8Array(32), clock: new TestClock(), count: away },
   );
   const attempt = { source: { address: '203.0.113.7' }, clientId: undefined };
   for (let time = 0; time < 2; time++) assert.equal(await limits.countFailure(attempt), undefined);

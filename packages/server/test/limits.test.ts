@@ -296,7 +296,7 @@ const SALT = Uint8Array.from({ length: 32 }, (_, at) => at);
 const open = (addressFailuresPerMinute: number): Limits =>
   openLimits(
     { keyRequestsPerSecond: 0, addressFailuresPerMinute },
-    { salt: SALT, clock: new TestClock(), count: countAlone() },
+    { salt: () => SALT, clock: new TestClock(), count: countAlone() },
   );
 const fail = (limits: Limits, address: string): Promise<unknown> =>
   limits.countFailure({ source: { address }, clientId: undefined });

@@ -5,7 +5,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite, test, type TestContext } from 'node:test';
 import { listMasterKeys, rewrapKeys } from '../src/operator/master_key.ts';
-import { rotateSigningKey } from '../src/operator/signing_keys.ts';
+import { rotateIssuerKey } from '../src/operator/issuer_keys.ts';
 import { StoreUnusable } from '../src/store/store.ts';
 import { makeFolder, startCommand, type Done } from './command.ts';
 import { startHallpass, tokensOf, type Hallpass } from './harness.ts';
@@ -30,7 +30,7 @@ test('a master key is replaced while instances serve, and every token, secret an
   const both = await start(`${B} ${A}`, before);
   assert.deepEqual(await usesOf(both), [0, 4]);
   assert.equal(await both.isActive(key, tokens.accessToken), true);
-  await rotateSigningKey(both.instance);
+  await rotateIssuerKey(both.instance, 'sign');
   assert.deepEqual(await usesOf(both), [0, 5], 'until it is said, new keys are where all instances can read them');
   await before.instance.keys.reload();
   assert.equal(before.instance.keys.publicJwks.length, 2, 'as one that knows the old one alone does');

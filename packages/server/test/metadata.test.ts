@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import { listen } from '../src/http/listener.ts';
 import { openLog } from '../src/http/log.ts';
@@ -154,7 +155,7 @@ for (const [name, value] of [
 
 test('an issuer with a path: the well-known part stands between host and path (RFC 8414 §3.1)', async () => {
   const issuer = 'https://auth.example.com/tenants/one';
-  const masterKey = Buffer.alloc(32, 7).toString('base64url');
+  const masterKey = randomBytes(32).toString('base64url');
   const tenant = await startHallpass({ environment: { HALLPASS_ISSUER: issuer, HALLPASS_MASTER_KEY: masterKey } });
   const answer = await tenant.request(`${WELL_KNOWN}/tenants/one`);
   assert.equal(answer.status, 200);

@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createLocalJWKSet, jwtVerify, type JSONWebKeySet } from 'jose';
+import type { Instance } from '../src/cli/instance.ts';
 import {
-  listSigningKeys,
-  removeSigningKey,
-  rotateSigningKey,
-  showSigningKey,
-  tendSigningKeys,
-} from '../src/operator/signing_keys.ts';
+  listIssuerKeys,
+  removeIssuerKey,
+  rotateIssuerKey,
+  showIssuerKey,
+  tendIssuerKeys as tendSigningKeys,
+} from '../src/operator/issuer_keys.ts';
 import { basicOf, decode, startHallpass, tokensOf, type Hallpass, type Key, type Options } from './harness.ts';
 
 /** How long before its first use a key is published, and how long the key set may be kept, in seconds. */
@@ -16,6 +17,11 @@ const KEPT_SECONDS = 300;
 /** How long a retired key stays: the longest life of a token, and some for clocks that differ. */
 const RETIRED_SECONDS = 3_600 + 120;
 const DAY_SECONDS = 86_400;
+
+const listSigningKeys = (on: Instance) => listIssuerKeys(on, 'sign');
+const showSigningKey = (on: Instance, keyId: string) => showIssuerKey(on, 'sign', keyId);
+const rotateSigningKey = (on: Instance) => rotateIssuerKey(on, 'sign');
+const removeSigningKey = (on: Instance, keyId: string) => removeIssuerKey(on, 'sign', keyId);
 
 /** On an issuer that stays the same when it is opened again. */
 const start = ({ environment, ...more }: Options = {}): Promise<Hallpass> =>

@@ -17,6 +17,7 @@ import { parseBase64url, printBase64url, type Random } from '@hallpass/protocol'
 import type { ServerClock } from '../oauth/authority.ts';
 import { MASTER_KEY_BYTES, openKeyRing, type LiveKeyRing } from '../oauth/key_ring.ts';
 import { StoreTime } from '../oauth/store_time.ts';
+import { isTrivialKey } from '../oauth/trivial_key.ts';
 import type { Store } from '../store/store.ts';
 import { isOpenToOthers } from './closed_files.ts';
 import { BadSetting, isDevelopmentIssuer, type Settings } from './settings.ts';
@@ -102,9 +103,12 @@ function runMasterKeyCommand(command: string): string {
   }
 }
 
-/** The current one, and behind white space those before it, while they are being replaced. */
+/**
+ * The current one, and behind white space those before it, while they are being replaced. The current one must be random;
+ * one before it need not be, so that a store can be moved away from it.
+ */
 function parseMasterKeys(text: string, where: string): readonly Uint8Array[] {
-  return text
+  const keys = text
     .trim()
     .split(/\s+/)
     .map((word) => {
@@ -112,6 +116,10 @@ function parseMasterKeys(text: string, where: string): readonly Uint8Array[] {
       if (bytes?.length === MASTER_KEY_BYTES) return bytes;
       throw new BadSetting(`The master key in ${where} is not ${MASTER_KEY_BYTES} bytes as base64url, 43 characters.`);
     });
+  if (keys[0] === undefined || !isTrivialKey(keys[0])) return keys;
+  throw new BadSetting(
+    `The master key in ${where} is not random, so it can be guessed. Make one with: openssl rand 32 | basenc --base64url | tr -d = (if the store is under the old one already, put the new one before it, and run: hallpass master-key rewrap)`,
+  );
 }
 
 /** Whole or not at all: a file that a crash has left half written would lock its owner out. */

@@ -7,12 +7,13 @@ import { explainCommand } from './explain_command.ts';
 import { guardCommand } from './guard_command.ts';
 import { readGuardEnvironment } from './guard_settings.ts';
 import { openInstance, type Instance } from './instance.ts';
+import { issuerKeysCommands } from './issuer_keys_commands.ts';
 import { keysCommand, type WithInstance } from './keys_commands.ts';
 import { masterKeyCommand } from './master_key_commands.ts';
 import { printError } from './output.ts';
 import { policyCommand } from './policy_commands.ts';
+import { revokeEverythingCommand } from './revoke_everything_command.ts';
 import { serveCommand } from './serve_command.ts';
-import { revokeEverythingCommand, signingKeysCommand } from './signing_keys_commands.ts';
 import { BadSetting, listSettings, readSettings } from './settings.ts';
 import { storeCommand } from './store_commands.ts';
 import { systemClock, systemRandom } from './system.ts';
@@ -30,19 +31,21 @@ const withInstance: WithInstance = async (work) => {
   }
 };
 
+const commands = [
+  serveCommand(open),
+  keysCommand(withInstance),
+  tokenCommand(withInstance),
+  ...issuerKeysCommands(withInstance),
+  masterKeyCommand(withInstance),
+  storeCommand(() => readSettings(process.env)),
+  revokeEverythingCommand(withInstance),
+  eventsCommand(withInstance),
+  guardCommand(() => readGuardEnvironment(process.env)),
+  explainCommand(() => readGuardEnvironment(process.env)),
+  policyCommand(),
+];
 const program = new Command('hallpass')
   .description('Short-lived, scoped, revocable access tokens for your API.')
-  .addCommand(serveCommand(open))
-  .addCommand(keysCommand(withInstance))
-  .addCommand(tokenCommand(withInstance))
-  .addCommand(signingKeysCommand(withInstance))
-  .addCommand(masterKeyCommand(withInstance))
-  .addCommand(storeCommand(() => readSettings(process.env)))
-  .addCommand(revokeEverythingCommand(withInstance))
-  .addCommand(eventsCommand(withInstance))
-  .addCommand(guardCommand(() => readGuardEnvironment(process.env)))
-  .addCommand(explainCommand(() => readGuardEnvironment(process.env)))
-  .addCommand(policyCommand())
   .addHelpText(
     'after',
     () =>
@@ -51,6 +54,7 @@ const program = new Command('hallpass')
         .join('\n')}\n`,
   )
   .exitOverride();
+for (const command of commands) program.addCommand(command);
 for (const command of [program, ...program.commands, ...program.commands.flatMap(({ commands }) => commands)]) {
   command.exitOverride().showHelpAfterError('(--help says more)');
 }

@@ -13,6 +13,7 @@ import { FeedStreams } from '../oauth/feed_streams.ts';
 import { Followers } from '../oauth/followers.ts';
 import { liveEndpoint, readyEndpoint } from '../oauth/health.ts';
 import { introspectionEndpoint } from '../oauth/introspection.ts';
+import type { KeyRing } from '../oauth/key_ring.ts';
 import { openLimits } from '../oauth/limits.ts';
 import { jwksEndpoint, metadataEndpoint } from '../oauth/metadata.ts';
 import { openapiEndpoint } from '../oauth/openapi.ts';
@@ -23,8 +24,8 @@ import { RevocationAllowance } from '../oauth/revocation_allowance.ts';
 import { tokenEndpoint } from '../oauth/token_endpoint.ts';
 import type { Endpoint } from '../oauth/wire.ts';
 import type { Store } from '../store/store.ts';
+import { forgetSecretKeys, tendIssuerKeys } from '../operator/issuer_keys.ts';
 import { revokeUntilAcknowledged } from '../operator/revocation_moment.ts';
-import { tendSigningKeys } from '../operator/signing_keys.ts';
 import { ClockKeeping } from './clock_keeping.ts';
 import { forgetExpired } from './forgetting.ts';
 import type { Instance } from './instance.ts';
@@ -44,6 +45,8 @@ const MARK_INTERVAL_MS = 10_000;
 const FORGET_INTERVAL_MS = 60_000;
 /** How often the time is kept in the store, in milliseconds. */
 const TIME_INTERVAL_MS = 10_000;
+/** How often it is found out which keys no secret is hashed with any more, in milliseconds: every API key is read for that. */
+const SECRET_KEYS_INTERVAL_MS = 3_600_000;
 /** How often this process looks whether the keys have changed, by another instance or an operator; in milliseconds. */
 const KEYS_INTERVAL_MS = 500;
 
@@ -150,9 +153,9 @@ export async function startPublicSide(
     clock: instance.clock,
     time: instance.time,
     random: instance.random,
+    clockSkewSeconds: instance.clockSkewSeconds,
     limits: openLimits(settings, {
-      // Not a random one: processes that count together have to put an address into the same bucket.
-      salt: instance.keys.secret.mac('buckets of addresses'),
+      salt: () => saltOf(instance.keys.secret),
       clock: instance.clock,
       count,
     }),
@@ -214,7 +217,8 @@ export async function startOperatorSide(
   );
   const care = [
     setInterval(() => attempt(log, () => forgetExpired(instance)), FORGET_INTERVAL_MS),
-    setInterval(() => attempt(log, () => tendSigningKeys(instance)), FORGET_INTERVAL_MS),
+    setInterval(() => attempt(log, () => tendIssuerKeys(instance)), FORGET_INTERVAL_MS),
+    setInterval(() => attempt(log, () => forgetSecretKeys(instance)), SECRET_KEYS_INTERVAL_MS),
   ];
   return {
     url: listener.url,
@@ -259,6 +263,14 @@ async function listenOrExplain(routes: Routes, at: Parameters<typeof listen>[1],
       throw new BadSetting(`This machine has no address ${at.host}. Set HALLPASS_HOST to one that it has.`);
     throw error;
   }
+}
+
+/**
+ * Not a random salt: processes that count together have to put an address into the same bucket. And not one for good:
+ * all of them change over with the key, whenever they were started, and count anew in that minute.
+ */
+function saltOf({ mac }: KeyRing['secret']): Uint8Array {
+  return mac('buckets of addresses');
 }
 
 /** Care that fails is tried again next time; until then it is one line in the log. */

@@ -46,6 +46,7 @@ export interface Settings {
   readonly addressFailuresPerMinute: number;
   readonly trustedProxies: readonly string[];
   readonly signingKeyDays: number;
+  readonly issuerKeyDays: number;
   readonly logLevel: LogLevel;
 }
 
@@ -264,6 +265,14 @@ const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = {
     meaning:
       'After how long the signing key is replaced. The next one is published before it is used, and the old one until its last token has expired.',
   },
+  issuerKeyDays: {
+    variable: 'HALLPASS_ISSUER_KEY_DAYS',
+    parse: wholeNumber(0, 3_650),
+    otherwise: 180,
+    must: 'whole days, 0 to 3650 (0: only by command)',
+    meaning:
+      'After how long the other keys of the issuer are replaced: those that seal refresh tokens and opaque tokens, and the one that hashes secrets. Nothing stops working: each old key stays for as long as something needs it.',
+  },
   logLevel: {
     variable: 'HALLPASS_LOG_LEVEL',
     parse: (text) => LOG_LEVELS.find((level) => level === text),
@@ -335,6 +344,7 @@ export function readSettings(environment: Readonly<Record<string, string | undef
     addressFailuresPerMinute: value('addressFailuresPerMinute'),
     trustedProxies: value('trustedProxies'),
     signingKeyDays: value('signingKeyDays'),
+    issuerKeyDays: value('issuerKeyDays'),
     logLevel: value('logLevel'),
   };
 }

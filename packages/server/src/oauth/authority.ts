@@ -38,6 +38,8 @@ export interface Authority {
   readonly clock: ServerClock;
   readonly time: Pick<StoreTime, 'earliest' | 'latest'>;
   readonly random: Random;
+  /** How far the clocks of those who issue on this store may be apart. */
+  readonly clockSkewSeconds: number;
   readonly limits: Limits;
   readonly revocationAllowance: RevocationAllowance;
   /** Ends all that a client was given until the acknowledgement, durably, with an event beside it. */

@@ -24,6 +24,7 @@ import { findForeignSecret } from './foreign_secret.ts';
 import { equalBytes } from './key_ring.ts';
 import type { Attempt, Budget, Source } from './limits.ts';
 import { isSignedBy, sha256 } from './public_key.ts';
+import { renewHash } from './secret_hash.ts';
 import type { WireRequest } from './wire.ts';
 
 /** The most secrets, or public keys, that a client has at a time. */
@@ -172,6 +173,7 @@ async function authenticateBySecret(
   if (matching === undefined && costly) await authority.limits.countCostlyGuess(await findSourceOnce());
   if (matching === undefined) return refuse('authentication_failed', { because: `wrong secret for ${clientId}` });
   if (client.disabled) return refuse('authentication_failed', { because: `${clientId} is disabled` });
+  if (own !== undefined) renewHash(authority, { client, secret: own, clientSecret });
   authority.noteSecretUse(clientId, matching.secretId);
   return { client, once: [] };
 }

@@ -2,6 +2,7 @@
 import { isRefusal, judgeDpopProof, numericDate, parseDpopProof, refuse, type Refusal } from '@hallpass/protocol';
 import type { OnceMark } from '../store/store.ts';
 import type { Authority } from './authority.ts';
+import type { KeyRing } from './key_ring.ts';
 import { isSignedBy, sha256, thumbprintOf } from './public_key.ts';
 import type { WireRequest } from './wire.ts';
 
@@ -63,18 +64,21 @@ export function judgePossession(
 }
 
 /** The nonce to put into the next proof (RFC 9449 §8). The same on every instance, since it is made from the time and a shared key. */
-function currentNonce(authority: Authority): string {
-  return makeNonce(authority, Math.floor(authority.clock.now() / NONCE_MS));
+function currentNonce({ keys, clock }: Authority): string {
+  return makeNonce(keys.secret, Math.floor(clock.now() / NONCE_MS));
 }
 
-function isNonceGood(authority: Authority, nonce: string): boolean {
-  const period = Math.floor(authority.clock.now() / NONCE_MS);
-  // Instances' clocks may differ: the next period's is good as well as the last one's.
-  return [period, period - 1, period + 1].some((other) => makeNonce(authority, other) === nonce);
+function isNonceGood({ keys, clock }: Authority, nonce: string): boolean {
+  const period = Math.floor(clock.now() / NONCE_MS);
+  // Instances' clocks may differ: the next period's is good as well as the last one's, and so are those of the key
+  // before the one in use, and of the one after it.
+  return keys.secretKeys.some((key) =>
+    [period, period - 1, period + 1].some((other) => makeNonce(key, other) === nonce),
+  );
 }
 
-function makeNonce({ keys }: Authority, period: number): string {
-  return keys.secret.mac(`dpop nonce ${period}`).subarray(0, 16).toString('base64url');
+function makeNonce(key: KeyRing['secret'], period: number): string {
+  return key.mac(`dpop nonce ${period}`).subarray(0, 16).toString('base64url');
 }
 
 /** The header that tells the nonce, where nonces are asked for. */

@@ -4,37 +4,17 @@
  */
 import { createCipheriv, createDecipheriv } from 'node:crypto';
 import { isRefusal, parseBase64url, printBase64url, refuse, type Random, type Refusal } from '@hallpass/protocol';
-import { StoreUnavailable, type Client, type ClientSecret } from '../store/store.ts';
+import type { Client, ClientSecret } from '../store/store.ts';
 import type { Authority } from './authority.ts';
 import { hasForeignHash, parseForeignHash, type ForeignHash } from './foreign_hash.ts';
 import type { KeyRing } from './key_ring.ts';
+import { keepHash } from './secret_hash.ts';
 
 /** How many foreign hashes a process checks at a time. Each may take a core for a second, and 256 MiB. */
 const CHECKS_MAX = 2;
 /** How many more may wait for their turn, and how many of them for one client: one that is attacked leaves room for others. */
 const WAITING_MAX = 64;
 const WAITING_PER_CLIENT_MAX = 8;
-
-/** Whether a secret could be guessed. A keyed hash is enough for one that nobody can guess, and only for such a one. */
-export function couldBeGuessed(clientSecret: string): boolean {
-  return clientSecret.length < 22 || new Set(clientSecret).size < 10;
-}
-
-/** Our own record of a secret, in place of whatever was kept of it before. */
-export function hashSecret(
-  { secretId, createdAt, expiresAt }: Pick<ClientSecret, 'secretId' | 'createdAt' | 'expiresAt'>,
-  clientSecret: string,
-  key: KeyRing['secret'],
-): ClientSecret {
-  return {
-    secretId,
-    keyId: key.keyId,
-    hash: key.mac(clientSecret).toString('base64url'),
-    ...(couldBeGuessed(clientSecret) ? { guessable: true } : {}),
-    createdAt,
-    ...(expiresAt === undefined ? {} : { expiresAt }),
-  };
-}
 
 /**
  * The secret of a client among those that have a foreign hash, if it is one of them: checked, and hashed anew on the
@@ -52,46 +32,13 @@ export async function findForeignSecret(
     const id = JSON.stringify([secret.secretId, authority.keys.secret.mac(clientSecret).toString('base64url')]);
     const equal = await checks.share(client.clientId, id, async (turn) => {
       const checked = await turn(() => hasForeignHash(clientSecret, foreign));
-      if (checked === true) await replace(authority, { client, secret, clientSecret, scheme: foreign.scheme });
+      if (checked === true) await keepHash(authority, { client, secret, clientSecret, was: foreign.scheme });
       return checked;
     });
     if (isRefusal(equal)) return equal;
     if (equal) return secret;
   }
   return undefined;
-}
-
-/** Keeps our own hash in place of a foreign one. What cannot be kept now is tried again at the next use. */
-async function replace(
-  { store, keys, clock }: Authority,
-  {
-    client,
-    secret,
-    clientSecret,
-    scheme,
-  }: {
-    readonly client: Client;
-    readonly secret: ClientSecret;
-    readonly clientSecret: string;
-    readonly scheme: ForeignHash['scheme'];
-  },
-): Promise<void> {
-  const { clientId, version } = client;
-  const at = clock.now();
-  const own = hashSecret(secret, clientSecret, keys.secret);
-  const secrets = client.secrets.map((kept) => (kept.secretId === secret.secretId ? own : kept));
-  try {
-    // Before the change, after which nobody looks at the secret again: the event must not be what a crash loses.
-    if (couldBeGuessed(clientSecret)) {
-      const detail = 'this imported secret could be guessed: give the key a new one with hallpass keys rotate-secret';
-      await store.recordEvent({ at, kind: 'key_secret_weak', clientId, detail });
-    }
-    // When it was changed meanwhile, another request was first, or an operator, and then the next use does it.
-    const event = { at, kind: 'key_secret_rehashed', clientId, detail: `was ${scheme}` };
-    await store.saveClient({ ...client, secrets, updatedAt: at, version: version + 1 }, { event });
-  } catch (outage) {
-    if (!(outage instanceof StoreUnavailable)) throw outage;
-  }
 }
 
 /** Runs work when there is room for it; a refusal when too much waits already. */

@@ -45,11 +45,12 @@ export function introspectionEndpoint(authority: Authority): Endpoint {
 }
 
 async function introspect(authority: Authority, caller: Client, token: string): Promise<IntrospectionResponse> {
-  const claims = openAccessToken(authority, token);
-  if (claims === undefined) return await introspectRefreshToken(authority, caller, token);
+  const opened = openAccessToken(authority, token);
+  if (opened === undefined) return await introspectRefreshToken(authority, caller, token);
+  const { claims } = opened;
   const visible =
     claims.client_id === caller.clientId || caller.resourceServerFor.some((own) => isMeantFor(claims.aud, own));
-  return visible && (await isAlive(authority, claims)) ? describe(claims) : INACTIVE;
+  return visible && (await isAlive(authority, opened)) ? describe(claims) : INACTIVE;
 }
 
 function describe({ scope, client_id, sub, iss, aud, iat, exp, jti, cnf }: AccessTokenClaims): IntrospectionResponse {

@@ -1,20 +1,9 @@
 /**
- * The server's own keys: signing keys, the MAC keys of refresh tokens and of client secrets. They live in the store,
- * each encrypted under the master key, which does not: a copy of the database alone lets nobody in.
+ * The issuer's own keys: those that sign access tokens, seal refresh tokens and opaque tokens, and hash client secrets.
+ * They live in the store, each encrypted under the master key, which does not: a copy of the database alone lets nobody in.
  */
+import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
 import {
-  createHash,
-  createHmac,
-  createPrivateKey,
-  createPublicKey,
-  generateKeyPairSync,
-  sign,
-  verify,
-  timingSafeEqual,
-  type KeyObject,
-} from 'node:crypto';
-import {
-  printAccessTokenHeader,
   printBase64url,
   REFRESH_KEY_ID_BYTES,
   SIGNING_ALGORITHMS,
@@ -23,24 +12,13 @@ import {
   type RefreshKey,
   type SigningAlgorithm,
 } from '@hallpass/protocol';
+import { KEY_USES, USES, type InUse } from './key_uses.ts';
 import { masterKeyIdOf, Wrapping, type OpenedKey } from './key_wrapping.ts';
-import { StoreUnusable, type KeyRecord, type KeyUse, type Store, type StoreEvent } from '../store/store.ts';
+import { generateSigningKey, openSigningKey, type PublicJwk, type SigningKey } from './signing_key.ts';
+import { StoreUnavailable, type KeyRecord, type KeyUse, type Store, type StoreEvent } from '../store/store.ts';
 
 /** The length of the master key, in bytes. */
 export const MASTER_KEY_BYTES = 32;
-
-/** A public key as the key set shows it (RFC 7517 §4). */
-type PublicJwk = Readonly<Record<string, string>>;
-
-interface SigningKey {
-  readonly keyId: string;
-  readonly algorithm: SigningAlgorithm;
-  /** The first segment of every token that this key signs. */
-  readonly header: string;
-  readonly publicJwk: PublicJwk;
-  readonly sign: (input: string) => Uint8Array;
-  readonly verify: (input: string, signature: Uint8Array) => boolean;
-}
 
 /** A key for hashing client secrets. */
 interface SecretKey {
@@ -68,19 +46,22 @@ export interface KeyRing {
   /** The key that hashes new secrets. */
   readonly secret: SecretKey;
   readonly findSecret: (keyId: string) => SecretKey | undefined;
+  /** All keys that hash secrets, in the order in which they do. */
+  readonly secretKeys: readonly SecretKey[];
   /** The key that seals opaque access tokens now. */
   readonly seal: SealKey;
   readonly findSeal: (keyId: string) => SealKey | undefined;
 }
 
-/** A signing key as it is shown. */
-export interface ListedSigningKey {
+/** A key of the issuer as it is shown. */
+export interface ListedKey {
   readonly keyId: string;
-  readonly algorithm: SigningAlgorithm;
+  readonly use: KeyUse;
+  readonly algorithm: string;
   /** Milliseconds. */
   readonly createdAt: number;
   readonly activeFrom: number;
-  readonly state: 'next' | 'signing' | 'retired';
+  readonly state: 'next' | InUse | 'retired';
 }
 
 /** What a key ring is opened with. */
@@ -104,14 +85,9 @@ export async function openKeyRing(source: KeyRingSource): Promise<LiveKeyRing> {
   // Before anything is added: a store must never hold a key that this server cannot read.
   wrapping.follow(records);
   for (const record of records) wrapping.unwrap(record);
-  const wanted: readonly (readonly [KeyUse, string])[] = [
-    ['sign', algorithm],
-    ['refresh_mac', 'HS256'],
-    ['secret_mac', 'HS256'],
-    ['access_seal', 'A256GCM'],
-  ];
-  const missing = wanted.filter(([use, name]) => !records.some((key) => key.use === use && key.algorithm === name));
-  for (const [use, name] of missing) {
+  for (const use of USES) {
+    const name = KEY_USES[use].algorithm ?? algorithm;
+    if (records.some((key) => key.use === use && key.algorithm === name)) continue;
     const now = clock.now();
     await store.addKey(makeKey({ use, algorithm: name, now, activeFrom: now, random, wrapping }), -1);
   }
@@ -148,13 +124,15 @@ export class LiveKeyRing implements KeyRing {
   readonly #source: KeyRingSource;
   readonly #wrapping: Wrapping;
   #loaded = '';
-  #signing: readonly (SigningKey & OpenedKey)[] = [];
   #published = publish([]);
-  #byUse: Record<'refresh_mac' | 'secret_mac' | 'access_seal', readonly OpenedKey[]> = {
+  #byUse: Readonly<Record<KeyUse, readonly OpenedKey[]>> = {
+    sign: [],
     refresh_mac: [],
     secret_mac: [],
     access_seal: [],
   };
+  #signing: readonly SigningKey[] = [];
+  #secrets: readonly SecretKey[] = [];
   #findSigning: KeyRing['findSigning'] = () => undefined;
   #findRefresh: KeyRing['findRefresh'] = () => undefined;
   #findSecret: KeyRing['findSecret'] = () => undefined;
@@ -168,12 +146,23 @@ export class LiveKeyRing implements KeyRing {
   /** Takes over what the store holds now. Cheap when nothing has changed. */
   async reload(): Promise<void> {
     await this.#load();
-    const { store, algorithm, clock, random } = this.#source;
-    if (this.#signing.some((key) => key.algorithm === algorithm)) return;
-    // The last key of our algorithm was taken out under settings that name another one: without a key nobody gets tokens.
-    const now = clock.now();
-    const key = makeKey({ use: 'sign', algorithm, now, activeFrom: now, random, wrapping: this.#wrapping });
-    await store.addKey(key, -1, { at: now, kind: 'signing_key_added' });
+    const { store, clock, random } = this.#source;
+    const missing = USES.filter((use) => this.#candidates(use).length === 0);
+    if (missing.length === 0) return;
+    // The last key of a use was taken out; of signing keys, perhaps under settings that name another algorithm. Without
+    // a key nobody gets tokens.
+    for (const use of missing) {
+      const now = clock.now();
+      const key = makeKey({
+        use,
+        algorithm: this.#algorithmOf(use),
+        now,
+        activeFrom: now,
+        random,
+        wrapping: this.#wrapping,
+      });
+      await store.addKey(key, -1, { at: now, kind: `${KEY_USES[use].name}_key_added` });
+    }
     await this.#load();
   }
 
@@ -182,24 +171,55 @@ export class LiveKeyRing implements KeyRing {
     const loaded = records.map((record) => `${record.keyId} ${masterKeyIdOf(record)}`).join(' ');
     if (loaded === this.#loaded) return;
     this.#wrapping.follow(records);
-    const keys = records.map((record) => this.#wrapping.unwrap(record));
-    const of = (use: KeyUse): readonly OpenedKey[] => keys.filter((key) => key.use === use);
-    this.#signing = of('sign').map((key) => ({ ...key, ...openSigningKey(key) }));
-    this.#byUse = { refresh_mac: of('refresh_mac'), secret_mac: of('secret_mac'), access_seal: of('access_seal') };
-    this.#published = publish(this.#signing);
-    this.#findSigning = finder(this.#signing);
-    this.#findRefresh = finder(this.#byUse.refresh_mac.map(openRefreshKey));
-    this.#findSecret = finder(this.#byUse.secret_mac.map(openSecretKey));
-    this.#findSeal = finder(this.#byUse.access_seal.map(openSealKey));
+    try {
+      this.#take(records.map((record) => this.#wrapping.unwrap(record)));
+    } catch (unusable) {
+      // One under a master key that this server was not given. What was taken out must be out here nevertheless: a
+      // server that was forgotten at a change of the master key would go on honouring stolen keys.
+      const still = new Set(records.map(({ keyId }) => keyId));
+      this.#take(USES.flatMap((use) => this.#byUse[use].filter(({ keyId }) => still.has(keyId))));
+      throw unusable;
+    }
     this.#loaded = loaded;
   }
 
-  /** The newest key of the configured algorithm whose time has come; a new one is published for a while before it signs. */
+  #take(keys: readonly OpenedKey[]): void {
+    const of = (use: KeyUse): readonly OpenedKey[] => keys.filter((key) => key.use === use);
+    const byUse = {
+      sign: of('sign'),
+      refresh_mac: of('refresh_mac'),
+      secret_mac: of('secret_mac'),
+      access_seal: of('access_seal'),
+    };
+    this.#signing = byUse.sign.map(openSigningKey);
+    this.#secrets = byUse.secret_mac.map(openSecretKey);
+    this.#published = publish(this.#signing);
+    this.#findSigning = finder(this.#signing);
+    this.#findRefresh = finder(byUse.refresh_mac.map(openRefreshKey));
+    this.#findSecret = finder(this.#secrets);
+    this.#findSeal = finder(byUse.access_seal.map(openSealKey));
+    this.#byUse = byUse;
+  }
+
+  #algorithmOf(use: KeyUse): string {
+    return KEY_USES[use].algorithm ?? this.#source.algorithm;
+  }
+
+  /** The keys that could be in use, by the settings. */
+  #candidates(use: KeyUse): readonly OpenedKey[] {
+    const algorithm = this.#algorithmOf(use);
+    return this.#byUse[use].filter((key) => key.algorithm === algorithm);
+  }
+
+  /** The newest key of a use whose time has come: every instance knows a key for a while before anyone uses it. */
+  #inUse(use: KeyUse): string {
+    const now = this.#source.clock.now();
+    const keys = this.#candidates(use);
+    return present(keys.findLast(({ activeFrom }) => activeFrom <= now) ?? keys.at(0)).keyId;
+  }
+
   get signing(): SigningKey {
-    const { algorithm, clock } = this.#source;
-    const now = clock.now();
-    const ours = this.#signing.filter((key) => key.algorithm === algorithm);
-    return present(ours.findLast(({ activeFrom }) => activeFrom <= now) ?? ours.at(0));
+    return present(this.#findSigning(this.#inUse('sign')));
   }
 
   get publicJwks(): readonly PublicJwk[] {
@@ -212,15 +232,19 @@ export class LiveKeyRing implements KeyRing {
   }
 
   get refresh(): RefreshKey {
-    return present(this.#findRefresh(present(this.#byUse.refresh_mac.at(-1)).keyId));
+    return present(this.#findRefresh(this.#inUse('refresh_mac')));
   }
 
   get secret(): SecretKey {
-    return present(this.#findSecret(present(this.#byUse.secret_mac.at(-1)).keyId));
+    return present(this.#findSecret(this.#inUse('secret_mac')));
+  }
+
+  get secretKeys(): readonly SecretKey[] {
+    return this.#secrets;
   }
 
   get seal(): SealKey {
-    return present(this.#findSeal(present(this.#byUse.access_seal.at(-1)).keyId));
+    return present(this.#findSeal(this.#inUse('access_seal')));
   }
 
   readonly findSigning = (keyId: string): SigningKey | undefined => this.#findSigning(keyId);
@@ -251,26 +275,28 @@ export class LiveKeyRing implements KeyRing {
     return count;
   }
 
-  /** The signing keys with their times, in the order in which they sign. */
-  listSigning(): readonly ListedSigningKey[] {
-    const { keyId: current } = this.signing;
+  /** The keys of a use with their times, in the order in which they are used. */
+  list(use: KeyUse): readonly ListedKey[] {
+    const current = this.#inUse(use);
     const now = this.#source.clock.now();
-    return this.#signing.map(({ keyId, algorithm, createdAt, activeFrom }) => {
-      const state = keyId === current ? 'signing' : activeFrom > now ? 'next' : 'retired';
-      return { keyId, algorithm, createdAt, activeFrom, state };
+    return this.#byUse[use].map(({ keyId, algorithm, createdAt, activeFrom }) => {
+      const state = keyId === current ? KEY_USES[use].inUse : activeFrom > now ? 'next' : 'retired';
+      return { keyId, use, algorithm, createdAt, activeFrom, state };
     });
   }
 
   /**
-   * Adds the next signing key of the configured algorithm, made at `event.at`, unless one was made after
-   * `unlessMadeAfter` already. `activeFrom` and all times in milliseconds.
+   * Adds the next key of a use, made at `event.at`, unless one was made after `unlessMadeAfter` already. A signing key
+   * is of the configured algorithm. `activeFrom` and all times in milliseconds.
    */
-  async addSigning(
+  async add(
+    use: KeyUse,
     { activeFrom, unlessMadeAfter }: { readonly activeFrom: number; readonly unlessMadeAfter: number },
     event: StoreEvent,
   ): Promise<'added' | 'exists'> {
-    const { store, algorithm, random } = this.#source;
-    const key = makeKey({ use: 'sign', algorithm, now: event.at, activeFrom, random, wrapping: this.#wrapping });
+    const { store, random } = this.#source;
+    const algorithm = this.#algorithmOf(use);
+    const key = makeKey({ use, algorithm, now: event.at, activeFrom, random, wrapping: this.#wrapping });
     const outcome = await store.addKey(key, unlessMadeAfter, event);
     await this.reload();
     return outcome;
@@ -283,63 +309,14 @@ function publish(signing: readonly SigningKey[]): { readonly jwks: readonly Publ
 }
 
 function present<Key>(key: Key | undefined): Key {
-  if (key === undefined) throw new StoreUnusable('The store has lost a key that this server cannot do without.');
-  return key;
+  if (key !== undefined) return key;
+  throw new StoreUnavailable('This server has no key left for its work. Is its master key the one of the others?');
 }
 
 /** A key id is only ever a look-up in this map: no file, no query (RFC 8725 §3.10). */
 function finder<Key extends { readonly keyId: string }>(keys: readonly Key[]): (keyId: string) => Key | undefined {
   const byId = new Map(keys.map((key) => [key.keyId, key]));
   return (keyId) => byId.get(keyId);
-}
-
-// Signing keys
-
-const SIGNING = {
-  ES256: {
-    generate: () => generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey,
-    digest: 'sha256',
-    options: { dsaEncoding: 'ieee-p1363' },
-  },
-  EdDSA: { generate: () => generateKeyPairSync('ed25519').privateKey, digest: null, options: {} },
-  RS256: {
-    generate: () => generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey,
-    digest: 'sha256',
-    options: {},
-  },
-} as const satisfies Record<SigningAlgorithm, unknown>;
-
-function generateSigningKey(algorithm: SigningAlgorithm): Uint8Array {
-  return SIGNING[algorithm].generate().export({ type: 'pkcs8', format: 'der' });
-}
-
-function openSigningKey({ keyId, algorithm: name, bytes }: OpenedKey): SigningKey {
-  const algorithm = SIGNING_ALGORITHMS.find((candidate) => candidate === name);
-  if (algorithm === undefined)
-    throw new StoreUnusable(`The store holds a signing key for ${name}, which is not known.`);
-  const privateKey = createPrivateKey({ key: Buffer.from(bytes), format: 'der', type: 'pkcs8' });
-  const publicKey = createPublicKey(privateKey);
-  const { digest, options } = SIGNING[algorithm];
-  return {
-    keyId,
-    algorithm,
-    header: printAccessTokenHeader({ alg: algorithm, kid: keyId }),
-    publicJwk: publicJwkOf(publicKey, { keyId, algorithm }),
-    sign: (input) => sign(digest, Buffer.from(input), { key: privateKey, ...options }),
-    verify: (input, signature) => verify(digest, Buffer.from(input), { key: publicKey, ...options }, signature),
-  };
-}
-
-/** Public members by name, so that no private one can slip out (RFC 7517 §9.3). */
-function publicJwkOf(
-  key: KeyObject,
-  { keyId, algorithm }: { readonly keyId: string; readonly algorithm: SigningAlgorithm },
-): PublicJwk {
-  const { kty, crv, x, y, n, e } = key.export({ format: 'jwk' });
-  const members = Object.entries({ kty, crv, x, y, n, e }).flatMap(([name, value]) =>
-    typeof value === 'string' ? [[name, value] as const] : [],
-  );
-  return { ...Object.fromEntries(members), kid: keyId, alg: algorithm, use: 'sig' };
 }
 
 // MAC keys

@@ -81,13 +81,13 @@ export function onlyGuessLimits({ findGuessBlock, countCostlyGuess }: Limits): L
   return { ...NO_LIMITS, findGuessBlock, countCostlyGuess };
 }
 
-/** `salt`: 32 bytes that nobody else knows, the same for all processes that count together. */
+/** `salt`: 32 bytes that nobody else knows, at any moment the same for all processes that count together. */
 export function openLimits(
   { keyRequestsPerSecond, addressFailuresPerMinute: addressBound }: LimitSettings,
-  { salt, clock, count }: { readonly salt: Uint8Array; readonly clock: Clock; readonly count: Count },
+  { salt, clock, count }: { readonly salt: () => Uint8Array; readonly clock: Clock; readonly count: Count },
 ): Limits {
   const bucket = (...words: readonly string[]): string =>
-    String(createHmac('sha256', salt).update(JSON.stringify(words)).digest().readUInt32BE(0) % BUCKETS);
+    String(createHmac('sha256', salt()).update(JSON.stringify(words)).digest().readUInt32BE(0) % BUCKETS);
   const failures = new Failures(count, MINUTE_SECONDS);
   const budgets = new Budgets(count);
 

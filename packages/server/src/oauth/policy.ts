@@ -1,5 +1,15 @@
 /** What a client may have: scopes and audiences against its policy. Pure rules. */
-import { isScope, parseScope, parseScopeList, refuse, ScopeSet, type Refusal, type Scope } from '@hallpass/protocol';
+import {
+  isRefusal,
+  isScope,
+  parseScope,
+  parseScopeList,
+  refuse,
+  ScopeSet,
+  type AccessTokenClaims,
+  type Refusal,
+  type Scope,
+} from '@hallpass/protocol';
 import type { Client } from '../store/store.ts';
 
 /** A request's `scope` parameter to filled scopes; refused when it is malformed or still holds a parameter. */
@@ -47,4 +57,22 @@ export function narrowAudiences(
 /** The audiences that a client may name; the first is its default. */
 export function audiencesOf(client: Client, defaultAudience: string): readonly string[] {
   return client.audiences.length > 0 ? client.audiences : [defaultAudience];
+}
+
+/**
+ * Whether an opaque token says nothing but what its client may have now (contract §10): the format, the scopes, the
+ * audiences and, where the client needs one, the binding. A stolen sealing key makes tokens of any content; this keeps
+ * them inside a policy that an operator has given to somebody.
+ */
+export function allowsOpaqueToken(
+  client: Client,
+  { sub, scope, aud, cnf }: AccessTokenClaims,
+  defaultAudience: string,
+): boolean {
+  if (client.accessTokenFormat !== 'opaque' || sub !== client.clientId) return false;
+  if (client.requireDpop && cnf === undefined) return false;
+  const scopes = parseRequestedScopes(scope);
+  if (isRefusal(scopes) || findOutside(allowedScopes(client), scopes) !== undefined) return false;
+  const may = audiencesOf(client, defaultAudience);
+  return (typeof aud === 'string' ? [aud] : aud).every((audience) => may.includes(audience));
 }

@@ -77,20 +77,22 @@ async function admitByToken(
   request: WireRequest,
   { scheme, token, ...wanted }: Wanted & PresentedToken,
 ): Promise<Admitted | Refusal> {
-  const claims = openAccessToken(authority, token);
-  if (claims === undefined || !isMeantFor(claims.aud, authority.defaultAudience)) {
+  const opened = openAccessToken(authority, token);
+  if (opened === undefined || !isMeantFor(opened.claims.aud, authority.defaultAudience)) {
     return refuse('token_not_good', { because: 'not a token for this server' });
   }
+  const { claims } = opened;
   const once = judgeBinding(authority, request, { scheme, token, boundTo: claims.cnf?.jkt, path: wanted.path });
   if (isRefusal(once)) return once;
-  if (!(await isAlive(authority, claims))) return refuse('token_not_good', { because: 'expired or revoked' });
+  if (!(await isAlive(authority, opened)))
+    return refuse('token_not_good', { because: 'expired, revoked, or more than its key may have' });
   const scope = parseScope(wanted.scope);
   assert(isScope(scope), 'the scopes of our own resources are well-formed');
   if (!opens(claims.scope, scope)) return refuse('insufficient_scope', { subject: wanted.scope });
   // Last: a proof is used up only by a request that is let in.
   const used = once === undefined ? 'fresh' : await authority.store.useOnce([once]);
   if (used !== 'fresh') return refuse('resource_proof_not_good', { because: 'replayed' });
-  return { clientId: claims.client_id, isResourceServer: false, stillMay: () => isAlive(authority, claims) };
+  return { clientId: claims.client_id, isResourceServer: false, stillMay: () => isAlive(authority, opened) };
 }
 
 /** A bound token comes with a proof of its key, every time a new one, which is given back; a bearer token without (RFC 9449 §7). */

@@ -124,10 +124,11 @@ async function findRevocation(
     if (isRevoked) return REVOKED_ALREADY;
     return { revocation: revocationOfGrant(state, numericDate(time.latest())), isRevoked: true };
   }
-  const claims = openAccessToken(authority, token);
-  if (claims === undefined || earliest >= claims.exp) return NOTHING;
+  const opened = openAccessToken(authority, token);
+  if (opened === undefined || earliest >= opened.claims.exp) return NOTHING;
+  const { claims } = opened;
   if (claims.client_id !== clientId) {
-    return (await isAlive(authority, claims)) ? refuse('token_of_another_client') : NOTHING;
+    return (await isAlive(authority, opened)) ? refuse('token_of_another_client') : NOTHING;
   }
   const { jti, grant_id: grantId, iat: issuedAt } = claims;
   const isRevoked = await store.isRevoked({ jti, grantId, clientId, issuedAt });

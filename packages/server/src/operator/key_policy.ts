@@ -22,7 +22,7 @@ import {
   PBKDF2_ITERATIONS_MAX,
   type ForeignHashFault,
 } from '../oauth/foreign_hash.ts';
-import { couldBeGuessed } from '../oauth/foreign_secret.ts';
+import { couldBeGuessed } from '../oauth/secret_hash.ts';
 import { canonicalOrigin } from '../oauth/origins.ts';
 import { GRANT_SECONDS_MAX } from '../oauth/revocation.ts';
 import type { Client } from '../store/store.ts';

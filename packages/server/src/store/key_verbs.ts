@@ -1,4 +1,5 @@
 /** The verbs about the keys of the issuer itself. */
+import type { NumericDate } from '@hallpass/protocol';
 import { takeTurn } from './client_verbs.ts';
 import { accompany, recordEvent } from './revocation_verbs.ts';
 import type { Sql, SqlValue } from './sql.ts';
@@ -66,4 +67,13 @@ export async function rewrapKey(
 ): Promise<'kept' | 'changed_meanwhile'> {
   const written = await sql.run('UPDATE keys SET wrapped = ? WHERE key_id = ? AND wrapped = ?', to, keyId, from);
   return written === 1 ? 'kept' : 'changed_meanwhile';
+}
+
+export async function countGrantsSealedBy(sql: Sql, keyId: string, now: NumericDate): Promise<number> {
+  const [row] = await sql.all(
+    'SELECT COUNT(*) AS grants FROM families WHERE key_id = ? AND expires_at > ?',
+    keyId,
+    now,
+  );
+  return Number(row?.['grants']);
 }

@@ -80,6 +80,7 @@ function storeOn(connections: Connections): Store {
     addKey: (key, unlessMadeAfter, event) => transact((sql) => verbs.addKey(sql, key, unlessMadeAfter, event)),
     removeKey: (keyId, accompanied) => revoking(transact((sql) => verbs.removeKey(sql, keyId, accompanied))),
     rewrapKey: (keyId, wrapped) => write((sql) => verbs.rewrapKey(sql, keyId, wrapped)),
+    countGrantsSealedBy: (keyId, now) => read((sql) => verbs.countGrantsSealedBy(sql, keyId, now)),
     count: (counter) => write((sql) => verbs.count(sql, counter)),
     useOnce: (marks) => write((sql) => verbs.useOnce(sql, marks)),
     findFamily: (grantId) => read((sql) => verbs.findFamily(sql, grantId)),

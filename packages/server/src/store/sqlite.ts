@@ -50,6 +50,7 @@ export async function openSqliteStore({ file }: { readonly file: string }): Prom
     addKey: (key, unlessMadeAfter, event) => writer.write('addKey', key, unlessMadeAfter, event),
     removeKey: (keyId, accompanied) => revoking(writer.write('removeKey', keyId, accompanied)),
     rewrapKey: (keyId, wrapped) => writer.write('rewrapKey', keyId, wrapped),
+    countGrantsSealedBy: (keyId, now) => read((sql) => verbs.countGrantsSealedBy(sql, keyId, now)),
     count: (counter) => writer.write('count', counter),
     useOnce: (marks) => writer.write('useOnce', marks),
     findFamily: (grantId) => read((sql) => verbs.findFamily(sql, grantId)),

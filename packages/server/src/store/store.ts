@@ -279,6 +279,9 @@ export interface Store {
     wrapped: { readonly from: string; readonly to: string },
   ): Promise<'kept' | 'changed_meanwhile'>;
 
+  /** How many grants that live at `now` were refreshed last under this MAC key. Reads every refreshed grant. */
+  countGrantsSealedBy(keyId: string, now: NumericDate): Promise<number>;
+
   // Grants
 
   findFamily(grantId: string): Promise<Family | undefined>;

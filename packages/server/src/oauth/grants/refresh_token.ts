@@ -72,6 +72,11 @@ export const refreshToken: Grant<Selection> = {
       case 'predecessor':
     }
 
+    // The newest one is dead with its key, and cannot be made again; the client asks for a new grant with its own key.
+    if (standing === 'predecessor' && keys.findRefresh(family?.keyId ?? '') === undefined) {
+      return no('the key of its successor was taken out');
+    }
+
     const granted = narrow(caller, selection);
     if (isRefusal(granted)) return { decided: 'refuse', refusal: granted };
     // A repeated answer is made from what was stored at the rotation, so that it is the same to the last byte.

@@ -11,27 +11,30 @@ import {
   printScopeList,
   refuse,
   ScopeSet,
-  type AccessTokenClaims,
   type Parameters,
   type Refusal,
 } from '@hallpass/protocol';
 import type { Authority } from '../authority.ts';
 import type { Caller } from '../client_request.ts';
-import { isAlive, openAccessToken } from '../mint.ts';
+import { isAlive, openAccessToken, type OpenedAccessToken } from '../mint.ts';
 import { allowedScopes, findOutside, narrowAudiences, parseRequestedScopes } from '../policy.ts';
 import type { Grant } from './grant.ts';
 
 interface Selection {
-  readonly subject: AccessTokenClaims;
+  readonly opened: OpenedAccessToken;
   readonly scope: string;
   readonly audiences: readonly string[];
 }
 
 export const tokenExchange: Grant<Selection> = {
   select,
-  async decide(authority, { client, jkt }, { subject, scope, audiences }) {
-    if (!(await isAlive(authority, subject))) {
-      return { decided: 'refuse', refusal: refuse('subject_token_not_good', { because: 'expired or revoked' }) };
+  async decide(authority, { client, jkt }, { opened, scope, audiences }) {
+    const { claims: subject } = opened;
+    if (!(await isAlive(authority, opened))) {
+      return {
+        decided: 'refuse',
+        refusal: refuse('subject_token_not_good', { because: 'expired, revoked, or more than its key may have' }),
+      };
     }
     // A bound token must not become one that anybody can use who finds it.
     if (subject.cnf !== undefined && jkt === undefined) {
@@ -60,8 +63,9 @@ function select(authority: Authority, { client }: Caller, parameters: Parameters
   if (type !== ACCESS_TOKEN_TYPE_URN || wanted !== ACCESS_TOKEN_TYPE_URN || values.has('actor_token')) {
     return refuse('exchange_not_offered');
   }
-  const subject = openAccessToken(authority, token);
-  if (subject === undefined) return refuse('subject_token_not_good', { because: 'not a token of ours' });
+  const opened = openAccessToken(authority, token);
+  if (opened === undefined) return refuse('subject_token_not_good', { because: 'not a token of ours' });
+  const { claims: subject } = opened;
   if (subject.client_id !== client.clientId) return refuse('subject_token_not_good', { because: "another client's" });
   if (lineageOf(subject.jti).length >= LINEAGE_MAX)
     return refuse('subject_token_not_good', { because: 'cut too often' });
@@ -78,5 +82,5 @@ function select(authority: Authority, { client }: Caller, parameters: Parameters
   if (wider !== undefined) return refuse('scope_not_in_subject', { subject: wider.text });
   const lost = findOutside(allowedScopes(client), scopes);
   if (lost !== undefined) return refuse('scope_not_allowed', { subject: lost.text });
-  return { subject, scope: printScopeList(scopes), audiences };
+  return { opened, scope: printScopeList(scopes), audiences };
 }

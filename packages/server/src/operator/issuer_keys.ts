@@ -1,0 +1,197 @@
+/**
+ * The life of the issuer's own keys, of every use alike: known to everyone before it is used, so that nobody meets an
+ * unknown one; kept as long as something can refer to it; replaced on a schedule or by command; and taken out at once
+ * when someone else may have it (contract §10).
+ */
+import { ACCESS_TOKEN_SECONDS_MAX } from '@hallpass/protocol';
+import type { ServerClock } from '../oauth/authority.ts';
+import type { LiveKeyRing, ListedKey } from '../oauth/key_ring.ts';
+import { KEY_USES, USES } from '../oauth/key_uses.ts';
+import { GRANT_SECONDS_MAX, revocationOfEverything, type RevocationMoment } from '../oauth/revocation.ts';
+import type { StoreTime } from '../oauth/store_time.ts';
+import type { KeptRevocation, KeyUse, Store } from '../store/store.ts';
+import { findKeyPrice, findNamedSecretKeys, type KeyPrice } from './key_price.ts';
+import { OperatorRefusal } from './operator_refusal.ts';
+import { revokeUntilAcknowledged, type ClockChoice, type Dating } from './revocation_moment.ts';
+
+/**
+ * How long a key is there before it is used, in milliseconds: twice as long as anyone may keep the key set, and far
+ * longer than an instance needs, which looks twice a second, or again once its store is back.
+ */
+const AHEAD_MS = 600_000;
+/** For clocks that differ, in seconds. */
+const SLACK_SECONDS = 120;
+/**
+ * How long a retired key stays, in milliseconds: as long as anything that was made with it can live by any setting. One
+ * that hashes secrets stays for as long as a secret is hashed with it, besides.
+ */
+const KEPT_MS: Readonly<Record<KeyUse, number>> = {
+  sign: (ACCESS_TOKEN_SECONDS_MAX + SLACK_SECONDS) * 1000,
+  refresh_mac: (GRANT_SECONDS_MAX + SLACK_SECONDS) * 1000,
+  secret_mac: (ACCESS_TOKEN_SECONDS_MAX + SLACK_SECONDS) * 1000,
+  access_seal: (ACCESS_TOKEN_SECONDS_MAX + SLACK_SECONDS) * 1000,
+};
+const DAY_MS = 86_400_000;
+
+interface On {
+  readonly store: Store;
+  readonly keys: LiveKeyRing;
+  readonly clock: ServerClock;
+  /** What is forgotten goes by a time that no clock can set forward. */
+  readonly time: StoreTime;
+}
+
+/** The keys of a use, in the order in which they are used. */
+export async function listIssuerKeys({ keys }: On, use: KeyUse): Promise<readonly ListedKey[]> {
+  await keys.reload();
+  return keys.list(use);
+}
+
+/** One of them. Throws `OperatorRefusal` when there is none with this id. */
+export async function showIssuerKey(on: On, use: KeyUse, keyId: string): Promise<ListedKey> {
+  const key = (await listIssuerKeys(on, use)).find((listed) => listed.keyId === keyId);
+  if (key !== undefined) return key;
+  const { name } = KEY_USES[use];
+  throw new OperatorRefusal(`There is no ${name} key ${keyId}. List them with: hallpass ${name}-keys list`);
+}
+
+/** Adds a new key now, which is used as soon as everyone has had the time to hear of it. */
+export async function rotateIssuerKey(on: On, use: KeyUse): Promise<ListedKey> {
+  const { keys, clock } = on;
+  const { name } = KEY_USES[use];
+  const listed = await listIssuerKeys(on, use);
+  const next = nextOf(listed);
+  if (next !== undefined) {
+    throw new OperatorRefusal(`There is a next ${name} key already: ${next.keyId}. It takes over by itself.`);
+  }
+  const now = clock.now();
+  const event = { at: now, kind: `${name}_key_added` };
+  await keys.add(use, { activeFrom: now + AHEAD_MS, unlessMadeAfter: newestOf(listed) }, event);
+  const made = nextOf(keys.list(use));
+  if (made === undefined) throw new OperatorRefusal(`The new ${name} key is not there. Try again.`);
+  return made;
+}
+
+/** What taking a key out would cost now. Throws `OperatorRefusal` when there is none with this id. */
+export async function priceIssuerKey(on: On, use: KeyUse, keyId: string): Promise<KeyPrice> {
+  await showIssuerKey(on, use, keyId);
+  return await findKeyPrice(on, use, keyId);
+}
+
+/**
+ * Takes a key out at once, for one that someone else may have: everything that was made with it is dead, on every
+ * instance within the half second in which it looks, and another key does its work from now on. Gives what it cost.
+ */
+export async function removeIssuerKey(
+  on: On & Dating,
+  use: KeyUse,
+  keyId: string,
+  choice?: ClockChoice,
+): Promise<KeyPrice> {
+  const price = await priceIssuerKey(on, use, keyId);
+  const at = on.clock.now();
+  const event = { at, kind: `${KEY_USES[use].name}_key_removed`, detail: keyId };
+  const remove = async (revocations: readonly KeptRevocation[]): Promise<void> => {
+    await replaceKey(on, { use, keyId, at });
+    await on.store.removeKey(keyId, { event, revocations });
+  };
+  // Guards judge by themselves, and hear of what has ended by the feed alone.
+  if (price.everything) {
+    const revocationAt = use === 'access_seal' ? revocationOfSealed : revocationOfEverything;
+    await revokeUntilAcknowledged(on, choice, { revocationAt, write: (revocation) => remove([revocation]) });
+  } else await remove([]);
+  await on.keys.reload();
+  return price;
+}
+
+/**
+ * Tokens that were forged with a sealing key may be dated ahead as far as an instance allows whose clock is ahead itself
+ * (`mint.ts`), and guards remember them for a while.
+ */
+function revocationOfSealed({ now, clockSkewSeconds }: RevocationMoment): KeptRevocation {
+  return revocationOfEverything({ now, clockSkewSeconds: 2 * clockSkewSeconds });
+}
+
+/** Makes a key that is in use from now on, where the one that is to be taken out is the only one that is. */
+async function replaceKey(
+  { keys, clockSkewSeconds }: On & Dating,
+  { use, keyId, at }: { readonly use: KeyUse; readonly keyId: string; readonly at: number },
+): Promise<void> {
+  if (keys.list(use).some((key) => key.keyId !== keyId && isInUse(key))) return;
+  // In use at once, on clocks that are behind too; and whatever someone else adds at this moment, which waits first.
+  const activeFrom = at - clockSkewSeconds * 1000;
+  const event = { at, kind: `${KEY_USES[use].name}_key_added` };
+  await keys.add(use, { activeFrom, unlessMadeAfter: Number.MAX_SAFE_INTEGER }, event);
+}
+
+interface Schedule {
+  readonly signingKeyDays: number;
+  readonly issuerKeyDays: number;
+}
+
+/** What the schedule asks for: the next key when it is time, and retired ones gone when nothing needs them. */
+export async function tendIssuerKeys(on: On & { readonly settings: Schedule }): Promise<void> {
+  await on.keys.reload();
+  for (const use of USES) {
+    // Whether a secret needs a key takes long to find out: `forgetSecretKeys` does that, and seldom.
+    if (use !== 'secret_mac') await forget(on, use, findExpired(on, use));
+    await addWhenDue(on, use);
+  }
+}
+
+/** Forgets retired keys that no secret is hashed with any more. Reads every API key, in small steps. */
+export async function forgetSecretKeys(on: On): Promise<void> {
+  await on.keys.reload();
+  const expired = findExpired(on, 'secret_mac');
+  if (expired.length === 0) return;
+  const named = await findNamedSecretKeys(on, expired);
+  await forget(
+    on,
+    'secret_mac',
+    expired.filter((keyId) => !named.has(keyId)),
+  );
+}
+
+function findExpired({ keys, time }: On, use: KeyUse): readonly string[] {
+  const listed = keys.list(use);
+  const now = time.earliest();
+  return listed.flatMap((key, at) => {
+    const successor = listed.slice(at + 1).find(({ algorithm }) => algorithm === key.algorithm);
+    const replacedAt = successor?.activeFrom ?? Infinity;
+    return key.state === 'retired' && now >= replacedAt + KEPT_MS[use] ? [key.keyId] : [];
+  });
+}
+
+async function forget({ store, keys, clock }: On, use: KeyUse, keyIds: readonly string[]): Promise<void> {
+  for (const keyId of keyIds) {
+    const event = { at: clock.now(), kind: `${KEY_USES[use].name}_key_forgotten`, detail: keyId };
+    await store.removeKey(keyId, { event });
+  }
+  if (keyIds.length > 0) await keys.reload();
+}
+
+async function addWhenDue({ keys, clock, settings }: On & { readonly settings: Schedule }, use: KeyUse): Promise<void> {
+  const days = use === 'sign' ? settings.signingKeyDays : settings.issuerKeyDays;
+  const listed = keys.list(use);
+  const current = listed.find(isInUse);
+  const now = clock.now();
+  if (days === 0 || current === undefined || nextOf(listed) !== undefined) return;
+  if (now - current.activeFrom < days * DAY_MS) return;
+  const event = { at: now, kind: `${KEY_USES[use].name}_key_added`, detail: 'by schedule' };
+  await keys.add(use, { activeFrom: now + AHEAD_MS, unlessMadeAfter: current.createdAt }, event);
+}
+
+function isInUse({ state, use }: ListedKey): boolean {
+  return state === KEY_USES[use].inUse;
+}
+
+/** When the newest of them was made; milliseconds. */
+function newestOf(listed: readonly ListedKey[]): number {
+  return Math.max(...listed.map(({ createdAt }) => createdAt));
+}
+
+/** The key that is to follow the one in use. After a change of the signing algorithm another one's may wait as well. */
+function nextOf(listed: readonly ListedKey[]): ListedKey | undefined {
+  const algorithm = listed.find(isInUse)?.algorithm;
+  return listed.find((key) => key.state === 'next' && key.algorithm === algorithm);
+}
