@@ -404,6 +404,51 @@ suite('settings by the command, on a running server', { concurrency: 3 }, () => 
     assert.equal(await isActive(at, key, fresh), false);
   });
 
+  for (const [name, state, price, after] of [
+    ['refresh', 'sealing', { refreshed_grants: 1 }, /Every refresh token sealed with it is dead: 1 refreshed grant at/],
+    [
+      'secret',
+      'hashing',
+      { secrets: 1 },
+      /secrets hashed with it can no longer be used[^]*hallpass keys rotate-secret/,
+    ],
+    ['opaque', 'sealing', { every_token: true }, /Every token from before is dead/],
+  ] as const) {
+    test(`${name}-keys list, show, rotate and remove: the price is said first, and paid by what runs`, async (t) => {
+      const at = await spawnHallpass(t);
+      const run = (...args: readonly string[]): Promise<Done> => command(at)(`${name}-keys`, ...args);
+      const key = await makeKey(at, '--opaque');
+      const tokens = tokensOf(await ask(at, key));
+      const refresh = async (): Promise<string> =>
+        (await form(at, PATHS.token, { grant_type: 'refresh_token', refresh_token: tokens.refreshToken }, key)).outcome;
+      assert.equal(await refresh(), '200');
+      const [first] = listOf(await run('list', '--json'));
+      const kid = String(first?.['kid']);
+      assert.equal(first?.['state'], state);
+      const counted = (document: Document): Document =>
+        Array.isArray(document['secrets']) && name === 'secret'
+          ? { ...document, secrets: document['secrets'].filter((one) => Object(one).client_id === key.clientId).length }
+          : document;
+      const shown = counted(documentOf(await run('show', kid, '--json')));
+      assert.deepEqual(shown, { ...first, ...price });
+      const next = documentOf(await run('rotate', '--json'));
+      assert.equal(next['state'], 'next');
+      assertRefused(await run('rotate'), new RegExp(`There is a next ${name} key already: ${String(next['kid'])}`));
+      assert.match(textOf(await run('list')), new RegExp(`${kid}.*${state}[^]*${String(next['kid'])}.*next`));
+      assert.match(textOf(await run('show', kid)), new RegExp(`${state}[^]*If you remove it`));
+      const dry = counted(documentOf(await run('remove', kid, '--dry-run', '--json')));
+      assert.deepEqual(dry, { kid, removed: false, ...price });
+      assert.match(textOf(await run('remove', kid, '--dry-run')), /Would take out the \w+ key/);
+      for (const verb of ['show', 'remove']) assertRefused(await run(verb, 'AAAAAAAAAAA'), /There is no \w+ key/);
+      assert.equal(await refresh(), '200', 'nothing was done yet');
+      const text = textOf(await run('remove', kid));
+      assert.match(text, /Took out the \w+ key/);
+      assert.match(text, after);
+      const dead = { refresh: '400 invalid_grant', secret: '401 invalid_client', opaque: '400 invalid_grant' }[name];
+      await until(async () => (await refresh()) === dead, SOON_MS);
+    });
+  }
+
   test('signing-keys rotate for people says from when the new key signs', async (t) => {
     const environment = { HALLPASS_DATA_DIR: makeFolder(t) };
     const text = textOf(await command({ environment })('signing-keys', 'rotate'));

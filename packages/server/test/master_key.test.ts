@@ -1,9 +1,10 @@
 /** The master key: where it comes from, and how it is replaced while instances serve (contract, Many instances). */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite, test, type TestContext } from 'node:test';
+import { isTrivialKey } from '../src/oauth/trivial_key.ts';
 import { listMasterKeys, rewrapKeys } from '../src/operator/master_key.ts';
 import { rotateIssuerKey } from '../src/operator/issuer_keys.ts';
 import { StoreUnusable } from '../src/store/store.ts';
@@ -112,6 +113,42 @@ suite('the master key, from the command line', () => {
     const short = await run(t, { HALLPASS_MASTER_KEY_COMMAND: 'echo secretive' }, 'keys', 'list');
     assertRefused(short, /what HALLPASS_MASTER_KEY_COMMAND prints is not 32 bytes/);
     assert.ok(!short.stderr.includes('secretive'));
+  });
+
+  test('one that nobody drew at random is refused, wherever it comes from, and is not said again', async (t) => {
+    const bytes = (make: (at: number) => number): string =>
+      Buffer.from(Uint8Array.from({ length: 32 }, (_, at) => make(at))).toString('base64url');
+    const half = randomBytes(16);
+    const trivial = {
+      zeros: bytes(() => 0),
+      'one byte': bytes(() => 0xa5),
+      'a repeated word': Buffer.from('hallpass'.repeat(4)).toString('base64url'),
+      'ascending bytes': bytes((at) => at + 1),
+      'descending by seven': bytes((at) => 255 - 7 * at),
+      'half a key, twice': Buffer.concat([half, half]).toString('base64url'),
+      'a sentence': Buffer.from('The quick brown fox jumps over 7').toString('base64url'),
+      'hexadecimal digits': Buffer.from(randomBytes(16).toString('hex')).toString('base64url'),
+      'words as base64url': 'correct-horse-battery-staple-and-some-more-',
+      'few characters': 'aB3'.repeat(15).slice(0, 42) + 'A',
+    };
+    for (const [what, key] of Object.entries(trivial)) {
+      assert.equal(key.length, 43, what);
+      const refused = await run(t, { HALLPASS_MASTER_KEY: key }, 'keys', 'list');
+      assertRefused(refused, /The master key in HALLPASS_MASTER_KEY is not random/);
+      assert.ok(!refused.stderr.includes(key), what);
+    }
+    const { zeros } = trivial;
+    const printed = await run(t, { HALLPASS_MASTER_KEY_COMMAND: `echo ${zeros}` }, 'keys', 'list');
+    assertRefused(printed, /what HALLPASS_MASTER_KEY_COMMAND prints is not random/);
+    const file = join(makeFolder(t), 'master.key');
+    writeFileSync(file, zeros, { mode: 0o600 });
+    assertRefused(await run(t, { HALLPASS_MASTER_KEY_FILE: file }, 'keys', 'list'), /master\.key is not random/);
+    const good = await run(t, { HALLPASS_MASTER_KEY: `${A} ${zeros}` }, 'master-key', 'rewrap');
+    assert.equal(good.code, 0, 'a store can be moved away from one');
+  });
+
+  test('none of 100,000 random keys is taken for one that is not', () => {
+    for (let count = 0; count < 100_000; count++) assert.equal(isTrivialKey(randomBytes(32)), false);
   });
 
   test('it comes from one place', async (t) => {

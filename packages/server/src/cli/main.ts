@@ -31,7 +31,7 @@ const withInstance: WithInstance = async (work) => {
   }
 };
 
-const commands = [
+const allCommands = [
   serveCommand(open),
   keysCommand(withInstance),
   tokenCommand(withInstance),
@@ -54,7 +54,7 @@ const program = new Command('hallpass')
         .join('\n')}\n`,
   )
   .exitOverride();
-for (const command of commands) program.addCommand(command);
+for (const command of allCommands) program.addCommand(command);
 for (const command of [program, ...program.commands, ...program.commands.flatMap(({ commands }) => commands)]) {
   command.exitOverride().showHelpAfterError('(--help says more)');
 }

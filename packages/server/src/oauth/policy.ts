@@ -66,10 +66,10 @@ export function audiencesOf(client: Client, defaultAudience: string): readonly s
  */
 export function allowsOpaqueToken(
   client: Client,
-  { sub, scope, aud, cnf }: AccessTokenClaims,
+  { scope, aud, cnf }: AccessTokenClaims,
   defaultAudience: string,
 ): boolean {
-  if (client.accessTokenFormat !== 'opaque' || sub !== client.clientId) return false;
+  if (client.accessTokenFormat !== 'opaque') return false;
   if (client.requireDpop && cnf === undefined) return false;
   const scopes = parseRequestedScopes(scope);
   if (isRefusal(scopes) || findOutside(allowedScopes(client), scopes) !== undefined) return false;
