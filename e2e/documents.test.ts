@@ -34,6 +34,7 @@ test('every link between the documents leads somewhere', () => {
     'ARCHITECTURE.md',
     'CONTRIBUTING.md',
     'docs/operating.md',
+    'docs/incidents.md',
     'docs/guard.md',
     'docs/forward-auth.md',
   ]) {

@@ -1,10 +1,10 @@
 /**
- * The rig of interrupted commands: a first start, a backup, a restore, a copy to another store, a rewrap of keys or a
- * rotation is killed (`kill -9`) at some moment, and run again. The second run does what the first was to do, and
+ * The rig of interrupted commands: a first start, a backup, a restore, a copy to another store, a rewrap of keys, a
+ * rotation or a removal of any of the issuer's keys is killed (`kill -9`) at some moment, and run again. The second run does what the first was to do, and
  * nothing is lost. A restore may be refused instead, but then half a store must not be served.
  *
  *   node --conditions=hallpass-source faults/commands.ts [--rounds 12] [--engine sqlite|postgres] [--seed N] [--json]
- *        [--planted-defect] [--command each|start|backup|restore|copy|rewrap|rotate]
+ *        [--planted-defect] [--command each|start|backup|restore|copy|rewrap|rotate|remove]
  *
  * `--rounds` is how many commands are killed. `--planted-defect` takes a row out of what the second run has made.
  */
@@ -28,7 +28,7 @@ const ROWS = 5_000;
 /** How long after its start a command is killed, as a share of how long it takes: the first part is that of the runtime. */
 const MOMENT_MIN = 0.3;
 const MOMENT_MAX = 1.05;
-const COMMANDS = ['start', 'backup', 'restore', 'copy', 'rewrap', 'rotate'] as const;
+const COMMANDS = ['start', 'backup', 'restore', 'copy', 'rewrap', 'rotate', 'remove'] as const;
 type Command = (typeof COMMANDS)[number];
 
 /** What is killed, and what must hold once it was run again. */
@@ -54,9 +54,10 @@ const chosen = options.choose('command', ['each', ...COMMANDS]);
 const chance = chanceOf(options.seed);
 const findings: string[] = [];
 const durations = new Map<Command, number>();
-const killed: Record<Command, number> = { start: 0, backup: 0, restore: 0, copy: 0, rewrap: 0, rotate: 0 };
+const killed: Record<Command, number> = { start: 0, backup: 0, restore: 0, copy: 0, rewrap: 0, rotate: 0, remove: 0 };
 let tooLate = 0;
 let masterKey = newMasterKey();
+let credentials: Credentials = { clientId: '', clientSecret: '' };
 
 let cluster: PostgresCluster | undefined;
 const store = await openRigStore(engine);
@@ -188,28 +189,88 @@ const PREPARE: Readonly<Record<Command, (setting: Setting) => Promise<Interrupte
   },
 
   /** There is one next key, whether it was the first run that made it or the second. */
-  rotate: async ({ settings, key }) => {
+  rotate: async ({ round, settings }) => {
+    const { use, family, inUse } = usesOf(round);
     // As ten minutes later: what was next has taken over.
-    await store.tamper('UPDATE keys SET created_at = 1, active_from = 1');
-    await store.tamper(
-      "DELETE FROM keys WHERE key_use = 'sign' AND key_id <> (SELECT MIN(key_id) FROM keys WHERE key_use = 'sign')",
-    );
+    await leaveOneKey(use);
+    const key = await renewSecret(settings());
     return {
-      words: ['signing-keys', 'rotate'],
+      words: [family, 'rotate'],
       environment: settings(),
       dataDir: store.dataDir,
       judge: async ({ code, stderr }) => {
-        if (code !== 0 && !/There is a next signing key already/.test(stderr)) {
+        if (code !== 0 && !/There is a next \w+ key already/.test(stderr)) {
           return `the second run ended with ${code}: ${stderr}`;
         }
-        const listed = await ask(['signing-keys', 'list', '--json'], settings(), store.dataDir);
-        const states = [...listed.stdout.matchAll(/"state": *"(\w+)"/g)].map(([, state]) => String(state)).toSorted();
-        if (states.join(' ') !== 'next signing') return `the signing keys are ${states.join(', ')}`;
+        const states = (await listKeys(family, settings())).map(({ state }) => state);
+        if (states.toSorted().join(' ') !== ['next', inUse].toSorted().join(' ')) {
+          return `the ${family} are ${states.join(', ')}`;
+        }
         return await judgeServer({ dataDir: store.dataDir, environment: settings() }, key);
       },
     };
   },
+
+  /** The key is gone, and another one is in use, whether it was the first run that made it or the second. */
+  remove: async ({ round, settings }) => {
+    const { use, family, inUse } = usesOf(round);
+    await leaveOneKey(use);
+    const [lost] = await listKeys(family, settings());
+    return {
+      words: [family, 'remove', lost?.kid ?? ''],
+      environment: settings(),
+      dataDir: store.dataDir,
+      judge: async ({ code, stderr }) => {
+        // Killed after it was done: then there is no such key, and the second run says so.
+        if (code !== 0 && !/There is no \w+ key/.test(stderr)) return `the second run ended with ${code}: ${stderr}`;
+        const left = await listKeys(family, settings());
+        if (left.some(({ kid }) => kid === lost?.kid)) return `the ${family} still have ${lost?.kid}`;
+        if (left.filter(({ state }) => state === inUse).length !== 1) return `none of the ${family} is in use`;
+        // With the key that hashes secrets this one has ended, as it should; its owner gets another.
+        const renewed = await renewSecret(settings());
+        return await judgeServer({ dataDir: store.dataDir, environment: settings() }, renewed);
+      },
+    };
+  },
 };
+
+/** The keys of the issuer, by their use in the store, their command, and the state of the one in use. */
+const FAMILIES = [
+  { use: 'sign', family: 'signing-keys', inUse: 'signing' },
+  { use: 'refresh_mac', family: 'refresh-keys', inUse: 'sealing' },
+  { use: 'secret_mac', family: 'secret-keys', inUse: 'hashing' },
+  { use: 'access_seal', family: 'opaque-keys', inUse: 'sealing' },
+] as const;
+
+/** Each of them in turn. */
+function usesOf(round: number): (typeof FAMILIES)[number] {
+  return FAMILIES[Math.floor(round / COMMANDS.length) % FAMILIES.length] ?? FAMILIES[0];
+}
+
+async function leaveOneKey(use: string): Promise<void> {
+  await store.tamper('UPDATE keys SET created_at = 1, active_from = 1');
+  await store.tamper(
+    `DELETE FROM keys WHERE key_use = '${use}' AND key_id <> (SELECT MIN(key_id) FROM keys WHERE key_use = '${use}')`,
+  );
+}
+
+/** A secret that is hashed with the key in use. */
+async function renewSecret(environment: Environment): Promise<Credentials> {
+  const { clientId } = credentials;
+  const made = await ask(['keys', 'rotate-secret', clientId, '--json'], environment, store.dataDir);
+  if (made.code !== 0) throw new Error(made.stderr);
+  const { client_secret: clientSecret }: { readonly client_secret: string } = JSON.parse(made.stdout);
+  credentials = { clientId, clientSecret };
+  return credentials;
+}
+
+async function listKeys(
+  family: string,
+  environment: Environment,
+): Promise<readonly { readonly kid: string; readonly state: string }[]> {
+  const listed = await ask([family, 'list', '--json'], environment, store.dataDir);
+  return listed.code === 0 ? JSON.parse(listed.stdout) : [];
+}
 
 interface At {
   readonly dataDir: string;
@@ -320,11 +381,11 @@ function newMasterKey(): string {
 const startedAt = performance.now();
 try {
   const settings = (): Environment => ({ ...store.environment, HALLPASS_MASTER_KEY: masterKey });
-  const key = await createKey(store.dataDir, ['rig', '--scope', SCOPE], settings());
+  credentials = await createKey(store.dataDir, ['rig', '--scope', SCOPE], settings());
   await fill(store);
   for (let round = 1; round <= options.rounds; round++) {
     const command = chosen === 'each' ? (COMMANDS[round % COMMANDS.length] ?? 'start') : chosen;
-    await interrupt(command, { round, key, settings });
+    await interrupt(command, { round, key: credentials, settings });
     printProgress(`round ${round} of ${options.rounds}: ${findings.length} findings`);
   }
   endRig(
