@@ -190,7 +190,7 @@ after(async () => {
 
 describe('the database and the master key have leaked', () => {
   test('after the steps of the page nothing of the copy works, and the partners go on', async () => {
-    const before = { partner: await issue(partner), opaque: await issue(opaque) };
+    const held = { partner: await issue(partner), opaque: await issue(opaque) };
     await command('refresh-keys', 'rotate');
     await command('opaque-keys', 'rotate');
     const copy = join(theirs.dataDir, 'copy');
@@ -229,7 +229,7 @@ describe('the database and the master key have leaked', () => {
     await guard();
 
     const tokens = [
-      ...[before.partner, before.opaque].map(({ access }) => access),
+      ...[held.partner, held.opaque].map(({ access }) => access),
       ...forged,
       ...[partner, opaque, guessable].flatMap((key) => forge(key, api.origin)),
     ];
@@ -239,8 +239,8 @@ describe('the database and the master key have leaked', () => {
       assert.equal(await call(token), 401);
     }
     for (const [key, token] of [
-      [partner, before.partner.refresh],
-      [opaque, before.opaque.refresh],
+      [partner, held.partner.refresh],
+      [opaque, held.opaque.refresh],
       [partner, forgeRefresh(partner)],
       [opaque, forgeRefresh(opaque)],
     ] as const) {
@@ -267,7 +267,7 @@ describe('the database and the master key have leaked', () => {
     const blocks = [...readFileSync(PAGE, 'utf8').matchAll(/```sh\n([^]*?)```/g)].map(([, block = '']) => block);
     const inText = [...readFileSync(PAGE, 'utf8').matchAll(/`(hallpass [^`]+)`/g)].map(([, line = '']) => line);
     const lines = [...blocks.flatMap((block) => block.split('\n')), ...inText].filter((line) =>
-      /^hallpass /.test(line),
+      line.startsWith('hallpass '),
     );
     const families = new Set(
       lines.map((line) =>

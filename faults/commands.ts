@@ -244,7 +244,8 @@ const FAMILIES = [
 
 /** Each of them in turn. */
 function usesOf(round: number): (typeof FAMILIES)[number] {
-  return FAMILIES[Math.floor(round / COMMANDS.length) % FAMILIES.length] ?? FAMILIES[0];
+  const turn = chosen === 'each' ? Math.floor(round / COMMANDS.length) : round;
+  return FAMILIES[turn % FAMILIES.length] ?? FAMILIES[0];
 }
 
 async function leaveOneKey(use: string): Promise<void> {

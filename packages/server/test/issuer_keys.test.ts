@@ -405,8 +405,10 @@ suite('a key is taken out', () => {
     const second = tokensOf(await at.refresh(key, first));
     assert.equal(keyIdOf(second.refreshToken), lost);
     assert.equal((await at.refresh(key, first)).status, 200, 'the answer once more');
+    assert.equal(await at.isActive(key, first), true);
     await removeIssuerKey(at.instance, 'refresh_mac', lost);
     assert.equal((await at.refresh(key, first)).outcome, '400 invalid_grant');
+    assert.equal(await at.isActive(key, first), false);
     assert.equal(await at.isActive(key, second.accessToken), true);
     await at.close();
   });
@@ -481,6 +483,27 @@ suite('a key is taken out', () => {
       await assert.rejects(removeIssuerKey(at.instance, use, current), { name: 'OperatorRefusal' });
       await at.close();
     }
+  });
+
+  test('the one in use while someone else adds the next one at that moment: neither that nor a retired one takes its place', async () => {
+    const at = await start();
+    await replaceKey('refresh_mac', at);
+    const lost = await currentOf(at, 'refresh_mac');
+    const { instance } = at;
+    at.clock.advance(5);
+    const store = {
+      ...instance.store,
+      countGrantsSealedBy: async (...given: Parameters<typeof instance.store.countGrantsSealedBy>) => {
+        at.clock.advance(1);
+        await rotateIssuerKey(instance, 'refresh_mac');
+        return await instance.store.countGrantsSealedBy(...given);
+      },
+    };
+    const listedBefore = await beside(at);
+    await removeIssuerKey({ ...listedBefore.instance, store }, 'refresh_mac', lost);
+    assert.deepEqual(await statesOf(at, 'refresh_mac'), ['retired', 'sealing', 'next']);
+    await listedBefore.close();
+    await at.close();
   });
 
   test('a key of another use has no such id', async () => {

@@ -13,7 +13,7 @@ import type { Client } from '../store/store.ts';
 import { lifetimesOf, type Authority } from './authority.ts';
 import { challengeFor, identifyClient } from './client_auth.ts';
 import { spendOnce } from './client_request.ts';
-import { judgeGeneration } from './grants/refresh_token.ts';
+import { canRepeat, judgeGeneration } from './grants/refresh_token.ts';
 import { equalBytes } from './key_ring.ts';
 import { isAlive, openAccessToken } from './mint.ts';
 import { noted, respondJson, respondRefusal, type Endpoint } from './wire.ts';
@@ -72,7 +72,7 @@ async function introspectRefreshToken(
   const family = await store.findFamily(state.grantId);
   const { refreshGraceSeconds: graceSeconds } = lifetimesOf(authority, caller);
   const standing = judgeGeneration({ generation: state.generation, family, now, graceSeconds });
-  if (standing !== 'newest' && standing !== 'predecessor') return INACTIVE;
+  if (standing !== 'newest' && !(standing === 'predecessor' && canRepeat(keys, family))) return INACTIVE;
   const { scope, clientId, audiences, issuedAt, expiresAt } = state;
   const [audience = '', ...more] = audiences;
   const aud = more.length === 0 ? audience : audiences;

@@ -5,7 +5,7 @@ import type { StoreTime } from '../oauth/store_time.ts';
 import type { Client, KeyUse, Store } from '../store/store.ts';
 
 /** A secret of an API key, by its ids. */
-export interface NamedSecret {
+interface NamedSecret {
   readonly clientId: string;
   readonly secretId: string;
 }

@@ -19,7 +19,7 @@ import {
 import type { Family } from '../../store/store.ts';
 import { lifetimesOf, type Authority } from '../authority.ts';
 import type { Caller } from '../client_request.ts';
-import { equalBytes } from '../key_ring.ts';
+import { equalBytes, type KeyRing } from '../key_ring.ts';
 import { allowedScopes, findOutside, narrowAudiences, parseRequestedScopes } from '../policy.ts';
 import { revocationOfGrant } from '../revocation.ts';
 import type { Decision, Grant } from './grant.ts';
@@ -72,10 +72,7 @@ export const refreshToken: Grant<Selection> = {
       case 'predecessor':
     }
 
-    // The newest one is dead with its key, and cannot be made again; the client asks for a new grant with its own key.
-    if (standing === 'predecessor' && keys.findRefresh(family?.keyId ?? '') === undefined) {
-      return no('the key of its successor was taken out');
-    }
+    if (standing === 'predecessor' && !canRepeat(keys, family)) return no('the key of its successor was taken out');
 
     const granted = narrow(caller, selection);
     if (isRefusal(granted)) return { decided: 'refuse', refusal: granted };
@@ -138,6 +135,14 @@ export function judgeGeneration({
     return inTime ? 'predecessor' : 'reused';
   }
   return generation === newest - 2 && sinceRotation <= MERCY_MS ? 'late' : 'reused';
+}
+
+/**
+ * Whether the newest token of a family can be made again. With its key taken out it is dead, and its client asks for a
+ * new grant with its own key.
+ */
+export function canRepeat({ findRefresh }: KeyRing, family: Family | undefined): boolean {
+  return family !== undefined && findRefresh(family.keyId) !== undefined;
 }
 
 /** Same or fewer scopes and audiences than were granted, and none that the key has lost since (RFC 6749 §6, RFC 8707 §2.2). */
