@@ -24,6 +24,7 @@ import { FOLLOWER_CALL_INTERVAL_MS } from '../packages/server/src/oauth/follower
 import { WAITS_MAX, WAITS_PER_CLIENT_MAX } from '../packages/server/src/oauth/followers.ts';
 import { GUARD_FAILURES_FACTOR } from '../packages/server/src/oauth/limits.ts';
 import { GRANT_SECONDS_MAX, WAIT_SECONDS_MAX } from '../packages/server/src/oauth/revocation.ts';
+import { HASH_RENEWALS_MAX } from '../packages/server/src/oauth/secret_hash.ts';
 import * as keyPolicy from '../packages/server/src/operator/key_policy.ts';
 import { IMPORT_BYTES_MAX } from '../packages/server/src/operator/import_files.ts';
 import * as parsedClients from '../packages/server/src/store/parsed_clients.ts';
@@ -222,6 +223,12 @@ const LIMITS: readonly (readonly [name: string, value: number, what: string, bey
   ],
   ['QUESTIONS_WAITING_PER_CALLER_MAX', pending.QUESTIONS_WAITING_PER_CALLER_MAX, 'of them from one address', '429'],
   ['QUESTION_WAITING_SECONDS_MAX', pending.QUESTION_WAITING_SECONDS_MAX, 'seconds that one waits', '429'],
+  [
+    'HASH_RENEWALS_MAX',
+    HASH_RENEWALS_MAX,
+    'secrets that a process hashes anew at a time, after a new secret key',
+    'it is done at the next use',
+  ],
   ['WAIT_SECONDS_MAX', WAIT_SECONDS_MAX, 'seconds that a revocation waits for guards', '400 `invalid_request`'],
   ['WAITS_MAX', WAITS_MAX, 'revocations that wait for guards in a process', 'the answer comes at once'],
   ['WAITS_PER_CLIENT_MAX', WAITS_PER_CLIENT_MAX, 'of them of one API key', 'the answer comes at once'],

@@ -79,7 +79,7 @@ async function replaceKey(use: KeyUse, ...instances: readonly [Hallpass, ...Hall
 }
 
 /** How often the feed has said that everything has ended. */
-async function strokesOf(at: Hallpass): Promise<number> {
+async function endsOfEverything(at: Hallpass): Promise<number> {
   const { entries } = await at.instance.store.readRevocations({ limit: 10, now: at.clock.seconds });
   return entries.filter(({ kind }) => kind === 'before').length;
 }
@@ -389,7 +389,7 @@ suite('a key is taken out', () => {
     }
     await until(async () => (await other.refresh(key, second.refreshToken)).outcome === '400 invalid_grant', 1_000);
     for (const token of [accessToken, second.accessToken]) assert.equal(await other.isActive(key, token), true);
-    assert.equal(await strokesOf(one), 0);
+    assert.equal(await endsOfEverything(one), 0);
     const fresh = await one.issue(key);
     assert.equal((await one.refresh(key, fresh.refreshToken)).status, 200);
     assert.deepEqual(await eventsOf(one, 'refresh_key_removed'), [lost]);
@@ -444,7 +444,7 @@ suite('a key is taken out', () => {
     assert.deepEqual(price, { everything: false, grants: 0, secrets: [] });
     assert.equal(await at.isActive(key, accessToken), true);
     assert.equal((await at.refresh(key, refreshToken)).status, 200);
-    assert.equal(await strokesOf(at), 0);
+    assert.equal(await endsOfEverything(at), 0);
     await at.close();
   });
 

@@ -62,7 +62,7 @@ export function keepHash(
 }
 
 /** How many hashes a process renews at a time. After a rotation every key comes at once; the others come again. */
-const RENEWALS_MAX = 32;
+export const HASH_RENEWALS_MAX = 32;
 
 /** The secrets that are being hashed anew by this process. */
 const underWay = new Set<string>();
@@ -73,7 +73,7 @@ const underWay = new Set<string>();
  */
 export function renewHash(authority: Authority, { client, secret, clientSecret }: Omit<Renewal, 'was'>): void {
   const { secretId, keyId } = secret;
-  if (!isOlder(authority.keys, keyId) || underWay.has(secretId) || underWay.size >= RENEWALS_MAX) return;
+  if (!isOlder(authority.keys, keyId) || underWay.has(secretId) || underWay.size >= HASH_RENEWALS_MAX) return;
   underWay.add(secretId);
   void keepHash(authority, { client, secret, clientSecret, was: `the key ${keyId}` })
     .catch(() => undefined)
