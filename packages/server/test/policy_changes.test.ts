@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { manageApiKeys } from '../src/operator/api_keys.ts';
 import { START, startHallpass, TestClock, tokensOf, type Answer, type Key } from './harness.ts';
 
 const hallpass = await startHallpass();
@@ -170,6 +171,23 @@ test('every change is kept with its event, and none with a secret', async () => 
   );
   assert.ok(!JSON.stringify(events).includes(key.clientSecret));
   assert.ok(hallpass.clock.now() > START);
+});
+
+test('a key is disabled whatever else changes it at that moment', async () => {
+  const key = await hallpass.makeKey();
+  const { store } = hallpass.instance;
+  let left = 2;
+  // Such as a hash that is renewed at a use of the secret.
+  const busy = {
+    ...store,
+    saveClient: async (...[client, accompanied]: Parameters<typeof store.saveClient>) => {
+      if (left-- > 0) await hallpass.changeKey(key, { updatedAt: left });
+      return await store.saveClient(client, accompanied);
+    },
+  };
+  const operator = manageApiKeys({ ...hallpass.instance, store: busy });
+  assert.equal((await operator.disable(key.clientId)).disabled, true);
+  assert.equal((await ask(key)).status, 401);
 });
 
 test('the same pair cannot be imported over a living key', async () => {

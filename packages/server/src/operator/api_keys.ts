@@ -10,11 +10,12 @@ import {
   type Accompanied,
   type Client,
   type ClientSecret,
+  type KeptRevocation,
   type SecretUse,
   type Store,
 } from '../store/store.ts';
 import { checkImported, checkLength, checkPolicy, checkPublicKey, type NewApiKey } from './key_policy.ts';
-import { KeyExists, OperatorRefusal } from './operator_refusal.ts';
+import { KeyChanged, KeyExists, OperatorRefusal } from './operator_refusal.ts';
 import { revokeUntilAcknowledged, type ClockChoice, type Dating } from './revocation_moment.ts';
 
 /** A key with its secret, which nobody will see again; undefined for one that signs, or of which only a hash is known. */
@@ -36,6 +37,8 @@ interface ShownSecret extends Pick<ClientSecret, 'secretId' | 'createdAt' | 'exp
 
 /** The most keys that are shown at once. */
 const PAGE_KEYS_MAX = 200;
+/** How often a key is disabled anew when something else changed it at that moment. */
+const ATTEMPTS_MAX = 5;
 const CLIENT_ID_BYTES = 12;
 const CLIENT_SECRET_BYTES = 32;
 
@@ -88,16 +91,25 @@ export function manageApiKeys(
   const change = async (client: Client, changes: Partial<Client>, accompanied: Accompanied): Promise<Client> => {
     const changed = { ...client, ...changes, updatedAt: accompanied.event.at, version: client.version + 1 };
     if ((await store.saveClient(changed, accompanied)) === 'saved') return changed;
-    throw new OperatorRefusal(
+    throw new KeyChanged(
       `The API key ${client.clientId} was changed by someone else meanwhile. Look at it and try again.`,
     );
   };
-  const disable = async (clientId: string, choice: ClockChoice | undefined): Promise<Client> => {
-    const client = await find(clientId);
+  /** Whatever else changes the key at this moment, such as a hash that is renewed: it is disabled all the same. */
+  const keepDisabled = async (clientId: string, revocation: KeptRevocation): Promise<Client> => {
     const event = { at: clock.now(), kind: 'key_disabled', clientId };
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await change(await find(clientId), { disabled: true }, { event, revocations: [revocation] });
+      } catch (error) {
+        if (!(error instanceof KeyChanged) || attempt === ATTEMPTS_MAX) throw error;
+      }
+    }
+  };
+  const disable = async (clientId: string, choice: ClockChoice | undefined): Promise<Client> => {
     const { outcome } = await revokeUntilAcknowledged(on, choice, {
       revocationAt: (moment) => revocationOfClient(clientId, moment),
-      write: (revocation) => change(client, { disabled: true }, { event, revocations: [revocation] }),
+      write: (revocation) => keepDisabled(clientId, revocation),
     });
     return outcome;
   };

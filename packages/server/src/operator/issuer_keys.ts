@@ -170,13 +170,17 @@ async function forget({ store, keys, clock }: On, use: KeyUse, keyIds: readonly 
   if (keyIds.length > 0) await keys.reload();
 }
 
-async function addWhenDue({ keys, clock, settings }: On & { readonly settings: Schedule }, use: KeyUse): Promise<void> {
+async function addWhenDue(
+  { keys, clock, time, settings }: On & { readonly settings: Schedule },
+  use: KeyUse,
+): Promise<void> {
   const days = use === 'sign' ? settings.signingKeyDays : settings.issuerKeyDays;
   const listed = keys.list(use);
   const current = listed.find(isInUse);
-  const now = clock.now();
   if (days === 0 || current === undefined || nextOf(listed) !== undefined) return;
-  if (now - current.activeFrom < days * DAY_MS) return;
+  // A clock that is ahead would add a key that takes over on that day, and holds up every other until then.
+  if (time.earliest() - current.activeFrom < days * DAY_MS) return;
+  const now = clock.now();
   const event = { at: now, kind: `${KEY_USES[use].name}_key_added`, detail: 'by schedule' };
   await keys.add(use, { activeFrom: now + AHEAD_MS, unlessMadeAfter: current.createdAt }, event);
 }

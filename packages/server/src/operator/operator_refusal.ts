@@ -14,3 +14,8 @@ export class OperatorRefusal extends Error {
 export class KeyExists extends OperatorRefusal {
   override readonly name = 'KeyExists';
 }
+
+/** The refusal of a change to a key that something else changed at the same moment. */
+export class KeyChanged extends OperatorRefusal {
+  override readonly name = 'KeyChanged';
+}
