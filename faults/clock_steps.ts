@@ -10,6 +10,7 @@
  * `start`: another instance runs for a minute with a clock that is 31 days ahead. Expired rows are forgotten wherever the
  * clock stands, as a server does each minute, and every revocation is looked for in the feed that each instance sends.
  * `--planted-defect`: clocks that are a minute apart, which the contract does not allow, and a judge that is told of none.
+ * It is for the embedded store: on a database each instance is held to the database's clock.
  */
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -108,8 +109,8 @@ async function runRound(kind: Kind, places: readonly Place[]): Promise<void> {
   const found = (what: string): void => {
     findings.push(`${kind}: ${what}`);
   };
-  // On the embedded store all processes are on one machine, and have its clock.
-  const apart = engine === 'sqlite' ? 0 : options.plantedDefect ? DEFECT_MS : SKEW_MS;
+  // On the embedded store all processes are on one machine, and have its clock; nothing else holds them together.
+  const apart = options.plantedDefect ? DEFECT_MS : engine === 'sqlite' ? 0 : SKEW_MS;
   for (const { clock } of places) clock.stepMs = chance.between(-apart / 2, apart / 2);
   const before = places.map(({ clock }) => clock.stepMs);
   const [operator] = places;

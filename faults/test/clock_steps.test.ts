@@ -24,7 +24,7 @@ suite('instances whose clocks are apart, and are stepped', () => {
   }
 
   test('clocks that are further apart than that are caught', { timeout: 300_000 }, async () => {
-    const options = ['--engine', 'postgres', '--fault', 'skew', '--rounds', '1', '--seed', '1', '--planted-defect'];
+    const options = ['--engine', 'sqlite', '--fault', 'skew', '--rounds', '1', '--seed', '1', '--planted-defect'];
     const { code, figures } = await runRig('clock_steps', ...options);
     assert.equal(code, 1);
     assert.ok((figures['findings'] ?? 0) > 0);
