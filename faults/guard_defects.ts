@@ -202,6 +202,19 @@ export const DEFECTS: Readonly<Record<string, Defect>> = {
   'literal-covered-by-template-of-it': ({ covers }) => ({
     covers: (granted, requested) => covers(granted, requested) || covers(requested, granted),
   }),
+  'template-covers-what-is-reserved': ({ covers }) => ({
+    covers: (granted, requested) =>
+      covers(granted, requested) ||
+      (granted.segments.length === requested.segments.length &&
+        granted.verb === requested.verb &&
+        granted.segments.every((segment, at) => segment.startsWith('{') || segment === requested.segments[at])),
+  }),
+  'a-name-alone-is-not-reserved': ({ contains, parseScope }) => ({
+    contains: (granted, requested) => {
+      const plain = parseScope(requested.text.replace(/^\/(?:oauth2|admin)(?=\.)/, '/plain'));
+      return contains(granted, isScope(plain) ? plain : requested);
+    },
+  }),
   'set-of-first': ({ contains }) => ({ contains: (granted, requested) => contains(granted.slice(0, 1), requested) }),
   'set-of-texts': () => ({ contains: (granted, requested) => granted.some(({ text }) => text === requested.text) }),
   'any-of-all': ({ contains }) => ({

@@ -253,9 +253,11 @@ class GuardFuzz {
     }
     const expected = covering.includes(true);
     same('set: contains what one of it covers', this.#subject.contains(granted, requested), expected);
-    // Each scope of a set is in it; so the set holds both when it holds the one.
-    const both = this.#subject.containsAll(granted, [requested, ...granted.slice(0, 1)]);
-    same('set: contains all when it contains each', both, expected);
+    // Each scope of a set is in it, but for a reserved template; so the set holds both when it holds the one.
+    const first = granted.slice(0, 1);
+    const holdsFirst = first.every(({ text }) => granted.some((one) => oracle.coversByHand(one.text, text)));
+    const both = this.#subject.containsAll(granted, [requested, ...first]);
+    same('set: contains all when it contains each', both, expected && holdsFirst);
   }
 }
 

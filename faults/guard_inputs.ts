@@ -103,6 +103,13 @@ const SCOPES: readonly string[] = [
   '/constructor/__proto__.read',
   '/a.b/c.read',
   '/ping.read-all',
+  '/ping.read',
+  '/ping/{b}.read',
+  '/oauth2/revocations.read',
+  '/oauth2/{b}.read',
+  '/oauth2.b/c.read',
+  '/admin.read',
+  '/admin/{b}.read',
   `/${'x'.repeat(128)}/${'x'.repeat(128)}/{y}.read`,
   `/${'x'.repeat(120)}/${'x'.repeat(120)}/${'x'.repeat(120)}/{y}/{z}.read`,
 ];
@@ -115,7 +122,20 @@ const SCOPE_PIECES: readonly string[] = [
   .concat(' ', '\n', '\r', '\t', '\0', '\u007f', '\u0085', '{a b}', 'e\u0301', '\u0430', '\uff0e', '\uff0f', '\u2024')
   .concat('\ufeff', '\u200b', '\ud800', '\u0131', '\u212a', 'x'.repeat(126), 'x'.repeat(128), 'x'.repeat(260));
 
-const GOOD_VALUES: readonly unknown[] = ['a1', 'a', 'b', 'c', 'me', 'a.1', '~', 'x'.repeat(127), 'x'.repeat(128)];
+const GOOD_VALUES: readonly unknown[] = [
+  'a1',
+  'a',
+  'b',
+  'c',
+  'me',
+  'oauth2',
+  'admin',
+  'ping',
+  'a.1',
+  '~',
+  'x'.repeat(127),
+  'x'.repeat(128),
+];
 const BAD_VALUES: readonly unknown[] = [
   '. .. .a a. a..b a/b / {x} {a} {b} a} %61 * é'.split(' '),
   undefined,

@@ -242,10 +242,26 @@ export function ownValue(values: object, name: string): unknown {
   return undefined;
 }
 
-/** Whether a scope covers another: letter by letter, or any one segment in a parameter's place. */
+/** Whether a scope opens Hallpass itself (contract §10): only the very text grants one. */
+function isReservedByHand(text: string): boolean {
+  return text === '/ping.read' || ['/oauth2', '/admin'].some((begin) => isBelow(text, begin));
+}
+
+/** Whether the first segment of a scope is this one: what follows it is a slash, or the last dot, before the verb. */
+function isBelow(text: string, begin: string): boolean {
+  if (!text.startsWith(begin)) return false;
+  const next = text.charAt(begin.length);
+  return next === '/' || (next === '.' && text.lastIndexOf('.') === begin.length);
+}
+
+/**
+ * Whether a scope covers another: letter by letter, or any one segment in a parameter's place. One of Hallpass's own is
+ * covered by its own text alone, and not when that has a parameter.
+ */
 export function coversByHand(granted: string, requested: string): boolean {
   const [held, wanted] = [readScopeByHand(granted), readScopeByHand(requested)];
   if (held === undefined || wanted === undefined || held.verb !== wanted.verb) return false;
+  if (isReservedByHand(requested)) return granted === requested && wanted.parameters.length === 0;
   if (held.segments.length !== wanted.segments.length) return false;
   return held.segments.every((segment, at) => isTemplate(segment) || segment === wanted.segments[at]);
 }

@@ -17,7 +17,7 @@ function guard(name: string, ...tests: readonly string[]): MutatedModule {
 }
 
 export const MODULES: Readonly<Record<string, MutatedModule>> = {
-  scope: protocol('scope', 'scope', 'scope_truth_table'),
+  scope: protocol('scope', 'scope', 'reserved_scopes', 'scope_truth_table'),
   access_token: protocol('access_token', 'access_token'),
   bytes: protocol('bytes', 'bytes'),
   jws: protocol('jws', 'jws'),

@@ -270,6 +270,12 @@ const ROWS = {
     error: 'insufficient_scope',
     description: 'The access token lacks a scope that this request needs',
   },
+  not_a_resource_server: {
+    status: 403,
+    error: 'insufficient_scope',
+    description:
+      'The revocation feed is for the keys of resource servers. Ask the operator for one, made with --resource-server.',
+  },
   route_not_allowed: {
     status: 403,
     error: 'insufficient_scope',

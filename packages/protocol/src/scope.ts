@@ -5,8 +5,9 @@
  *   segment = 1*128( ALPHA / DIGIT / "_" / "~" / "-" / inner dots ) / "{" parameter "}"
  *   verb    = 1*( a-z / "-" )
  *
- * A scope stands for a set of filled scopes: itself when it has no parameter, one for every value otherwise. `covers`
- * is "superset of" between those sets. Everything here takes time linear in the text it reads, without backtracking.
+ * A scope stands for a set of filled scopes: itself when it has no parameter, one for every value otherwise, less the
+ * reserved ones. `covers` is "superset of" between those sets, and a scope that stands for nothing is covered by
+ * nothing. Everything here takes time linear in the text it reads, without backtracking.
  */
 
 /** The longest scope, in characters. */
@@ -17,6 +18,11 @@ export const SEGMENT_LENGTH_MAX = 128;
 export const SCOPES_PER_REQUEST_MAX = 100;
 /** The longest list of scopes, in characters: what fits in a token that still fits in a request's headers. */
 export const SCOPE_LIST_LENGTH_MAX = 8192;
+
+/** The first segments of the scopes that open Hallpass itself: no parameter ever stands for a scope that begins so. */
+export const RESERVED_FIRST_SEGMENTS: readonly string[] = ['oauth2', 'admin'];
+/** The scopes that are reserved by themselves. */
+const RESERVED_SCOPES: readonly string[] = ['/ping.read'];
 
 declare const scopeBrand: unique symbol;
 
@@ -94,6 +100,15 @@ export function printScope(scope: Scope): string {
   return scope.text;
 }
 
+/**
+ * Whether a scope is one of Hallpass's own (contract §10): `/oauth2/...`, `/admin/...`, `/ping.read`. Only the very text
+ * grants one. If a parameter could stand for it, a partner's `/{org}/{item}.read` would read the revocation feed.
+ */
+export function isReserved({ text, segments }: Scope): boolean {
+  const [first] = segments;
+  return (first !== undefined && RESERVED_FIRST_SEGMENTS.includes(first)) || RESERVED_SCOPES.includes(text);
+}
+
 /** Whether a text may stand in a parameter's place: a literal segment of the grammar. */
 export function isSegmentValue(value: string): boolean {
   return !value.startsWith('{') && segmentFault(value) === undefined;
@@ -105,7 +120,8 @@ export type FillFault = 'missing_value' | 'bad_value' | 'too_long';
 /**
  * A template with its parameters replaced: `/accounts/{accountID}.read` and `{ accountID: 'a1' }` give
  * `/accounts/a1.read`. Values for names that the template does not have are ignored. A value that is no literal segment
- * is refused, so filling can never change the shape of a scope, only narrow it.
+ * is refused, so filling can never change the shape of a scope, only narrow it. What comes out may be reserved: then the
+ * template does not cover it, and only a token that holds the very text opens it.
  */
 export function fillScope(template: Scope, values: Readonly<Record<string, string>>): Scope | FillFault {
   if (template.parameters.length === 0) return template;
@@ -126,9 +142,11 @@ export function fillScope(template: Scope, values: Readonly<Record<string, strin
 /**
  * Whether everything that `requested` stands for is also in `granted`. A template covers any one value in each
  * parameter's place; a filled scope covers itself alone. The verb must be equal: `read` never implies `write`.
+ * A reserved scope is covered by itself alone (`isReserved`), and a reserved template covers nothing.
  * For a *token's* scopes use `opens`: there a template is no template any more.
  */
 export function covers(granted: Scope, requested: Scope): boolean {
+  if (isReserved(requested)) return requested.parameters.length === 0 && granted.text === requested.text;
   if (granted.verb !== requested.verb || granted.segments.length !== requested.segments.length) return false;
   return granted.segments.every((segment, at) => segment.startsWith('{') || segment === requested.segments[at]);
 }
@@ -150,7 +168,9 @@ export class ScopeSet {
 
   /** Whether one scope of the set covers the requested one. */
   contains(requested: Scope): boolean {
+    const reserved = isReserved(requested);
     for (const { places, texts } of this.#byShape.values()) {
+      if (reserved && places.length > 0) continue;
       if (texts.has(blank(requested, places))) return true;
     }
     return false;

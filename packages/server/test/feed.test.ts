@@ -276,7 +276,7 @@ test('what can concern no living token any more is left out', async () => {
 });
 
 // Who may read it
-test('a key that is no resource server may not read the feed; one with the scope may', async () => {
+test("the feed is for a resource server's key, or a token of one with the scope (contract §9, §10)", async () => {
   const ask = (authorization?: string): ReturnType<typeof hallpass.request> =>
     hallpass.request(`${FEED}?after=`, { headers: authorization === undefined ? {} : { authorization } });
   assert.equal((await ask(basicOf(reader))).status, 200);
@@ -290,7 +290,19 @@ test('a key that is no resource server may not read the feed; one with the scope
     'no error code without credentials (RFC 6750 §3.1)',
   );
 
-  const scoped = await hallpass.makeKey({ scopes: ['/oauth2/revocations.read', '/ping.read'] });
+  // A partner's key that holds the scope, by its text, is still a partner's key.
+  const plain = await hallpass.makeKey({ scopes: ['/oauth2/revocations.read'] });
+  assert.equal((await ask(basicOf(plain))).outcome, '403 insufficient_scope');
+  const plainToken = await hallpass.issue(plain, '/oauth2/revocations.read');
+  const refused = await ask(`Bearer ${plainToken.accessToken}`);
+  assert.equal(refused.outcome, '403 insufficient_scope');
+  assert.match(refused.header('www-authenticate') ?? '', /^Bearer .*error="insufficient_scope"/);
+  assert.match(String(refused.body['error_description']), /--resource-server/);
+
+  const scoped = await hallpass.makeKey({
+    scopes: ['/oauth2/revocations.read', '/ping.read'],
+    resourceServerFor: ['https://api.example.com'],
+  });
   assert.equal((await ask(basicOf(scoped))).status, 200);
   const { accessToken } = await hallpass.issue(scoped, '/oauth2/revocations.read');
   assert.equal((await ask(`Bearer ${accessToken}`)).status, 200);
@@ -309,8 +321,27 @@ test("a disabled key's open stream ends (contract §9)", async (t) => {
   while ((await stream.next()) !== undefined);
 });
 
+test('a stream ends when its key stops being a resource server, opened with the key or with a token of it', async (t) => {
+  const leaving = await hallpass.makeKey({
+    scopes: ['/oauth2/revocations.read'],
+    resourceServerFor: [hallpass.issuer],
+  });
+  const { accessToken } = await hallpass.issue(leaving, '/oauth2/revocations.read');
+  const byKey = await Stream.open(t, { by: leaving });
+  const byToken = await Stream.open(t, { authorization: `Bearer ${accessToken}` });
+  const other = await Stream.open(t);
+  for (const stream of [byKey, byToken, other]) await stream.untilHeartbeat();
+  await hallpass.keys.update(leaving.clientId, { resourceServerFor: [] });
+  while ((await byKey.next()) !== undefined);
+  while ((await byToken.next()) !== undefined);
+  assert.ok((await other.next()) !== undefined);
+});
+
 test("a stream opened with a token ends when that token is revoked, and another key's goes on", async (t) => {
-  const scoped = await hallpass.makeKey({ scopes: ['/oauth2/revocations.read'] });
+  const scoped = await hallpass.makeKey({
+    scopes: ['/oauth2/revocations.read'],
+    resourceServerFor: [hallpass.issuer],
+  });
   const { accessToken } = await hallpass.issue(scoped, '/oauth2/revocations.read');
   const ending = await Stream.open(t, { authorization: `Bearer ${accessToken}` });
   const other = await Stream.open(t);

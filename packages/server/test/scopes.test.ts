@@ -88,6 +88,59 @@ for (const [scope, why] of [
   });
 }
 
+// Hallpass's own scopes
+
+const TEMPLATES = ['/{org}.read', '/{org}/{item}.read', '/{org}/{item}.write', '/{a}/{b}/{c}.read'];
+const OWN = ['/oauth2/revocations.read', '/admin/keys.write', '/admin/a/b.read', '/ping.read'];
+
+for (const scope of OWN) {
+  test(`${scope} is granted to a key that has its text, and to none by a template (contract §10)`, async () => {
+    const templated = await hallpass.makeKey({ scopes: TEMPLATES });
+    assert.equal((await ask(scope, templated)).outcome, '400 invalid_scope');
+    assert.equal((await ask(`/acme/x.read ${scope}`, templated)).outcome, '400 invalid_scope');
+    assert.equal((await ask('/acme/x.read', templated)).status, 200);
+    const literal = await hallpass.makeKey({ scopes: [...TEMPLATES, scope] });
+    assert.equal(tokensOf(await ask(`/acme/x.read ${scope}`, literal)).scope, `/acme/x.read ${scope}`);
+  });
+
+  test(`a key that has lost ${scope} gets it from no template, by refresh or by exchange`, async () => {
+    const losing = await hallpass.makeKey({ scopes: [...TEMPLATES, scope] });
+    const { accessToken, refreshToken } = await hallpass.issue(losing, `/acme/x.read ${scope}`);
+    await hallpass.keys.update(losing.clientId, { scopes: TEMPLATES });
+    const exchange = {
+      grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange',
+      subject_token: accessToken,
+      subject_token_type: 'urn:ietf:params:oauth:token-type:access_token',
+    };
+    assert.equal((await hallpass.form('/oauth2/token', { ...exchange, scope }, { key: losing })).status, 400);
+    assert.equal((await hallpass.refresh(losing, refreshToken, { scope })).outcome, '400 invalid_scope');
+    assert.equal(tokensOf(await hallpass.refresh(losing, refreshToken)).scope, '/acme/x.read');
+  });
+}
+
+test('a template in the place of such a scope is refused when a key is made, and covers nothing where one has it', async () => {
+  for (const template of ['/oauth2/{x}.read', '/admin/{x}.write', '/admin/{x}/y.read']) {
+    await assert.rejects(hallpass.makeKey({ scopes: ['/accounts.write', template] }), {
+      name: 'OperatorRefusal',
+      message: `No parameter stands for a scope that begins with /oauth2/ or /admin/: ${template} would grant nothing. Write out each scope that the key may have.`,
+    });
+  }
+  await hallpass.makeKey({ scopes: ['/admins/{x}.write', '/admin/x.write'] });
+  // A key of a store from before the rule.
+  const old = await hallpass.makeKey();
+  await hallpass.changeKey(old, { scopes: ['/oauth2/{x}.read', '/admin/{x}.write', '/accounts.write'] });
+  assert.equal((await ask('/oauth2/revocations.read', old)).outcome, '400 invalid_scope');
+  assert.equal((await ask('/admin/keys.write', old)).outcome, '400 invalid_scope');
+  assert.equal((await ask('/accounts.write', old)).status, 200);
+});
+
+test('a default scope that only a template would cover is refused when it is one of these', async () => {
+  await assert.rejects(hallpass.makeKey({ scopes: TEMPLATES, defaultScopes: ['/ping.read'] }), {
+    name: 'OperatorRefusal',
+  });
+  await hallpass.makeKey({ scopes: TEMPLATES, defaultScopes: ['/acme.read'] });
+});
+
 test('the answer names the scope that the key may not have', async () => {
   assert.match(String((await ask('/accounts.write /secrets.read')).body['error_description']), /\/secrets\.read/);
 });

@@ -34,11 +34,15 @@ const followerId = (at: number): string => String(at).padStart(22, 'A');
 async function follow(
   t: TestContext,
   { hallpass, reader }: Place,
-  { at, deaf = false, by = reader }: { readonly at: number; readonly deaf?: boolean; readonly by?: Key },
+  {
+    at,
+    deaf = false,
+    authorization = basicOf(reader),
+  }: { readonly at: number; readonly deaf?: boolean; readonly authorization?: string },
 ): Promise<{ readonly asked: () => number; readonly leave: () => void }> {
   const leaving = new AbortController();
   t.after(() => leaving.abort());
-  const headers = { authorization: basicOf(by), 'hallpass-follower': followerId(at) };
+  const headers = { authorization, 'hallpass-follower': followerId(at) };
   const response = await fetch(hallpass.url + FEED, { headers, signal: leaving.signal });
   assert.equal(response.status, 200);
   let asked = 0;
@@ -209,10 +213,13 @@ test('a guard confirms from a budget of its own: what others revoke does not use
 test('only the key of a resource server is counted, and a name that is none is not', async (t) => {
   const place = await open();
   const { hallpass } = place;
-  const scoped = await hallpass.makeKey({ scopes: ['/oauth2/revocations.read'] });
-  await follow(t, place, { at: 1, by: scoped, deaf: true });
+  const scopes = ['/oauth2/revocations.read'];
+  const scoped = await hallpass.makeKey({ scopes, resourceServerFor: [hallpass.issuer] });
+  // A token of such a key may read, but be in the hands of something that must not make others wait.
+  const authorization = `Bearer ${(await hallpass.issue(scoped, '/oauth2/revocations.read')).accessToken}`;
+  await follow(t, place, { at: 1, authorization, deaf: true });
   const page = await hallpass.request(`${FEED}?after=`, {
-    headers: { authorization: basicOf(scoped), 'hallpass-follower': followerId(2) },
+    headers: { authorization, 'hallpass-follower': followerId(2) },
   });
   assert.equal(page.status, 200);
   const refused = await hallpass.request(`${FEED}?after=`, {

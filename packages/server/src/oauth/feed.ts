@@ -4,14 +4,14 @@
  * was committed before it was sent, and which keys are published, so that a key that was taken out is dropped at once.
  * A page without more says the same of the moment at which it was asked for.
  */
-import { isRefusal, numericDate, PATHS } from '@hallpass/protocol';
+import { isRefusal, numericDate, PATHS, refuse, type Refusal } from '@hallpass/protocol';
 import { FOLLOWERS_PER_CLIENT_MAX, type Client } from '../store/store.ts';
 import type { Authority } from './authority.ts';
 import { followerOf, isFollowerId } from './followers.ts';
-import { admit, keyMay, respondNotAdmitted } from './resource.ts';
+import { admit, respondNotAdmitted } from './resource.ts';
 import { NO_STORE, noted, respondJson, respondRefusal, type Endpoint, type WireRequest } from './wire.ts';
 
-/** What a token must hold to read the feed. */
+/** What a token must hold to read the feed; its client is a resource server's key besides. */
 export const FEED_SCOPE = '/oauth2/revocations.read';
 /** How often a quiet stream says that it is still there, in milliseconds. */
 const HEARTBEAT_MS = 1_000;
@@ -22,12 +22,12 @@ export const CONFIRMATIONS_PER_CLIENT_PER_SECOND_MAX = 2 * FOLLOWERS_PER_CLIENT_
 
 export function feedEndpoint(authority: Authority): Endpoint {
   return async (request) => {
-    const wanted = { scope: FEED_SCOPE, path: PATHS.revocations, mayByKey, budget: 'feed' } as const;
+    const wanted = { scope: FEED_SCOPE, path: PATHS.revocations, refuseClient, budget: 'feed' } as const;
     const admitted = await admit(withBudgetToConfirm(authority, request), request, wanted);
     if (isRefusal(admitted)) return respondNotAdmitted(authority, admitted);
     const note = { clientId: admitted.clientId };
     const { isResourceServer, clientId, stillMay } = admitted;
-    // Whoever merely may read it must not be able to make others wait.
+    // A token may have been cut for something that must not be able to make others wait.
     const follower = isResourceServer ? followerOf(clientId, request.header('hallpass-follower')) : undefined;
     const after = request.query.get('after');
     if (after !== null) {
@@ -62,8 +62,9 @@ function withBudgetToConfirm(authority: Authority, request: WireRequest): Author
   return { ...authority, limits: { ...limits, spend } };
 }
 
-function mayByKey(client: Client): boolean {
-  return client.resourceServerFor.length > 0 || keyMay(client, FEED_SCOPE);
+/** It tells of every client's tokens, and so it is for the keys of resource servers alone, whatever scope another holds. */
+function refuseClient({ resourceServerFor }: Client): Refusal | undefined {
+  return resourceServerFor.length > 0 ? undefined : refuse('not_a_resource_server');
 }
 
 function readPage(

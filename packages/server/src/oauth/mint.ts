@@ -127,14 +127,19 @@ function openSignedToken(keys: KeyRing, token: string): AccessTokenClaims | unde
  * it is opaque, within what its client may have now. A signed token is judged by guards, who know no policy: it lives
  * to its end with the scopes that it was given (contract §9).
  */
-export async function isAlive(
+export async function isAlive(authority: Authority, opened: OpenedAccessToken): Promise<boolean> {
+  return (await findClientOf(authority, opened)) !== undefined;
+}
+
+/** The client of an access token of ours that is alive; undefined for one that is not. */
+export async function findClientOf(
   { store, clock, defaultAudience }: Authority,
   { claims, format }: OpenedAccessToken,
-): Promise<boolean> {
-  if (numericDate(clock.now()) >= claims.exp) return false;
+): Promise<Client | undefined> {
+  if (numericDate(clock.now()) >= claims.exp) return undefined;
   const { jti, grant_id: grantId, client_id: clientId, iat: issuedAt } = claims;
-  if (await store.isRevoked({ jti, grantId, clientId, issuedAt })) return false;
+  if (await store.isRevoked({ jti, grantId, clientId, issuedAt })) return undefined;
   const client = await store.findClient(clientId);
-  if (client === undefined || client.disabled) return false;
-  return format === 'jwt' || allowsOpaqueToken(client, claims, defaultAudience);
+  if (client === undefined || client.disabled) return undefined;
+  return format === 'jwt' || allowsOpaqueToken(client, claims, defaultAudience) ? client : undefined;
 }

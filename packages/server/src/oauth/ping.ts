@@ -1,5 +1,5 @@
 /** GET /ping: whether a token or a key works, for monitors and for a first try. */
-import { isRefusal, PATHS } from '@hallpass/protocol';
+import { isRefusal, PATHS, refuse } from '@hallpass/protocol';
 import type { Authority } from './authority.ts';
 import { admit, keyMay, respondNotAdmitted } from './resource.ts';
 import { NO_STORE, noted, type Endpoint } from './wire.ts';
@@ -11,7 +11,10 @@ export function pingEndpoint(authority: Authority): Endpoint {
     const admitted = await admit(authority, request, {
       scope: PING_SCOPE,
       path: PATHS.ping,
-      mayByKey: (client) => keyMay(client, PING_SCOPE),
+      refuseClient: (client, by) =>
+        by === 'token' || keyMay(client, PING_SCOPE)
+          ? undefined
+          : refuse('insufficient_scope', { subject: PING_SCOPE }),
     });
     if (isRefusal(admitted)) return respondNotAdmitted(authority, admitted);
     return noted({ status: 200, headers: NO_STORE, body: '' }, { clientId: admitted.clientId });

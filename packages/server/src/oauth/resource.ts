@@ -18,7 +18,7 @@ import type { Authority } from './authority.ts';
 import { authenticateClient } from './client_auth.ts';
 import type { Budget } from './limits.ts';
 import { judgePossession, nonceHeader, readProof } from './dpop.ts';
-import { isAlive, openAccessToken } from './mint.ts';
+import { findClientOf, openAccessToken } from './mint.ts';
 import { allowedScopes } from './policy.ts';
 import { respondRefusal, type WireRequest, type WireResponse } from './wire.ts';
 
@@ -39,14 +39,15 @@ interface Admitted {
 interface Wanted {
   readonly scope: string;
   readonly path: string;
-  readonly mayByKey: (client: Client) => boolean;
+  /** Why a client may not, by its key or by a token of it; undefined: it may. A token has to hold the scope as well. */
+  readonly refuseClient: (client: Client, by: 'key' | 'token') => Refusal | undefined;
   /** Which budget of a key is charged; undefined: the one for requests. */
   readonly budget?: Budget;
 }
 
 /**
  * The client behind a request that comes with a key over Basic or with an access token for this server, if it may use
- * the scope. `mayByKey` says which keys may; a token has to hold the scope.
+ * the resource. `stillMay` asks the same again later, for answers that last.
  */
 export async function admit(
   authority: Authority,
@@ -60,11 +61,15 @@ export async function admit(
     const { clientId, resourceServerFor } = known.client;
     const stillMay = async (): Promise<boolean> => {
       const found = await authority.store.findClient(clientId);
-      return found !== undefined && !found.disabled && wanted.mayByKey(found);
+      return found !== undefined && !found.disabled && wanted.refuseClient(found, 'key') === undefined;
     };
-    return wanted.mayByKey(known.client)
-      ? { clientId, isResourceServer: resourceServerFor.length > 0, stillMay }
-      : refuse('insufficient_scope', { subject: wanted.scope });
+    return (
+      wanted.refuseClient(known.client, 'key') ?? {
+        clientId,
+        isResourceServer: resourceServerFor.length > 0,
+        stillMay,
+      }
+    );
   }
   const presented = parseAccessTokenHeader(header);
   if (isRefusal(presented)) return presented;
@@ -84,15 +89,21 @@ async function admitByToken(
   const { claims } = opened;
   const once = judgeBinding(authority, request, { scheme, token, boundTo: claims.cnf?.jkt, path: wanted.path });
   if (isRefusal(once)) return once;
-  if (!(await isAlive(authority, opened)))
-    return refuse('token_not_good', { because: 'expired, revoked, or more than its key may have' });
+  const client = await findClientOf(authority, opened);
+  if (client === undefined) return refuse('token_not_good', { because: 'expired, revoked, or more than its key may have' });
+  const refused = wanted.refuseClient(client, 'token');
+  if (refused !== undefined) return refused;
   const scope = parseScope(wanted.scope);
   assert(isScope(scope), 'the scopes of our own resources are well-formed');
   if (!opens(claims.scope, scope)) return refuse('insufficient_scope', { subject: wanted.scope });
   // Last: a proof is used up only by a request that is let in.
   const used = once === undefined ? 'fresh' : await authority.store.useOnce([once]);
   if (used !== 'fresh') return refuse('resource_proof_not_good', { because: 'replayed' });
-  return { clientId: claims.client_id, isResourceServer: false, stillMay: () => isAlive(authority, opened) };
+  const stillMay = async (): Promise<boolean> => {
+    const found = await findClientOf(authority, opened);
+    return found !== undefined && wanted.refuseClient(found, 'token') === undefined;
+  };
+  return { clientId: claims.client_id, isResourceServer: false, stillMay };
 }
 
 /** A bound token comes with a proof of its key, every time a new one, which is given back; a bearer token without (RFC 9449 §7). */

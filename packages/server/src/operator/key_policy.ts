@@ -3,6 +3,7 @@ import {
   ACCESS_TOKEN_SECONDS_MAX,
   CLIENT_ID_LENGTH_MAX,
   CLIENT_SECRET_LENGTH_MAX,
+  isReserved,
   isScope,
   parsePublicJwk,
   parseScope,
@@ -94,7 +95,7 @@ export function checkPolicy(wanted: NewApiKey): Policy {
       "A key needs at least one scope: --scope /accounts.write. (A resource server's key may have none.)",
     );
   }
-  const allowed = new ScopeSet(scopes.map((text) => checkScope(text)));
+  const allowed = new ScopeSet(scopes.map((text) => checkGrantable(text)));
   for (const text of defaultScopes) {
     const scope = checkScope(text);
     if (scope.parameters.length > 0)
@@ -173,6 +174,16 @@ function checkScope(text: string): Scope {
   if (isScope(scope)) return scope;
   throw new OperatorRefusal(
     `This is not a scope: ${text} (${scope.replaceAll('_', ' ')}). A scope is a path with a verb, such as /accounts.write or /accounts/{accountID}/transfers.read.`,
+    { quoted: text },
+  );
+}
+
+/** A reserved template would grant nothing, whatever its author expects of it (contract §10). */
+function checkGrantable(text: string): Scope {
+  const scope = checkScope(text);
+  if (scope.parameters.length === 0 || !isReserved(scope)) return scope;
+  throw new OperatorRefusal(
+    `No parameter stands for a scope that begins with /oauth2/ or /admin/: ${text} would grant nothing. Write out each scope that the key may have.`,
     { quoted: text },
   );
 }
