@@ -8,6 +8,7 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { BlockList, isIP } from 'node:net';
 import type { Access, Denial } from './decision.ts';
+import { reportFailure } from './failure.ts';
 import { receivedOf, type Fields } from './gate.ts';
 import type { Guard } from './guard.ts';
 import { IDENTITY_FIELDS } from './misleading.ts';
@@ -113,7 +114,7 @@ export function forwardAuth(guard: Guard, policy: Policy, options: ForwardOption
   };
   return (request, response) => {
     answer(request, response).catch((error: unknown) => {
-      console.error(error);
+      reportFailure(error);
       response.destroy();
     });
   };

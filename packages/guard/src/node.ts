@@ -1,6 +1,7 @@
 /** The guard in front of a `node:http` listener; Express and Fastify (`request.raw`) have the same objects. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { RouteAccess } from './decision.ts';
+import { reportFailure } from './failure.ts';
 import { receivedOf } from './gate.ts';
 import type { Guard } from './guard.ts';
 import { answerMetadata } from './metadata_endpoint.ts';
@@ -40,7 +41,7 @@ export function protect<Route extends string>(
       const { status, headers: fields, body } = decision;
       response.writeHead(status, fields).end(JSON.stringify(body));
     } catch (error) {
-      console.error(error);
+      reportFailure(error);
       answerFailure(response);
     }
   };

@@ -1,6 +1,6 @@
 /** Scopes for operations that ask for none: proposed, never taken for granted, and written down as an overlay. */
-import { isObject, isScope, parseScope } from '@hallpass/protocol';
-import { stringify } from 'yaml';
+import { escapeControls, escapeControlsInLines, isObject, isScope, parseScope } from '@hallpass/protocol';
+import { Document, Scalar, visit } from 'yaml';
 import { at, own } from './openapi_faults.ts';
 import type { Operation } from './openapi_operations.ts';
 import { printTarget } from './openapi_overlay.ts';
@@ -124,5 +124,13 @@ function describeScopes(proposals: readonly Proposal[]): Readonly<Record<string,
 
 /** An overlay as YAML, each member on one line, so that it can be settled by taking lines away. */
 export function printOverlay(overlay: Overlay): string {
-  return stringify(overlay, { aliasDuplicateObjects: false, lineWidth: 0 });
+  const document = new Document(overlay, { aliasDuplicateObjects: false });
+  // Only between double quotes an escape stands for its character, and nothing else may reach a terminal.
+  visit(document, {
+    Scalar: (_, scalar) => {
+      const { value } = scalar;
+      if (typeof value === 'string' && escapeControls(value) !== value) scalar.type = Scalar.QUOTE_DOUBLE;
+    },
+  });
+  return escapeControlsInLines(document.toString({ lineWidth: 0, doubleQuotedMinMultiLineLength: Infinity }));
 }

@@ -1,5 +1,5 @@
 /** What is wrong with a policy or its file, gathered, so that whoever mends it sees everything at once. */
-import { isObject } from '@hallpass/protocol';
+import { flattenControls, isObject } from '@hallpass/protocol';
 
 /** What kind of fault it is. */
 export type PolicyFaultKind =
@@ -78,10 +78,10 @@ export class Faults {
   ): void {
     this.#found.push({
       ...fault,
-      sentence: oneLine(fault.sentence),
+      sentence: flattenControls(fault.sentence),
       ...(this.#file === undefined ? {} : { file: this.#file }),
       ...(line === undefined ? {} : { line }),
-      ...(operation === undefined ? {} : { operation: oneLine(operation) }),
+      ...(operation === undefined ? {} : { operation: flattenControls(operation) }),
     });
   }
 }
@@ -91,16 +91,11 @@ const QUOTED_LENGTH_MAX = 120;
 
 /** A text of a document for a sentence: short, and without what would move a terminal's cursor. */
 export function quote(text: string): string {
-  return `'${oneLine(text.length > QUOTED_LENGTH_MAX ? `${text.slice(0, QUOTED_LENGTH_MAX)}...` : text)}'`;
-}
-
-function oneLine(text: string): string {
-  // oxlint-disable-next-line no-control-regex -- they are what it is for
-  return text.replaceAll(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ');
+  return `'${flattenControls(text.length > QUOTED_LENGTH_MAX ? `${text.slice(0, QUOTED_LENGTH_MAX)}...` : text)}'`;
 }
 
 function printPointer(place: Place): string {
-  return oneLine(place.map((name) => `/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`).join(''));
+  return flattenControls(place.map((name) => `/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`).join(''));
 }
 
 /** A member of an object; its own alone, so that `constructor` is not found where nobody wrote it. */

@@ -369,3 +369,18 @@ test('an overlay has each text on a line of its own, however long, and nothing b
     }
   }
 });
+
+test('a printed overlay holds nothing that a terminal obeys, and says the same to whoever reads it as YAML', async () => {
+  const evil = '\u001b[2J\u009b31m\u007f\u0000\r\u202eabc\u2066\u2029';
+  const overlay = {
+    overlay: '1.0.0',
+    info: { title: `a: ${evil}`, version: evil },
+    actions: [
+      { target: `$.paths['${evil}'].get`, description: `${'long '.repeat(20)}\n${evil}`, update: { [evil]: [evil] } },
+    ],
+  };
+  const text = printOverlay(overlay);
+  // oxlint-disable-next-line no-control-regex -- they are what is looked for
+  assert.doesNotMatch(text, /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/);
+  assert.deepEqual(parse(text), overlay);
+});

@@ -56,7 +56,15 @@ test('what moves a terminal’s cursor becomes one space, in a sentence, a place
     '\u009f',
     '\u2028',
     '\u2029',
+    '\u061c',
+    '\u200e',
+    '\u200f',
+    '\u202a',
+    '\u202e',
+    '\u2066',
+    '\u2069',
     '\r\n',
+    '\u202e\u001b\u2028',
   ]) {
     const faults = new Faults();
     faults.add('malformed', [`a${control}b`], `c${control}d`, `e${control}f`);
@@ -67,7 +75,8 @@ test('what moves a terminal’s cursor becomes one space, in a sentence, a place
     assert.deepEqual(atLine.all, [{ ...FAULT, sentence: 'c d', line: 7 }]);
   }
   // Their neighbours stay as they are.
-  for (const plain of [' ', '~', '\u00a0', '\u2027', '\u202a', 'é', '  ']) assert.equal(quote(plain), `'${plain}'`);
+  for (const plain of [' ', '~', '\u00a0', '\u200d', '\u2027', '\u202f', '\u2065', '\u206a', 'é', '  '])
+    assert.equal(quote(plain), `'${plain}'`);
 });
 
 test('a text of 120 characters is repeated whole, and the first 120 of a longer one', () => {

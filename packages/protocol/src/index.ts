@@ -14,3 +14,4 @@ export * from './refresh_token.ts';
 export * from './refusal.ts';
 export * from './revocation.ts';
 export * from './scope.ts';
+export * from './terminal_text.ts';

@@ -12,13 +12,14 @@ import {
   type WhenStale,
 } from '@hallpass/guard';
 import { forwardAuth, OVERRIDES, PROXIES, type Override, type Proxy } from '@hallpass/guard/forward';
+import { standardError } from '../http/log.ts';
 import { serveOneRequestAtATime } from '../http/one_request_at_a_time.ts';
 import { parseHostName } from '../http/operator_hosts.ts';
 import { OperatorRefusal } from '../operator/operator_refusal.ts';
 import { collect, given } from './command_values.ts';
 import { openPolicy, type GuardEnvironment, type PolicyFile } from './guard_settings.ts';
 import { sideListener } from './guard_side.ts';
-import { good, printLine, strong } from './output.ts';
+import { good, printDocument, printLine, strong } from './output.ts';
 import { proxyConfiguration } from './proxy_configuration.ts';
 import { BadSetting } from './settings.ts';
 import { untilToldToStop } from './told_to_stop.ts';
@@ -82,7 +83,7 @@ export function guardCommand(readEnvironment: () => GuardEnvironment): Command {
       const policy = await openPolicy(options);
       if (options.printConfig === true) {
         const { proxy, listen: address, passOverride = [] } = options;
-        process.stdout.write(proxyConfiguration(proxy, { guard: printAddress(address), passed: passOverride }));
+        printDocument(proxyConfiguration(proxy, { guard: printAddress(address), passed: passOverride }));
         return;
       }
       await serve(policy, options, readEnvironment());
@@ -107,8 +108,7 @@ async function serve(
     return host;
   });
   const told = untilToldToStop();
-  // Synchronous: the line before a crash is the one that is needed.
-  const log = pino({ base: null }, pino.destination({ fd: 2, sync: true }));
+  const log = pino({ base: null }, standardError());
   const guard = open({
     ...given({
       publicURL: options.publicUrl,

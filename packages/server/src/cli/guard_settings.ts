@@ -4,6 +4,7 @@ import { PolicyError, printFault, readPolicy } from '@hallpass/guard/openapi';
 import type { Policy } from '@hallpass/guard';
 import { OperatorRefusal } from '../operator/operator_refusal.ts';
 import { given } from './command_values.ts';
+import { printError } from './output.ts';
 import { BadSetting } from './settings.ts';
 
 export interface GuardEnvironment {
@@ -48,16 +49,13 @@ export interface PolicyFile {
   readonly basePath?: string;
 }
 
-/** Throws `OperatorRefusal` with every fault of the file. */
+/** Prints every fault of the file, and then throws `OperatorRefusal`. */
 export async function openPolicy({ policy, overlay, basePath }: PolicyFile): Promise<Policy> {
   try {
     return await readPolicy(policy, given({ overlay, basePath }));
   } catch (error) {
     if (!(error instanceof PolicyError)) throw error;
-    throw new OperatorRefusal(
-      [...error.faults.map(printFault), `No policy can be made of ${policy}: hallpass policy check says more.`].join(
-        '\n',
-      ),
-    );
+    for (const fault of error.faults) printError(printFault(fault));
+    throw new OperatorRefusal(`No policy can be made of ${policy}: hallpass policy check says more.`);
   }
 }

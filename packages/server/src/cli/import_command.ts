@@ -19,7 +19,18 @@ import { isOpenToOthers } from './closed_files.ts';
 import { given } from './command_values.ts';
 import type { WithInstance } from './keys_commands.ts';
 import { policyOf, withPolicy, type PolicyOptions } from './key_policy_options.ts';
-import { good, printError, printJson, printLine, printTable, printWarning, warn } from './output.ts';
+import {
+  clearProgress,
+  good,
+  printError,
+  printJson,
+  printLine,
+  printProgress,
+  printRemark,
+  printTable,
+  printWarning,
+  warn,
+} from './output.ts';
 
 interface ImportOptions extends PolicyOptions {
   readonly format?: ImportFormat;
@@ -57,8 +68,9 @@ export function addImportCommand(keys: Command, withInstance: WithInstance): voi
         allowWeak,
         ...given({ format: options.format }),
       });
-      if (options.format === undefined) remark(`The file is read as ${FORMAT_NAMES[format]} (--format ${format}).`);
-      for (const sentence of remarks) remark(warn(sentence));
+      if (options.format === undefined)
+        printRemark(`The file is read as ${FORMAT_NAMES[format]} (--format ${format}).`);
+      for (const sentence of remarks) printRemark(warn(sentence));
       await withInstance(async (instance) => {
         const { store } = instance;
         const api = manageApiKeys(instance);
@@ -79,11 +91,6 @@ const FORMAT_NAMES: Record<ImportFormat, string> = {
   json: 'JSON',
   hydra: "Ory Hydra's client export",
 };
-
-/** On the other output than results, so that a script can read those. */
-function remark(sentence: string): void {
-  process.stderr.write(`${sentence}\n`);
-}
 
 async function readFile(file: string): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
@@ -177,24 +184,23 @@ async function keep(
     told = true;
   };
   process.once('SIGINT', stop).once('SIGTERM', stop);
-  const shows = process.stderr.isTTY && planned.length >= PROGRESS_KEYS;
   const rest = (): string =>
     `${count(counts.made, 'key')} of ${planned.length} were imported, and are kept. Import the rest with --on-conflict skip.`;
   try {
     await work((now) => {
       counts = now;
       const through = counts.made + counts.skipped;
-      if (shows && through % PROGRESS_KEYS === 0) process.stderr.write(`\r${through} of ${planned.length} keys`);
+      if (through % PROGRESS_KEYS === 0) printProgress(`${through} of ${planned.length} keys`);
       return told ? 'stop' : 'go_on';
     });
   } catch (error) {
-    if (shows) remark('');
-    if (error instanceof StoreUnavailable || error instanceof OperatorRefusal) remark(rest());
+    clearProgress();
+    if (error instanceof StoreUnavailable || error instanceof OperatorRefusal) printRemark(rest());
     throw error;
   } finally {
     process.off('SIGINT', stop).off('SIGTERM', stop);
   }
-  if (shows) remark(`\r${planned.length} of ${planned.length} keys`);
+  clearProgress();
   if (counts.made + counts.skipped < planned.length) throw new OperatorRefusal(`It was told to stop. ${rest()}`);
   return counts;
 }

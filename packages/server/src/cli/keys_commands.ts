@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline/promises';
 import { Command } from 'commander';
+import { escapeControls } from '@hallpass/protocol';
 import { manageApiKeys, type ApiKeys } from '../operator/api_keys.ts';
 import { OperatorRefusal } from '../operator/operator_refusal.ts';
 import { clockOption, type Clocked } from './clock_option.ts';
@@ -256,7 +257,7 @@ async function readImported({
 
 async function confirm(question: string): Promise<boolean> {
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
-  const answer = await terminal.question(`${question} Type yes: `);
+  const answer = await terminal.question(`${escapeControls(question)} Type yes: `);
   terminal.close();
   return answer.trim().toLowerCase() === 'yes';
 }

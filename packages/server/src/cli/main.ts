@@ -1,5 +1,7 @@
 /** The command line: the only reader of the environment, and the place where everything is put together. */
+import { inspect } from 'node:util';
 import { Command, CommanderError } from 'commander';
+import { escapeControlsInLines } from '@hallpass/protocol';
 import { OperatorRefusal } from '../operator/operator_refusal.ts';
 import { StoreUnavailable, StoreUnusable } from '../store/store.ts';
 import { eventsCommand } from './events_command.ts';
@@ -56,7 +58,11 @@ const program = new Command('hallpass')
   .exitOverride();
 for (const command of allCommands) program.addCommand(command);
 for (const command of [program, ...program.commands, ...program.commands.flatMap(({ commands }) => commands)]) {
-  command.exitOverride().showHelpAfterError('(--help says more)');
+  command
+    .exitOverride()
+    .showHelpAfterError('(--help says more)')
+    // It repeats what was on the command line.
+    .configureOutput({ outputError: (text, write) => write(escapeControlsInLines(text)) });
 }
 
 try {
@@ -82,5 +88,7 @@ function exitCodeOf(error: unknown): number {
     printError(`${error.message}${error.message.includes(cause) ? '' : ` ${cause}.`} Try again.`);
     return 1;
   }
-  throw error;
+  // A bug. Its stack holds its message, and that may hold anything.
+  process.stderr.write(`${escapeControlsInLines(inspect(error))}\n`);
+  return 1;
 }

@@ -14,7 +14,17 @@ import {
 import { printBase64url } from '@hallpass/protocol';
 import { OperatorRefusal } from '../operator/operator_refusal.ts';
 import { given } from './command_values.ts';
-import { good, printError, printJson, printLine, printTable, strong, warn } from './output.ts';
+import {
+  good,
+  printDocument,
+  printError,
+  printJson,
+  printLine,
+  printRemark,
+  printTable,
+  strong,
+  warn,
+} from './output.ts';
 import { systemRandom } from './system.ts';
 
 interface CheckOptions {
@@ -67,10 +77,11 @@ export function policyCommand(): Command {
       if (faults.length > 0 && overlay === undefined) return refuseFaults(faults);
       if (output !== undefined && overlay !== undefined) writeWhole(output, textFor(output, overlay), force);
       if (json === true) return printJson(documentOf(file, { proposals, overlay, output }));
-      if (overlay === undefined) return remark(`Every operation of ${file} has its scope. There is nothing to draft.`);
-      if (output === undefined) process.stdout.write(printOverlay(overlay));
+      if (overlay === undefined)
+        return printRemark(`Every operation of ${file} has its scope. There is nothing to draft.`);
+      if (output === undefined) printDocument(printOverlay(overlay));
       printProposals(proposals);
-      for (const fault of faults) remark(warn(printFault(fault)));
+      for (const fault of faults) printRemark(warn(printFault(fault)));
       if (output !== undefined) {
         printLine(`${good('Wrote')} ${strong(output)}. hallpass policy check ${file} --overlay ${output}`);
       }
@@ -85,7 +96,7 @@ export function policyCommand(): Command {
     .action(async (file: string, { overlay, basePath }: CheckOptions) => {
       const { table, faults } = await inspectPolicy(file, given({ overlay, basePath }));
       refuseFaults(faults);
-      process.stdout.write(typesOf(table));
+      printDocument(typesOf(table));
     });
 
   return command;
@@ -117,11 +128,6 @@ function parseTokenURL(text: string): string {
   return text;
 }
 
-/** On the other output than results, so that a script can read those. */
-function remark(sentence: string): void {
-  process.stderr.write(`${sentence}\n`);
-}
-
 function printRoutes({ routes, open }: PolicyTable): void {
   const rows = [
     ...routes.map(({ method, path, scope }) => [method, path, scope]),
@@ -148,10 +154,12 @@ function refuseFaults(faults: readonly PolicyFault[]): void {
 function printProposals(proposals: readonly Proposal[]): void {
   const unsure = proposals.filter(({ sure }) => !sure);
   for (const { operation, scope, reason } of unsure)
-    remark(`${warn('unsure')} ${operation.route}: ${scope}? ${reason}`);
-  remark(`${count(proposals.length, 'scope')} proposed, ${unsure.length} of them unsure.`);
+    printRemark(`${warn('unsure')} ${operation.route}: ${scope}? ${reason}`);
+  printRemark(`${count(proposals.length, 'scope')} proposed, ${unsure.length} of them unsure.`);
   if (unsure.length > 0) {
-    remark('Settle these in the overlay: correct the security, or say security: []; then take x-hallpass-unsure away.');
+    printRemark(
+      'Settle these in the overlay: correct the security, or say security: []; then take x-hallpass-unsure away.',
+    );
   }
 }
 

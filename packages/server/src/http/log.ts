@@ -1,6 +1,8 @@
 /** The log: JSON lines on standard error, one a request. It is given names and reasons, never headers or bodies. */
-import { pino } from 'pino';
+import { escapeControlsInLines } from '@hallpass/protocol';
+import { pino, type DestinationStream } from 'pino';
 import type { FastifyReply } from 'fastify';
+import type { StoreEvent } from '../store/store.ts';
 
 export const LOG_LEVELS = ['silent', 'error', 'warn', 'info'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -15,13 +17,14 @@ export interface Log {
   readonly info: (message: string) => void;
   /** Something an operator should change, while all works. */
   readonly warn: (message: string) => void;
+  /** Something that an operator should look into; the event beside it is in the store. */
+  readonly suspicion: (event: StoreEvent) => void;
   readonly outage: (error: Error) => void;
   readonly bug: (error: unknown) => void;
 }
 
 export function openLog(level: LogLevel): Log {
-  // Synchronous: the line before a crash is the one that is needed.
-  const log = pino({ level, base: null }, pino.destination({ fd: 2, sync: true }));
+  const log = pino({ level, base: null }, standardError());
   return {
     request: ({ requestId, method, route, reply }) => {
       const milliseconds = Math.round(reply.elapsedTime * 10) / 10;
@@ -29,9 +32,17 @@ export function openLog(level: LogLevel): Log {
     },
     info: (message) => log.info(message),
     warn: (message) => log.warn(message),
+    suspicion: ({ kind, clientId, grantId, detail }) => log.warn({ clientId, grantId, detail }, kind),
     outage: (error) => log.error({ cause: causesOf(error) }, error.message),
     bug: (error) => log.error({ stack: error instanceof Error ? error.stack : String(error) }, 'a bug'),
   };
+}
+
+/** Where lines of JSON go, without what a terminal would obey: JSON itself escapes no more than the first 32 characters. */
+export function standardError(): DestinationStream {
+  // Synchronous: the line before a crash is the one that is needed.
+  const destination = pino.destination({ fd: 2, sync: true });
+  return { write: (line) => destination.write(escapeControlsInLines(line)) };
 }
 
 function causesOf(error: Error): string | undefined {
