@@ -12,6 +12,7 @@ const FILES = [
   'introspect',
   'outage',
   'policy_changes',
+  'predecessor',
   'private_key_jwt',
   'refresh_token',
   'revoke',

@@ -32,6 +32,7 @@ export function shownDocument(key: ShownApiKey): object {
     disabled: key.disabled,
     created_at: new Date(key.createdAt).toISOString(),
     updated_at: new Date(key.updatedAt).toISOString(),
+    refresh_suspicions: suspicionsDocument(key),
     secrets: key.secrets.map(({ secretId, createdAt, expiresAt, lastUsedAt, hashImported }) => ({
       secret_id: secretId,
       created_at: new Date(createdAt).toISOString(),
@@ -40,6 +41,13 @@ export function shownDocument(key: ShownApiKey): object {
       hash_imported: hashImported === true,
     })),
   };
+}
+
+function suspicionsDocument({ refreshSuspicions }: ShownApiKey): object | null {
+  if (refreshSuspicions === undefined) return null;
+  const { count, lastAt, lastReason, lastGrantId } = refreshSuspicions;
+  const last_at = new Date(lastAt).toISOString();
+  return { count, last_at, last_reason: lastReason, last_grant_id: lastGrantId };
 }
 
 /** A key that was just made, with its secret, as JSON. */
@@ -80,6 +88,7 @@ export function printKey(key: ShownApiKey): void {
     ['access tokens live', seconds(key.accessTtlSeconds)],
     ['grants live', seconds(key.refreshTtlSeconds)],
     ['requests a second', key.requestsPerSecond?.toString()],
+    ['suspicious refreshes', suspicionsOf(key)],
     ['made', printMoment(key.createdAt)],
     ['changed', printMoment(key.updatedAt)],
     ...key.secrets.map(({ secretId, createdAt, expiresAt, lastUsedAt, hashImported }, at) => {
@@ -89,6 +98,12 @@ export function printKey(key: ShownApiKey): void {
       return [`secret ${at + 1}`, `${secretId}, made ${printMoment(createdAt)}${until}, ${used}${hash}`] as const;
     }),
   ]);
+}
+
+function suspicionsOf({ refreshSuspicions }: ShownApiKey): string | undefined {
+  if (refreshSuspicions === undefined) return undefined;
+  const { count, lastAt, lastReason, lastGrantId } = refreshSuspicions;
+  return `${count}, the last at ${printMoment(lastAt)} (${lastReason}), grant ${lastGrantId}`;
 }
 
 function seconds(count: number | undefined): string | undefined {

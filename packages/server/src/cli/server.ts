@@ -177,6 +177,11 @@ export async function startPublicSide(
     feedMeters: metrics.feed,
     boundReached,
     dpopNonces: settings.dpopNonces,
+    noteSuspicion: ({ suspicion }) => {
+      if (suspicion === undefined) return;
+      metrics.refreshSuspected(suspicion.reason);
+      log.suspicion(suspicion.event);
+    },
     noteSecretUse: (clientId, secretId) => marks.note(clientId, secretId, instance.clock.now()),
   };
   const care = [

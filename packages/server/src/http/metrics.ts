@@ -10,6 +10,7 @@ import {
 import { BOUNDS, type BoundReached } from '../oauth/bounds.ts';
 import type { FeedMeters } from '../oauth/followers.ts';
 import type { Endpoint } from '../oauth/wire.ts';
+import type { SuspicionReason } from '../store/store.ts';
 
 export interface Metrics {
   readonly answered: (route: string, status: number, seconds: number) => void;
@@ -19,6 +20,7 @@ export interface Metrics {
   readonly boundReached: BoundReached;
   /** A proxy that is not trusted has said for whom it asks. */
   readonly noticeUntrustedForwarding: () => void;
+  readonly refreshSuspected: (reason: SuspicionReason) => void;
   readonly endpoint: Endpoint;
 }
 
@@ -39,12 +41,21 @@ export function openMetrics(): Metrics {
     help: "How far this machine's clock is ahead of the database's, or of its own time before it was set; negative: behind.",
     registers: [registry],
   });
+  const suspicions = new Counter({
+    name: 'hallpass_refresh_suspicions_total',
+    help: 'Generations of a grant whose retired refresh token was shown late, or in three generations in a row.',
+    labelNames: ['reason'] as const,
+    registers: [registry],
+  });
+  // There from the start, so that an alert on the rate sees the first.
+  for (const reason of ['late', 'successive'] as const) suspicions.inc({ reason }, 0);
   return {
     answered: (route, status, seconds) => requests.observe({ route, status: String(status) }, seconds),
     feed: meterFeed(registry),
     clockAhead: (seconds) => clockAhead.set(seconds),
     boundReached: countBounds(registry),
     noticeUntrustedForwarding: meterForwarding(registry),
+    refreshSuspected: (reason) => suspicions.inc({ reason }),
     endpoint: async () => ({
       status: 200,
       headers: { 'content-type': registry.contentType, 'cache-control': 'no-store' },

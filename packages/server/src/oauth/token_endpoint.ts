@@ -176,12 +176,13 @@ async function remember(
 }
 
 async function commit(
-  { store }: Authority,
-  { rotation }: Extract<Decision, { decided: 'issue' }>,
+  { store, noteSuspicion }: Authority,
+  { rotation, shown }: Extract<Decision, { decided: 'issue' }>,
   once: readonly OnceMark[],
 ): Promise<'committed' | 'already_used' | 'revoked' | Refusal> {
   const replayed = await spendOnce(store, once);
   if (replayed !== undefined) return replayed;
+  if (shown !== undefined && (await store.recordPredecessor(shown)) === 'newly_suspected') noteSuspicion(shown);
   if (rotation === undefined) return 'committed';
   const outcome = await store.rotate(rotation);
   return outcome === 'rotated' ? 'committed' : outcome;

@@ -11,6 +11,7 @@ import {
   type Client,
   type ClientSecret,
   type KeptRevocation,
+  type RefreshSuspicions,
   type SecretUse,
   type Store,
 } from '../store/store.ts';
@@ -27,6 +28,8 @@ export interface MadeApiKey {
 /** A key as it is shown: everything but its secrets' hashes. */
 export interface ShownApiKey extends Omit<Client, 'secrets'> {
   readonly secrets: readonly ShownSecret[];
+  /** Absent: nothing suspicious was seen. */
+  readonly refreshSuspicions?: RefreshSuspicions;
 }
 
 interface ShownSecret extends Pick<ClientSecret, 'secretId' | 'createdAt' | 'expiresAt'> {
@@ -86,8 +89,14 @@ export function manageApiKeys(
     if (client === undefined) throw unknownKey(clientId);
     return client;
   };
-  const show = async (client: Client): Promise<ShownApiKey> =>
-    shown(client, await store.findSecretUses(client.clientId));
+  const show = async (client: Client): Promise<ShownApiKey> => {
+    const { clientId } = client;
+    const [uses, suspicions] = await Promise.all([
+      store.findSecretUses(clientId),
+      store.findRefreshSuspicions(clientId),
+    ]);
+    return { ...shown(client, uses), ...(suspicions === undefined ? {} : { refreshSuspicions: suspicions }) };
+  };
   const change = async (client: Client, changes: Partial<Client>, accompanied: Accompanied): Promise<Client> => {
     const changed = { ...client, ...changes, updatedAt: accompanied.event.at, version: client.version + 1 };
     if ((await store.saveClient(changed, accompanied)) === 'saved') return changed;

@@ -1,5 +1,6 @@
 /** A store in a file: lines of JSON with a checksum, the same for both engines. */
 import { createHash } from 'node:crypto';
+import { escapeControlsInLines } from '@hallpass/protocol';
 import { findFeedEnd } from './feed_verbs.ts';
 import { MIGRATIONS } from './migrations.ts';
 import type { Sql, SqlRow, SqlValue } from './sql.ts';
@@ -52,7 +53,8 @@ export async function writeBackup(
   const digest = createHash('sha256');
   let rows = 0;
   const writeLine = async (value: unknown): Promise<void> => {
-    const line = `${JSON.stringify(value)}\n`;
+    // A backup may go to a terminal, with the names that are in it.
+    const line = escapeControlsInLines(`${JSON.stringify(value)}\n`);
     digest.update(line);
     await write(line);
   };
@@ -182,11 +184,18 @@ function rowOf(list: readonly unknown[], schema: number): readonly [Table, SqlRo
   const table = TABLES.find((known) => known.name === name);
   if (table === undefined) throw damaged('it has a table that is not known');
   const columns = columnsOf(table);
-  // A version before this one wrote fewer columns, and none of those that it did not know is needed.
+  // A version before this one wrote fewer columns.
   const isWhole = values.length === columns.length || (schema < MIGRATIONS.length && values.length < columns.length);
   if (!isWhole || values.length < table.key.length) throw damaged('a row is not complete');
-  const cells = columns.map((column, at) => [column, at < values.length ? cellOf(values[at]) : null] as const);
+  const valueOf = (at: number): SqlValue => (at < values.length ? cellOf(values[at]) : otherwise(table, at));
+  const cells = columns.map((column, at) => [column, valueOf(at)] as const);
   return [table, Object.fromEntries(cells)];
+}
+
+/** What a row from before a column was there has in it. */
+function otherwise(table: Table, at: number): SqlValue {
+  const { added = [] } = table;
+  return added[at - (columnsOf(table).length - added.length)] ?? null;
 }
 
 function cellOf(value: unknown): SqlValue {

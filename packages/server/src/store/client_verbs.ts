@@ -85,8 +85,9 @@ export async function saveClient(
   if (client.version === 1) {
     await takeTurn(sql);
     if ((await countClients(sql)) >= CLIENTS_MAX) return 'too_many';
-    // A mark that was being made while a client of this id was deleted.
+    // Marks that were being made while a client of this id was deleted.
     await sql.run('DELETE FROM secret_uses WHERE client_id = ?', client.clientId);
+    await sql.run('DELETE FROM refresh_suspicions WHERE client_id = ?', client.clientId);
   }
   const record = JSON.stringify(client);
   const written =
@@ -137,6 +138,7 @@ export async function deleteClient(
   if ((await sql.run('DELETE FROM clients WHERE client_id = ?', clientId)) === 0) return 'unknown';
   await sql.run('DELETE FROM client_origins WHERE client_id = ?', clientId);
   await sql.run('DELETE FROM secret_uses WHERE client_id = ?', clientId);
+  await sql.run('DELETE FROM refresh_suspicions WHERE client_id = ?', clientId);
   await accompany(sql, accompanied);
   return 'deleted';
 }

@@ -6,7 +6,8 @@ import type { Counter, Family, OnceMark, Rotation, RotationOutcome } from './sto
 
 export async function findFamily(sql: Sql, grantId: string): Promise<Family | undefined> {
   const [row] = await sql.all(
-    'SELECT client_id, generation, rotated_at, key_id FROM families WHERE grant_id = ?',
+    `SELECT client_id, generation, rotated_at, key_id, shown_generation, shown_in_a_row, suspected_generation
+       FROM families WHERE grant_id = ?`,
     grantId,
   );
   if (row === undefined) return undefined;
@@ -16,6 +17,9 @@ export async function findFamily(sql: Sql, grantId: string): Promise<Family | un
     generation: Number(row['generation']),
     rotatedAt: Number(row['rotated_at']),
     keyId: String(row['key_id']),
+    shownGeneration: Number(row['shown_generation']),
+    shownInARow: Number(row['shown_in_a_row']),
+    suspectedGeneration: Number(row['suspected_generation']),
   };
 }
 

@@ -122,6 +122,19 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
     // Holds all of a row but its record: behind a long record SQLite would have to read through it to the revision.
     `CREATE INDEX clients_by_revision ON clients (client_id, version, revision)`,
   ],
+  [
+    `ALTER TABLE families ADD COLUMN shown_generation BIGINT NOT NULL DEFAULT 0`,
+    `ALTER TABLE families ADD COLUMN shown_in_a_row BIGINT NOT NULL DEFAULT 0`,
+    `ALTER TABLE families ADD COLUMN suspected_generation BIGINT NOT NULL DEFAULT 0`,
+    // Not in a client's record: an operator who changes a key must not be too late because somebody refreshes.
+    `CREATE TABLE refresh_suspicions (
+       client_id     TEXT PRIMARY KEY,
+       suspicions    BIGINT NOT NULL,
+       last_at       BIGINT NOT NULL,
+       last_reason   TEXT NOT NULL,
+       last_grant_id TEXT NOT NULL
+     )`,
+  ],
 ];
 
 /** Why a store that a newer version wrote is refused. */

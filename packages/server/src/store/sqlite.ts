@@ -55,6 +55,8 @@ export async function openSqliteStore({ file }: { readonly file: string }): Prom
     useOnce: (marks) => writer.write('useOnce', marks),
     findFamily: (grantId) => read((sql) => verbs.findFamily(sql, grantId)),
     rotate: (rotation) => writer.write('rotate', rotation),
+    recordPredecessor: (shown) => writer.write('recordPredecessor', shown),
+    findRefreshSuspicions: (clientId) => read((sql) => verbs.findRefreshSuspicions(sql, clientId)),
     revoke: (revocations, event) => revoking(writer.write('revoke', revocations, event)),
     isRevoked: (subject) => read((sql) => verbs.isRevoked(sql, subject)),
     readRevocations: (from) => read((sql) => verbs.readRevocations(sql, from)),

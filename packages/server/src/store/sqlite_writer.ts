@@ -47,6 +47,7 @@ const WRITES = {
   count: verbs.count,
   useOnce: verbs.useOnce,
   rotate: verbs.rotate,
+  recordPredecessor: verbs.recordPredecessor,
   revoke: verbs.revoke,
   askFollowers: verbs.askFollowers,
   noteFollowers: verbs.noteFollowers,

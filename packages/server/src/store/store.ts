@@ -95,6 +95,39 @@ export interface Family {
   readonly rotatedAt: number;
   /** The MAC key that sealed the newest generation. */
   readonly keyId: string;
+  /** The last generation whose predecessor was shown while it was the newest; 0: none. */
+  readonly shownGeneration: number;
+  /** In how many successive generations, up to that one. */
+  readonly shownInARow: number;
+  /** The last generation in which that was suspicious; 0: none. */
+  readonly suspectedGeneration: number;
+}
+
+/** Why the predecessor of a newest refresh token, when it is shown, is suspicious (contract §10). */
+export type SuspicionReason = 'late' | 'successive';
+
+/** The predecessor of a family's newest refresh token was shown. */
+export interface PredecessorShown {
+  readonly grantId: string;
+  /** The newest generation then. */
+  readonly generation: number;
+  /** In how many successive generations, this one included. */
+  readonly inARow: number;
+  /** Absent: nothing is suspicious about it. */
+  readonly suspicion?: { readonly reason: SuspicionReason; readonly event: StoreEvent };
+}
+
+/** The most events of suspicious refreshes that are kept of one client in an hour: a client in a loop is no flood. */
+export const SUSPICION_EVENTS_PER_CLIENT_HOUR_MAX = 10;
+
+/** What a client is marked with after suspicious refreshes. */
+export interface RefreshSuspicions {
+  /** Each generation of each grant counts once. */
+  readonly count: number;
+  /** The last of them; milliseconds. */
+  readonly lastAt: number;
+  readonly lastReason: SuspicionReason;
+  readonly lastGrantId: string;
 }
 
 /** What a revocation is looked up by: a token of this grant and client, made at this second. */
@@ -287,6 +320,14 @@ export interface Store {
   findFamily(grantId: string): Promise<Family | undefined>;
   /** Compare and set, and refused when the grant is revoked: of any number of callers with one generation, one rotates. */
   rotate(rotation: Rotation): Promise<RotationOutcome>;
+  /**
+   * Remembers that a predecessor was shown. A suspicion counts once for a generation, whatever how many callers bring it
+   * to how many processes: it marks the client, and its event is kept unless the client has had
+   * `SUSPICION_EVENTS_PER_CLIENT_HOUR_MAX` of that hour.
+   */
+  recordPredecessor(shown: PredecessorShown): Promise<'recorded' | 'newly_suspected'>;
+  /** Undefined: there was nothing suspicious. */
+  findRefreshSuspicions(clientId: string): Promise<RefreshSuspicions | undefined>;
 
   // What may be used once
 

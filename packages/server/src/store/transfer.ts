@@ -21,6 +21,8 @@ export interface Table {
   readonly name: string;
   readonly key: readonly string[];
   readonly values: readonly string[];
+  /** The last of the values, as many as came later than the table, with what a row from before has in them. */
+  readonly added?: readonly SqlValue[];
 }
 
 /**
@@ -39,11 +41,26 @@ export const TABLES: readonly Table[] = [
   {
     name: 'families',
     key: ['grant_id'],
-    values: ['client_id', 'generation', 'rotated_at', 'key_id', 'expires_at'],
+    values: [
+      'client_id',
+      'generation',
+      'rotated_at',
+      'key_id',
+      'expires_at',
+      'shown_generation',
+      'shown_in_a_row',
+      'suspected_generation',
+    ],
+    added: [0, 0, 0],
   },
   { name: 'used_once', key: ['space', 'id'], values: ['expires_at'] },
   { name: 'events', key: ['event_id'], values: ['at', 'kind', 'client_id', 'grant_id', 'detail'] },
   { name: 'secret_uses', key: ['client_id', 'secret_id'], values: ['used_at'] },
+  {
+    name: 'refresh_suspicions',
+    key: ['client_id'],
+    values: ['suspicions', 'last_at', 'last_reason', 'last_grant_id'],
+  },
   { name: 'client_origins', key: ['origin', 'client_id'], values: [] },
   { name: 'clients', key: ['client_id'], values: ['version', 'record'] },
   { name: 'keys', key: ['key_id'], values: ['key_use', 'algorithm', 'wrapped', 'created_at', 'active_from'] },

@@ -13,4 +13,5 @@ export * from './follower_verbs.ts';
 export * from './grant_verbs.ts';
 export * from './key_verbs.ts';
 export * from './revocation_verbs.ts';
+export * from './suspicion_verbs.ts';
 export * from './time_verbs.ts';

@@ -42,6 +42,8 @@ const EVERY_VERB: {
   useOnce: (store) => store.useOnce([{ space: 'space', id: 'id', expiresAt: NOW }]),
   findFamily: (store) => store.findFamily('grant'),
   rotate: (store) => store.rotate(rotationRecord()),
+  recordPredecessor: (store) => store.recordPredecessor({ grantId: 'grant', generation: 1, inARow: 1 }),
+  findRefreshSuspicions: (store) => store.findRefreshSuspicions('client'),
   revoke: (store) => store.revoke([revocationRecord('token', 'jti')]),
   isRevoked: (store) => store.isRevoked(TOKEN),
   readRevocations: (store) => store.readRevocations({ limit: 1, now: NOW }),

@@ -10,6 +10,7 @@ import { testFeed } from './feed.ts';
 import { testFollowers } from './followers.ts';
 import { testGrants } from './grants.ts';
 import { testModel } from './model.ts';
+import { testPredecessors } from './predecessors.ts';
 import { testRevocations } from './revocations.ts';
 
 /** A fresh, empty place for a store, gone with the test; each call of what it returns opens that place once more. */
@@ -53,6 +54,7 @@ export function testStoreContract(name: string, { open }: { readonly open: OpenS
   suite(`the store contract, kept by ${name}`, () => {
     suite('API keys', () => testClients(storeTest));
     suite('grants', () => testGrants(storeTest));
+    suite('predecessors that were shown', () => testPredecessors(storeTest));
     suite('revocations', () => testRevocations(storeTest));
     suite('the feed', () => testFeed(storeTest));
     suite('who follows the feed', () => testFollowers(storeTest));

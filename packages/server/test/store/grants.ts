@@ -14,7 +14,8 @@ export function testGrants(storeTest: StoreTest): void {
     async ({ open, close }) => {
       const [a, b] = [await open(), await open()];
       assert.equal(await a.rotate(rotationRecord({ rotatedAt: 1, keyId: 'old' })), 'rotated');
-      const first = { grantId: 'grant', clientId: 'client', generation: 1, rotatedAt: 1, keyId: 'old' };
+      const unseen = { shownGeneration: 0, shownInARow: 0, suspectedGeneration: 0 };
+      const first = { grantId: 'grant', clientId: 'client', generation: 1, rotatedAt: 1, keyId: 'old', ...unseen };
       assert.deepEqual(await b.findFamily('grant'), first);
       assert.equal(await b.rotate(rotationRecord({ from: 1, rotatedAt: 2, keyId: 'new' })), 'rotated');
       const second = { ...first, generation: 2, rotatedAt: 2, keyId: 'new' };

@@ -3,7 +3,7 @@
  * sign, write or answer, so it cannot forget a step that every grant has to take (`token_endpoint.ts`).
  */
 import type { Parameters, Refusal, RefreshTokenState } from '@hallpass/protocol';
-import type { Client, KeptRevocation, Rotation, StoreEvent } from '../../store/store.ts';
+import type { Client, KeptRevocation, PredecessorShown, Rotation, StoreEvent } from '../../store/store.ts';
 import type { Authority } from '../authority.ts';
 import type { Caller } from '../client_request.ts';
 
@@ -25,8 +25,14 @@ export interface Issuance {
 }
 
 export type Decision =
-  /** Issue, once the rotation, if there is one, is committed. */
-  | { readonly decided: 'issue'; readonly issuance: Issuance; readonly rotation?: Rotation }
+  /** Issue, once the rotation or what was shown, if there is either, is committed. */
+  | {
+      readonly decided: 'issue';
+      readonly issuance: Issuance;
+      readonly rotation?: Rotation;
+      /** A predecessor, where there is something to remember of it. */
+      readonly shown?: PredecessorShown | undefined;
+    }
   /** Refuse; what is to be remembered of it is durable before the answer. */
   | {
       readonly decided: 'refuse';

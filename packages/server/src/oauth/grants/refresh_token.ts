@@ -1,7 +1,8 @@
 /**
  * `grant_type=refresh_token` (RFC 6749 §6) with generations (contract §3): the newest token of a family rotates, its
- * immediate predecessor gets the newest once more, and anything older ends the family. So a lost answer or a second tab
- * loses nothing, and a stolen token is still caught (RFC 9700 §4.14.2).
+ * immediate predecessor gets the newest once more, and anything older ends the family (RFC 9700 §4.14.2). So a lost
+ * answer or a second tab loses nothing. An owner and a thief who take turns never show anything older: `predecessor.ts`
+ * says how that is noticed.
  */
 import {
   isRefusal,
@@ -20,6 +21,7 @@ import type { Family } from '../../store/store.ts';
 import { lifetimesOf, type Authority } from '../authority.ts';
 import type { Caller } from '../client_request.ts';
 import { equalBytes, type KeyRing } from '../key_ring.ts';
+import { judgePredecessor } from '../predecessor.ts';
 import { allowedScopes, findOutside, narrowAudiences, parseRequestedScopes } from '../policy.ts';
 import { revocationOfGrant } from '../revocation.ts';
 import type { Decision, Grant } from './grant.ts';
@@ -86,7 +88,9 @@ export const refreshToken: Grant<Selection> = {
     const { expiresAt } = presented;
     const { client, jkt } = caller;
     const issuance = { grantId, client, ...granted, expiresAtMax: expiresAt, refresh, jkt };
-    if (standing === 'predecessor') return { decided: 'issue', issuance };
+    if (standing === 'predecessor') {
+      return { decided: 'issue', issuance, shown: family === undefined ? undefined : judgePredecessor(family, now) };
+    }
     return { decided: 'issue', issuance, rotation: { ...rotation, grantId, clientId, issuedAt, expiresAt } };
   },
 };
