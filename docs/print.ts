@@ -28,7 +28,11 @@ import { HASH_RENEWALS_MAX } from '../packages/server/src/oauth/secret_hash.ts';
 import * as keyPolicy from '../packages/server/src/operator/key_policy.ts';
 import { IMPORT_BYTES_MAX } from '../packages/server/src/operator/import_files.ts';
 import * as parsedClients from '../packages/server/src/store/parsed_clients.ts';
-import { CLIENTS_MAX, FOLLOWERS_PER_CLIENT_MAX } from '../packages/server/src/store/store.ts';
+import {
+  CLIENTS_MAX,
+  FOLLOWERS_PER_CLIENT_MAX,
+  SUSPICION_EVENTS_PER_CLIENT_HOUR_MAX,
+} from '../packages/server/src/store/store.ts';
 
 const FROM_SOURCE = '<!-- Printed from the source by `npm run docs`. Do not edit. -->';
 
@@ -148,6 +152,12 @@ const LIMITS: readonly (readonly [name: string, value: number, what: string, bey
   ],
   ['GRANT_SECONDS_MAX', GRANT_SECONDS_MAX, 'seconds that any grant lives', 'the setting is refused'],
   ['LINEAGE_MAX', protocol.LINEAGE_MAX, 'tokens cut one from the other', '400 `invalid_request`'],
+  [
+    'SUSPICION_EVENTS_PER_CLIENT_HOUR_MAX',
+    SUSPICION_EVENTS_PER_CLIENT_HOUR_MAX,
+    'events of suspicious refreshes of one API key in an hour',
+    'counted at the key, in the metrics and the log alone',
+  ],
   ['CLIENTS_MAX', CLIENTS_MAX, 'API keys in a store', 'the command is refused'],
   [
     'PARSED_CLIENTS_MAX',

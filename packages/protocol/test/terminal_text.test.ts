@@ -36,7 +36,7 @@ test('each control of C0, DEL, C1, direction, and lines is shown by its number; 
 test('JSON that is escaped is JSON of the same value, on as many lines', () => {
   const text = fc.oneof(
     fc.string(),
-    fc.string({ unit: fc.constantFrom(...'a\n\r\u0000\u001b\u007f\u009b\u202e\u2028"\\') }),
+    fc.string({ unit: fc.constantFrom(...Array.from('a\n\r\u0000\u001b\u007f\u009b\u202e\u2028"\\')) }),
   );
   fc.assert(
     fc.property(fc.dictionary(text, fc.array(text)), (value) => {

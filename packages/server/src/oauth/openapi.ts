@@ -1,5 +1,5 @@
 /** GET /openapi.json: what the public listener takes and answers, for programs that read OpenAPI 3.1. */
-import { BODY_BYTES_MAX, metadataURL, PARAMETERS_MAX, PATHS, splitURL } from '@hallpass/protocol';
+import { BODY_BYTES_MAX, metadataURL, PARAMETERS_MAX, PATHS, splitURL, type RefusalReason } from '@hallpass/protocol';
 import type { Authority } from './authority.ts';
 import { FEED_SCOPE } from './feed.ts';
 import { publish } from './metadata.ts';
@@ -287,22 +287,25 @@ function byToken(scope: string): Security {
 }
 
 /** What is asked of the server as a protected resource (RFC 6750 §3). */
-const NOT_ADMITTED = refusals(
-  [
-    ...([...ANYWHERE, ...STORE, 'authentication_failed', 'rate_limited'] as const),
-    ...(['malformed_credentials', 'missing_credentials', 'token_not_good', 'token_is_bound'] as const),
-    ...(['resource_proof_not_good', 'resource_nonce_wanted', 'insufficient_scope'] as const),
-  ],
-  NONCE,
-);
-const CHALLENGED: Record<string, ApiResponse> = Object.fromEntries(
-  Object.entries(NOT_ADMITTED).map(([status, answer]) => [
-    status,
-    ['401', '403'].includes(status)
-      ? { ...answer, headers: { ...answer.headers, 'WWW-Authenticate': header('Challenge') } }
-      : answer,
-  ]),
-);
+function challenged(...more: readonly RefusalReason[]): Record<string, ApiResponse> {
+  const answers = refusals(
+    [
+      ...([...ANYWHERE, ...STORE, 'authentication_failed', 'rate_limited'] as const),
+      ...(['malformed_credentials', 'missing_credentials', 'token_not_good', 'token_is_bound'] as const),
+      ...(['resource_proof_not_good', 'resource_nonce_wanted', 'insufficient_scope'] as const),
+      ...more,
+    ],
+    NONCE,
+  );
+  return Object.fromEntries(
+    Object.entries(answers).map(([status, answer]) => [
+      status,
+      ['401', '403'].includes(status)
+        ? { ...answer, headers: { ...answer.headers, 'WWW-Authenticate': header('Challenge') } }
+        : answer,
+    ]),
+  );
+}
 
 const REVOCATIONS: Operation = {
   operationId: 'readRevocations',
@@ -341,7 +344,7 @@ const REVOCATIONS: Operation = {
       headers: PRIVATE,
       content: { 'text/event-stream': { schema: string }, ...json(refTo('RevocationPage')) },
     },
-    ...CHALLENGED,
+    ...challenged('not_a_resource_server'),
   },
 };
 
@@ -350,7 +353,7 @@ const PING: Operation = {
   summary: 'Tells whether an access token or an API key works.',
   security: byToken(PING_SCOPE),
   parameters: [PROOF, ...REPORT],
-  responses: { 200: { description: 'It works.', headers: PRIVATE }, ...CHALLENGED },
+  responses: { 200: { description: 'It works.', headers: PRIVATE }, ...challenged() },
 };
 
 const HEALTH = { headers: PRIVATE, content: json(refTo('Health')) };
@@ -386,7 +389,7 @@ function securitySchemes(base: string): OpenapiDocument['components']['securityS
           refreshUrl: base + PATHS.token,
           scopes: {
             [PING_SCOPE]: 'To ask whether the token works.',
-            [FEED_SCOPE]: 'To follow the revocations.',
+            [FEED_SCOPE]: 'To follow the revocations, with a token of a resource server.',
           },
         },
       },
