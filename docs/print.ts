@@ -156,7 +156,7 @@ const LIMITS: readonly (readonly [name: string, value: number, what: string, bey
     'SUSPICION_EVENTS_PER_CLIENT_HOUR_MAX',
     SUSPICION_EVENTS_PER_CLIENT_HOUR_MAX,
     'events of suspicious refreshes of one API key in an hour',
-    'counted at the key, in the metrics and the log alone',
+    'counted at the key and in the metrics, without an event and a line in the log',
   ],
   ['CLIENTS_MAX', CLIENTS_MAX, 'API keys in a store', 'the command is refused'],
   [

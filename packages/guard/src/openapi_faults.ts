@@ -48,7 +48,8 @@ export class PolicyError extends Error {
 
 /** A fault on one line: where it is, the operation, what to do. */
 export function printFault({ file, line, pointer, operation, sentence }: PolicyFault): string {
-  const where = line === undefined ? `${file ?? ''}#${pointer}` : `${file ?? 'line'}:${line}`;
+  const name = file === undefined ? undefined : flattenControls(file);
+  const where = line === undefined ? `${name ?? ''}#${pointer}` : `${name ?? 'line'}:${line}`;
   return `${where}: ${operation === undefined ? '' : `${operation}: `}${sentence}`;
 }
 

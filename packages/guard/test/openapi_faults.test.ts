@@ -70,6 +70,7 @@ test('what moves a terminal’s cursor becomes one space, in a sentence, a place
     faults.add('malformed', [`a${control}b`], `c${control}d`, `e${control}f`);
     assert.deepEqual(faults.all, [{ kind: 'malformed', pointer: '/a b', sentence: 'c d', operation: 'e f' }]);
     assert.equal(quote(`a${control}b`), "'a b'");
+    assert.equal(printFault({ ...FAULT, file: `a${control}b` }), printFault({ ...FAULT, file: 'a b' }));
     const atLine = new Faults();
     atLine.addAtLine(7, { ...FAULT, sentence: `c${control}d` });
     assert.deepEqual(atLine.all, [{ ...FAULT, sentence: 'c d', line: 7 }]);

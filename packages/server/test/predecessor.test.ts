@@ -294,6 +294,11 @@ test('the log and the commands show it, a backup carries it, and one from before
   assert.deepEqual([listed.length, marked.map((one) => one['client_id'])], [2, [clientId]]);
   assert.match(await run(['events']), new RegExp(`refresh_token_turns +${clientId} +${grantId} +successive: `));
 
+  // What a list prints is what an import takes.
+  const carried = JSON.stringify(marked.map((one) => ({ ...one, client_secret: clientSecret })));
+  const { code, stderr } = await startCommand(['keys', 'import', '-'], { HALLPASS_DATA_DIR: makeFolder(t) }, carried);
+  assert.equal(code, 0, stderr);
+
   const file = join(makeFolder(t), 'backup');
   await run(['store', 'backup', file]);
   const masterKey = readFileSync(join(at.environment['HALLPASS_DATA_DIR'] ?? '', 'master.key'), 'utf8').trim();

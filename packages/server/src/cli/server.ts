@@ -177,10 +177,11 @@ export async function startPublicSide(
     feedMeters: metrics.feed,
     boundReached,
     dpopNonces: settings.dpopNonces,
-    noteSuspicion: ({ suspicion }) => {
+    noteSuspicion: ({ suspicion }, as) => {
       if (suspicion === undefined) return;
       metrics.refreshSuspected(suspicion.reason);
-      log.suspicion(suspicion.event);
+      // As bounded as the events: a client in a loop fills no log either.
+      if (as === 'reported') log.suspicion(suspicion.event);
     },
     noteSecretUse: (clientId, secretId) => marks.note(clientId, secretId, instance.clock.now()),
   };

@@ -1,6 +1,6 @@
 /** What the endpoints share: the one issuer, its keys, its store and its settings. */
 import type { Clock, Random } from '@hallpass/protocol';
-import type { Client, PredecessorShown, Store, StoreEvent } from '../store/store.ts';
+import type { Client, PredecessorOutcome, PredecessorShown, Store, StoreEvent } from '../store/store.ts';
 import type { BoundReached } from './bounds.ts';
 import type { ClientCopies } from './client_copies.ts';
 import type { FeedStreams } from './feed_streams.ts';
@@ -53,7 +53,7 @@ export interface Authority {
   /** Told of each secret that opened a door; best effort. */
   readonly noteSecretUse: (clientId: string, secretId: string) => void;
   /** Told once of each generation whose predecessor was shown suspiciously, when the store has it. */
-  readonly noteSuspicion: (shown: PredecessorShown) => void;
+  readonly noteSuspicion: (shown: PredecessorShown, as: Exclude<PredecessorOutcome, 'recorded'>) => void;
 }
 
 /** The lifetimes of one client's tokens: the server's, where the key has none that are tighter. */

@@ -182,7 +182,10 @@ async function commit(
 ): Promise<'committed' | 'already_used' | 'revoked' | Refusal> {
   const replayed = await spendOnce(store, once);
   if (replayed !== undefined) return replayed;
-  if (shown !== undefined && (await store.recordPredecessor(shown)) === 'newly_suspected') noteSuspicion(shown);
+  if (shown !== undefined) {
+    const recorded = await store.recordPredecessor(shown);
+    if (recorded !== 'recorded') noteSuspicion(shown, recorded);
+  }
   if (rotation === undefined) return 'committed';
   const outcome = await store.rotate(rotation);
   return outcome === 'rotated' ? 'committed' : outcome;

@@ -80,6 +80,7 @@ const MEMBERS: Readonly<Record<string, Kind>> = {
   authentication: 'ignored',
   created_at: 'ignored',
   updated_at: 'ignored',
+  refresh_suspicions: 'ignored',
   secrets: 'ignored',
 };
 const COLUMNS = Object.entries(MEMBERS).flatMap(([name, kind]) =>

@@ -117,6 +117,9 @@ export interface PredecessorShown {
   readonly suspicion?: { readonly reason: SuspicionReason; readonly event: StoreEvent };
 }
 
+/** `recorded`: nothing that is new is suspicious. `reported`: a new suspicion, with its event; `counted`: without. */
+export type PredecessorOutcome = 'recorded' | 'reported' | 'counted';
+
 /** The most events of suspicious refreshes that are kept of one client in an hour: a client in a loop is no flood. */
 export const SUSPICION_EVENTS_PER_CLIENT_HOUR_MAX = 10;
 
@@ -325,7 +328,7 @@ export interface Store {
    * to how many processes: it marks the client, and its event is kept unless the client has had
    * `SUSPICION_EVENTS_PER_CLIENT_HOUR_MAX` of that hour.
    */
-  recordPredecessor(shown: PredecessorShown): Promise<'recorded' | 'newly_suspected'>;
+  recordPredecessor(shown: PredecessorShown): Promise<PredecessorOutcome>;
   /** Undefined: there was nothing suspicious. */
   findRefreshSuspicions(clientId: string): Promise<RefreshSuspicions | undefined>;
 

@@ -2,7 +2,12 @@
 import { count } from './grant_verbs.ts';
 import { recordEvent } from './revocation_verbs.ts';
 import type { Sql } from './sql.ts';
-import { SUSPICION_EVENTS_PER_CLIENT_HOUR_MAX, type PredecessorShown, type RefreshSuspicions } from './store.ts';
+import {
+  SUSPICION_EVENTS_PER_CLIENT_HOUR_MAX,
+  type PredecessorOutcome,
+  type PredecessorShown,
+  type RefreshSuspicions,
+} from './store.ts';
 
 const HOUR_SECONDS = 3_600;
 
@@ -13,7 +18,7 @@ const HOUR_SECONDS = 3_600;
 export async function recordPredecessor(
   sql: Sql,
   { grantId, generation, inARow, suspicion }: PredecessorShown,
-): Promise<'recorded' | 'newly_suspected'> {
+): Promise<PredecessorOutcome> {
   await sql.run(
     'UPDATE families SET shown_generation = ?, shown_in_a_row = ? WHERE grant_id = ? AND shown_generation < ?',
     generation,
@@ -29,15 +34,14 @@ export async function recordPredecessor(
     generation,
   );
   if (suspected === 0) return 'recorded';
-  await keepSuspicion(sql, grantId, suspicion);
-  return 'newly_suspected';
+  return await keepSuspicion(sql, grantId, suspicion);
 }
 
 async function keepSuspicion(
   sql: Sql,
   grantId: string,
   { reason, event }: NonNullable<PredecessorShown['suspicion']>,
-): Promise<void> {
+): Promise<'reported' | 'counted'> {
   const { at, clientId = '' } = event;
   await sql.run(
     `INSERT INTO refresh_suspicions (client_id, suspicions, last_at, last_reason, last_grant_id)
@@ -53,7 +57,9 @@ async function keepSuspicion(
   const hour = Math.floor(at / 1000 / HOUR_SECONDS);
   const name = `suspicion events of ${clientId}`;
   const events = await count(sql, { name, period: hour, by: 1, expiresAt: (hour + 1) * HOUR_SECONDS });
-  if (events <= SUSPICION_EVENTS_PER_CLIENT_HOUR_MAX) await recordEvent(sql, event);
+  if (events > SUSPICION_EVENTS_PER_CLIENT_HOUR_MAX) return 'counted';
+  await recordEvent(sql, event);
+  return 'reported';
 }
 
 export async function findRefreshSuspicions(sql: Sql, clientId: string): Promise<RefreshSuspicions | undefined> {

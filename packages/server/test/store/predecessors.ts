@@ -39,11 +39,11 @@ export function testPredecessors(storeTest: StoreTest): void {
       await a.rotate(rotationRecord());
       const callers = Array.from({ length: 100 }, (_, at) => (at % 2 === 0 ? a : b));
       const outcomes = await Promise.all(callers.map((store) => store.recordPredecessor(shown(1))));
-      assert.equal(outcomes.filter((outcome) => outcome === 'newly_suspected').length, 1);
+      assert.equal(outcomes.filter((outcome) => outcome === 'reported').length, 1);
       const mark = { count: 1, lastAt: NOW * 1000, lastReason: 'late', lastGrantId: 'grant' };
       assert.deepEqual(await b.findRefreshSuspicions('client'), mark);
       assert.equal(await eventsOf(a), 1);
-      assert.equal(await b.recordPredecessor(shown(2, { at: NOW + 1 })), 'newly_suspected');
+      assert.equal(await b.recordPredecessor(shown(2, { at: NOW + 1 })), 'reported');
       assert.deepEqual(await a.findRefreshSuspicions('client'), { ...mark, count: 2, lastAt: (NOW + 1) * 1000 });
       assert.equal(await a.recordPredecessor(shown(1)), 'recorded', 'a generation before it comes too late');
     },
@@ -55,7 +55,7 @@ export function testPredecessors(storeTest: StoreTest): void {
       const store = await open();
       await store.rotate(rotationRecord());
       await store.recordPredecessor({ grantId: 'grant', generation: 1, inARow: 1 });
-      assert.equal(await store.recordPredecessor(shown(1)), 'newly_suspected');
+      assert.equal(await store.recordPredecessor(shown(1)), 'reported');
       assert.equal((await store.findFamily('grant'))?.shownInARow, 1);
     },
   );
@@ -68,7 +68,8 @@ export function testPredecessors(storeTest: StoreTest): void {
     // Two clocks that are an hour apart, in turn: each hour has its own bound.
     for (let at = 1; at <= 2 * beyond; at++) {
       const when = at % 2 === 0 ? NOW : NOW + 3600;
-      assert.equal(await (at % 2 === 0 ? a : b).recordPredecessor(shown(at, { at: when })), 'newly_suspected');
+      const kept = Math.ceil(at / 2) <= SUSPICION_EVENTS_PER_CLIENT_HOUR_MAX ? 'reported' : 'counted';
+      assert.equal(await (at % 2 === 0 ? a : b).recordPredecessor(shown(at, { at: when })), kept);
     }
     assert.equal(await eventsOf(a), 2 * SUSPICION_EVENTS_PER_CLIENT_HOUR_MAX);
     assert.equal((await b.findRefreshSuspicions('client'))?.count, 2 * beyond);
@@ -81,7 +82,7 @@ export function testPredecessors(storeTest: StoreTest): void {
       assert.equal(await store.recordPredecessor(shown(1)), 'recorded');
       assert.equal(await eventsOf(store), 0);
       await store.rotate(rotationRecord());
-      assert.equal(await store.recordPredecessor(shown(1)), 'newly_suspected');
+      assert.equal(await store.recordPredecessor(shown(1)), 'reported');
       assert.equal(await store.findRefreshSuspicions('client'), undefined);
       assert.equal(await eventsOf(store), 1, 'it happened all the same');
     },
