@@ -151,6 +151,18 @@ test('the clock and chance are arguments: only one file touches the real ones', 
   assert.deepEqual(touching, ['packages/server/src/cli/system.ts']);
 });
 
+test('what is printed passes one door, where what a terminal obeys is escaped', () => {
+  const printing = ['protocol', 'server', 'guard']
+    .flatMap((name) => sources(`packages/${name}/src`))
+    .filter((file) => /process\.std(?:out|err)\.write|\bconsole\./.test(readFileSync(join(root, file), 'utf8')));
+  assert.deepEqual(printing.toSorted(), [
+    'packages/guard/src/failure.ts',
+    'packages/server/src/cli/output.ts',
+    // A backup, whose lines were escaped where they were made.
+    'packages/server/src/cli/store_commands.ts',
+  ]);
+});
+
 test('the environment is read in cli alone', () => {
   const reading = sources('packages/server/src').filter((file) =>
     /process\.env/.test(readFileSync(join(root, file), 'utf8')),

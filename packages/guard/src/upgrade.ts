@@ -7,6 +7,7 @@ import type { Duplex } from 'node:stream';
 import { refuse } from '@hallpass/protocol';
 import { deny, type Denial, type RouteAccess } from './decision.ts';
 import { receivedOf, type Served } from './gate.ts';
+import { reportFailure } from './failure.ts';
 import type { Guard } from './guard.ts';
 import { pathOf } from './path.ts';
 import type { Policy } from './policy.ts';
@@ -44,7 +45,7 @@ export function protectUpgrade<Route extends string, Own extends Route>(
     // Node has taken its own listener away: without one, a client that resets its connection would end the process.
     socket.on('error', () => {});
     admit(request, socket, head).catch((error: unknown) => {
-      console.error(error);
+      reportFailure(error);
       socket.destroy();
     });
   };

@@ -1,5 +1,4 @@
 /** The command line: the only reader of the environment, and the place where everything is put together. */
-import { inspect } from 'node:util';
 import { Command, CommanderError } from 'commander';
 import { escapeControlsInLines } from '@hallpass/protocol';
 import { OperatorRefusal } from '../operator/operator_refusal.ts';
@@ -12,7 +11,7 @@ import { openInstance, type Instance } from './instance.ts';
 import { issuerKeysCommands } from './issuer_keys_commands.ts';
 import { keysCommand, type WithInstance } from './keys_commands.ts';
 import { masterKeyCommand } from './master_key_commands.ts';
-import { printError } from './output.ts';
+import { printBug, printError } from './output.ts';
 import { policyCommand } from './policy_commands.ts';
 import { revokeEverythingCommand } from './revoke_everything_command.ts';
 import { serveCommand } from './serve_command.ts';
@@ -88,7 +87,6 @@ function exitCodeOf(error: unknown): number {
     printError(`${error.message}${error.message.includes(cause) ? '' : ` ${cause}.`} Try again.`);
     return 1;
   }
-  // A bug. Its stack holds its message, and that may hold anything.
-  process.stderr.write(`${escapeControlsInLines(inspect(error))}\n`);
+  printBug(error);
   return 1;
 }

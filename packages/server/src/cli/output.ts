@@ -3,7 +3,7 @@
  * Names, claims, files and answers of servers come from outside, and may hold what a terminal obeys. Everything passes
  * one door, `write`, where all of it is escaped but the styles that were put in here.
  */
-import { styleText } from 'node:util';
+import { inspect, styleText } from 'node:util';
 import { escapeControls, escapeControlsInLines, printBase64url } from '@hallpass/protocol';
 import { systemRandom } from './system.ts';
 
@@ -85,6 +85,11 @@ const CLEAR_LINE = '\r\u001b[K';
 /** A sentence on standard error, for something that did not work. */
 export function printError(sentence: string): void {
   write(process.stderr, `${bad('error:')} ${sentence}`);
+}
+
+/** Something that nobody expected, with its stack. That holds its message, and the message may hold anything. */
+export function printBug(error: unknown): void {
+  process.stderr.write(`${escapeControlsInLines(inspect(error))}\n`);
 }
 
 type Style = 'bold' | 'dim' | 'green' | 'red' | 'yellow';
