@@ -187,6 +187,9 @@ test('a client in a loop fills no table: ten events of a key in an hour, and the
   const suspicions = async (): Promise<unknown> =>
     (await hallpass.keys.show(grant.key.clientId)).refreshSuspicions?.count;
   assert.equal(await suspicions(), generations - 2);
+  const metrics = await (await fetch(`${hallpass.operatorUrl}/metrics`)).text();
+  const bound = 'hallpass_bounds_reached_total{bound="SUSPICION_EVENTS_PER_CLIENT_HOUR_MAX"}';
+  assert.ok(metrics.includes(`${bound} ${generations - 2 - SUSPICION_EVENTS_PER_CLIENT_HOUR_MAX}\n`), metrics);
   clock.advance(3600);
   await follow(grant);
   assert.equal(await suspicions(), generations - 2, 'the same generation');

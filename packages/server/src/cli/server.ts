@@ -182,6 +182,7 @@ export async function startPublicSide(
       metrics.refreshSuspected(suspicion.reason);
       // As bounded as the events: a client in a loop fills no log either.
       if (as === 'reported') log.suspicion(suspicion.event);
+      else boundReached('SUSPICION_EVENTS_PER_CLIENT_HOUR_MAX');
     },
     noteSecretUse: (clientId, secretId) => marks.note(clientId, secretId, instance.clock.now()),
   };
