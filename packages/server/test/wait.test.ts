@@ -205,7 +205,8 @@ test('a guard confirms from a budget of its own: what others revoke does not use
   assert.equal(await page(reader), '429 rate_limited');
   assert.equal(await page(reader, followerId(1)), '200');
   // Only a guard's key, and only one that names its guard.
-  assert.deepEqual([await page(partner, followerId(1)), await page(partner, followerId(1))], ['200', '200']);
+  const refused = '403 insufficient_scope';
+  assert.deepEqual([await page(partner, followerId(1)), await page(partner, followerId(1))], [refused, refused]);
   assert.equal(await page(partner, followerId(1)), '429 rate_limited');
   assert.equal(await page(reader, 'no-name'), '429 rate_limited');
 });

@@ -90,7 +90,8 @@ async function admitByToken(
   const once = judgeBinding(authority, request, { scheme, token, boundTo: claims.cnf?.jkt, path: wanted.path });
   if (isRefusal(once)) return once;
   const client = await findClientOf(authority, opened);
-  if (client === undefined) return refuse('token_not_good', { because: 'expired, revoked, or more than its key may have' });
+  if (client === undefined)
+    return refuse('token_not_good', { because: 'expired, revoked, or more than its key may have' });
   const refused = wanted.refuseClient(client, 'token');
   if (refused !== undefined) return refused;
   const scope = parseScope(wanted.scope);
