@@ -121,14 +121,9 @@ test('the method is compared to the letter: HEAD is not GET, get is not GET', as
   }
 });
 
-test('headers that claim another method, path or host change nothing (CVE-2026-40575)', async () => {
+test('headers that a proxy may send about another method, path or host change nothing (CVE-2026-40575)', async () => {
   const readOnly = await issuer.token({ scope: '/accounts.read' });
   const claims = {
-    'x-http-method-override': 'GET',
-    'x-http-method': 'GET',
-    'x-method-override': 'GET',
-    'x-original-url': '/accounts',
-    'x-rewrite-url': '/accounts',
     'x-forwarded-uri': '/accounts',
     'x-forwarded-path': '/accounts',
     'x-forwarded-method': 'GET',
@@ -143,8 +138,24 @@ test('headers that claim another method, path or host change nothing (CVE-2026-4
     const { headers } = bearer(readOnly);
     assertDenied(await guard.checkRoute(policy, { method, url, headers: { ...headers, ...claims } }), 403, url);
   }
-  const headers = { ...bearer(readOnly).headers, ...claims, 'x-original-url': '/admin' };
+  const headers = { ...bearer(readOnly).headers, ...claims };
   assertAllowed(await guard.checkRoute(policy, { method: 'GET', url: '/accounts', headers }));
+});
+
+test('headers that frameworks take in the place of the method or the path are refused, whatever they say', async () => {
+  const readOnly = await issuer.token({ scope: '/accounts.read' });
+  const overrides = {
+    'x-http-method-override': 'DELETE',
+    'x-http-method': 'GET',
+    'x-method-override': 'GET',
+    'x-original-url': '/admin',
+    'x-rewrite-url': '/accounts',
+  };
+  for (const [name, value] of Object.entries(overrides)) {
+    const { headers } = bearer(readOnly);
+    const request = { method: 'GET', url: '/accounts', headers: { ...headers, [name]: value } };
+    assertDenied(await guard.checkRoute(policy, request), 400, name);
+  }
 });
 
 test('a route that no policy names is 403 with a good token and 401 without (contract §8)', async () => {
