@@ -58,7 +58,7 @@ const gated = (store: Store): Store => ({
 const hallpass = await startHallpass({ faulty: gated });
 const key = await hallpass.makeKey();
 
-const HOST = 'Host: x\r\n';
+const HOST = 'Host: localhost\r\n';
 const FORM = 'Content-Type: application/x-www-form-urlencoded\r\n';
 const AUTHORIZED = `Authorization: ${basicOf(key)}\r\n`;
 const READY = `GET /health/ready HTTP/1.1\r\n${HOST}\r\n`;
