@@ -24,6 +24,7 @@ import { FOLLOWER_CALL_INTERVAL_MS } from '../packages/server/src/oauth/follower
 import { WAITS_MAX, WAITS_PER_CLIENT_MAX } from '../packages/server/src/oauth/followers.ts';
 import { GUARD_FAILURES_FACTOR } from '../packages/server/src/oauth/limits.ts';
 import { GRANT_SECONDS_MAX, WAIT_SECONDS_MAX } from '../packages/server/src/oauth/revocation.ts';
+import { KEPT_DIFFERENCE_MS_MAX } from '../packages/server/src/oauth/store_time.ts';
 import { HASH_RENEWALS_MAX } from '../packages/server/src/oauth/secret_hash.ts';
 import * as keyPolicy from '../packages/server/src/operator/key_policy.ts';
 import { IMPORT_BYTES_MAX } from '../packages/server/src/operator/import_files.ts';
@@ -240,6 +241,12 @@ const LIMITS: readonly (readonly [name: string, value: number, what: string, bey
     'it is done at the next use',
   ],
   ['WAIT_SECONDS_MAX', WAIT_SECONDS_MAX, 'seconds that a revocation waits for guards', '400 `invalid_request`'],
+  [
+    'KEPT_DIFFERENCE_MS_MAX',
+    KEPT_DIFFERENCE_MS_MAX,
+    "milliseconds between this machine's clock and the time that a server last kept in the embedded store",
+    'a command that ends tokens up to a date is refused, until `--clock` says which to go by',
+  ],
   ['WAITS_MAX', WAITS_MAX, 'revocations that wait for guards in a process', 'the answer comes at once'],
   ['WAITS_PER_CLIENT_MAX', WAITS_PER_CLIENT_MAX, 'of them of one API key', 'the answer comes at once'],
   [

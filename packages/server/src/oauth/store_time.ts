@@ -15,7 +15,7 @@ const SKEW_MS = 5_000;
 const SETTLED_MS = 300_000;
 const DAY_MS = 86_400_000;
 /** How far this machine's clock and the time that a server last kept may be apart for a revocation to be dated, in milliseconds. */
-const KEPT_DIFFERENCE_MS_MAX = 60_000;
+export const KEPT_DIFFERENCE_MS_MAX = 60_000;
 
 /** Two clocks that do not agree. All in milliseconds. */
 export interface ClockDifference {
