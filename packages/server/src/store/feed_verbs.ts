@@ -102,10 +102,21 @@ function parseCursor(text: string | undefined): Place | undefined {
  * reading from the start repeats entries and never leaves one out.
  */
 export async function findPosition(sql: Sql, cursor: string | undefined, end: FeedEnd): Promise<number> {
+  return (await findKnownPosition(sql, cursor, end)) ?? 0;
+}
+
+/** The same, but undefined for such a cursor. */
+export async function findKnownPosition(
+  sql: Sql,
+  cursor: string | undefined,
+  end: FeedEnd,
+): Promise<number | undefined> {
   const place = parseCursor(cursor);
-  if (place === undefined || place.feedId !== end.feedId || place.position > end.last) return 0;
+  if (place === undefined || place.feedId !== end.feedId || place.position > end.last) return undefined;
   const { position, commitId } = place;
-  if (position === end.last) return commitId === end.commitId ? position : 0;
+  if (position === end.last) return commitId === end.commitId ? position : undefined;
+  // Before the first entry there is none to compare.
+  if (position === 0) return 0;
   const [row] = await sql.all('SELECT commit_id FROM revocations WHERE position = ?', position);
-  return row !== undefined && String(row['commit_id'] ?? '') === commitId ? position : 0;
+  return row !== undefined && String(row['commit_id'] ?? '') === commitId ? position : undefined;
 }

@@ -1,5 +1,5 @@
 /** The verbs about who follows the feed (ADR 16). */
-import { findFeedEnd, findPosition, printEnd } from './feed_verbs.ts';
+import { findFeedEnd, findKnownPosition, findPosition, printEnd } from './feed_verbs.ts';
 import { inBatches, rowsOf, type Sql } from './sql.ts';
 import { FOLLOWERS_PER_CLIENT_MAX, type Follower, type FollowerCount } from './store.ts';
 
@@ -53,10 +53,12 @@ export async function countFollowers(
   { cursor, aliveAfter }: { readonly cursor: string; readonly aliveAfter: number },
 ): Promise<FollowerCount> {
   const end = await findFeedEnd(sql);
+  // An end that is unknown, since the store went back meanwhile, has been confirmed by nobody.
+  const position = cursor === '' ? 0 : await findKnownPosition(sql, cursor, end);
   const [row] = await sql.all(
     `SELECT COUNT(*) AS connected, SUM(CASE WHEN position >= ? THEN 1 ELSE 0 END) AS confirmed
        FROM followers WHERE seen_at > ?`,
-    await findPosition(sql, cursor, end),
+    position ?? Number.MAX_SAFE_INTEGER,
     aliveAfter,
   );
   return { connected: Number(row?.['connected'] ?? 0), confirmed: Number(row?.['confirmed'] ?? 0) };

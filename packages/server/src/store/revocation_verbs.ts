@@ -77,14 +77,28 @@ async function keepRevocations(sql: Sql, revocations: readonly KeptRevocation[])
   const commitId = sql.newCommitId();
   const end = last + fresh.size;
   await sql.run('UPDATE feed SET last_position = ?, last_commit = ? WHERE one = 1', end, `${end}-${commitId}`);
-  for (const [key, { kind, id }] of fresh) {
-    if (known.has(key)) await sql.run('DELETE FROM revocations WHERE kind = ? AND subject = ?', kind, id);
-  }
+  for (const [key, revocation] of fresh) if (known.has(key)) await leavePlace(sql, revocation);
   const rows = [...fresh.values()].map(({ kind, id, before, expires_at, keepUntil }, at) => {
     return [last + 1 + at, kind, id, before ?? null, expires_at, keepUntil, commitId];
   });
   const columns = 'position, kind, subject, before_date, expires_at, keep_until, commit_id';
   await insertRows(sql, `INSERT INTO revocations (${columns}) VALUES`, rows);
+}
+
+/**
+ * Of an entry that is moved on only its place stays, for as long as the later one is in the feed. Without it, whoever has
+ * read up to there would be told everything once more: a key that moves its own entry on every second would make every
+ * guard read all of the feed every second.
+ */
+async function leavePlace(sql: Sql, { kind, id, expires_at }: KeptRevocation): Promise<void> {
+  await sql.run(
+    `UPDATE revocations
+        SET kind = 'place', subject = CAST(position AS TEXT), before_date = NULL, expires_at = 0, keep_until = ?
+      WHERE kind = ? AND subject = ?`,
+    expires_at,
+    kind,
+    id,
+  );
 }
 
 /** The moments of those that are kept already; `undefined` for what is dead as a whole. */

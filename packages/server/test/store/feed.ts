@@ -135,6 +135,31 @@ export function testFeed(storeTest: StoreTest): void {
     assert.deepEqual((await readFeed(store, { now: NOW + 5 })).ids, ['alive']);
   });
 
+  storeTest(
+    'a moment that is moved on makes nobody read again what came before it: an entry a second would be all, each second',
+    async ({ open }) => {
+      const store = await open();
+      const ends = { expires_at: NOW + 200 };
+      await store.revoke([revocationRecord('token', 'one', ends), revocationRecord('token', 'two', ends)]);
+      await store.revoke([revocationBefore('client', NOW + 1)]);
+      const { cursor } = await readFeed(store);
+      await store.revoke([revocationBefore('client', NOW + 2)]);
+      assert.deepEqual((await readFeed(store, { after: cursor })).ids, ['client']);
+      assert.deepEqual(
+        (await readFeed(store)).ids,
+        ['one', 'two', 'client'],
+        'who begins now gets the later one alone',
+      );
+      await store.forgetExpired(NOW + 101, 100);
+      await store.revoke(tokens('three'));
+      assert.deepEqual(
+        (await readFeed(store, { after: cursor })).ids,
+        ['one', 'two', 'three'],
+        'the place is forgotten',
+      );
+    },
+  );
+
   storeTest('places in the feed are not given out again when the newest entries were forgotten', async ({ open }) => {
     const store = await open();
     await store.revoke([revocationRecord('token', 'short', { expires_at: NOW + 1 })]);

@@ -65,6 +65,18 @@ export function testFollowers(storeTest: StoreTest): void {
     assert.deepEqual(await countAt(store, end), { connected: cursors.length, confirmed: 0 });
   });
 
+  storeTest('nobody has confirmed an end that this history of the store does not have', async ({ open }) => {
+    const store = await open();
+    await store.revoke([revocationRecord('token', 'one')]);
+    const end = await store.askFollowers();
+    await store.noteFollowers([followerRecord('f', { cursor: end })], ALIVE_AFTER);
+    assert.deepEqual(await countAt(store, end), { connected: 1, confirmed: 1 });
+    for (const other of [end.replace('-1-', '-2-'), end.slice(0, -1), end.replace(/^[0-9a-z]+/, 'ffffffffffff')]) {
+      assert.deepEqual(await countAt(store, other), { connected: 1, confirmed: 0 }, other);
+    }
+    assert.deepEqual(await countAt(store, ''), { connected: 1, confirmed: 1 }, 'whoever waits for nothing');
+  });
+
   storeTest(
     'nobody speaks for the follower of another client, and one client cannot crowd out another',
     async ({ open }) => {
