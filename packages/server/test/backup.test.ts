@@ -9,7 +9,7 @@ import { openSqliteStore } from '../src/store/sqlite.ts';
 import { openSqliteTables } from '../src/store/sqlite_tables.ts';
 import { makeFolder, spawnHallpass, startCommand, type Done, type Environment, type Running } from './command.ts';
 import { basicOf, until, type Key } from './harness.ts';
-import { clientRecord, eventRecord, NOW, revocationRecord } from './store/records.ts';
+import { clientRecord, eventRecord, NOW, revocationBefore, revocationRecord } from './store/records.ts';
 
 const ISSUER = { HALLPASS_ISSUER: 'http://localhost:8080' };
 const FORM = 'application/x-www-form-urlencoded';
@@ -119,6 +119,7 @@ suite('a backup', () => {
     const [file, copy] = [join(makeFolder(t), 'hallpass.db'), join(makeFolder(t), 'hallpass.db')];
     const store = await openSqliteStore({ file });
     await store.saveClient(clientRecord(), { event: eventRecord('made') });
+    await store.revoke([revocationBefore('client', NOW)]);
     const tables = openSqliteTables({ file });
     const lines: string[] = [];
     await writeBackup(tables, {
@@ -128,7 +129,10 @@ suite('a backup', () => {
       write: async (line) => {
         lines.push(line.trimEnd());
         // The moment of the copy is over when the first client is written.
-        if (line.startsWith('["clients"')) await store.revoke([revocationRecord('token', `late ${lines.length}`)]);
+        if (!line.startsWith('["clients"')) return;
+        await store.revoke([revocationRecord('token', `late ${lines.length}`)]);
+        // Moves on what the copy has already: a second line about one client.
+        await store.revoke([revocationBefore('client', NOW + lines.length)]);
       },
     });
     await tables.close();
@@ -144,10 +148,10 @@ suite('a backup', () => {
     const page = await restored.readRevocations({ limit: 10, now: NOW, after: cursor });
     assert.deepEqual(
       page.entries.map(({ id }) => id.split(' ')[0]),
-      ['late', 'late'],
-      'both, also for a reader whose cursor is of the store before',
+      ['late', 'late', 'client'],
+      'all, also for a reader whose cursor is of the store before',
     );
-    assert.match(page.cursor, /^restored-2-/);
+    assert.match(page.cursor, /^restored-5-/);
     await restored.close();
   });
 

@@ -127,6 +127,14 @@ export async function restoreBackup(
       head ??= headOf(value, MIGRATIONS.length);
       if (!Array.isArray(value)) continue;
       const [table, row] = rowOf(value, head.schema);
+      // What was moved on while the backup was written is in it twice; the later one counts.
+      if (table.name === 'revocations') {
+        await sql.run(
+          'DELETE FROM revocations WHERE kind = ? AND subject = ?',
+          row['kind'] ?? null,
+          row['subject'] ?? null,
+        );
+      }
       await put(sql, table, table.name === 'feed' ? { ...row, feed_id: feedId } : row);
       rows += 1;
       if (rows % PAGE_ROWS === 0) progress(table.name, rows);
