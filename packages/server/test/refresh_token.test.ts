@@ -205,6 +205,17 @@ for (const [what, rotations, ahead] of [
   });
 }
 
+test('a token of the newest generation that was made at another moment proves it too: two histories made one each', async () => {
+  const [, first] = await family(1);
+  assert.ok(first !== undefined);
+  const state = stateOf(first.refreshToken);
+  const twin = seal({ ...state, issuedAt: state.issuedAt - 1 });
+  assert.deepEqual(await hallpass.isActive(key, twin), false);
+  assertBad(await hallpass.refresh(key, twin));
+  assert.deepEqual(await reuseEvents(first), ['refresh_token_newer_than_store']);
+  assertBad(await hallpass.refresh(key, first.refreshToken));
+});
+
 test('a token newer than the store, shown by another key, ends nothing (contract §3: ownership first)', async () => {
   const [, first] = await family(1);
   assert.ok(first !== undefined);

@@ -116,7 +116,7 @@ async function inspectRefreshToken(
   if (client === undefined || client.disabled) return found(false, 'Its API key is disabled or deleted.');
   const family = await store.findFamily(grantId);
   const newest = family?.generation ?? 0;
-  const standing = judgeGeneration({ generation, family, now, graceSeconds: settings.refreshGraceSeconds });
+  const standing = judgeGeneration({ presented: state, family, now, graceSeconds: settings.refreshGraceSeconds });
   if (standing === 'newest') return found(true, 'It is the newest of its grant.');
   if (standing === 'predecessor')
     return found(true, `It is the one before the newest (${newest}), which it still gets.`);

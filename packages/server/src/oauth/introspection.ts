@@ -71,7 +71,7 @@ async function introspectRefreshToken(
   if (!caller.refresh || (await store.isRevoked(state))) return INACTIVE;
   const family = await store.findFamily(state.grantId);
   const { refreshGraceSeconds: graceSeconds } = lifetimesOf(authority, caller);
-  const standing = judgeGeneration({ generation: state.generation, family, now, graceSeconds });
+  const standing = judgeGeneration({ presented: state, family, now, graceSeconds });
   if (standing !== 'newest' && !(standing === 'predecessor' && canRepeat(keys, family))) return INACTIVE;
   const { scope, clientId, audiences, issuedAt, expiresAt } = state;
   const [audience = '', ...more] = audiences;

@@ -48,7 +48,7 @@ export const refreshToken: Grant<Selection> = {
     if (await store.isRevoked({ grantId, clientId, issuedAt })) return no('the grant is revoked');
 
     const family = await store.findFamily(grantId);
-    const standing = judgeGeneration({ generation, family, now, graceSeconds });
+    const standing = judgeGeneration({ presented, family, now, graceSeconds });
     const event = { at: now, clientId, grantId };
     const newest = family?.generation ?? 0;
     const latest = numericDate(authority.time.latest());
@@ -116,16 +116,17 @@ function no(because: string): Extract<Decision, { decided: 'refuse' }> {
 export type Standing = 'newest' | 'predecessor' | 'late' | 'reused' | 'newer_than_store';
 
 /**
- * The rule of generations. `family` is undefined for a grant that was never refreshed: its newest is 0. `now` is in
+ * The rule of generations. A token of the newest generation that was made at another moment than that one is of another
+ * history of the store, like one that is newer. `family` is undefined for a grant that was never refreshed: its newest is 0. `now` is in
  * milliseconds; `graceSeconds` limits how long after a rotation the predecessor is still answered.
  */
 export function judgeGeneration({
-  generation,
+  presented: { generation, issuedAt },
   family,
   now,
   graceSeconds,
 }: {
-  readonly generation: number;
+  readonly presented: Pick<RefreshTokenState, 'generation' | 'issuedAt'>;
   readonly family: Pick<Family, 'generation' | 'rotatedAt'> | undefined;
   readonly now: number;
   readonly graceSeconds: number | undefined;
@@ -133,7 +134,10 @@ export function judgeGeneration({
   const newest = family?.generation ?? 0;
   const sinceRotation = now - (family?.rotatedAt ?? now);
   if (generation > newest) return 'newer_than_store';
-  if (generation === newest) return 'newest';
+  if (generation === newest) {
+    const isOurs = family === undefined || issuedAt === numericDate(family.rotatedAt);
+    return isOurs ? 'newest' : 'newer_than_store';
+  }
   if (generation === newest - 1) {
     const inTime = graceSeconds === undefined || (graceSeconds > 0 && sinceRotation <= graceSeconds * 1000);
     return inTime ? 'predecessor' : 'reused';
