@@ -135,6 +135,21 @@ test('beyond the bound one entry for everything of the key stands for its famili
   assert.deepEqual(await outcomesOf(hallpass, key, LIMIT), upToLimit);
 });
 
+test('on a clock that was set forward the one entry stands for the families of that clock too', async () => {
+  const hallpass = await open(1);
+  const key = await hallpass.makeKey();
+  await hallpass.refresh(key, (await makeStolen(hallpass, key)).stolen);
+  hallpass.clock.set(hallpass.clock.now() + 2 * HOUR_SECONDS * 1000);
+  await hallpass.instance.time.keep();
+  const [first, second] = [await makeStolen(hallpass, key), await makeStolen(hallpass, key)];
+  for (const { stolen } of [first, second])
+    assert.equal((await hallpass.refresh(key, stolen)).outcome, '400 invalid_grant');
+  assert.deepEqual((await feedOf(hallpass)).slice(-1), ['client']);
+  for (const { newest } of [first, second])
+    assert.equal((await hallpass.refresh(key, newest)).outcome, '400 invalid_grant');
+  assert.equal((await hallpass.refresh(key, (await hallpass.issue(key)).refreshToken)).status, 200, 'the key goes on');
+});
+
 test('processes on one store count together, and one of them records that the bound was reached', async () => {
   const hallpass = await open();
   const count = countAlone();

@@ -167,7 +167,7 @@ export async function startPublicSide(
       boundReached,
     }),
     endEverythingOf: async (clientId, event) => {
-      await revokeUntilAcknowledged(instance, 'store', {
+      await revokeUntilAcknowledged(instance, 'issuing', {
         revocationAt: (moment) => revocationOfClient(clientId, moment),
         write: (revocation) => store.revoke([revocation], event),
       });

@@ -33,7 +33,7 @@ export interface Dating {
  */
 export async function revokeUntilAcknowledged<Outcome>(
   { store, time, clockSkewSeconds }: Dating,
-  clock: ClockChoice | undefined,
+  clock: ClockChoice | 'issuing' | undefined,
   {
     revocationAt,
     write,
@@ -67,11 +67,15 @@ export async function revokeUntilAcknowledged<Outcome>(
   return { outcome: first.outcome, revocation: written.revocation };
 }
 
-/** The time to date from, in milliseconds: the later of the two clocks where they agree. */
-async function findStart(time: StoreTime, clock: ClockChoice | undefined): Promise<number> {
+/**
+ * The time to date from, in milliseconds: the later of the two clocks where they agree. `issuing`: for the server itself,
+ * which cannot ask anybody. It covers what it has issued, by a clock that was set as well.
+ */
+async function findStart(time: StoreTime, clock: ClockChoice | 'issuing' | undefined): Promise<number> {
   const difference = await time.findDifference();
   if (clock === 'machine') return time.machineNow();
   if (clock === 'store') return time.storeNow();
+  if (clock === 'issuing') return Math.max(time.now(), time.storeNow());
   if (difference !== undefined) throw new OperatorRefusal(whyNotDated(difference));
   return Math.max(time.machineNow(), time.storeNow());
 }
