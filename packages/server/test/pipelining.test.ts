@@ -256,6 +256,16 @@ test('a bare server of node:http, as a guard listens with, serves one at a time 
 // Answers that are not read
 const PATIENCE_MS = 300;
 
+test('what expects something that is not known is served one at a time too, and stops no process (RFC 9110 §10.1.1)', async (t) => {
+  const expecting = `GET /health/ready HTTP/1.1\r\n${HOST}Expect: nonsense\r\n\r\n`;
+  gate.reset();
+  const pipe = new Pipe(t, hallpass.url).send(expecting.repeat(2_000));
+  const statuses = await pipe.untilAnswered(2_000);
+  assert.deepEqual([...new Set(statuses)], [200]);
+  assert.equal(statuses.length, 2_000);
+  assert.equal(gate.most, 1);
+});
+
 test('a reader that does not read is cut off, costs no memory meanwhile, and holds up nobody', async (t) => {
   let given = 0;
   let ended = false;

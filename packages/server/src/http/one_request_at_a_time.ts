@@ -41,11 +41,15 @@ export function serveOneRequestAtATime(
   };
   server.removeAllListeners('request');
   server.on('connection', (socket) => connections.set(socket, new Connection(socket, { serve, held })));
-  server.on('request', (request, response) => {
+  const receive = (request: IncomingMessage, response: ServerResponse): void => {
     const connection = connections.get(request.socket);
     if (connection === undefined) serve({ request, response });
     else connection.receive({ request, response });
-  });
+  };
+  server.on('request', receive);
+  // Node would answer these past the connection, all that there are at once; and when it stopped the socket for that,
+  // the next bytes would end the process. An expectation that is not known may be ignored (RFC 9110 §10.1.1).
+  server.on('checkExpectation', receive);
   const isAnswering = (socket: Socket): boolean => connections.get(socket)?.isAnswering === true;
   // Without a listener Node refuses what is not HTTP by itself, and only where no answer has begun.
   if (server.listenerCount('clientError') > 0) {
