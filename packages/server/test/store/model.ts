@@ -25,6 +25,8 @@ interface Model {
   readonly families: Map<string, { readonly generation: number; readonly expiresAt: number }>;
   /** By kind and id, in the order of the feed. */
   revocations: readonly KeptRevocation[];
+  /** Until when each place of an entry that was moved on is kept. */
+  places: readonly number[];
 }
 
 interface Real {
@@ -41,7 +43,7 @@ export function testModel(storeTest: StoreTest): void {
       fc.asyncProperty(fc.commands(COMMANDS, { maxCommands: 25 }), async (commands) => {
         start += RUN_SECONDS;
         await empty(stores[0], start);
-        const model = { start, versions: new Map(), families: new Map(), revocations: [] };
+        const model = { start, versions: new Map(), families: new Map(), revocations: [], places: [] };
         await fc.asyncModelRun(() => ({ model, real: { stores } }), commands);
       }),
       { numRuns: RUNS },
@@ -135,13 +137,17 @@ async function keep(model: Model, store: Store, revocation: KeptRevocation): Pro
   const known = model.revocations.find(({ kind, id }) => kind === revocation.kind && id === revocation.id);
   if (known !== undefined && (revocation.before ?? 0) <= (known.before ?? 0)) return;
   model.revocations = [...model.revocations.filter((other) => other !== known), revocation];
+  if (known !== undefined) model.places = [...model.places, revocation.expires_at];
 }
 
 async function forget(model: Model, store: Store, [, after]: [number, number]): Promise<void> {
   const now = model.start + after;
   const kept = model.revocations.filter(({ keepUntil }) => keepUntil >= now);
-  assert.equal(await store.forgetExpired(now, 1_000), model.revocations.length - kept.length);
+  const places = model.places.filter((keepUntil) => keepUntil >= now);
+  const forgotten = model.revocations.length - kept.length + model.places.length - places.length;
+  assert.equal(await store.forgetExpired(now, 1_000), forgotten);
   model.revocations = kept;
+  model.places = places;
 }
 
 function isRevoked(
