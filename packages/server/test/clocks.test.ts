@@ -79,6 +79,25 @@ test('time that has really passed is forgotten by, across restarts too', async (
   assert.equal((await readFeed(second, api)).length, 0);
 });
 
+test('a long stop does not keep in the feed what guards need no longer, nor drop what they need', async () => {
+  const first = await start();
+  const [key, api] = [await first.makeKey(), await makeApi(first)];
+  await first.close();
+  const later = await beside(first, clockAt(START + 10 * DAY_SECONDS * 1000));
+  const { accessToken, refreshToken } = await later.issue(key);
+  await later.revoke(key, accessToken);
+  await later.revoke(key, refreshToken);
+  const kindsAfter = async (seconds: number): Promise<readonly string[]> => {
+    later.clock.advance(seconds);
+    await forgetExpired(later.instance);
+    return (await readFeed(later, api)).map(({ kind }) => kind);
+  };
+  assert.deepEqual(await kindsAfter(0), ['token', 'grant']);
+  // A token may live for an hour, and a guard allows a minute. How long the stop was, nobody knows for sure.
+  assert.deepEqual(await kindsAfter(3_659), ['token', 'grant']);
+  assert.deepEqual(await kindsAfter(3), []);
+});
+
 test('a store that was new while the clock was ahead believes the right one once that has run evenly', async () => {
   const wrong = await startHallpass({
     clock: clockAt(START + 31 * DAY_SECONDS * 1000),

@@ -132,12 +132,12 @@ async function findRevocation(
   }
   const { jti, grant_id: grantId, iat: issuedAt } = claims;
   const isRevoked = await store.isRevoked({ jti, grantId, clientId, issuedAt });
-  return isRevoked ? REVOKED_ALREADY : { revocation: revocationOfToken(claims), isRevoked: true };
+  return isRevoked ? REVOKED_ALREADY : { revocation: revocationOfToken(claims, earliest), isRevoked: true };
 }
 
-function revocationOfToken({ jti, exp }: AccessTokenClaims): KeptRevocation {
+function revocationOfToken({ jti, exp }: AccessTokenClaims, earliest: NumericDate): KeptRevocation {
   const expires_at = exp + LEEWAY_SECONDS;
-  return { kind: 'token', id: jti, expires_at, keepUntil: expires_at };
+  return { kind: 'token', id: jti, expires_at, keepUntil: expires_at, feedSeconds: expires_at - earliest };
 }
 
 /**

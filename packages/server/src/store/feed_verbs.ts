@@ -26,13 +26,16 @@ export async function readRevocations(
 ): Promise<RevocationPage> {
   const end = await findFeedEnd(sql);
   const start = await findPosition(sql, after, end);
-  // Not by the clock of this machine alone: one that is hours ahead would leave out what is alive.
-  const aliveAt = Math.min(now, Math.floor(end.trusted / 1000));
+  // Not by the clock of this machine alone: one that is hours ahead would leave out what is alive. And not by expiry
+  // alone: the trusted time stands still while no server runs, and would send what ended that long ago for ever after.
+  const trusted = Math.floor(end.trusted / 1000);
+  const aliveAt = Math.min(now, trusted);
   const rows = await sql.all(
     `SELECT position, kind, subject, before_date, expires_at, commit_id FROM revocations
-      WHERE position > ? AND expires_at > ? ORDER BY position LIMIT ?`,
+      WHERE position > ? AND expires_at > ? AND (feed_until IS NULL OR feed_until > ?) ORDER BY position LIMIT ?`,
     start,
     aliveAt,
+    trusted,
     limit,
   );
   const entries = rows.flatMap((row) => {

@@ -109,6 +109,8 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
     // older versions. `last_commit` is POSITION-COMMIT, so that it is not taken for that of what an older server added.
     `ALTER TABLE revocations ADD COLUMN commit_id TEXT`,
     `ALTER TABLE feed ADD COLUMN last_commit TEXT`,
+    // In the time that the store trusts, in seconds: see `feed_verbs.ts`.
+    `ALTER TABLE revocations ADD COLUMN feed_until BIGINT`,
     `CREATE TABLE store_time (
        one     BIGINT PRIMARY KEY,
        seen_at BIGINT NOT NULL,

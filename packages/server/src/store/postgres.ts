@@ -85,7 +85,7 @@ function storeOn(connections: Connections): Store {
     useOnce: (marks) => write((sql) => verbs.useOnce(sql, marks)),
     findFamily: (grantId) => read((sql) => verbs.findFamily(sql, grantId)),
     rotate: (rotation) => write((sql) => verbs.rotate(sql, rotation)),
-    recordPredecessor: (shown) => write((sql) => verbs.recordPredecessor(sql, shown)),
+    recordPredecessor: (shown) => transact((sql) => verbs.recordPredecessor(sql, shown)),
     findRefreshSuspicions: (clientId) => read((sql) => verbs.findRefreshSuspicions(sql, clientId)),
     revoke: (revocations, event) => revoking(gather({ revocations, event })),
     isRevoked: (subject) => read((sql) => verbs.isRevoked(sql, subject)),

@@ -1,7 +1,14 @@
 /** The verbs about revocations and the events that go with them. */
 import { LINEAGE_MAX, lineageOf, type NumericDate } from '@hallpass/protocol';
 import { inBatches, insertRows, rowsOf, type Sql, type SqlValue } from './sql.ts';
-import type { Accompanied, KeptRevocation, RevocationSubject, StoreEvent } from './store.ts';
+import {
+  FEED_SECONDS_MAX,
+  type Accompanied,
+  type KeptRevocation,
+  type RevocationSubject,
+  type StoreEvent,
+} from './store.ts';
+import { findTime } from './time_verbs.ts';
 
 export async function findIssueNotBefore(sql: Sql, clientId: string): Promise<NumericDate> {
   const [row] = await sql.all(
@@ -78,10 +85,13 @@ async function keepRevocations(sql: Sql, revocations: readonly KeptRevocation[])
   const end = last + fresh.size;
   await sql.run('UPDATE feed SET last_position = ?, last_commit = ? WHERE one = 1', end, `${end}-${commitId}`);
   for (const [key, revocation] of fresh) if (known.has(key)) await leavePlace(sql, revocation);
-  const rows = [...fresh.values()].map(({ kind, id, before, expires_at, keepUntil }, at) => {
-    return [last + 1 + at, kind, id, before ?? null, expires_at, keepUntil, commitId];
+  const kept = await findTime(sql);
+  const rows = [...fresh.values()].map(({ kind, id, before, expires_at, keepUntil, feedSeconds }, at) => {
+    const needed = Math.min(feedSeconds ?? FEED_SECONDS_MAX, FEED_SECONDS_MAX);
+    const feedUntil = kept === undefined ? null : Math.ceil(kept.trusted / 1000) + needed;
+    return [last + 1 + at, kind, id, before ?? null, expires_at, keepUntil, commitId, feedUntil];
   });
-  const columns = 'position, kind, subject, before_date, expires_at, keep_until, commit_id';
+  const columns = 'position, kind, subject, before_date, expires_at, keep_until, commit_id, feed_until';
   await insertRows(sql, `INSERT INTO revocations (${columns}) VALUES`, rows);
 }
 

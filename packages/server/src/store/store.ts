@@ -11,7 +11,13 @@
  *
  * Nothing here is written for issuing a token. State grows with clients, refreshed grants and revocations.
  */
-import type { ClientPublicKey, NumericDate, Revocation, RevocationEntry } from '@hallpass/protocol';
+import {
+  ACCESS_TOKEN_SECONDS_MAX,
+  type ClientPublicKey,
+  type NumericDate,
+  type Revocation,
+  type RevocationEntry,
+} from '@hallpass/protocol';
 
 /** The store cannot answer now; the rim of the server makes this a 503. */
 export class StoreUnavailable extends Error {
@@ -159,8 +165,13 @@ export interface Rotation {
 
 export type RotationOutcome = 'rotated' | 'already_used' | 'revoked';
 
+/** How long any guard needs an entry at the most, in seconds: the longest life of a token, and a minute of leeway. */
+export const FEED_SECONDS_MAX = ACCESS_TOKEN_SECONDS_MAX + 60;
+
 /** A revocation to be kept. */
 export interface KeptRevocation extends Revocation {
+  /** How long guards need it from now on, in seconds, by the earliest time that it can be; absent: `FEED_SECONDS_MAX`. */
+  readonly feedSeconds?: number;
   /** Until when refresh tokens could still refer to it: never before `expires_at`. */
   readonly keepUntil: NumericDate;
 }

@@ -29,7 +29,7 @@ export interface Table {
  * In the order in which they are carried. The feed first: its id tells whose copy a store is, also where a copy was
  * interrupted. Keys last, and before them whatever was revoked or used: a copy by half, were it served, would take no
  * token of the store that it is of. Counters and followers are not carried: they are of this second and this minute; nor
- * is the time, which is that of the servers of each store. A column that a later version added stands last.
+ * is the time, which is that of the servers of each store, with what is measured by it (`feed_until`). A column that a later version added stands last.
  */
 export const TABLES: readonly Table[] = [
   { name: 'feed', key: ['one'], values: ['feed_id', 'last_position', 'last_commit'] },
