@@ -115,6 +115,13 @@ suite('hallpass explain', () => {
     const odd = await explain('/accounts/a1/../transfers');
     assert.match(odd.stdout, /^refused, 400 .*\n(.*\n)*Send the path in its plain form\.\n$/);
 
+    for (const milliseconds of [-3_600_000, 36_000_000]) {
+      const set = `const now = Date.now; Date.now = () => now() + ${milliseconds};`;
+      const NODE_OPTIONS = `--import=data:text/javascript,${encodeURIComponent(set)}`;
+      const wrong = await explain('/accounts/a1/transfers', { ...asking, NODE_OPTIONS });
+      assert.match(wrong.stdout, /^refused, 401 invalid_token: The clock .*\n(.*\n)*Set the clock of this machine, .*\n$/);
+    }
+
     await post(server, partner, '/oauth2/revoke', { token });
     const revoked = await explain('/accounts/a1/transfers');
     assert.equal(revoked.code, 1);

@@ -1,11 +1,14 @@
 /** `hallpass explain`: what a guard would say to a request, and why, in its own words. */
 import { Command, InvalidArgumentError } from 'commander';
 import { createGuard, type Policy, type RouteDecision } from '@hallpass/guard';
-import { isRefusal, parseAccessToken, PATHS, type AccessTokenClaims } from '@hallpass/protocol';
+import { isRefusal, parseAccessToken, PATHS, refuse, wordsOf, type AccessTokenClaims } from '@hallpass/protocol';
 import { openPolicy, type GuardEnvironment, type PolicyFile } from './guard_settings.ts';
 import { good, printFields, printJson, printLine, printMoment, strong, warn } from './output.ts';
 import { BadSetting } from './settings.ts';
 import { readStandardInput } from './standard_input.ts';
+
+/** What a client is told where the clock of the API is wrong. */
+const { error_description: CLOCKS_DIFFER } = wordsOf(refuse('clock_differs')).body;
 
 interface ExplainOptions extends PolicyFile {
   readonly audience?: string;
@@ -150,6 +153,8 @@ function nextStep(decision: RouteDecision, claims: AccessTokenClaims | undefined
   if (status === 400 && decision.because.includes('overrides')) return 'Leave _method out of the query.';
   if (status === 400) return 'Send the path in its plain form.';
   if (status === 503) return 'The issuer did not answer. Check --issuer, and that it runs.';
+  // A new token would be refused for the same reason.
+  if (body.error_description === CLOCKS_DIFFER) return 'Set the clock of this machine, or that of the issuer.';
   if (claims !== undefined && /another (?:issuer|audience)/.test(decision.because)) {
     return 'It is of another issuer, or for another API: compare with --issuer and --audience.';
   }
