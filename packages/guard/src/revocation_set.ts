@@ -1,6 +1,6 @@
 /** What is revoked, as far as the guard has heard (contract §5). */
 import type { AccessTokenClaims, Clock, NumericDate, Revocation, RevocationKind } from '@hallpass/protocol';
-import { isIdentifier, lineageOf, numericDate } from '@hallpass/protocol';
+import { isIdentifier, isTokenIdentifier, lineageOf, numericDate } from '@hallpass/protocol';
 import { IdentifierTable } from './identifier_table.ts';
 import { Outage } from './outage.ts';
 import { REVOCATION_SECONDS_MAX } from './past_clock.ts';
@@ -35,18 +35,23 @@ export class RevocationSet {
   /** Tokens and grants that are dead as a whole, by their UUIDs: nearly all that is ever revoked. */
   readonly #tokens = makeTable();
   readonly #grants = makeTable();
+  /**
+   * Tokens that were cut from others, each by its own UUID, the last of its lineage: nobody else has it. As text a lineage
+   * takes up to five times as much.
+   */
+  readonly #cutTokens = makeTable();
   readonly #tables: Readonly<Partial<Record<RevocationKind, IdentifierTable>>> = {
     token: this.#tokens,
     grant: this.#grants,
   };
-  /** Everything else: clients, moments, and tokens that were cut from others. */
+  /** Everything else: clients and moments. */
   readonly #others: Readonly<Record<RevocationKind, EntryMap>> = {
     token: new EntryMap(),
     grant: new EntryMap(),
     client: new EntryMap(),
     before: new EntryMap(),
   };
-  readonly #all = [this.#tokens, this.#grants, ...Object.values(this.#others)];
+  readonly #all = [this.#tokens, this.#grants, this.#cutTokens, ...Object.values(this.#others)];
   readonly #clock: Clock;
   readonly #leewaySeconds: number;
   readonly #entriesMax: number;
@@ -67,17 +72,24 @@ export class RevocationSet {
   add(revocation: Revocation): void {
     // First, so that whatever becomes of it, nobody goes by what was true before.
     this.#additions += 1;
-    const { kind, before } = revocation;
-    const id = idOf(revocation);
+    const { before } = revocation;
+    const { place, id } = this.#placeOf(revocation);
     const until = this.#untilOf(revocation);
-    const isWhole = before === undefined && isIdentifier(id);
-    const place = (isWhole ? this.#tables[kind] : undefined) ?? this.#others[kind];
     // Swept here as well: the feed of a full set never gets as far as a heartbeat.
     if (this.size >= this.#entriesMax && !place.has(id)) this.#sweep(SWEPT_PER_HEARTBEAT);
     if (this.size >= this.#entriesMax && !place.has(id)) throw new Outage('More revocations than can be held.');
     if (place instanceof IdentifierTable) place.hold(id, until);
     else place.hold(id, { before: before ?? Infinity, until });
     this.#sweep(SWEPT_PER_ADD);
+  }
+
+  #placeOf(revocation: Revocation): { readonly place: IdentifierTable | EntryMap; readonly id: string } {
+    const { kind, before } = revocation;
+    const id = idOf(revocation);
+    const others = { place: this.#others[kind], id };
+    if (before !== undefined) return others;
+    if (isIdentifier(id)) return { place: this.#tables[kind] ?? others.place, id };
+    return kind === 'token' && isTokenIdentifier(id) ? { place: this.#cutTokens, id: ownPartOf(id) } : others;
   }
 
   /** Forgets some of what no longer matters. */
@@ -109,12 +121,16 @@ export class RevocationSet {
     const others = this.#others;
     return (
       // With those that it was cut from: a child is as dead as its parent (RFC 8693).
-      lineageOf(jti).some((id) => this.#tokens.has(id) || others.token.ends(id, iat)) ||
+      lineageOf(jti).some((id) => this.#endsToken(id) || others.token.ends(id, iat)) ||
       this.#grants.has(grant_id) ||
       others.grant.ends(grant_id, iat) ||
       others.client.ends(client_id, iat) ||
       others.before.ends(EVERYTHING, iat)
     );
+  }
+
+  #endsToken(id: string): boolean {
+    return isCut(id) ? this.#cutTokens.has(ownPartOf(id)) : this.#tokens.has(id);
   }
 
   #sweep(looks: number): void {
@@ -131,6 +147,18 @@ const EVERYTHING = '*';
 function idOf({ kind, id }: Revocation): string {
   return kind === 'before' ? EVERYTHING : id;
 }
+
+/** Whether a token was cut from another (RFC 8693). */
+function isCut(id: string): boolean {
+  return id.includes(LINEAGE_SEPARATOR);
+}
+
+/** The last UUID of a lineage: the token's own. */
+function ownPartOf(id: string): string {
+  return id.slice(id.lastIndexOf(LINEAGE_SEPARATOR) + 1);
+}
+
+const LINEAGE_SEPARATOR = '~';
 
 function makeTable(): IdentifierTable {
   return new IdentifierTable(randomWords(4));

@@ -1,11 +1,23 @@
-import { revokes, type Revocation } from '@hallpass/protocol';
+import { LINEAGE_MAX, revokes, type Revocation } from '@hallpass/protocol';
 import * as fc from 'fast-check';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { neverSeen, RevocationSet, type Seen } from '../src/revocation_set.ts';
-import { NOW_SECONDS, TestClock } from './issuer.ts';
+import { makeId, NOW_SECONDS, TestClock } from './issuer.ts';
 
 const LEEWAY_SECONDS = 5;
+
+setFlagsFromString('--expose-gc');
+
+/** Within the heap and outside of it. */
+function bytesUsed(): number {
+  // The function is there for a context that is made after the flag was set.
+  for (let round = 0; round < 3; round++) runInNewContext('gc()');
+  const { heapUsed, arrayBuffers } = process.memoryUsage();
+  return heapUsed + arrayBuffers;
+}
 
 /** Short ones, and such as are held in another way. */
 const UUIDS = ['01973a00-0000-7000-8000-00000000000a', '01973a00-0000-7000-8000-00000000000b'] as const;
@@ -130,6 +142,28 @@ test('what is told of a UUID holds to the letter: up to a moment, or for a clien
   set.add({ kind: 'client', id: mine, expires_at });
   assert.equal(set.ends({ jti: other, grant_id: other, client_id: mine, iat: NOW_SECONDS }), true);
   assert.equal(set.ends({ jti: mine, grant_id: mine, client_id: other, iat: NOW_SECONDS }), false);
+});
+
+test('a token that was cut from others ends with what was cut from it, and no other does', () => {
+  const [a, b, c] = [makeId(), makeId(), makeId()];
+  const set = new RevocationSet(new TestClock(), 0);
+  set.add({ kind: 'token', id: `${a}~${b}`, expires_at: NOW_SECONDS + 100 });
+  const ends = (jti: string): boolean => set.ends({ jti, grant_id: makeId(), client_id: 'c', iat: NOW_SECONDS });
+  for (const ended of [`${a}~${b}`, `${a}~${b}~${c}`]) assert.ok(ends(ended), ended);
+  for (const living of [a, b, `${b}~${c}`, `${a}~${c}`, `${a}~${c}~${makeId()}`]) assert.ok(!ends(living), living);
+});
+
+test('tokens that were cut from others take no more memory than others', () => {
+  const count = 20_000;
+  const set = new RevocationSet(new TestClock(), 0);
+  const before = bytesUsed();
+  for (let at = 0; at < count; at++) {
+    const jti = Array.from({ length: LINEAGE_MAX }, makeId).join('~');
+    set.add({ kind: 'token', id: jti, expires_at: NOW_SECONDS + 100 });
+  }
+  const bytesEach = (bytesUsed() - before) / count;
+  assert.equal(set.size, count);
+  assert.ok(bytesEach < 100, `${bytesEach} bytes each`);
 });
 
 test('an addition looks at two of the old, and a heartbeat at a thousand', () => {
