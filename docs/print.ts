@@ -232,7 +232,12 @@ const LIMITS: readonly (readonly [name: string, value: number, what: string, bey
     'of them that wait for their turn; those that were good before wait apart from the others',
     '429',
   ],
-  ['QUESTIONS_WAITING_PER_CALLER_MAX', pending.QUESTIONS_WAITING_PER_CALLER_MAX, 'of them from one address', '429'],
+  [
+    'QUESTIONS_WAITING_PER_CALLER_MAX',
+    pending.QUESTIONS_WAITING_PER_CALLER_MAX,
+    'of them from one address, or one IPv6 network (/64)',
+    '429',
+  ],
   ['QUESTION_WAITING_SECONDS_MAX', pending.QUESTION_WAITING_SECONDS_MAX, 'seconds that one waits', '429'],
   [
     'HASH_RENEWALS_MAX',

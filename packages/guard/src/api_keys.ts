@@ -5,6 +5,7 @@
  */
 import {
   isRefusal,
+  networkOf,
   parseErrorResponse,
   parseTokenResponse,
   printBasic,
@@ -125,7 +126,7 @@ export class ApiKeys {
     };
     const found =
       known === undefined
-        ? await this.#unknown.join(digest, work, address)
+        ? await this.#unknown.join(digest, work, networkOf(address ?? ''))
         : await this.#renewed.join(digest, work, key.clientId);
     return found === 'too_many' ? refuse('rate_limited', { because: 'too many keys are being asked about' }) : found;
   }

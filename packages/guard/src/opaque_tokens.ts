@@ -5,6 +5,7 @@
 import {
   ACCESS_TOKEN_LENGTH_MAX,
   isMeantFor,
+  networkOf,
   numericDate,
   OPAQUE_TOKEN_PREFIX,
   parseIntrospectedToken,
@@ -77,7 +78,7 @@ export class OpaqueTokens {
         : await (known?.holder === undefined ? this.#unknown : this.#renewed).join(
             digest,
             () => this.#ask(token, digest),
-            address,
+            networkOf(address ?? ''),
           );
     if (believed === 'too_many') return refuse('rate_limited', { because: 'too many tokens are being asked about' });
     const { holder } = believed;

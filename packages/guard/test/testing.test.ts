@@ -433,6 +433,18 @@ suite('API keys over Basic', () => {
     assertAllowed(await bench.guard.check(basic(), '/accounts.read'));
   });
 
+  test('from all of an IPv6 network, /64, wait as those of one address do', async (t) => {
+    const bench = await open(t, { apiKeySeconds: 10 });
+    const release = hold(bench);
+    const flood = Array.from({ length: 1_100 }, (_, at) => guess(bench, at, `2001:db8:1:2::${at.toString(16)}`));
+    const partner = bench.guard.check(basic(KEY, { address: '2001:db8:1:3::1' }), '/accounts.read');
+    while (bench.asked.length < 64) await new Promise(setImmediate);
+    release();
+    const decisions = await Promise.all(flood);
+    assert.deepEqual([countOf(decisions, 401), countOf(decisions, 429)], [314, 786]);
+    assertAllowed(await partner, 'a right key from elsewhere has its turn');
+  });
+
   test('that were found good before do not wait behind guesses, whatever route is asked for, and however many there are', async (t) => {
     const bench = await open(t, { apiKeySeconds: 10 });
     const { guard, instead, clock, asked } = bench;

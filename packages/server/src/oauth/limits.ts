@@ -3,7 +3,7 @@
  * Credentials are verified first, and only failures count, so nobody can lock a right secret out. The one exception is a
  * secret that is costly to verify or easy to guess: past a bound it is not verified at all.
  */
-import { refuse, type Clock, type Refusal } from '@hallpass/protocol';
+import { networkOf, refuse, type Clock, type Refusal } from '@hallpass/protocol';
 import { createHmac } from 'node:crypto';
 import type { Client } from '../store/store.ts';
 import { Budgets, Failures, type Count } from './counts.ts';
@@ -158,23 +158,4 @@ interface Counted {
 
 function refuseFor(milliseconds: number, because: string): Refusal {
   return refuse('rate_limited', { because, retryAfterSeconds: Math.max(1, Math.ceil(milliseconds / 1000)) });
-}
-
-/** An IPv4 address, also one mapped to IPv6 (RFC 4291 §2.5.5.2), and without the port that some proxies put behind it. */
-const IPV4 = /^(?:::ffff:)?((?:[0-9]{1,3}\.){3}[0-9]{1,3})(?::[0-9]+)?$/i;
-
-/** Whoever has one IPv6 address has 2^64 of them: they are counted by the network, /64, however it is written. */
-function networkOf(address: string): string {
-  const [, ipv4] = IPV4.exec(address) ?? [];
-  if (ipv4 !== undefined) return ipv4;
-  if (!address.includes(':') || address.includes('.')) return address;
-  const [head = '', tail] = address.replace(/^\[(.*)\](?::[0-9]+)?$/, '$1').split('::');
-  const groups = head === '' ? [] : head.split(':');
-  const rest = tail === undefined || tail === '' ? [] : tail.split(':');
-  const zeros = tail === undefined ? 0 : 8 - groups.length - rest.length;
-  const all = [...groups, ...Array.from({ length: Math.max(0, zeros) }, () => '0'), ...rest];
-  return all
-    .slice(0, 4)
-    .map((group) => Number.parseInt(group, 16))
-    .join(':');
 }
