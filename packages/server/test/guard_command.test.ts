@@ -119,7 +119,10 @@ suite('hallpass explain', () => {
       const set = `const now = Date.now; Date.now = () => now() + ${milliseconds};`;
       const NODE_OPTIONS = `--import=data:text/javascript,${encodeURIComponent(set)}`;
       const wrong = await explain('/accounts/a1/transfers', { ...asking, NODE_OPTIONS });
-      assert.match(wrong.stdout, /^refused, 401 invalid_token: The clock .*\n(.*\n)*Set the clock of this machine, .*\n$/);
+      assert.match(
+        wrong.stdout,
+        /^refused, 401 invalid_token: The clock .*\n(.*\n)*Set the clock of this machine, .*\n$/,
+      );
     }
 
     await post(server, partner, '/oauth2/revoke', { token });
@@ -239,6 +242,19 @@ suite('hallpass guard', () => {
       assert.equal(passed.code, 0, passed.stderr);
       assert.doesNotMatch(passed.stdout, /x-rewrite-url/);
       assert.match(passed.stdout, /x-original-url/);
+    }
+  });
+
+  test('quotes the address of the guard for Envoy: the brackets of IPv6 would be a list', async (t) => {
+    const words = ['guard', '--policy', policyFile(t), '--audience', API, '--proxy', 'envoy', '--print-config'];
+    for (const [listen, address] of [
+      ['127.0.0.1:9999', '127.0.0.1'],
+      ['[::1]:9999', '::1'],
+    ] as const) {
+      const { code, stdout, stderr } = await startCommand([...words, '--listen', listen], {});
+      assert.equal(code, 0, stderr);
+      assert.ok(stdout.includes(`{ uri: "http://${listen}", cluster`), stdout);
+      assert.ok(stdout.includes(`{ address: "${address}", port_value: 9999 }`), stdout);
     }
   });
 });

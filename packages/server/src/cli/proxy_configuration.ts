@@ -129,6 +129,8 @@ ${droppedFields(front)
 
 function forEnvoy(front: Front): string {
   const { hostname, port } = new URL(front.guard);
+  // Brackets would be a list to YAML, and no address to Envoy.
+  const address = hostname.replace(/^\[(.*)\]$/, '$1');
   return `# In http_filters, before the router; the guard is the cluster "hallpass".
 - name: envoy.filters.http.ext_authz
   typed_config:
@@ -138,7 +140,7 @@ function forEnvoy(front: Front): string {
     # A route that is chosen again after the check would be another one than was checked.
     clear_route_cache: false
     http_service:
-      server_uri: { uri: ${front.guard}, cluster: hallpass, timeout: 10s }
+      server_uri: { uri: "${front.guard}", cluster: hallpass, timeout: 10s }
       authorization_request:
         # X-Forwarded-For, and all others that begin with an x: the guard refuses those that override the method or the path.
         allowed_headers: { patterns: [{ exact: authorization }, { exact: dpop }, { prefix: x }] }
@@ -171,6 +173,6 @@ ${IDENTITY_FIELDS.map((field) => `            - exact: ${field.toLowerCase()}`).
 #     type: STATIC
 #     load_assignment:
 #       cluster_name: hallpass
-#       endpoints: [{ lb_endpoints: [{ endpoint: { address: { socket_address: { address: ${hostname}, port_value: ${port} } } } }] }]
+#       endpoints: [{ lb_endpoints: [{ endpoint: { address: { socket_address: { address: "${address}", port_value: ${port} } } } }] }]
 `;
 }
