@@ -15,7 +15,7 @@ import {
   type RefusalReason,
   type Scope,
 } from '@hallpass/protocol';
-import type { Identified } from './holder.ts';
+import type { Holder, Identified } from './holder.ts';
 import type { IssuerAnswer, IssuerClient } from './issuer_client.ts';
 import { Outage } from './outage.ts';
 import { Pending } from './pending.ts';
@@ -31,6 +31,8 @@ export interface ApiKeysOptions {
   readonly max: number;
   /** Whose token that is; the same that is asked of a token that a request brings. */
   readonly identifyToken: (token: string) => Promise<Identified | Refusal>;
+  /** Whether the tokens of this holder were taken back. */
+  readonly isRevoked: (holder: Holder) => boolean;
 }
 
 /** What a key was exchanged for. */
@@ -75,20 +77,43 @@ export class ApiKeys {
    * by. Throws `Outage` when the issuer does not answer.
    */
   async identify(key: ClientCredentials, scope: Scope, address: string | undefined): Promise<Identified | Refusal> {
-    const { issuerClient, audience, identifyToken } = this.#options;
+    const { issuerClient, audience } = this.#options;
     const basic = printBasic(key);
     const digest = await digestOf(`${basic} ${scope.text}`);
-    const exchanged = await this.#find(digest, { key, address }, async () => {
-      const wanted = { scope: scope.text, resource: audience, address };
-      const { status, body } = await issuerClient.exchangeKey(basic, wanted);
-      const token = status === 200 ? parseTokenResponse(body)?.access_token : undefined;
-      return token ?? refusalOf(status, body, scope);
-    });
+    const known = this.#known.get(digest);
+    const exchange = (): Promise<Exchanged | Refusal> =>
+      this.#find(digest, { key, address }, async () => {
+        const wanted = { scope: scope.text, resource: audience, address };
+        const { status, body } = await issuerClient.exchangeKey(basic, wanted);
+        const token = status === 200 ? parseTokenResponse(body)?.access_token : undefined;
+        return token ?? refusalOf(status, body, scope);
+      });
+    const exchanged = await exchange();
     if (isRefusal(exchanged)) return exchanged;
+    const identified = await this.#identifyToken(digest, exchanged);
+    if (!('ended' in identified)) return identified;
+    // The token of another day has ended, and that says nothing of the key: every token of a key can be ended while it
+    // stays good, and it is not locked out. What has just been issued is as the issuer means it.
+    if (exchanged !== known) return identified.ended;
+    const anew = await exchange();
+    if (isRefusal(anew)) return anew;
+    const again = await this.#identifyToken(digest, anew);
+    return 'ended' in again ? again.ended : again;
+  }
+
+  /** `ended`: what to say where the token is no good, or was revoked. It is believed no longer. */
+  async #identifyToken(
+    digest: string,
+    exchanged: Exchanged,
+  ): Promise<Identified | { readonly ended: Identified | Refusal }> {
+    const { identifyToken, isRevoked } = this.#options;
     const identified = await identifyToken(exchanged.token);
-    // An expired one, for instance: the next request exchanges the key anew.
-    if (isRefusal(identified)) this.#known.delete(digest);
-    return identified;
+    if (!isRefusal(identified) && !isRevoked(identified.holder)) return identified;
+    // Held all the same: a key that was good before does not wait behind guesses.
+    if (this.#known.get(digest) === exchanged) {
+      this.#known.set(digest, { ...exchanged, at: -Infinity }, exchanged.token.length);
+    }
+    return { ended: identified };
   }
 
   /** Whether there is such a key, whatever it may have: for a request that no scope would open. Throws `Outage`. */

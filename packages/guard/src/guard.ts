@@ -182,7 +182,10 @@ class ApiGuard {
     this.#templates = new Templates(settings.scopes);
     this.#keySet = new KeySet({ fetchKeySet: () => issuer.fetchKeySet(), algorithms, clock, report });
     const aheadSeconds = (): number => Math.max(0, this.#issuerTime.offsetSeconds() ?? 0);
-    this.#identity = new Identity({ ...settings, aheadSeconds }, { issuerClient: issuer, keySet: this.#keySet });
+    this.#identity = new Identity(
+      { ...settings, aheadSeconds },
+      { issuerClient: issuer, keySet: this.#keySet, isRevoked: (holder) => this.#isRevoked(holder) },
+    );
     this.#feed = new RevocationFeed({
       open: (cursor, signal) => issuer.openFeed(cursor, signal),
       readPage: (cursor) => issuer.readFeed(cursor),

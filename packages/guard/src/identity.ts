@@ -1,7 +1,7 @@
 /** Credentials of each kind to their holder. What they may do, and whether that was taken back, is not asked here. */
 import { refuse, type Refusal, type Scope } from '@hallpass/protocol';
 import { ApiKeys } from './api_keys.ts';
-import type { Identified } from './holder.ts';
+import type { Holder, Identified } from './holder.ts';
 import type { IssuerClient } from './issuer_client.ts';
 import type { KeySet } from './key_set.ts';
 import { isOpaqueToken, OpaqueTokens } from './opaque_tokens.ts';
@@ -17,7 +17,11 @@ export class Identity {
 
   constructor(
     settings: GuardSettings & Pick<Expected, 'aheadSeconds'>,
-    { issuerClient, keySet }: { issuerClient: IssuerClient; keySet: KeySet },
+    {
+      issuerClient,
+      keySet,
+      isRevoked,
+    }: { issuerClient: IssuerClient; keySet: KeySet; isRevoked: (holder: Holder) => boolean },
   ) {
     const { opaqueTokenSeconds, apiKeySeconds, rememberedTokensMax: max } = settings;
     this.#signed = new SignedTokens({ ...settings, keySet }, max);
@@ -26,7 +30,8 @@ export class Identity {
     }
     if (apiKeySeconds !== undefined) {
       const identifyToken = async (token: string): Promise<Identified | Refusal> => await this.identifyToken(token);
-      this.#keys = new ApiKeys({ ...settings, issuerClient, believedSeconds: apiKeySeconds, max, identifyToken });
+      const believedSeconds = apiKeySeconds;
+      this.#keys = new ApiKeys({ ...settings, issuerClient, believedSeconds, max, identifyToken, isRevoked });
     }
   }
 

@@ -51,7 +51,7 @@ function identityOf(options: Partial<GuardOptions>): World {
   const issuerClient = new IssuerClient({ ...settings, closing: new AbortController().signal });
   const { algorithms } = settings;
   const keySet = new KeySet({ fetchKeySet: () => issuerClient.fetchKeySet(), algorithms, clock, report: () => {} });
-  return { identity: new Identity(settings, { issuerClient, keySet }), asked };
+  return { identity: new Identity(settings, { issuerClient, keySet, isRevoked: () => false }), asked };
 }
 
 function assertIs(identified: Identified | Refusal, clientId: string): void {

@@ -362,6 +362,32 @@ suite('API keys over Basic', () => {
     assertDenied(await guard.check(basic(), '/accounts.read'), 401);
   });
 
+  test('whose tokens were all ended go on with new ones at once: the key itself is as good as before', async (t) => {
+    const { issuer, guard, asked, clock } = await open(t, { apiKeySeconds: 300 });
+    issuer.addKey(KEY);
+    assertAllowed(await guard.check(basic(), '/accounts.read'));
+    await issuer.revokeClient(KEY.clientId);
+    clock.advance(2);
+    const many = await Promise.all(Array.from({ length: 5 }, () => guard.check(basic(), '/accounts.read')));
+    for (const decision of many) assertAllowed(decision);
+    assert.equal(asked.length, 2);
+    assertAllowed(await guard.check(basic(), '/accounts.read'));
+    assert.equal(asked.length, 2, 'the new one is believed');
+  });
+
+  test('whose new token has ended too are refused, and are exchanged once for each request', async (t) => {
+    const { issuer, guard, asked, instead } = await open(t, { apiKeySeconds: 300 });
+    issuer.addKey(KEY);
+    const token = await issuer.token({ scope: '/accounts.read', clientId: KEY.clientId });
+    instead.answer = async () => Response.json({ access_token: token, token_type: 'Bearer' });
+    assertAllowed(await guard.check(basic(), '/accounts.read'));
+    await issuer.revoke(token);
+    for (const times of [2, 3]) {
+      assert.equal(assertDenied(await guard.check(basic(), '/accounts.read'), 401).because, 'revoked');
+      assert.equal(asked.length, times);
+    }
+  });
+
   test('that are malformed, or beside a token, are a malformed request', async (t) => {
     const { issuer, guard, asked } = await open(t, { apiKeySeconds: 10 });
     issuer.addKey(KEY);
