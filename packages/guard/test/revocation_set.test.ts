@@ -149,6 +149,8 @@ test('a token that was cut from others ends with what was cut from it, and no ot
   const set = new RevocationSet(new TestClock(), 0);
   set.add({ kind: 'token', id: `${a}~${b}`, expires_at: NOW_SECONDS + 100 });
   const ends = (jti: string): boolean => set.ends({ jti, grant_id: makeId(), client_id: 'c', iat: NOW_SECONDS });
+  // No grant is called so; if one was, it would be no token.
+  set.add({ kind: 'grant', id: `${a}~${c}`, expires_at: NOW_SECONDS + 100 });
   for (const ended of [`${a}~${b}`, `${a}~${b}~${c}`]) assert.ok(ends(ended), ended);
   for (const living of [a, b, `${b}~${c}`, `${a}~${c}`, `${a}~${c}~${makeId()}`]) assert.ok(!ends(living), living);
 });

@@ -487,6 +487,9 @@ suite('API keys over Basic', () => {
     delete instead.answer;
     assertAllowed(await guard.checkRoute(policy, basic()), 'asked about anew');
     assertDenied(await guard.checkRoute(policy, basic(KEY, { url: '/nowhere' })), 403);
+    await bench.issuer.revokeClient(KEY.clientId);
+    clock.advance(2);
+    assertAllowed(await guard.checkRoute(policy, basic()), 'exchanged anew, since its tokens were ended');
     if (slow !== undefined) instead.answer = slow;
     release();
     assert.equal(countOf(await Promise.all(flood), 429), 2_000 - 1_064);
