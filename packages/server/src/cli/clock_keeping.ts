@@ -27,11 +27,11 @@ export class ClockKeeping {
     this.#report(ahead);
     const differs = Math.abs(ahead) > DIFFERENCE_SECONDS;
     if (differs && !this.#said) {
-      const how = `${Math.abs(ahead)} s ${ahead > 0 ? 'ahead' : 'behind'}`;
+      const how = `${Math.abs(ahead)} s ${ahead > 0 ? 'ahead of' : 'behind'}`;
       this.#log.warn(
         settings.databaseUrl === undefined
-          ? `This machine's clock was set: it is ${how}. Tokens are dated by it; nothing is forgotten by it for now.`
-          : `This machine's clock is ${how} of the database's. Hallpass goes on by the time that it had. Set both right.`,
+          ? `This machine's clock was set: it is ${how} where it was. Tokens carry the new time. Nothing is forgotten by it yet.`
+          : `This machine's clock is ${how} the database's. Hallpass keeps to the time it had before. Set both clocks right.`,
       );
     }
     this.#said = differs;
