@@ -113,9 +113,14 @@ class Place {
     return this.#server.url;
   }
 
-  async isReady(): Promise<boolean> {
-    const answer = await fetch(`${this.url}/health/ready`).catch(() => undefined);
-    return answer?.status === 200;
+  /** Undefined when it is; otherwise what it answers instead. */
+  async whyNotReady(): Promise<string | undefined> {
+    try {
+      const answer = await fetch(`${this.url}/health/ready`);
+      return answer.status === 200 ? undefined : `${answer.status} ${await answer.text()}`;
+    } catch (error) {
+      return String(error instanceof Error ? (error.cause ?? error) : error);
+    }
   }
 
   async kill(): Promise<void> {
@@ -231,7 +236,13 @@ async function cause(fault: Fault): Promise<void> {
 }
 
 async function untilReady(): Promise<void> {
-  await Promise.all(places.map((place) => until(() => place.isReady(), 'an instance is ready')));
+  const answers: (string | undefined)[] = [];
+  const ready = places.map((place, index) =>
+    until(async () => (answers[index] = await place.whyNotReady()) === undefined, `instance ${index} is ready`),
+  );
+  await Promise.all(ready).catch((error: unknown) => {
+    throw new Error(`an instance stayed unready: ${JSON.stringify(answers)}`, { cause: error });
+  });
 }
 
 async function judgeRound(fault: Fault, keys: Operator): Promise<void> {

@@ -79,6 +79,7 @@ export class PostgresCluster {
   #port: number | undefined;
   #server: ChildProcess | undefined;
   #databases = 0;
+  #wasReady = false;
 
   constructor(place: Place) {
     this.#place = place;
@@ -154,8 +155,9 @@ export class PostgresCluster {
   async start(): Promise<void> {
     const end = performance.now() + READY_MS_MAX;
     while (!(await this.#startOnce(end))) {
-      // The port was taken meanwhile, or processes of the server that was killed are not all gone yet.
-      if (this.#databases === 0) this.#port = undefined;
+      // The port was taken meanwhile, or processes of the server that was killed are not all gone yet. Once it has been
+      // reached at its port, somebody may know that port.
+      if (!this.#wasReady) this.#port = undefined;
       assert(performance.now() < end, `PostgreSQL does not start:\n${this.#log()}`);
     }
   }
@@ -177,7 +179,10 @@ export class PostgresCluster {
         () => true,
         () => false,
       );
-      if (ready) return true;
+      if (ready) {
+        this.#wasReady = true;
+        return true;
+      }
       await sleep(POLL_MS);
     }
     return false;
