@@ -23,7 +23,11 @@ import { FEED_STREAMS_MAX, FEED_STREAMS_PER_CLIENT_MAX } from '../packages/serve
 import { FOLLOWER_CALL_INTERVAL_MS } from '../packages/server/src/oauth/follower_calls.ts';
 import { WAITS_MAX, WAITS_PER_CLIENT_MAX } from '../packages/server/src/oauth/followers.ts';
 import { GUARD_FAILURES_FACTOR } from '../packages/server/src/oauth/limits.ts';
-import { GRANT_SECONDS_MAX, WAIT_SECONDS_MAX } from '../packages/server/src/oauth/revocation.ts';
+import {
+  GRANT_SECONDS_MAX,
+  REFRESH_TOKEN_SECONDS_MAX,
+  WAIT_SECONDS_MAX,
+} from '../packages/server/src/oauth/revocation.ts';
 import { KEPT_DIFFERENCE_MS_MAX } from '../packages/server/src/oauth/store_time.ts';
 import { HASH_RENEWALS_MAX } from '../packages/server/src/oauth/secret_hash.ts';
 import * as keyPolicy from '../packages/server/src/operator/key_policy.ts';
@@ -151,7 +155,18 @@ const LIMITS: readonly (readonly [name: string, value: number, what: string, bey
     'seconds that any access token lives',
     'the setting is refused',
   ],
-  ['GRANT_SECONDS_MAX', GRANT_SECONDS_MAX, 'seconds that any grant lives', 'the setting is refused'],
+  [
+    'REFRESH_TOKEN_SECONDS_MAX',
+    REFRESH_TOKEN_SECONDS_MAX,
+    'seconds that a grant lives after its last refresh, by any setting',
+    'the setting is refused',
+  ],
+  [
+    'GRANT_SECONDS_MAX',
+    GRANT_SECONDS_MAX,
+    'seconds in `HALLPASS_REFRESH_MAX_TTL_SECONDS` and `--refresh-max-ttl`; unset, a grant lives as long as it is refreshed',
+    'the setting is refused',
+  ],
   ['LINEAGE_MAX', protocol.LINEAGE_MAX, 'tokens cut one from the other', '400 `invalid_request`'],
   [
     'SUSPICION_EVENTS_PER_CLIENT_HOUR_MAX',

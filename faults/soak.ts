@@ -78,6 +78,7 @@ async function soak(engine: Readonly<Record<string, string>>): Promise<readonly 
     HALLPASS_OPERATOR_PORT: '0',
     HALLPASS_LOG_LEVEL: 'error',
     HALLPASS_REFRESH_TTL_SECONDS: String(SESSION_HOURS * 3600),
+    HALLPASS_REFRESH_MAX_TTL_SECONDS: String(SESSION_HOURS * 3600),
   });
   const system = { clock, random: (count: number) => new Uint8Array(randomBytes(count)) };
   const instance = await openInstance(settings, system, async (from) => {

@@ -17,6 +17,11 @@ export function makeIdentifier(milliseconds: number, random: Random): string {
   return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-');
 }
 
+/** The millisecond in which an identifier of `makeIdentifier`'s form was made. */
+export function momentOfIdentifier(identifier: string): number {
+  return Number.parseInt(identifier.slice(0, 8) + identifier.slice(9, 13), 16);
+}
+
 /** How many tokens deep a token may have been cut from others. */
 export const LINEAGE_MAX = 4;
 

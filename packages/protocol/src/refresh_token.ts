@@ -29,7 +29,7 @@ export interface RefreshTokenState {
   readonly clientId: string;
   /** When this generation was made. */
   readonly issuedAt: NumericDate;
-  /** When the family ends; the same in every generation. */
+  /** When this token ends, unless the family has rotated since: `oauth/grant_end.ts` has the rule. */
   readonly expiresAt: NumericDate;
   /** The scopes as first granted, one space between; narrowing at a refresh does not touch them. */
   readonly scope: string;

@@ -18,11 +18,17 @@ export interface PolicyOptions {
   readonly opaque?: boolean;
   readonly accessTtl?: number | typeof AS_SERVER;
   readonly refreshTtl?: number | typeof AS_SERVER;
+  readonly refreshMaxTtl?: number | typeof AS_SERVER;
   readonly refreshGrace?: number | typeof AS_SERVER;
   readonly requestsPerSecond?: number | typeof AS_SERVER;
 }
 
-type NumberName = 'accessTtlSeconds' | 'refreshTtlSeconds' | 'refreshGraceSeconds' | 'requestsPerSecond';
+type NumberName =
+  | 'accessTtlSeconds'
+  | 'refreshTtlSeconds'
+  | 'refreshMaxTtlSeconds'
+  | 'refreshGraceSeconds'
+  | 'requestsPerSecond';
 
 /** The word for a number that a key does not have of its own. */
 const AS_SERVER = 'server';
@@ -50,7 +56,10 @@ export function withPolicy(command: Command): Command {
       collect,
     )
     .option('--refresh', 'give refresh tokens (the default)')
-    .option('--no-refresh', 'give no refresh tokens')
+    .option(
+      '--no-refresh',
+      'give no refresh tokens; advised for a server that holds its secret and can ask for a token at any time',
+    )
     .addOption(new Option('--mode <mode>', 'a label: what the key is for (default: live)').choices(['live', 'test']))
     .option('--require-dpop', 'give only tokens that are bound to a key of the caller (RFC 9449)')
     .option('--no-require-dpop', 'give others too (the default)')
@@ -61,7 +70,16 @@ export function withPolicy(command: Command): Command {
       'how long an access token lives, such as 5m; no longer than the server allows; `server`: as the server says',
       orAsServer(parseSeconds),
     )
-    .option('--refresh-ttl <duration>', 'how long a grant lives, such as 12h; or `server`', orAsServer(parseSeconds))
+    .option(
+      '--refresh-ttl <duration>',
+      'how long a grant lives after its last refresh, such as 12h; or `server`',
+      orAsServer(parseSeconds),
+    )
+    .option(
+      '--refresh-max-ttl <duration>',
+      'how long a grant lives at most, however often it is refreshed, such as 90d; or `server`',
+      orAsServer(parseSeconds),
+    )
     .option(
       '--refresh-grace <duration>',
       'how long after a rotation the refresh token before the newest still gets the newest; or `server`',
@@ -91,6 +109,7 @@ export function policyOf(options: PolicyOptions): Omit<Partial<NewApiKey>, 'name
     }),
     ...numberOf('accessTtlSeconds', options.accessTtl),
     ...numberOf('refreshTtlSeconds', options.refreshTtl),
+    ...numberOf('refreshMaxTtlSeconds', options.refreshMaxTtl),
     ...numberOf('refreshGraceSeconds', options.refreshGrace),
     ...numberOf('requestsPerSecond', options.requestsPerSecond),
   };

@@ -145,6 +145,7 @@ export async function startPublicSide(
     lifetimes: {
       accessTokenSeconds: settings.accessTtlSeconds,
       refreshSeconds: settings.refreshTtlSeconds,
+      refreshMaxSeconds: settings.refreshMaxTtlSeconds,
       refreshGraceSeconds: settings.refreshGraceSeconds,
     },
     store,

@@ -5,7 +5,7 @@ import { ACCESS_TOKEN_SECONDS_MAX, isObject, SIGNING_ALGORITHMS, type SigningAlg
 import { LOG_LEVELS, type LogLevel } from '../http/log.ts';
 import { parseHostName } from '../http/operator_hosts.ts';
 import { COPY_SECONDS_MAX } from '../oauth/client_copies.ts';
-import { GRANT_SECONDS_MAX } from '../oauth/revocation.ts';
+import { GRANT_SECONDS_MAX, REFRESH_TOKEN_SECONDS_MAX } from '../oauth/revocation.ts';
 import { hasPassword } from '../store/postgres_address.ts';
 import { isOpenToOthers } from './closed_files.ts';
 
@@ -27,6 +27,7 @@ export interface Settings {
   readonly signingAlgorithm: SigningAlgorithm;
   readonly accessTtlSeconds: number;
   readonly refreshTtlSeconds: number;
+  readonly refreshMaxTtlSeconds: number | undefined;
   readonly refreshGraceSeconds: number | undefined;
   /** Undefined: the embedded store. */
   readonly databaseUrl: string | undefined;
@@ -134,16 +135,25 @@ const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = {
   },
   refreshTtlSeconds: {
     variable: 'HALLPASS_REFRESH_TTL_SECONDS',
-    parse: wholeNumber(1, GRANT_SECONDS_MAX),
+    parse: wholeNumber(1, REFRESH_TOKEN_SECONDS_MAX),
     otherwise: 30 * 86_400,
+    must: `whole seconds, 1 to ${REFRESH_TOKEN_SECONDS_MAX}`,
+    meaning:
+      'How long a grant lives after its last refresh, or after its first token if it was never refreshed. Each refresh starts the time again.',
+  },
+  refreshMaxTtlSeconds: {
+    variable: 'HALLPASS_REFRESH_MAX_TTL_SECONDS',
+    parse: wholeNumber(1, GRANT_SECONDS_MAX),
+    otherwise: undefined,
     must: `whole seconds, 1 to ${GRANT_SECONDS_MAX}`,
-    meaning: 'How long a grant lives, from its first token; refreshing does not extend it.',
+    meaning:
+      'How long a grant lives at most, from its first token, however often it is refreshed. Unset: as long as it is refreshed.',
   },
   refreshGraceSeconds: {
     variable: 'HALLPASS_REFRESH_GRACE_SECONDS',
-    parse: wholeNumber(0, GRANT_SECONDS_MAX),
+    parse: wholeNumber(0, REFRESH_TOKEN_SECONDS_MAX),
     otherwise: undefined,
-    must: `whole seconds, 0 to ${GRANT_SECONDS_MAX}`,
+    must: `whole seconds, 0 to ${REFRESH_TOKEN_SECONDS_MAX}`,
     meaning:
       'How long after a rotation the refresh token before the newest still gets the newest. Unset: always; 0: never.',
   },
@@ -328,6 +338,7 @@ export function readSettings(environment: Readonly<Record<string, string | undef
     signingAlgorithm: value('signingAlgorithm'),
     accessTtlSeconds: value('accessTtlSeconds'),
     refreshTtlSeconds: value('refreshTtlSeconds'),
+    refreshMaxTtlSeconds: value('refreshMaxTtlSeconds'),
     refreshGraceSeconds: value('refreshGraceSeconds'),
     databaseUrl,
     databaseCaFile: value('databaseCaFile'),

@@ -19,8 +19,10 @@ export interface ServerClock extends Clock {
 export interface Lifetimes {
   /** Of an access token, in seconds. */
   readonly accessTokenSeconds: number;
-  /** Of a grant with everything refreshed from it, in seconds. */
+  /** Of a grant from its last rotation, or its first token where there was none, in seconds. */
   readonly refreshSeconds: number;
+  /** Of a grant from its first token, however often it is refreshed, in seconds; undefined: as long as it is refreshed. */
+  readonly refreshMaxSeconds: number | undefined;
   /** How long the predecessor of the newest refresh token still gets the newest one, in seconds; undefined: always. */
   readonly refreshGraceSeconds: number | undefined;
 }
@@ -58,11 +60,17 @@ export interface Authority {
 
 /** The lifetimes of one client's tokens: the server's, where the key has none that are tighter. */
 export function lifetimesOf({ lifetimes }: Authority, client: Client): Lifetimes {
-  const { accessTtlSeconds = Infinity, refreshTtlSeconds = Infinity, refreshGraceSeconds = Infinity } = client;
-  const grace = Math.min(refreshGraceSeconds, lifetimes.refreshGraceSeconds ?? Infinity);
+  const { accessTtlSeconds = Infinity, refreshTtlSeconds = Infinity } = client;
   return {
     accessTokenSeconds: Math.min(accessTtlSeconds, lifetimes.accessTokenSeconds),
     refreshSeconds: Math.min(refreshTtlSeconds, lifetimes.refreshSeconds),
-    refreshGraceSeconds: grace === Infinity ? undefined : grace,
+    refreshMaxSeconds: tighterOf(client.refreshMaxTtlSeconds, lifetimes.refreshMaxSeconds),
+    refreshGraceSeconds: tighterOf(client.refreshGraceSeconds, lifetimes.refreshGraceSeconds),
   };
+}
+
+/** Undefined: there is no limit. */
+function tighterOf(one = Infinity, other = Infinity): number | undefined {
+  const tighter = Math.min(one, other);
+  return tighter === Infinity ? undefined : tighter;
 }

@@ -19,8 +19,10 @@ import { noted, respondRefusal, respondRevoked, type Endpoint, type WireRequest,
 
 /** How much longer than its token an entry stays, in seconds: the widest leeway that a guard may give a clock. */
 const LEEWAY_SECONDS = 60;
-/** The longest life that any setting can give a grant, in seconds: 400 days. */
-export const GRANT_SECONDS_MAX = 400 * 86_400;
+/** The longest that any setting lets a refresh token wait for its use, in seconds: 400 days. */
+export const REFRESH_TOKEN_SECONDS_MAX = 400 * 86_400;
+/** The longest bound that a setting or a key can put on a grant as a whole, in seconds: ten years. */
+export const GRANT_SECONDS_MAX = 3_650 * 86_400;
 
 export function revocationEndpoint(authority: Authority): Endpoint {
   return async (request) => {
@@ -117,7 +119,7 @@ async function findRevocation(
   const earliest = numericDate(time.earliest());
   const state = openRefreshToken(token, { find: authority.keys.findRefresh, equal: equalBytes });
   if (state !== undefined) {
-    if (earliest >= state.expiresAt) return NOTHING;
+    if (earliest >= state.expiresAt && !(await isOfLivingFamily(authority, state, earliest))) return NOTHING;
     const isRevoked = await store.isRevoked(state);
     if (state.clientId !== clientId) return isRevoked ? NOTHING : refuse('token_of_another_client');
     // Any generation, however old, ends the family when its owner says so.
@@ -135,13 +137,24 @@ async function findRevocation(
   return isRevoked ? REVOKED_ALREADY : { revocation: revocationOfToken(claims, earliest), isRevoked: true };
 }
 
+/** A token that has ended may be retired, and its family have gone on without it. */
+async function isOfLivingFamily(
+  { store }: Authority,
+  { grantId }: RefreshTokenState,
+  earliest: NumericDate,
+): Promise<boolean> {
+  const family = await store.findFamily(grantId);
+  return family !== undefined && earliest < family.keptUntil;
+}
+
 function revocationOfToken({ jti, exp }: AccessTokenClaims, earliest: NumericDate): KeptRevocation {
   const expires_at = exp + LEEWAY_SECONDS;
   return { kind: 'token', id: jti, expires_at, keepUntil: expires_at, feedSeconds: expires_at - earliest };
 }
 
 /**
- * Ends a family: its refresh tokens until the family would have ended, its access tokens until the last has expired.
+ * Ends a family: its refresh tokens until the last would have ended (the store sees to those that are newer than this
+ * one), its access tokens until the last has expired.
  * `latest`: no earlier than it can be now, or the entry would have expired before the tokens (`StoreTime.latest`).
  */
 export function revocationOfGrant(
@@ -161,8 +174,10 @@ export interface RevocationMoment {
 /** Ends everything that a client was given up to and including this second, on whichever clock it was dated. */
 export function revocationOfClient(clientId: string, { now, clockSkewSeconds }: RevocationMoment): KeptRevocation {
   const expires_at = now + ACCESS_TOKEN_SECONDS_MAX + LEEWAY_SECONDS;
-  const keepUntil = now + GRANT_SECONDS_MAX + LEEWAY_SECONDS;
-  return { kind: 'client', id: clientId, before: now + clockSkewSeconds + 1, expires_at, keepUntil };
+  const before = now + clockSkewSeconds + 1;
+  // No refresh token that was made before then lives longer, by any setting; and one that is revoked makes no other.
+  const keepUntil = before + REFRESH_TOKEN_SECONDS_MAX + LEEWAY_SECONDS;
+  return { kind: 'client', id: clientId, before, expires_at, keepUntil };
 }
 
 /** Ends everything that anybody was given up to and including this second. */

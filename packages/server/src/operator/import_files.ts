@@ -72,6 +72,7 @@ const MEMBERS: Readonly<Record<string, Kind>> = {
   access_token_format: 'text',
   access_ttl_seconds: 'number',
   refresh_ttl_seconds: 'number',
+  refresh_max_ttl_seconds: 'number',
   refresh_grace_seconds: 'number',
   requests_per_second: 'number',
   disabled: 'flag',
@@ -192,6 +193,7 @@ function keyOf(members: Members, { policy, allowWeak }: ReadOptions): ImportedKe
     accessTokenFormat: choiceOf(members, 'access_token_format', ['jwt', 'opaque']),
     accessTtlSeconds: numberOf(members, 'access_ttl_seconds'),
     refreshTtlSeconds: numberOf(members, 'refresh_ttl_seconds'),
+    refreshMaxTtlSeconds: numberOf(members, 'refresh_max_ttl_seconds'),
     refreshGraceSeconds: numberOf(members, 'refresh_grace_seconds'),
     requestsPerSecond: numberOf(members, 'requests_per_second'),
   };

@@ -7,7 +7,7 @@ import { ACCESS_TOKEN_SECONDS_MAX } from '@hallpass/protocol';
 import type { ServerClock } from '../oauth/authority.ts';
 import type { LiveKeyRing, ListedKey } from '../oauth/key_ring.ts';
 import { KEY_USES, USES } from '../oauth/key_uses.ts';
-import { GRANT_SECONDS_MAX, revocationOfEverything, type RevocationMoment } from '../oauth/revocation.ts';
+import { REFRESH_TOKEN_SECONDS_MAX, revocationOfEverything, type RevocationMoment } from '../oauth/revocation.ts';
 import type { StoreTime } from '../oauth/store_time.ts';
 import type { KeptRevocation, KeyUse, Store } from '../store/store.ts';
 import { findKeyPrice, findNamedSecretKeys, type KeyPrice } from './key_price.ts';
@@ -27,7 +27,7 @@ const SLACK_SECONDS = 120;
  */
 const KEPT_MS: Readonly<Record<KeyUse, number>> = {
   sign: (ACCESS_TOKEN_SECONDS_MAX + SLACK_SECONDS) * 1000,
-  refresh_mac: (GRANT_SECONDS_MAX + SLACK_SECONDS) * 1000,
+  refresh_mac: (REFRESH_TOKEN_SECONDS_MAX + SLACK_SECONDS) * 1000,
   secret_mac: (ACCESS_TOKEN_SECONDS_MAX + SLACK_SECONDS) * 1000,
   access_seal: (ACCESS_TOKEN_SECONDS_MAX + SLACK_SECONDS) * 1000,
 };

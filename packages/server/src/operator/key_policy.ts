@@ -25,7 +25,7 @@ import {
 } from '../oauth/foreign_hash.ts';
 import { couldBeGuessed } from '../oauth/secret_hash.ts';
 import { canonicalOrigin } from '../oauth/origins.ts';
-import { GRANT_SECONDS_MAX } from '../oauth/revocation.ts';
+import { GRANT_SECONDS_MAX, REFRESH_TOKEN_SECONDS_MAX } from '../oauth/revocation.ts';
 import type { Client } from '../store/store.ts';
 import { OperatorRefusal } from './operator_refusal.ts';
 
@@ -55,6 +55,7 @@ export interface NewApiKey {
   readonly accessTokenFormat?: Client['accessTokenFormat'];
   readonly accessTtlSeconds?: number;
   readonly refreshTtlSeconds?: number;
+  readonly refreshMaxTtlSeconds?: number;
   readonly refreshGraceSeconds?: number;
   readonly requestsPerSecond?: number;
   /** JWKs: the key authenticates with these, and has no secret (RFC 7523). */
@@ -142,11 +143,18 @@ function checkNumbers(wanted: NewApiKey): Pick<Client, keyof typeof NUMBERS> {
 
 const NUMBERS = {
   accessTtlSeconds: { min: 1, max: ACCESS_TOKEN_SECONDS_MAX },
-  refreshTtlSeconds: { min: 1, max: GRANT_SECONDS_MAX },
-  refreshGraceSeconds: { min: 0, max: GRANT_SECONDS_MAX },
+  refreshTtlSeconds: { min: 1, max: REFRESH_TOKEN_SECONDS_MAX },
+  refreshMaxTtlSeconds: { min: 1, max: GRANT_SECONDS_MAX },
+  refreshGraceSeconds: { min: 0, max: REFRESH_TOKEN_SECONDS_MAX },
   requestsPerSecond: { min: 1, max: 1_000_000 },
 } as const;
-const NUMBER_NAMES = ['accessTtlSeconds', 'refreshTtlSeconds', 'refreshGraceSeconds', 'requestsPerSecond'] as const;
+const NUMBER_NAMES = [
+  'accessTtlSeconds',
+  'refreshTtlSeconds',
+  'refreshMaxTtlSeconds',
+  'refreshGraceSeconds',
+  'requestsPerSecond',
+] as const;
 
 const JWK_FAULTS: Record<JwkFault, string> = {
   not_an_object: 'it is not a JSON object',

@@ -1,5 +1,5 @@
 /** The verbs about API keys and their secrets. */
-import { parseClient, type ParsedClients, type RowMark } from './parsed_clients.ts';
+import { parseClient, printClient, type ParsedClients, type RowMark } from './parsed_clients.ts';
 import { accompany } from './revocation_verbs.ts';
 import { inBatches, rowsOf, type Sql, type SqlRow } from './sql.ts';
 import { CLIENTS_MAX, type Accompanied, type Client, type SecretUse } from './store.ts';
@@ -89,7 +89,7 @@ export async function saveClient(
     await sql.run('DELETE FROM secret_uses WHERE client_id = ?', client.clientId);
     await sql.run('DELETE FROM refresh_suspicions WHERE client_id = ?', client.clientId);
   }
-  const record = JSON.stringify(client);
+  const record = printClient(client);
   const written =
     client.version === 1
       ? await sql.run(

@@ -6,45 +6,59 @@ import type { Counter, Family, OnceMark, Rotation, RotationOutcome } from './sto
 
 export async function findFamily(sql: Sql, grantId: string): Promise<Family | undefined> {
   const [row] = await sql.all(
-    `SELECT client_id, generation, rotated_at, key_id, shown_generation, shown_in_a_row, suspected_generation
+    `SELECT client_id, generation, rotated_at, key_id, expires_at, newest_expires_at, shown_generation, shown_in_a_row,
+            suspected_generation
        FROM families WHERE grant_id = ?`,
     grantId,
   );
   if (row === undefined) return undefined;
+  const { expires_at: keptUntil, newest_expires_at: newestExpiresAt } = row;
   return {
     grantId,
     clientId: String(row['client_id']),
     generation: Number(row['generation']),
     rotatedAt: Number(row['rotated_at']),
     keyId: String(row['key_id']),
+    expiresAt: Number(newestExpiresAt ?? keptUntil),
+    hasFixedEnd: newestExpiresAt == null,
+    keptUntil: Number(keptUntil),
     shownGeneration: Number(row['shown_generation']),
     shownInARow: Number(row['shown_in_a_row']),
     suspectedGeneration: Number(row['suspected_generation']),
   };
 }
 
-/** The one statement that writes also judges; no transaction needed. */
+/**
+ * The one statement that writes also judges; no transaction needed. The row is kept until the last of all generations
+ * has ended: a later one may end sooner, where a setting was lowered in between.
+ */
 export async function rotate(sql: Sql, rotation: Rotation): Promise<RotationOutcome> {
-  const { grantId, clientId, from, issuedAt, rotatedAt, keyId, expiresAt } = rotation;
+  const { grantId, clientId, from, issuedAt, presentedExpiresAt, rotatedAt, keyId, expiresAt } = rotation;
   const subject = { grantId, clientId, issuedAt };
   const written =
     from === 0
       ? await sql.run(
-          `INSERT INTO families (grant_id, client_id, generation, rotated_at, key_id, expires_at)
-           SELECT ?, ?, 1, ?, ?, ? WHERE NOT EXISTS (${REVOCATIONS_OF}) ON CONFLICT (grant_id) DO NOTHING`,
+          `INSERT INTO families (grant_id, client_id, generation, rotated_at, key_id, expires_at, newest_expires_at)
+           SELECT ?, ?, 1, ?, ?, ?, ? WHERE NOT EXISTS (${REVOCATIONS_OF}) ON CONFLICT (grant_id) DO NOTHING`,
           grantId,
           clientId,
           rotatedAt,
           keyId,
+          Math.max(presentedExpiresAt, expiresAt),
           expiresAt,
           ...valuesOf(subject),
         )
       : await sql.run(
-          `UPDATE families SET generation = ?, rotated_at = ?, key_id = ?
+          `UPDATE families SET generation = ?, rotated_at = ?, key_id = ?,
+                  expires_at = CASE WHEN expires_at < ? THEN CAST(? AS BIGINT) ELSE expires_at END,
+                  newest_expires_at = CASE WHEN newest_expires_at IS NULL THEN NULL ELSE CAST(? AS BIGINT) END
             WHERE grant_id = ? AND generation = ? AND NOT EXISTS (${REVOCATIONS_OF})`,
           from + 1,
           rotatedAt,
           keyId,
+          expiresAt,
+          expiresAt,
+          expiresAt,
           grantId,
           from,
           ...valuesOf(subject),
@@ -100,7 +114,10 @@ const EVENTS_KEPT_SECONDS = 90 * 86_400;
 /** Each statement for itself; no transaction needed. */
 export async function forgetExpired(sql: Sql, now: NumericDate, limit: number): Promise<number> {
   const revocations = await sql.run(
-    'DELETE FROM revocations WHERE position IN (SELECT position FROM revocations WHERE keep_until < ? LIMIT ?)',
+    // A family that rotated while it was revoked may live longer than its revocation knows: it is not let go of first.
+    `DELETE FROM revocations WHERE position IN (
+       SELECT position FROM revocations WHERE keep_until < ? AND NOT (
+         kind = 'grant' AND EXISTS (SELECT 1 FROM families WHERE grant_id = revocations.subject)) LIMIT ?)`,
     now,
     limit,
   );

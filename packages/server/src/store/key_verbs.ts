@@ -71,7 +71,7 @@ export async function rewrapKey(
 
 export async function countGrantsSealedBy(sql: Sql, keyId: string, now: NumericDate): Promise<number> {
   const [row] = await sql.all(
-    'SELECT COUNT(*) AS grants FROM families WHERE key_id = ? AND expires_at > ?',
+    'SELECT COUNT(*) AS grants FROM families WHERE key_id = ? AND COALESCE(newest_expires_at, expires_at) > ?',
     keyId,
     now,
   );

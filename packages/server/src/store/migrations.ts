@@ -137,6 +137,11 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
        last_grant_id TEXT NOT NULL
      )`,
   ],
+  [
+    // When the newest generation ends. NULL: a server that knew no idle expiry rotated the family first, and its end
+    // stays (ADR 41). `expires_at` goes on to say until when the row is kept: now the latest end of any generation.
+    `ALTER TABLE families ADD COLUMN newest_expires_at BIGINT`,
+  ],
 ];
 
 /** Why a store that a newer version wrote is refused. */

@@ -59,8 +59,24 @@ export class ParsedClients {
   }
 }
 
-/** A record is read by the version that wrote it or a later one; what we wrote we trust. */
+/** As it is kept. A record without `refreshMaxTtlSeconds` is of a version that did not know it; null: there is none. */
+type ClientRecord = Omit<Client, 'refreshMaxTtlSeconds'> & { readonly refreshMaxTtlSeconds?: number | null };
+
+/**
+ * A record is read by the version that wrote it or a later one; what we wrote we trust. Before idle expiry a key's
+ * `refreshTtlSeconds` bounded its grants from their first token, and for such a record it still does (ADR 41).
+ */
 export function parseClient(record: string, reviver?: (name: string, value: unknown) => unknown): Client {
   // oxlint-disable-next-line no-unsafe-type-assertion -- our own record, parsed back
-  return JSON.parse(record, reviver) as Client;
+  const parsed = JSON.parse(record, reviver) as ClientRecord;
+  const { refreshMaxTtlSeconds: max, ...rest } = parsed;
+  const bound = max === undefined ? rest.refreshTtlSeconds : (max ?? undefined);
+  const client = bound === undefined ? rest : { ...rest, refreshMaxTtlSeconds: bound };
+  return reviver === undefined ? client : Object.freeze(client);
+}
+
+/** The record of a client, for `parseClient`. */
+export function printClient(client: Client): string {
+  const record: ClientRecord = { ...client, refreshMaxTtlSeconds: client.refreshMaxTtlSeconds ?? null };
+  return JSON.stringify(record);
 }

@@ -86,13 +86,32 @@ async function keepRevocations(sql: Sql, revocations: readonly KeptRevocation[])
   await sql.run('UPDATE feed SET last_position = ?, last_commit = ? WHERE one = 1', end, `${end}-${commitId}`);
   for (const [key, revocation] of fresh) if (known.has(key)) await leavePlace(sql, revocation);
   const kept = await findTime(sql);
+  const ends = await findFamilyEnds(sql, [...fresh.values()]);
   const rows = [...fresh.values()].map(({ kind, id, before, expires_at, keepUntil, feedSeconds }, at) => {
     const needed = Math.min(feedSeconds ?? FEED_SECONDS_MAX, FEED_SECONDS_MAX);
     const feedUntil = kept === undefined ? null : Math.ceil(kept.trusted / 1000) + needed;
-    return [last + 1 + at, kind, id, before ?? null, expires_at, keepUntil, commitId, feedUntil];
+    const until = kind === 'grant' ? Math.max(keepUntil, (ends.get(id) ?? 0) + FAMILY_LEEWAY_SECONDS) : keepUntil;
+    return [last + 1 + at, kind, id, before ?? null, expires_at, until, commitId, feedUntil];
   });
   const columns = 'position, kind, subject, before_date, expires_at, keep_until, commit_id, feed_until';
   await insertRows(sql, `INSERT INTO revocations (${columns}) VALUES`, rows);
+}
+
+/** How much longer than its family a revocation is kept, in seconds: for clocks that differ. */
+const FAMILY_LEEWAY_SECONDS = 60;
+
+/** Until when each family has a token, whichever one was shown to revoke it. */
+async function findFamilyEnds(sql: Sql, revocations: readonly KeptRevocation[]): Promise<ReadonlyMap<string, number>> {
+  const ends = new Map<string, number>();
+  for (const some of inBatches(revocations.filter(({ kind }) => kind === 'grant'))) {
+    const places = some.map(() => '?').join(', ');
+    const rows = await sql.all(
+      `SELECT grant_id, expires_at FROM families WHERE grant_id IN (${places})`,
+      ...some.map(({ id }) => id),
+    );
+    for (const row of rows) ends.set(String(row['grant_id']), Number(row['expires_at']));
+  }
+  return ends;
 }
 
 /**

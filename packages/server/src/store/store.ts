@@ -79,6 +79,7 @@ export interface Client {
   /** Tighter than the server's settings, in seconds; absent: as those. */
   readonly accessTtlSeconds?: number;
   readonly refreshTtlSeconds?: number;
+  readonly refreshMaxTtlSeconds?: number;
   readonly refreshGraceSeconds?: number;
   /** How many requests a second it may make; absent: as the server's setting. */
   readonly requestsPerSecond?: number;
@@ -101,6 +102,12 @@ export interface Family {
   readonly rotatedAt: number;
   /** The MAC key that sealed the newest generation. */
   readonly keyId: string;
+  /** When the newest generation ends, as it was sealed. */
+  readonly expiresAt: NumericDate;
+  /** A version before idle expiry rotated it first: it keeps the end that it was given then (ADR 41). */
+  readonly hasFixedEnd: boolean;
+  /** When the last of all its generations ends. Its row is kept until then, or the first one would pass for fresh again. */
+  readonly keptUntil: NumericDate;
   /** The last generation whose predecessor was shown while it was the newest; 0: none. */
   readonly shownGeneration: number;
   /** In how many successive generations, up to that one. */
@@ -156,10 +163,12 @@ export interface Rotation {
   readonly from: number;
   /** When the presented generation was made. */
   readonly issuedAt: NumericDate;
+  /** When the presented generation ends, as it was sealed. */
+  readonly presentedExpiresAt: NumericDate;
   /** When the next one is made; milliseconds. */
   readonly rotatedAt: number;
   readonly keyId: string;
-  /** When the family ends. */
+  /** When the next one ends. */
   readonly expiresAt: NumericDate;
 }
 
@@ -172,7 +181,10 @@ export const FEED_SECONDS_MAX = ACCESS_TOKEN_SECONDS_MAX + 60;
 export interface KeptRevocation extends Revocation {
   /** How long guards need it from now on, in seconds, by the earliest time that it can be; absent: `FEED_SECONDS_MAX`. */
   readonly feedSeconds?: number;
-  /** Until when refresh tokens could still refer to it: never before `expires_at`. */
+  /**
+   * Until when refresh tokens could still refer to it: never before `expires_at`. That of a grant is kept for as long as
+   * the row of its family besides.
+   */
   readonly keepUntil: NumericDate;
 }
 

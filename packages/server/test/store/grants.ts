@@ -15,7 +15,17 @@ export function testGrants(storeTest: StoreTest): void {
       const [a, b] = [await open(), await open()];
       assert.equal(await a.rotate(rotationRecord({ rotatedAt: 1, keyId: 'old' })), 'rotated');
       const unseen = { shownGeneration: 0, shownInARow: 0, suspectedGeneration: 0 };
-      const first = { grantId: 'grant', clientId: 'client', generation: 1, rotatedAt: 1, keyId: 'old', ...unseen };
+      const end = NOW + 1_000;
+      const ends = { expiresAt: end, hasFixedEnd: false, keptUntil: end };
+      const first = {
+        grantId: 'grant',
+        clientId: 'client',
+        generation: 1,
+        rotatedAt: 1,
+        keyId: 'old',
+        ...ends,
+        ...unseen,
+      };
       assert.deepEqual(await b.findFamily('grant'), first);
       assert.equal(await b.rotate(rotationRecord({ from: 1, rotatedAt: 2, keyId: 'new' })), 'rotated');
       const second = { ...first, generation: 2, rotatedAt: 2, keyId: 'new' };

@@ -63,6 +63,7 @@ export function rotationRecord(changes: Partial<Rotation> = {}): Rotation {
     clientId: 'client',
     from: 0,
     issuedAt: NOW,
+    presentedExpiresAt: changes.expiresAt ?? NOW + 1_000,
     rotatedAt: NOW * 1000,
     keyId: 'key',
     expiresAt: NOW + 1_000,

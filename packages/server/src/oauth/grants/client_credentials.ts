@@ -10,6 +10,7 @@ import {
 } from '@hallpass/protocol';
 import { lifetimesOf, type Authority } from '../authority.ts';
 import type { Caller } from '../client_request.ts';
+import { endOfNext } from '../grant_end.ts';
 import { allowedScopes, audiencesOf, findOutside, parseRequestedScopes, selectAudiences } from '../policy.ts';
 import type { Grant } from './grant.ts';
 
@@ -25,7 +26,7 @@ export const clientCredentials: Grant<Selection> = {
     const grantId = makeIdentifier(at, random);
     const { clientId } = client;
     const issuedAt = numericDate(at);
-    const expiresAt = issuedAt + lifetimesOf(authority, client).refreshSeconds;
+    const expiresAt = endOfNext(grantId, issuedAt, lifetimesOf(authority, client));
     // Nothing is written: the first refresh token says all that there is to know about its grant.
     const state = { grantId, generation: 0, clientId, issuedAt, expiresAt, scope, audiences };
     const refresh = client.refresh ? { state, keyId: keys.refresh.keyId } : undefined;

@@ -12,14 +12,16 @@ import {
   printScopeList,
   refuse,
   ScopeSet,
+  type NumericDate,
   type Parameters,
   type Refusal,
   type RefreshTokenState,
   type Scope,
 } from '@hallpass/protocol';
 import type { Family } from '../../store/store.ts';
-import { lifetimesOf, type Authority } from '../authority.ts';
+import { lifetimesOf, type Authority, type Lifetimes } from '../authority.ts';
 import type { Caller } from '../client_request.ts';
+import { endOfGrant, endOfNext } from '../grant_end.ts';
 import { equalBytes, type KeyRing } from '../key_ring.ts';
 import { judgePredecessor } from '../predecessor.ts';
 import { allowedScopes, findOutside, narrowAudiences, parseRequestedScopes } from '../policy.ts';
@@ -41,13 +43,16 @@ export const refreshToken: Grant<Selection> = {
   async decide(authority, caller, selection) {
     const { presented } = selection;
     const { store, keys } = authority;
-    const { refreshGraceSeconds: graceSeconds } = lifetimesOf(authority, caller.client);
+    const lifetimes = lifetimesOf(authority, caller.client);
+    const { refreshGraceSeconds: graceSeconds } = lifetimes;
     const now = caller.at;
-    if (numericDate(now) >= presented.expiresAt) return no('the grant has expired');
     const { grantId, clientId, issuedAt, generation } = presented;
+    // Not by the token alone: one that has ended may be of a family that lives, and be a theft that comes to light.
+    const family = await store.findFamily(grantId);
+    const end = endOfGrant(presented, family, lifetimes);
+    if (numericDate(now) >= end) return no('the grant has expired');
     if (await store.isRevoked({ grantId, clientId, issuedAt })) return no('the grant is revoked');
 
-    const family = await store.findFamily(grantId);
     const standing = judgeGeneration({ presented, family, now, graceSeconds });
     const event = { at: now, clientId, grantId };
     const newest = family?.generation ?? 0;
@@ -79,21 +84,37 @@ export const refreshToken: Grant<Selection> = {
     const granted = narrow(caller, selection);
     if (isRefusal(granted)) return { decided: 'refuse', refusal: granted };
     // A repeated answer is made from what was stored at the rotation, so that it is the same to the last byte.
-    const rotation =
-      standing === 'newest'
-        ? { from: generation, rotatedAt: now, keyId: keys.refresh.keyId }
-        : { from: generation, rotatedAt: family?.rotatedAt ?? now, keyId: family?.keyId ?? keys.refresh.keyId };
-    const state = { ...presented, generation: generation + 1, issuedAt: numericDate(rotation.rotatedAt) };
-    const refresh = { state, keyId: rotation.keyId };
-    const { expiresAt } = presented;
+    const next =
+      standing === 'predecessor' && family !== undefined
+        ? family
+        : {
+            rotatedAt: now,
+            keyId: keys.refresh.keyId,
+            expiresAt: endAfterRotation(presented, family, { now, lifetimes }),
+          };
+    const { rotatedAt, keyId, expiresAt } = next;
+    const state = { ...presented, generation: generation + 1, issuedAt: numericDate(rotatedAt), expiresAt };
+    const refresh = { state, keyId };
     const { client, jkt } = caller;
-    const issuance = { grantId, client, ...granted, expiresAtMax: expiresAt, refresh, jkt };
+    // A repeated token may say a later end than its grant still has.
+    const expiresAtMax = standing === 'predecessor' ? end : expiresAt;
+    const issuance = { grantId, client, ...granted, expiresAtMax, refresh, jkt };
     if (standing === 'predecessor') {
       return { decided: 'issue', issuance, shown: family === undefined ? undefined : judgePredecessor(family, now) };
     }
-    return { decided: 'issue', issuance, rotation: { ...rotation, grantId, clientId, issuedAt, expiresAt } };
+    const presentedExpiresAt = presented.expiresAt;
+    const step = { from: generation, issuedAt, presentedExpiresAt, rotatedAt, keyId, expiresAt };
+    return { decided: 'issue', issuance, rotation: { grantId, clientId, ...step } };
   },
 };
+
+function endAfterRotation(
+  { grantId }: RefreshTokenState,
+  family: Family | undefined,
+  { now, lifetimes }: { readonly now: number; readonly lifetimes: Lifetimes },
+): NumericDate {
+  return family?.hasFixedEnd === true ? family.expiresAt : endOfNext(grantId, numericDate(now), lifetimes);
+}
 
 function select({ keys }: Authority, { client }: Caller, parameters: Parameters): Selection | Refusal {
   if (!client.refresh) return refuse('grant_not_allowed', { because: 'refresh is switched off' });
