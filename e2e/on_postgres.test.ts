@@ -9,6 +9,7 @@ import { startPostgres } from '../packages/server/test/store/postgres_cluster.ts
 /** What depends on what is remembered, and how; the rest is the same code whatever the store is. */
 const FILES = [
   'feed',
+  'grant_lifetimes',
   'introspect',
   'outage',
   'policy_changes',

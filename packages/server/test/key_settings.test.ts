@@ -117,18 +117,40 @@ suite('lifetimes of a key (contract §9 Per key or server)', () => {
     ['shorter than the server', 1_800, 1_800],
     ['longer than the server', 7_200, 3_600],
   ] as const) {
-    test(`a grant life that is ${what}: the shorter one holds, and no access token outlives it`, async () => {
+    test(`an idle time that is ${what}: the shorter one holds, from each refresh on`, async () => {
       const at = await startHallpass({ environment: { HALLPASS_REFRESH_TTL_SECONDS: '3600' } });
       const key = await at.makeKey({ refreshTtlSeconds });
       const first = await at.issue(key);
       at.clock.advance(wanted - 10);
       const second = tokensOf(await at.refresh(key, first.refreshToken));
-      assert.equal(second.expiresIn, 10);
+      at.clock.advance(wanted - 10);
+      const third = tokensOf(await at.refresh(key, second.refreshToken));
+      at.clock.advance(wanted);
+      assert.equal((await at.refresh(key, third.refreshToken)).outcome, '400 invalid_grant');
+      assert.equal(await at.isActive(key, third.accessToken), false);
+      await at.close();
+    });
+  }
+
+  for (const [what, server, own, wanted] of [
+    ['shorter than the server', '7200', 3_600, 3_600],
+    ['longer than the server', '3600', 7_200, 3_600],
+    ['where the server has none', '', 3_600, 3_600],
+    ["the server's, where the key has none", '3600', undefined, 3_600],
+  ] as const) {
+    test(`a longest life of a grant that is ${what}: it ends then, however often it is refreshed`, async () => {
+      const at = await startHallpass({ environment: { HALLPASS_REFRESH_MAX_TTL_SECONDS: server } });
+      const key = await at.makeKey(own === undefined ? {} : { refreshMaxTtlSeconds: own });
+      const first = await at.issue(key);
+      at.clock.advance(wanted - 10);
+      const second = tokensOf(await at.refresh(key, first.refreshToken));
+      assert.equal(second.expiresIn, 10, 'no access token outlives its grant');
       at.clock.advance(9);
       const third = tokensOf(await at.refresh(key, second.refreshToken));
       assert.equal(third.expiresIn, 1);
       at.clock.advance(1);
       assert.equal((await at.refresh(key, third.refreshToken)).outcome, '400 invalid_grant');
+      assert.equal((await at.refresh(key, second.refreshToken)).outcome, '400 invalid_grant');
       assert.equal(await at.isActive(key, third.accessToken), false);
       await at.close();
     });
@@ -174,6 +196,8 @@ suite('lifetimes of a key (contract §9 Per key or server)', () => {
     ['accessTtlSeconds', Number.NaN],
     ['refreshTtlSeconds', 0],
     ['refreshTtlSeconds', 400 * 86_400 + 1],
+    ['refreshMaxTtlSeconds', 0],
+    ['refreshMaxTtlSeconds', 3_650 * 86_400 + 1],
     ['refreshGraceSeconds', -1],
     ['requestsPerSecond', 0],
     ['requestsPerSecond', Infinity],
@@ -195,18 +219,27 @@ suite('settings by the command, on a running server', { concurrency: 3 }, () => 
   test('keys create takes lifetimes and a budget, and tokens have them', async (t) => {
     const at = await spawnHallpass(t);
     const run = command(at);
-    const lifetimes = ['--access-ttl', '5m', '--refresh-ttl', '12h', '--refresh-grace', '30s'];
+    const lifetimes = [
+      '--access-ttl',
+      '5m',
+      '--refresh-ttl',
+      '12h',
+      '--refresh-max-ttl',
+      '90d',
+      '--refresh-grace',
+      '30s',
+    ];
     const key = await makeKey(at, ...lifetimes, '--requests-per-second', '50');
     const shown = documentOf(await run('keys', 'show', key.clientId, '--json'));
     assert.deepEqual(
-      ['access_ttl_seconds', 'refresh_ttl_seconds', 'refresh_grace_seconds', 'requests_per_second'].map(
+      ['access_ttl_seconds', 'refresh_ttl_seconds', 'refresh_max_ttl_seconds', 'refresh_grace_seconds'].map(
         (name) => shown[name],
       ),
-      [300, 43_200, 30, 50],
+      [300, 43_200, 7_776_000, 30],
     );
     assert.match(
       textOf(await run('keys', 'show', key.clientId)),
-      /access tokens live\s+300 s[^]*grants live\s+43200 s/,
+      /access tokens live\s+300 s[^]*grants end unused after\s+43200 s[^]*grants live at most\s+7776000 s/,
     );
     assert.equal(tokensOf(await ask(at, key)).expiresIn, 300);
   });

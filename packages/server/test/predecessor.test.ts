@@ -4,7 +4,6 @@ import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { MIGRATIONS } from '../src/store/migrations.ts';
 import { StoreUnavailable, SUSPICION_EVENTS_PER_CLIENT_HOUR_MAX, type Store } from '../src/store/store.ts';
 import { makeFolder, spawnHallpass, startCommand } from './command.ts';
 import { claimOf, startHallpass, tokensOf, until, type Hallpass, type Key, type Tokens } from './harness.ts';
@@ -323,17 +322,21 @@ test('the log and the commands show it, a backup carries it, and one from before
   assert.match(await run(['events'], older), /successive: generation 5 of 6, .* 3 in a row/);
 });
 
-/** A backup as the version before wrote it: without the mark, and without the last three values of a family. */
+/** The schema before suspicions were kept, and how many values of a family came with it and later. */
+const SCHEMA_BEFORE = 7;
+const LATER_VALUES = 4;
+
+/** A backup as a version of then wrote it: without the mark, and without the last values of a family. */
 function asBefore(backup: string): string {
   const rows: (readonly unknown[] | Record<string, unknown>)[] = backup
-    .replace(/"schema":\d+/, `"schema":${MIGRATIONS.length - 1}`)
+    .replace(/"schema":\d+/, `"schema":${SCHEMA_BEFORE}`)
     .trimEnd()
     .split('\n')
     .map((line) => JSON.parse(line));
   const kept = rows.slice(0, -1).flatMap((row) => {
     if (!Array.isArray(row)) return [row];
     if (row[0] === 'refresh_suspicions') return [];
-    return [row[0] === 'families' ? row.slice(0, -3) : row];
+    return [row[0] === 'families' ? row.slice(0, -LATER_VALUES) : row];
   });
   const text = kept.map((row) => `${JSON.stringify(row)}\n`).join('');
   const sha256 = createHash('sha256').update(text).digest('hex');

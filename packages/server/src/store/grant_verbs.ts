@@ -113,19 +113,19 @@ const EVENTS_KEPT_SECONDS = 90 * 86_400;
 
 /** Each statement for itself; no transaction needed. */
 export async function forgetExpired(sql: Sql, now: NumericDate, limit: number): Promise<number> {
+  // A family's row is what tells a retired token from a good one: it stays until the last of its tokens has expired.
+  const families = await sql.run(
+    'DELETE FROM families WHERE grant_id IN (SELECT grant_id FROM families WHERE expires_at < ? LIMIT ?)',
+    now - CLOCK_SKEW_SECONDS,
+    limit,
+  );
   const revocations = await sql.run(
     // A family that rotated while it was revoked may live longer than its revocation knows: it is not let go of first.
     `DELETE FROM revocations WHERE position IN (
        SELECT position FROM revocations WHERE keep_until < ? AND NOT (
          kind = 'grant' AND EXISTS (SELECT 1 FROM families WHERE grant_id = revocations.subject)) LIMIT ?)`,
     now,
-    limit,
-  );
-  // A family's row is what tells a retired token from a good one: it stays until its last token has expired.
-  const families = await sql.run(
-    'DELETE FROM families WHERE grant_id IN (SELECT grant_id FROM families WHERE expires_at < ? LIMIT ?)',
-    now - CLOCK_SKEW_SECONDS,
-    Math.max(0, limit - revocations),
+    Math.max(0, limit - families),
   );
   const events = await sql.run(
     'DELETE FROM events WHERE event_id IN (SELECT event_id FROM events WHERE at < ? LIMIT ?)',

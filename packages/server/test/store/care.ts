@@ -270,6 +270,40 @@ function testForgetting(storeTest: StoreTest): void {
     assert.equal(await store.findFamily('grant'), undefined);
   });
 
+  for (const [what, presentedExpiresAt, expiresAt] of [
+    ['a later generation that ends sooner', NOW + 500, NOW + 10],
+    ['a later generation that ends later', NOW + 10, NOW + 500],
+  ] as const) {
+    storeTest(`a family is kept to the last end of all its generations: ${what}`, async ({ open }) => {
+      const store = await open();
+      await store.rotate(rotationRecord({ presentedExpiresAt, expiresAt }));
+      await store.rotate(rotationRecord({ from: 1, presentedExpiresAt: expiresAt, expiresAt: NOW + 20 }));
+      const { keptUntil, expiresAt: end } = (await store.findFamily('grant')) ?? {};
+      assert.deepEqual([keptUntil, end], [NOW + 500, NOW + 20]);
+      await store.forgetExpired(NOW + 500, 100);
+      assert.equal((await store.findFamily('grant'))?.generation, 2);
+      await store.forgetExpired(NOW + 1_000, 100);
+      assert.equal(await store.findFamily('grant'), undefined);
+    });
+  }
+
+  storeTest('the revocation of a grant is kept as long as its family, whatever it says of itself', async ({ open }) => {
+    const store = await open();
+    await store.rotate(rotationRecord({ grantId: 'early', expiresAt: NOW + 500 }));
+    const brief = { expires_at: NOW + 1, keepUntil: NOW + 1 };
+    await store.revoke([revocationRecord('grant', 'early', brief), revocationRecord('grant', 'late', brief)]);
+    for (const now of [NOW + 2, NOW + 500]) {
+      await store.forgetExpired(now, 100);
+      assert.equal(await store.rotate(rotationRecord({ grantId: 'early', from: 1 })), 'revoked');
+      assert.equal(
+        await store.rotate(rotationRecord({ grantId: 'late', rotatedAt: now })),
+        now === NOW + 2 ? 'rotated' : 'already_used',
+      );
+    }
+    await store.forgetExpired(NOW + 10_000, 100);
+    assert.equal(await store.isRevoked({ grantId: 'early', clientId: 'client', issuedAt: NOW }), false);
+  });
+
   storeTest(
     'a family is kept past its end by as much as clocks may differ (contract, Many instances)',
     async ({ open }) => {

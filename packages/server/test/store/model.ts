@@ -143,7 +143,9 @@ async function keep(model: Model, store: Store, revocation: KeptRevocation): Pro
 
 async function forget(model: Model, store: Store, [, after]: [number, number]): Promise<void> {
   const now = model.start + after;
-  const kept = model.revocations.filter(({ keepUntil }) => keepUntil >= now);
+  // No family ends within a run, and one that is there holds the revocation of its grant.
+  const isHeld = ({ kind, id }: KeptRevocation): boolean => kind === 'grant' && model.families.has(id);
+  const kept = model.revocations.filter((one) => one.keepUntil >= now || isHeld(one));
   const places = model.places.filter((keepUntil) => keepUntil >= now);
   const forgotten = model.revocations.length - kept.length + model.places.length - places.length;
   assert.equal(await store.forgetExpired(now, 1_000), forgotten);
