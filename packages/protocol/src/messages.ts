@@ -79,6 +79,16 @@ export function metadataURL(issuer: string): string {
   return `${origin}/.well-known/oauth-authorization-server${pathname}`;
 }
 
+/**
+ * Where verifiers look that know OpenID Connect Discovery alone: below the issuer (§4 there), or between host and path
+ * like other metadata (RFC 8414 §5). The same place, where the issuer has no path.
+ */
+export function openidConfigurationURLs(issuer: string): { readonly below: string; readonly between: string } {
+  const { origin, pathname } = splitURL(issuer);
+  const wellKnown = '/.well-known/openid-configuration';
+  return { below: `${origin}${pathname}${wellKnown}`, between: `${origin}${wellKnown}${pathname}` };
+}
+
 /** The origin and the path of an absolute URL; the path is empty rather than `/`. */
 export function splitURL(url: string): { readonly origin: string; readonly pathname: string } {
   const afterScheme = url.indexOf('://') + 3;

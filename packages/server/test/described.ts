@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import { fullFormats } from 'ajv-formats/dist/formats.js';
-import { metadataURL, splitURL } from '@hallpass/protocol';
+import { metadataURL, openidConfigurationURLs, splitURL } from '@hallpass/protocol';
 import { openapiDocument } from '../src/oauth/openapi.ts';
 import type { ApiResponse } from '../src/oauth/openapi_answers.ts';
 
@@ -80,9 +80,11 @@ function gather(form: string): object {
 function placeOf(issuer: string, path: string): string | undefined {
   const { pathname } = new URL(path, ISSUER);
   if (pathname === splitURL(metadataURL(issuer)).pathname) return WELL_KNOWN;
+  const openid = Object.values(openidConfigurationURLs(issuer)).map((url) => splitURL(url).pathname);
+  if (openid.includes(pathname)) return splitURL(openidConfigurationURLs(ISSUER).below).pathname;
   const base = splitURL(issuer).pathname;
   const below = pathname.startsWith(base) ? pathname.slice(base.length) : '';
-  return below !== WELL_KNOWN && Object.hasOwn(document.paths, below) ? below : undefined;
+  return !below.startsWith('/.well-known/') && Object.hasOwn(document.paths, below) ? below : undefined;
 }
 
 function answersAt(place: string | undefined, method: string): Readonly<Record<string, ApiResponse>> {

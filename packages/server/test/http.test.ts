@@ -21,6 +21,7 @@ for (const [path, allowed] of [
   ['/oauth2/jwks', ['GET', 'HEAD']],
   ['/oauth2/revocations', ['GET', 'HEAD']],
   ['/.well-known/oauth-authorization-server', ['GET', 'HEAD']],
+  ['/.well-known/openid-configuration', ['GET', 'HEAD']],
   ['/ping', ['GET', 'HEAD']],
   ['/health/live', ['GET', 'HEAD']],
   ['/health/ready', ['GET', 'HEAD']],

@@ -5,7 +5,7 @@ import { listen } from '../src/http/listener.ts';
 import { openLog } from '../src/http/log.ts';
 import { publish } from '../src/oauth/metadata.ts';
 import { ACCESS_TOKEN_TYPE_URN } from '@hallpass/protocol';
-import { startHallpass, type Answer } from './harness.ts';
+import { claimOf, startHallpass, type Answer } from './harness.ts';
 import { Signer } from './signer.ts';
 
 const hallpass = await startHallpass();
@@ -13,6 +13,7 @@ const key = await hallpass.makeKey();
 const signer = await Signer.make();
 const signing = await hallpass.makeKey({ publicKeys: [signer.jwk] });
 const WELL_KNOWN = '/.well-known/oauth-authorization-server';
+const OPENID = '/.well-known/openid-configuration';
 const metadata = await hallpass.request(WELL_KNOWN);
 const list = (name: string): readonly unknown[] => {
   const value: unknown = metadata.body[name];
@@ -106,7 +107,33 @@ test('every key has kty, kid, alg and use: sig, and no private member (RFC 7517 
   }
 });
 
-for (const path of [WELL_KNOWN, '/oauth2/jwks']) {
+test('verifiers that know OpenID Connect Discovery alone find the same metadata, and nothing that is not so', async () => {
+  const answer = await hallpass.request(OPENID);
+  assert.equal(answer.status, 200);
+  const { subject_types_supported, id_token_signing_alg_values_supported, ...rest } = answer.body;
+  assert.deepEqual(rest, metadata.body);
+  assert.deepEqual(subject_types_supported, ['public'], 'REQUIRED (OpenID Connect Discovery §3)');
+  assert.deepEqual(id_token_signing_alg_values_supported, ['ES256', 'EdDSA', 'RS256']);
+  for (const name of ['authorization_endpoint', 'userinfo_endpoint', 'scopes_supported', 'claims_supported']) {
+    assert.equal(answer.body[name], undefined, `${name} would be a claim to be an OpenID Provider`);
+  }
+  assert.equal(
+    (await hallpass.form('/oauth2/token', { grant_type: 'client_credentials', scope: 'openid' }, { key })).outcome,
+    '400 invalid_scope',
+  );
+});
+
+test('the sub of a client is the same for every audience, as subject_types_supported says', async () => {
+  const audiences = ['https://one.example.com', 'https://two.example.com'];
+  const by = await hallpass.makeKey({ audiences });
+  const subjects = [];
+  for (const resource of audiences) {
+    subjects.push(claimOf((await hallpass.issue(by, '/accounts.write', { resource })).accessToken, 'sub'));
+  }
+  assert.deepEqual(subjects, [by.clientId, by.clientId]);
+});
+
+for (const path of [WELL_KNOWN, OPENID, '/oauth2/jwks']) {
   test(`${path} may be kept for a stated time, and asked for again by its ETag (RFC 9110 §13.1.2)`, async () => {
     const first = await hallpass.request(path);
     const etag = first.header('etag') ?? '';
@@ -162,7 +189,12 @@ test('an issuer with a path: the well-known part stands between host and path (R
   assert.equal(answer.body['issuer'], issuer);
   assert.equal(answer.body['token_endpoint'], `${issuer}/oauth2/token`);
   assert.equal(answer.body['jwks_uri'], `${issuer}/oauth2/jwks`);
-  for (const path of [`/tenants/one${WELL_KNOWN}`, WELL_KNOWN, '/oauth2/token', '/oauth2/jwks']) {
+  for (const path of [`/tenants/one${OPENID}`, `${OPENID}/tenants/one`]) {
+    const found = await tenant.request(path);
+    assert.equal(found.status, 200, path);
+    assert.deepEqual([found.body['issuer'], found.body['jwks_uri']], [issuer, `${issuer}/oauth2/jwks`]);
+  }
+  for (const path of [`/tenants/one${WELL_KNOWN}`, WELL_KNOWN, OPENID, '/oauth2/token', '/oauth2/jwks']) {
     assert.equal((await tenant.request(path)).outcome, '404 not_found', path);
   }
   assert.equal((await tenant.request('/tenants/one/oauth2/jwks')).status, 200);

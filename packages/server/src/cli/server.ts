@@ -1,5 +1,5 @@
 /** The running server: its public side and its operators' side, and what has to be done from time to time. */
-import { metadataURL, PATHS, splitURL } from '@hallpass/protocol';
+import { metadataURL, openidConfigurationURLs, PATHS, splitURL } from '@hallpass/protocol';
 import { listen, type Listener, type Routes } from '../http/listener.ts';
 import { openLog, type Log } from '../http/log.ts';
 import { openMetrics, type Metrics } from '../http/metrics.ts';
@@ -15,7 +15,7 @@ import { liveEndpoint, readyEndpoint } from '../oauth/health.ts';
 import { introspectionEndpoint } from '../oauth/introspection.ts';
 import type { KeyRing } from '../oauth/key_ring.ts';
 import { openLimits } from '../oauth/limits.ts';
-import { jwksEndpoint, metadataEndpoint } from '../oauth/metadata.ts';
+import { jwksEndpoint, metadataEndpoint, openidConfigurationEndpoint } from '../oauth/metadata.ts';
 import { openapiEndpoint } from '../oauth/openapi.ts';
 import { corsForAny, respondPreflight } from '../oauth/origins.ts';
 import { pingEndpoint } from '../oauth/ping.ts';
@@ -243,7 +243,10 @@ function publicRoutes(
 ): Routes {
   const base = splitURL(issuer).pathname;
   const preflight = lazily((authority) => (request) => respondPreflight(authority, request));
-  const metadataPath = splitURL(metadataURL(issuer === '' ? 'http://localhost' : issuer)).pathname;
+  const absolute = issuer === '' ? 'http://localhost' : issuer;
+  const metadataPath = splitURL(metadataURL(absolute)).pathname;
+  const openid = openidConfigurationURLs(absolute);
+  const openidConfiguration = { GET: lazily(openidConfigurationEndpoint) };
   return {
     [base + PATHS.token]: { POST: lazily(tokenEndpoint), OPTIONS: preflight },
     [base + PATHS.revoke]: { POST: lazily(revocationEndpoint), OPTIONS: preflight },
@@ -251,6 +254,8 @@ function publicRoutes(
     [base + PATHS.revocations]: { GET: lazily(feedEndpoint) },
     [base + PATHS.jwks]: { GET: lazily(jwksEndpoint) },
     [metadataPath]: { GET: lazily(metadataEndpoint) },
+    [splitURL(openid.below).pathname]: openidConfiguration,
+    [splitURL(openid.between).pathname]: openidConfiguration,
     [base + PATHS.openapi]: { GET: lazily(openapiEndpoint) },
     [base + PATHS.ping]: { GET: lazily(pingEndpoint) },
     [base + PATHS.live]: { GET: liveEndpoint },

@@ -1,6 +1,6 @@
 /** What anyone may know of this issuer: its metadata (RFC 8414) and its public keys (RFC 7517). */
 import { createHash } from 'node:crypto';
-import { CLIENT_ALGORITHMS, GRANT_TYPES, PATHS } from '@hallpass/protocol';
+import { CLIENT_ALGORITHMS, GRANT_TYPES, PATHS, SIGNING_ALGORITHMS } from '@hallpass/protocol';
 import type { Authority } from './authority.ts';
 import type { Endpoint, WireRequest, WireResponse } from './wire.ts';
 
@@ -9,9 +9,31 @@ export const DOCUMENT_SECONDS = 300;
 
 export const CLIENT_METHODS = ['client_secret_basic', 'client_secret_post', 'private_key_jwt'] as const;
 
-export function metadataEndpoint({ issuer }: Authority): Endpoint {
-  const at = (path: string): string => issuer.replace(/\/$/, '') + path;
+/** GET /.well-known/oauth-authorization-server. */
+export function metadataEndpoint(authority: Authority): Endpoint {
+  const document = metadataOf(authority);
+  return publish(() => document, 'application/json');
+}
+
+/**
+ * GET /.well-known/openid-configuration, for verifiers that look for keys nowhere else. It is the same metadata, with two
+ * members that they will not go without. This is no OpenID Provider all the same: `response_types_supported` is empty,
+ * there is no authorization endpoint, and no ID token is ever issued.
+ */
+export function openidConfigurationEndpoint(authority: Authority): Endpoint {
   const document = {
+    ...metadataOf(authority),
+    // True of the `sub` of access tokens: a client's is the same for every audience (OpenID Connect Core §8).
+    subject_types_supported: ['public'],
+    // Of ID tokens there are none. Verifiers take this for what the key set signs with, and RS256 for all if it is empty.
+    id_token_signing_alg_values_supported: SIGNING_ALGORITHMS,
+  };
+  return publish(() => document, 'application/json');
+}
+
+function metadataOf({ issuer }: Authority) {
+  const at = (path: string): string => issuer.replace(/\/$/, '') + path;
+  return {
     issuer,
     token_endpoint: at(PATHS.token),
     token_endpoint_auth_methods_supported: CLIENT_METHODS,
@@ -28,7 +50,6 @@ export function metadataEndpoint({ issuer }: Authority): Endpoint {
     // REQUIRED by RFC 8414 §2; there is no authorization endpoint, so there are none.
     response_types_supported: [],
   };
-  return publish(() => document, 'application/json');
 }
 
 export function jwksEndpoint({ keys }: Authority): Endpoint {

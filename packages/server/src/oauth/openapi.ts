@@ -1,5 +1,13 @@
 /** GET /openapi.json: what the public listener takes and answers, for programs that read OpenAPI 3.1. */
-import { BODY_BYTES_MAX, metadataURL, PARAMETERS_MAX, PATHS, splitURL, type RefusalReason } from '@hallpass/protocol';
+import {
+  BODY_BYTES_MAX,
+  metadataURL,
+  openidConfigurationURLs,
+  PARAMETERS_MAX,
+  PATHS,
+  splitURL,
+  type RefusalReason,
+} from '@hallpass/protocol';
 import type { Authority } from './authority.ts';
 import { FEED_SCOPE } from './feed.ts';
 import { publish } from './metadata.ts';
@@ -24,6 +32,7 @@ import {
   type Headers,
 } from './openapi_answers.ts';
 import { refTo, SCHEMAS, type Schema } from './openapi_schemas.ts';
+import { securitySchemes } from './openapi_security.ts';
 import { PING_SCOPE } from './ping.ts';
 import { WAIT_SECONDS_MAX } from './revocation.ts';
 import type { Endpoint } from './wire.ts';
@@ -72,6 +81,7 @@ export function openapiEndpoint({ issuer }: Authority): Endpoint {
 export function openapiDocument(issuer: string): OpenapiDocument {
   const base = issuer.replace(/\/$/, '');
   const metadata = splitURL(metadataURL(base));
+  const servers = [{ url: metadata.origin }];
   return {
     openapi: '3.1.1',
     info: {
@@ -87,7 +97,8 @@ export function openapiDocument(issuer: string): OpenapiDocument {
       [PATHS.introspect]: pathOf({ post: INTROSPECT }),
       [PATHS.jwks]: withHead(published('readKeySet', 'Reads the public signing keys (RFC 7517).', JWKS)),
       // The well-known part stands before an issuer's path, not below it (RFC 8414 §3.1).
-      [metadata.pathname]: { ...withHead(READ_METADATA), servers: [{ url: metadata.origin }] },
+      [metadata.pathname]: { ...withHead(READ_METADATA), servers },
+      ...openidConfigurations(base, servers),
       [PATHS.revocations]: withHead(REVOCATIONS),
       [PATHS.ping]: withHead(PING),
       [PATHS.live]: withHead(LIVE),
@@ -100,6 +111,22 @@ export function openapiDocument(issuer: string): OpenapiDocument {
 }
 
 // Paths
+
+/** Below the issuer, and between its host and its path where it has one. */
+function openidConfigurations(base: string, servers: PathItem['servers']): OpenapiDocument['paths'] {
+  const { below, between } = openidConfigurationURLs(base);
+  const at = (url: string, name: string): OpenapiDocument['paths'] => ({
+    [splitURL(url).pathname]: { ...withHead(openidConfiguration(name)), ...(servers === undefined ? {} : { servers }) },
+  });
+  return below === between
+    ? at(below, 'readOpenidConfiguration')
+    : { ...at(below, 'readOpenidConfiguration'), ...at(between, 'readOpenidConfigurationBetween') };
+}
+
+function openidConfiguration(operationId: string): Operation {
+  const summary = 'Reads the metadata where OpenID Connect Discovery has it, for verifiers that look nowhere else.';
+  return published(operationId, summary, json(refTo('OpenidConfiguration')));
+}
 
 function pathOf(operations: Readonly<Partial<Record<Method, Operation>>>): PathItem {
   return { ...operations, 'x-other-methods': refusals(['method_not_allowed', ...ANYWHERE]) };
@@ -371,33 +398,3 @@ const READY: Operation = {
   security: [],
   responses: { 200: { description: 'It can.', ...HEALTH }, ...refusals([...ANYWHERE, ...STORE]) },
 };
-
-function securitySchemes(base: string): OpenapiDocument['components']['securitySchemes'] {
-  return {
-    client_secret_basic: {
-      type: 'http',
-      scheme: 'basic',
-      description:
-        'client_id and client_secret, each form-encoded first (RFC 6749 §2.3.1). In the body instead, as client_id and client_secret, it is client_secret_post; with client_assertion, private_key_jwt.',
-    },
-    access_token: {
-      type: 'oauth2',
-      description: 'Authorization: Bearer TOKEN (RFC 6750).',
-      flows: {
-        clientCredentials: {
-          tokenUrl: base + PATHS.token,
-          refreshUrl: base + PATHS.token,
-          scopes: {
-            [PING_SCOPE]: 'To ask whether the token works.',
-            [FEED_SCOPE]: 'To follow the revocations, with a token of a resource server.',
-          },
-        },
-      },
-    },
-    dpop: {
-      type: 'http',
-      scheme: 'DPoP',
-      description: 'Authorization: DPoP TOKEN, with a proof of its key in the DPoP header (RFC 9449 §7.1).',
-    },
-  };
-}

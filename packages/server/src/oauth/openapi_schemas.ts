@@ -149,6 +149,17 @@ const METADATA = {
   response_types_supported: listOf('None: there is no authorization endpoint.', { type: 'string' }),
 };
 
+const OPENID_CONFIGURATION = {
+  ...METADATA,
+  subject_types_supported: listOf('`sub` of a client is the same for every audience.', { enum: ['public'] }),
+  id_token_signing_alg_values_supported: listOf(
+    'What the key set may sign access tokens with; no ID token is issued.',
+    {
+      enum: SIGNING_ALGORITHMS,
+    },
+  ),
+};
+
 const AUDIENCE: Schema = {
   description: 'The API that the token is for, or several.',
   oneOf: [{ type: 'string' }, { type: 'array', items: { type: 'string' } }],
@@ -219,6 +230,11 @@ export const SCHEMAS = {
     e: text('RSA.'),
   }),
   Metadata: object('RFC 8414 §2.', Object.keys(METADATA), METADATA),
+  OpenidConfiguration: object(
+    'The metadata, and what such verifiers will not go without. No ID token is issued.',
+    Object.keys(OPENID_CONFIGURATION),
+    OPENID_CONFIGURATION,
+  ),
   Revocation: object('One entry of the feed.', ['cursor', 'kind', 'id', 'expires_at'], {
     cursor: ref('Cursor'),
     kind: text(
