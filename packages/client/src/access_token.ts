@@ -32,8 +32,9 @@ export interface RefreshTokenRequest extends GrantRequest {
 export type CreateAccessTokenRequest = ClientCredentialsRequest | RefreshTokenRequest;
 
 /**
- * A token answer (RFC 6749 §5.1). Both tokens are read like any member, but neither printing this object nor turning
- * it into JSON shows them: take them out by name.
+ * A token answer (RFC 6749 §5.1). Both tokens are read like any member, and copied like any: `{ ...accessTokenResponse }`
+ * is a plain object that holds them. Printing this object shows neither. Turning it into JSON throws a `HallpassError`,
+ * since a log and an answer to a browser are made by the same call: copy it, to send it on (ADR 42).
  */
 export interface AccessTokenResponse {
   readonly accessToken: string;
@@ -136,28 +137,34 @@ const WAITS: readonly number[] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
 /** As our server prints it; a dictionary (RFC 9651 §3.2). */
 const GUARDS = /^confirmed=([0-9]{1,15}), connected=([0-9]{1,15})$/;
 
-/** The tokens behind getters of private fields, so that no log line that prints an answer gives them away. */
+/**
+ * The tokens behind getters, so that no console that prints an answer gives them away; of its own and enumerable, so that
+ * no copy of an answer lacks them.
+ */
 class GrantedTokens implements AccessTokenResponse {
   readonly tokenType: string;
   readonly expiresIn: number | undefined;
   readonly scope: string | undefined;
-  readonly #accessToken: string;
-  readonly #refreshToken: string | undefined;
+  declare readonly accessToken: string;
+  declare readonly refreshToken: string | undefined;
 
   constructor(members: NonNullable<ReturnType<typeof parseTokenResponse>>) {
     this.tokenType = members.token_type;
     this.expiresIn = members.expires_in;
     this.scope = members.scope;
-    this.#accessToken = members.access_token;
-    this.#refreshToken = members.refresh_token === '' ? undefined : members.refresh_token;
+    const { access_token: accessToken, refresh_token } = members;
+    const refreshToken = refresh_token === '' ? undefined : refresh_token;
+    Object.defineProperties(this, {
+      accessToken: { enumerable: true, get: () => accessToken },
+      refreshToken: { enumerable: true, get: () => refreshToken },
+    });
   }
 
-  get accessToken(): string {
-    return this.#accessToken;
-  }
-
-  get refreshToken(): string | undefined {
-    return this.#refreshToken;
+  /** Neither way is right in silence: with the tokens they would be in logs, without them a page would get none. */
+  toJSON(): never {
+    throw badArgument(
+      'A token answer is not turned into JSON by itself, so that no log gets the tokens. To send it on, copy it: { ...accessTokenResponse }.',
+    );
   }
 
   /** Node's `util.inspect` can be told to call getters; it asks here first. */

@@ -78,7 +78,7 @@ function sentence(words: string, secrets: readonly string[]): string {
 }
 
 /** A text without the secrets, plain or as the form had them: a server that quotes its request must not fill our logs. */
-function conceal(text: string, secrets: readonly string[]): string {
+export function conceal(text: string, secrets: readonly string[]): string {
   return secrets
     .flatMap((secret) => [secret, new URLSearchParams([['', secret]]).toString().slice(1)])
     .reduce((rest, secret) => rest.replaceAll(secret, '[concealed]'), text);

@@ -1,11 +1,12 @@
 /** One request to the server and its answer: within a time, within a size, and again where that is safe. */
 import type { Answer } from './answer.ts';
+import { readCapped } from './body.ts';
+import { faultOf } from './fetch_fault.ts';
+import { privateOptions } from './fetch_options.ts';
 import { badArgument, failed, HallpassError } from './hallpass_error.ts';
 import { parseServerURL } from './server_url.ts';
 import type { Surroundings } from './surroundings.ts';
 
-/** The largest answer, in bytes, after decompression. */
-const ANSWER_BYTES_MAX = 64 * 1024;
 /** The longest wait that a server may ask for, in seconds; beyond it the caller decides. */
 const RETRY_AFTER_SECONDS_MAX = 30;
 const TIMEOUT_SECONDS_DEFAULT = 10;
@@ -106,11 +107,16 @@ async function attemptOnce(connection: Connection, asked: Exchange): Promise<Ans
     if (outcome instanceof HallpassError) controller.abort();
     return outcome;
   } catch (error) {
-    // The error itself goes no further: `fetch` may quote in it what it was given.
-    return failed('connection_failed', { detail: systemCodeOf(error) });
+    return faultOf(error, secretsOf(asked));
   } finally {
     cancelAlarm?.();
   }
+}
+
+/** Whatever a request holds that must be in no message. */
+function secretsOf({ headers = {}, body = '' }: Exchange): readonly string[] {
+  const words = Object.values(headers).flatMap((text) => text.split(' '));
+  return [body, ...new URLSearchParams(body).values(), ...words].filter((text) => text !== '');
 }
 
 async function send(connection: Connection, asked: Exchange, signal: AbortSignal): Promise<Answer | HallpassError> {
@@ -126,9 +132,7 @@ async function send(connection: Connection, asked: Exchange, signal: AbortSignal
     ...(body === undefined ? {} : { body }),
     // Credentials go where they were sent and nowhere else. `manual` and not `error`, which Cloudflare's workers refuse.
     redirect: 'manual',
-    // No cookie goes with them, where there are any: a runtime that has none refuses the option.
-    ...('credentials' in Request.prototype ? { credentials: 'omit' } : {}),
-    cache: 'no-store',
+    ...privateOptions(),
     // The referrer policy is left alone: the server judges `Origin`, or failing that `Referer` (contract §6).
     signal,
   });
@@ -150,21 +154,6 @@ function isRedirect({ type, status }: Response): boolean {
   return type === 'opaqueredirect' || (status >= 300 && status < 400);
 }
 
-/** The body, or undefined when it is too large: then the rest is not even received. */
-async function readCapped(response: Response): Promise<Uint8Array<ArrayBuffer> | undefined> {
-  const reader = response.body?.getReader();
-  if (reader === undefined) return new Uint8Array();
-  const bytes = new Uint8Array(ANSWER_BYTES_MAX);
-  let length = 0;
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return bytes.slice(0, length);
-    if (length + value.length > ANSWER_BYTES_MAX) return undefined;
-    bytes.set(value, length);
-    length += value.length;
-  }
-}
-
 const HTTP_DATE = /^[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT$/;
 
 /** `Retry-After` to seconds from now, whole and never negative; undefined when it says nothing (RFC 9110 §10.2.3). */
@@ -173,14 +162,4 @@ function parseRetryAfter(header: string | null, now: number): number | undefined
   if (/^\d{1,9}$/.test(header)) return Number(header);
   const instant = HTTP_DATE.test(header) ? Date.parse(header) : Number.NaN;
   return Number.isNaN(instant) ? undefined : Math.max(0, Math.ceil((instant - now) / 1000));
-}
-
-/** The system's word for a failure, such as ECONNREFUSED, which Node leaves in the cause of the cause. */
-function systemCodeOf(error: unknown): string | undefined {
-  let at: unknown = error;
-  for (let depth = 0; depth < 3 && typeof at === 'object' && at !== null; depth++) {
-    if ('code' in at && typeof at.code === 'string' && /^E[A-Z]{2,20}$/.test(at.code)) return at.code;
-    at = 'cause' in at ? at.cause : undefined;
-  }
-  return undefined;
 }

@@ -2,7 +2,7 @@
 import type { ErrorCode } from '@hallpass/protocol';
 
 /** What the SDK itself finds wrong; a server that sends one of these words is not believed. */
-const OWN_CODES = ['bad_argument', 'connection_failed', 'timeout', 'unexpected_answer'] as const;
+const OWN_CODES = ['bad_argument', 'connection_failed', 'timeout', 'tls_failed', 'unexpected_answer'] as const;
 type OwnCode = (typeof OWN_CODES)[number];
 /** The codes of answers. */
 type AnswerCode = ErrorCode;
@@ -30,6 +30,8 @@ const ADVICE: Record<AnswerCode | Exclude<OwnCode, 'bad_argument'>, string> = {
   server_error: 'Something went wrong at the server: give its operator the requestId.',
   temporarily_unavailable: 'The server cannot answer now: repeat the same request later, that is safe.',
   timeout: 'The server took too long. Repeat the same request, that is safe, or give it more timeoutSeconds.',
+  tls_failed:
+    "The server's TLS certificate was not accepted, or it speaks no TLS here. Nothing was sent, and repeating will not help: check serverURL and the certificate; for an authority of your own, set NODE_EXTRA_CA_CERTS.",
   unauthorized_client: 'This API key may not use this grant type: allow it on the key, or use another.',
   unexpected_answer: 'This is not the answer of a Hallpass server: check serverURL, and whether the server is up.',
   use_dpop_nonce: 'The server wants a nonce in the proof of possession: use a client with DPoP.',
@@ -43,6 +45,8 @@ export interface Failure {
   readonly rawResponse?: Response | undefined;
   readonly requestId?: string | undefined;
   readonly retryAfterSeconds?: number | undefined;
+  /** What the system said, without anything of the request. */
+  readonly cause?: Error | undefined;
 }
 
 /**
@@ -64,7 +68,7 @@ export class HallpassError extends Error {
   readonly retryAfterSeconds: number | undefined;
 
   constructor(code: HallpassErrorCode, message: string, failure: Failure = {}) {
-    super(message);
+    super(message, failure.cause === undefined ? {} : { cause: failure.cause });
     this.code = code;
     this.statusCode = failure.statusCode;
     this.description = failure.description;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { inspect } from 'node:util';
+import { format, inspect } from 'node:util';
 import { FIRST, hallpassOf, KEY, REFRESH, REFRESH_TOKEN, startServer, TOKENS, type Told } from './server.ts';
 
 // With a character that a form escapes, so that both spellings are looked for.
@@ -40,11 +40,68 @@ test('a Hallpass object prints no secret, idle or with a refresh under way', asy
 test('an answer prints no token, and still gives it to whoever asks by name', async (t) => {
   const server = await startServer(t, { status: 200, body: TOKENS });
   const answer = await hallpassOf(server).accessToken.create(request);
-  assertPrintsNoSecret(answer);
-  assertPrintsNoSecret(answer.accessTokenResponse);
+  const deep = { depth: Infinity, showHidden: true, getters: true } as const;
+  for (const value of [answer, answer.accessTokenResponse]) {
+    // The last is what `console.dir` does.
+    const prints = [inspect(value), inspect(value, deep), String(value), format('%s %o %O', value, value, value)];
+    for (const print of [...prints, inspect(value, { customInspect: false })]) {
+      for (const secret of SECRETS) assert.ok(!print.includes(secret), `${secret} is in ${print}`);
+    }
+  }
   assert.match(inspect(answer), /tokenType: 'Bearer'/);
   assert.equal(answer.accessTokenResponse?.accessToken, TOKENS.access_token);
   assert.equal(answer.accessTokenResponse.refreshToken, TOKENS.refresh_token);
+});
+
+const COPIED = {
+  accessToken: TOKENS.access_token,
+  tokenType: 'Bearer',
+  expiresIn: 900,
+  scope: '/accounts.write',
+  refreshToken: TOKENS.refresh_token,
+};
+
+test('a copy of an answer holds the tokens, and may be sent on (ADR 42)', async (t) => {
+  const server = await startServer(t, { status: 200, body: TOKENS });
+  const { accessTokenResponse } = await hallpassOf(server).accessToken.create(request);
+  assert.ok(accessTokenResponse !== undefined);
+  const copies = [
+    { ...accessTokenResponse },
+    Object.assign({}, accessTokenResponse),
+    Object.fromEntries(Object.entries(accessTokenResponse)),
+    structuredClone(accessTokenResponse),
+  ];
+  for (const copy of copies) {
+    assert.deepEqual({ ...copy }, COPIED);
+    assert.deepEqual(JSON.parse(JSON.stringify(copy)), COPIED);
+  }
+});
+
+test('an answer without a refresh token is copied without one', async (t) => {
+  const server = await startServer(t, { status: 200, body: { access_token: 'a', token_type: 'Bearer' } });
+  const { accessTokenResponse } = await hallpassOf(server).accessToken.create(request);
+  assert.equal(JSON.stringify({ ...accessTokenResponse }), '{"tokenType":"Bearer","accessToken":"a"}');
+});
+
+test('turning an answer into JSON throws, and says what to do: it neither drops the tokens nor logs them', async (t) => {
+  const server = await startServer(t, { status: 200, body: TOKENS });
+  const answer = await hallpassOf(server).accessToken.create(request);
+  for (const value of [answer, answer.accessTokenResponse, [answer.accessTokenResponse]]) {
+    assert.throws(
+      () => JSON.stringify(value),
+      (error) => {
+        assertPrintsNoSecret(error);
+        assert.match(
+          String(error),
+          /HallpassError: A token answer is not turned into JSON.*\{ \.\.\.accessTokenResponse \}/,
+        );
+        return true;
+      },
+    );
+  }
+  // What is left of the answer is printed as ever.
+  const { accessTokenResponse: _, rawResponse: __, ...rest } = answer;
+  assert.equal(JSON.stringify(rest), '{"statusCode":200,"contentType":"application/json"}');
 });
 
 const echo: Told = (response, { body, headers }) => {
