@@ -35,6 +35,40 @@ export async function runRigWhereItCan(
   return { code, figures, complaints };
 }
 
+/** How often a rig looks for a planted defect at the most, each time by another seed. */
+export const PLANTED_RUNS_MAX = 5;
+
+/**
+ * Runs a rig with its planted defect until it has found what the figures name. A rig is chance: there is a round now and
+ * then in which nothing happened to be lost, and one that finds nothing once is not blind. One that never does is.
+ */
+export async function assertCaught(
+  t: TestContext,
+  rig: string,
+  options: readonly string[],
+  ...figures: readonly string[]
+): Promise<void> {
+  const seed = (run: number): readonly string[] => ['--seed', `${run}`];
+  await runUntilCaught((run) => runRigWhereItCan(t, rig, ...options, ...seed(run), '--planted-defect'), figures);
+}
+
+/** The same for any run; one that cannot be made here ends it. Counts the figures of all runs together. */
+export async function runUntilCaught(
+  makeRun: (run: number) => Promise<RigEnded | undefined>,
+  figures: readonly string[],
+): Promise<void> {
+  const missing = new Set(figures);
+  for (let run = 1; run <= PLANTED_RUNS_MAX; run++) {
+    const ended = await makeRun(run);
+    if (ended === undefined) return;
+    for (const name of figures) if ((ended.figures[name] ?? 0) > 0) missing.delete(name);
+    const found = figures.some((name) => (ended.figures[name] ?? 0) > 0);
+    assert.ok(ended.code === 1 || (ended.code === 0 && !found), `${ended.code}: ${ended.complaints}`);
+    if (missing.size === 0) return;
+  }
+  assert.fail(`In ${PLANTED_RUNS_MAX} runs the planted defect was not seen in: ${[...missing].join(', ')}`);
+}
+
 async function runToItsEnd(
   rig: string,
   options: readonly string[],

@@ -25,7 +25,7 @@ function isIterable(body: unknown): body is AsyncIterable<unknown> {
   return typeof body === 'object' && body !== null && Symbol.asyncIterator in body;
 }
 
-async function* chunksOf(reader: ReadableStreamDefaultReader<unknown>): AsyncGenerator<unknown> {
+async function* chunksOf(reader: ReadableStreamDefaultReader<unknown>): AsyncGenerator {
   for (;;) {
     const { done, value } = await reader.read();
     if (done) return;

