@@ -37,6 +37,7 @@ test('every link between the documents leads somewhere', () => {
     'docs/incidents.md',
     'docs/guard.md',
     'docs/forward-auth.md',
+    'docs/verify-with-jwks.md',
   ]) {
     const text = readFileSync(join(root, path), 'utf8');
     for (const [, link = ''] of text.matchAll(/\]\(([^)#]+)\)/g)) {

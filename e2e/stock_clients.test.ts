@@ -39,6 +39,17 @@ describe('openid-client', () => {
       algorithm: 'oauth2',
       execute: [openid.allowInsecureRequests],
     });
+
+  test('finds the issuer by its default, as if it were an OpenID Provider', async () => {
+    const authentication = openid.ClientSecretBasic(partner.clientSecret);
+    const config = await openid.discovery(new URL(hallpass.issuer), partner.clientId, undefined, authentication, {
+      execute: [openid.allowInsecureRequests],
+    });
+    const { issuer, authorization_endpoint: authorization } = config.serverMetadata();
+    assert.deepEqual([issuer, authorization], [hallpass.issuer, undefined]);
+    assert.equal((await openid.clientCredentialsGrant(config, { scope: BOTH })).scope, BOTH);
+  });
+
   const ways = {
     client_secret_basic: () => configure(partner.clientId, openid.ClientSecretBasic(partner.clientSecret)),
     client_secret_post: () => configure(partner.clientId, openid.ClientSecretPost(partner.clientSecret)),

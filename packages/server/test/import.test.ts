@@ -315,8 +315,8 @@ suite('the files', () => {
 
   test('each column of CSV says what the member of that name says in JSON', () => {
     const csv = read(
-      'client_id,client_secret,name,mode,scopes,default_scopes,audiences,resource_server_for,origins,require_origin,refresh,require_dpop,access_token_format,access_ttl_seconds,refresh_ttl_seconds,refresh_grace_seconds,requests_per_second,disabled\r\n' +
-        'a,s,"A, of B",test,/a.read /b.read,/a.read,https://x.example,https://y.example,https://z.example,true,false,true,opaque,60,600,0,5,true\r\n',
+      'client_id,client_secret,name,mode,scopes,default_scopes,audiences,resource_server_for,origins,require_origin,refresh,require_dpop,access_token_format,access_ttl_seconds,refresh_ttl_seconds,refresh_max_ttl_seconds,refresh_grace_seconds,requests_per_second,disabled\r\n' +
+        'a,s,"A, of B",test,/a.read /b.read,/a.read,https://x.example,https://y.example,https://z.example,true,false,true,opaque,60,600,6000,0,5,true\r\n',
     );
     const json = read(
       JSON.stringify([
@@ -336,6 +336,7 @@ suite('the files', () => {
           access_token_format: 'opaque',
           access_ttl_seconds: 60,
           refresh_ttl_seconds: 600,
+          refresh_max_ttl_seconds: 6000,
           refresh_grace_seconds: 0,
           requests_per_second: 5,
           disabled: true,

@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { PATHS } from '@hallpass/protocol';
+import { readSettings } from '../src/cli/settings.ts';
 import { makeFolder, spawnHallpass, startCommand, type Done, type Running } from './command.ts';
 import {
   Answer,
@@ -189,6 +190,25 @@ suite('lifetimes of a key (contract §9 Per key or server)', () => {
     await again.close();
   });
 
+  for (const [setting, value] of [
+    ['HALLPASS_REFRESH_TTL_SECONDS', String(400 * 86_400 + 1)],
+    ['HALLPASS_REFRESH_MAX_TTL_SECONDS', '0'],
+    ['HALLPASS_REFRESH_MAX_TTL_SECONDS', String(3_650 * 86_400 + 1)],
+    ['HALLPASS_REFRESH_MAX_TTL_SECONDS', '90d'],
+    ['HALLPASS_REFRESH_MAXIMUM_TTL_SECONDS', '60'],
+  ] as const) {
+    test(`${setting}=${value} is refused when the settings are read`, () => {
+      assert.throws(() => readSettings({ [setting]: value }), { name: 'BadSetting', message: new RegExp(setting) });
+    });
+  }
+
+  test('the longest that a grant may live is ten years', () => {
+    const longest = String(3_650 * 86_400);
+    const { refreshMaxTtlSeconds } = readSettings({ HALLPASS_REFRESH_MAX_TTL_SECONDS: longest });
+    assert.equal(refreshMaxTtlSeconds, 3_650 * 86_400);
+    assert.equal(readSettings({}).refreshMaxTtlSeconds, undefined);
+  });
+
   for (const [name, value] of [
     ['accessTtlSeconds', 0],
     ['accessTtlSeconds', 3_601],
@@ -242,6 +262,10 @@ suite('settings by the command, on a running server', { concurrency: 3 }, () => 
       /access tokens live\s+300 s[^]*grants end unused after\s+43200 s[^]*grants live at most\s+7776000 s/,
     );
     assert.equal(tokensOf(await ask(at, key)).expiresIn, 300);
+
+    const made = ['keys', 'create', 'another', '--scope', SCOPE] as const;
+    assert.match(textOf(await run(...made)), /gets refresh tokens[^]*hallpass keys update [\w-]+ --no-refresh/);
+    assert.doesNotMatch(textOf(await run(...made, '--no-refresh')), /refresh/);
   });
 
   test('keys update: what is named changes, what is not stays; tokens that are out live on', async (t) => {

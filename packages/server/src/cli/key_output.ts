@@ -69,6 +69,13 @@ export function printMade({ client, clientSecret }: MadeApiKey): void {
   else printLine(warn('The secret is shown this once. Keep it where your other secrets are.'));
 }
 
+/** When a new key is better off without refresh tokens: nothing for one of web pages, or that can have no tokens. */
+export function printRefreshAdvice({ client }: MadeApiKey): void {
+  if (!client.refresh || client.scopes.length === 0 || client.origins.length > 0) return;
+  printLine('It gets refresh tokens. A server that holds its credentials can ask at any time, and needs none:');
+  printLine(`  hallpass keys update ${client.clientId} --no-refresh`);
+}
+
 /** A key for people, everything that is kept of it. */
 export function printKey(key: ShownApiKey): void {
   printFields([

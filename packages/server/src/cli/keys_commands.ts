@@ -9,7 +9,7 @@ import { clockOption, type Clocked } from './clock_option.ts';
 import { given, parseDuration } from './command_values.ts';
 import { addImportCommand } from './import_command.ts';
 import type { Instance } from './instance.ts';
-import { lastUse, madeDocument, printKey, printMade, shownDocument } from './key_output.ts';
+import { lastUse, madeDocument, printKey, printMade, printRefreshAdvice, shownDocument } from './key_output.ts';
 import { policyOf, withPolicy, type PolicyOptions } from './key_policy_options.ts';
 import { good, printJson, printLine, printMoment, printTable, printWarning, strong, warn } from './output.ts';
 import { readStandardInput } from './standard_input.ts';
@@ -60,6 +60,7 @@ export function keysCommand(withInstance: WithInstance): Command {
       if (options.json === true) return printJson(madeDocument(made));
       printLine(`${good('Made')} the API key ${strong(made.client.name)}.`);
       printMade(made);
+      printRefreshAdvice(made);
     });
 
   addImportCommand(keys, withInstance);
