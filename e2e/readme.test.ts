@@ -62,9 +62,17 @@ async function run(name: string, code: string, replacements: Readonly<Record<str
 
 const SAMPLE_TOKEN = 'i1qxz68gu50zp4i8ceyxqogmq7y0yienm52351c6...';
 
+test('create: the first example gets a token with the key that was printed', async () => {
+  const said = await run('first', blocks('ts')[0] ?? '', {
+    CLIENT_ID: SEED.clientId,
+    CLIENT_SECRET: SEED.clientSecret,
+  });
+  assert.equal(said, '/accounts.write 900\n');
+});
+
 test('create: the example of the first page refreshes a token', async () => {
   const { refreshToken = '' } = await getTokens('/accounts.write');
-  const said = await run('create', blocks('ts')[0] ?? '', {
+  const said = await run('create', blocks('ts')[1] ?? '', {
     [SAMPLE_TOKEN]: refreshToken,
     '// handle response': 'console.log(res.statusCode, res.contentType, res.accessTokenResponse.scope);',
   });
@@ -73,7 +81,7 @@ test('create: the example of the first page refreshes a token', async () => {
 
 test('revoke: the example of the first page takes a token back', async () => {
   const { refreshToken = '' } = await getTokens('/accounts.write');
-  const said = await run('revoke', blocks('ts')[1] ?? '', {
+  const said = await run('revoke', blocks('ts')[2] ?? '', {
     [SAMPLE_TOKEN]: refreshToken,
     '// handle response': 'console.log(res.statusCode, await res.rawResponse.text());',
   });
@@ -104,7 +112,7 @@ test('the guard of the README lets in what its scope opens, and nothing else', a
   const { accessToken } = await getTokens('/accounts/a1/transfers.read');
   const ask = (path: string): string =>
     `console.log(await (await fetch(\`http://127.0.0.1:\${port}${path}\`, { headers: { authorization: 'Bearer ${accessToken}' } })).text());`;
-  const said = await run('guard', blocks('ts')[2] ?? '', {
+  const said = await run('guard', blocks('ts')[3] ?? '', {
     CLIENT_ID: resourceServer.clientId,
     CLIENT_SECRET: resourceServer.clientSecret,
     'openapi.yaml': save('openapi.yaml', OPENAPI),
