@@ -1,4 +1,4 @@
-/** What is wrong with a policy or its file, gathered, so that whoever mends it sees everything at once. */
+/** What is wrong with a policy or its file, and where: every fault is gathered, so that you can mend them all at once. */
 import { flattenControls, isObject } from '@hallpass/protocol';
 
 /** What kind of fault it is. */
@@ -6,6 +6,7 @@ export type PolicyFaultKind =
   | 'unreadable'
   | 'malformed'
   | 'unsupported'
+  | 'unknown_member'
   | 'bad_reference'
   | 'bad_server'
   | 'bad_path'
@@ -13,10 +14,10 @@ export type PolicyFaultKind =
   | 'several_scopes'
   | 'unknown_parameter'
   | 'unmapped'
-  | 'unsure'
   | 'ambiguous'
   | 'bad_overlay'
-  | 'stale';
+  | 'stale'
+  | 'ignored';
 
 /** One thing that is wrong, where it is, and what to do. */
 export interface PolicyFault {
@@ -27,13 +28,39 @@ export interface PolicyFault {
   readonly line?: number;
   /** Where in the document, as a JSON Pointer (RFC 6901). */
   readonly pointer: string;
-  /** The operation, such as `GET /accounts`, if it is about one. */
+  /** The operation, such as `GET /accounts`, if it is about one. `*` stands for every method of its path. */
   readonly operation?: string;
   readonly sentence: string;
 }
 
 /** The names that lead from the root of a document to a place in it. */
 export type Place = readonly string[];
+
+/** A document and where it came from. */
+export interface Source {
+  /** Undefined for a document that came from no file. */
+  readonly file?: string;
+  readonly document: unknown;
+  /** The line of a place, from 1, or of the nearest place around it; undefined where lines are unknown. */
+  readonly lineOf: (place: Place) => number | undefined;
+}
+
+/** A value, and where it is written. */
+export interface Spot {
+  readonly source: Source;
+  readonly place: Place;
+  readonly value: unknown;
+}
+
+/** The whole document of a source. */
+export function rootOf(source: Source): Spot {
+  return { source, place: [], value: source.document };
+}
+
+/** What is inside of a spot, by its names; its value is undefined when nothing is there. */
+export function inside({ source, place, value }: Spot, ...names: Place): Spot {
+  return { source, place: [...place, ...names], value: at(value, names) };
+}
 
 /** A document that no policy can be made of. `faults` are all that is wrong with it; the message has each on a line. */
 export class PolicyError extends Error {
@@ -53,38 +80,36 @@ export function printFault({ file, line, pointer, operation, sentence }: PolicyF
   return `${where}: ${operation === undefined ? '' : `${operation}: `}${sentence}`;
 }
 
-/** Gathers the faults of one document. */
-export class Faults {
-  readonly #found: PolicyFault[] = [];
-  readonly #file: string | undefined;
-  readonly #lineOf: (place: Place) => number | undefined;
+/** The fault of a kind at a spot. */
+export function faultAt(
+  kind: PolicyFaultKind,
+  { source, place }: Pick<Spot, 'source' | 'place'>,
+  sentence: string,
+  operation?: string,
+): PolicyFault {
+  const line = source.lineOf(place);
+  return {
+    kind,
+    pointer: printPointer(place),
+    sentence: flattenControls(sentence),
+    ...(source.file === undefined ? {} : { file: source.file }),
+    ...(line === undefined ? {} : { line }),
+    ...(operation === undefined ? {} : { operation: flattenControls(operation) }),
+  };
+}
 
-  constructor(file?: string, lineOf: (place: Place) => number | undefined = () => undefined) {
-    this.#file = file;
-    this.#lineOf = lineOf;
-  }
+/** The same fault, of an operation. */
+export function ofOperation(fault: PolicyFault, operation: string): PolicyFault {
+  return { ...fault, operation: flattenControls(operation) };
+}
 
-  get all(): readonly PolicyFault[] {
-    return this.#found;
-  }
+/** A fault of a text that is no document, on a line where one is known. */
+export function faultOnLine(file: string, line: number | undefined, sentence: string): PolicyFault {
+  return faultAt('malformed', { source: { file, document: undefined, lineOf: () => line }, place: [] }, sentence);
+}
 
-  add(kind: PolicyFaultKind, place: Place, sentence: string, operation?: string): void {
-    this.addAtLine(this.#lineOf(place), { kind, pointer: printPointer(place), sentence }, operation);
-  }
-
-  addAtLine(
-    line: number | undefined,
-    fault: Pick<PolicyFault, 'kind' | 'pointer' | 'sentence'>,
-    operation?: string,
-  ): void {
-    this.#found.push({
-      ...fault,
-      sentence: flattenControls(fault.sentence),
-      ...(this.#file === undefined ? {} : { file: this.#file }),
-      ...(line === undefined ? {} : { line }),
-      ...(operation === undefined ? {} : { operation: flattenControls(operation) }),
-    });
-  }
+export function isFault(value: object): value is PolicyFault {
+  return 'sentence' in value;
 }
 
 /** The longest piece of a document that a sentence repeats, in characters. */

@@ -1,6 +1,25 @@
-/** The operations of an OpenAPI document (3.0 to 3.2), each with the method and the path that a guard will see. */
+/**
+ * The operations of an OpenAPI document (3.0 to 3.3), each with the method and the path that a guard will see. One that
+ * is not understood, itself or in anything above it, is closed, and so is whatever request could be meant for it (ADR 27).
+ */
 import { isObject } from '@hallpass/protocol';
-import { at, own, quote, type Faults, type Place } from './openapi_faults.ts';
+import type { ClosedPath } from './closed_paths.ts';
+import {
+  at,
+  faultAt,
+  inside,
+  isFault,
+  ofOperation,
+  quote,
+  rootOf,
+  type PolicyFault,
+  type Source,
+  type Spot,
+} from './openapi_faults.ts';
+import type { PolicyFiles } from './openapi_files.ts';
+import { findStranger, methodsOf, MINOR_MAX, type ObjectKind, type Stranger } from './openapi_members.ts';
+import { besideReference, follow } from './openapi_references.ts';
+import { readPrefix } from './openapi_servers.ts';
 import { compilePolicy } from './policy.ts';
 
 export interface Operation {
@@ -9,13 +28,20 @@ export interface Operation {
   readonly method: string;
   /** The path as the document has it, without the server's. */
   readonly template: string;
+  /** The path in front of it. */
+  readonly prefix: string;
   /** The names of its path parameters, in order. */
   readonly parameters: readonly string[];
   /** Where the operation is written, which a `$ref` may have moved. */
-  readonly place: Place;
-  readonly fields: Readonly<Record<string, unknown>>;
-  /** The path item around it. */
-  readonly item: Readonly<Record<string, unknown>>;
+  readonly spot: Spot;
+  /** The security of it or of its path item; undefined where both leave that to the document. */
+  readonly security: Spot | undefined;
+}
+
+/** An operation that no guard opens, and why. */
+export interface ClosedOperation extends ClosedPath {
+  /** Undefined for what a route map closes on purpose. */
+  readonly fault?: PolicyFault;
 }
 
 export interface OperationOptions {
@@ -26,158 +52,309 @@ export interface OperationOptions {
   readonly basePath?: string;
 }
 
-const METHODS: ReadonlySet<string> = new Set([
-  'get',
-  'put',
-  'post',
-  'delete',
-  'options',
-  'head',
-  'patch',
-  'trace',
-  'query',
-]);
+/** What is read of a document. */
+export interface OperationsRead {
+  readonly operations: readonly Operation[];
+  readonly closed: readonly ClosedOperation[];
+  /** What keeps the document from being read at all. */
+  readonly faults: readonly PolicyFault[];
+  /** What the guard passes over, although it looks as if it decided who gets in: one for each name. */
+  readonly ignored: readonly PolicyFault[];
+  readonly minor: number;
+}
 
-/** Every operation that can be named in a policy; what is wrong with the others goes to the faults. */
-export function readOperations(
-  document: Readonly<Record<string, unknown>>,
-  options: OperationOptions,
-  faults: Faults,
-): readonly Operation[] {
-  const version = own(document, 'openapi');
-  if (typeof version !== 'string' || !/^3\.[0-2](?:\.|$)/.test(version)) {
-    faults.add(
-      'unsupported',
-      ['openapi'],
-      `openapi must be a text such as '3.1.0'. Read are versions 3.0, 3.1 and 3.2.`,
+const VERSION = `openapi must be a text such as '3.1.0'. Read are versions 3.0, 3.1, 3.2 and 3.3.`;
+const WRONG_FILE = 'Is this the right file?';
+
+/** Every operation that can be named in a policy, and those that are closed. */
+export function readOperations(source: Source, options: OperationOptions, files?: PolicyFiles): OperationsRead {
+  const root = rootOf(source);
+  const nothing = (fault: PolicyFault): OperationsRead => ({
+    operations: [],
+    closed: [],
+    faults: [fault],
+    ignored: [],
+    minor: 0,
+  });
+  const version = inside(root, 'openapi');
+  const minor =
+    typeof version.value === 'string' ? Number(/^3\.(\d)(?:\.|$)/.exec(version.value)?.[1] ?? Infinity) : Infinity;
+  if (minor > MINOR_MAX) return nothing(faultAt('unsupported', version, VERSION));
+  const reading = new Reading(source, { minor, files, options });
+  const stranger = reading.check('the document', root);
+  if (stranger !== undefined) return nothing(faultAt('unknown_member', stranger.spot, stranger.sentence));
+  const paths = inside(root, 'paths');
+  if (!isObject(paths.value)) return nothing(faultAt('malformed', paths, `There is no object of paths. ${WRONG_FILE}`));
+  if (Object.hasOwn(paths.value, '$ref')) {
+    return nothing(
+      faultAt('bad_reference', inside(paths, '$ref'), 'paths as a whole may not be a $ref. Bundle it first.'),
     );
-    return [];
   }
-  const paths = own(document, 'paths');
-  if (!isObject(paths)) {
-    faults.add('malformed', ['paths'], 'There is no object of paths. Is this the right file?');
-    return [];
+  for (const template of Object.keys(paths.value)) {
+    if (!template.startsWith('x-')) readPathItem(reading, template, inside(paths, template));
   }
-  const reading: Reading = { document, options, faults, prefixes: new Map() };
-  const operations = Object.entries(paths).flatMap(([template, item]) =>
-    template.startsWith('x-') ? [] : readPathItem(reading, template, item),
+  const { operations, closed, faults, ignored } = reading;
+  if (operations.length + closed.length + faults.length === 0) {
+    return nothing(faultAt('malformed', paths, `There is no operation in it. ${WRONG_FILE}`));
+  }
+  // Without the path in front of them they are not the routes that they look like.
+  const routes = faults.length > 0 ? [] : operations;
+  return { operations: routes, closed, faults, ignored: [...ignored.values()].map(printIgnored), minor };
+}
+
+/** What is found while a document is read. */
+class Reading {
+  readonly operations: Operation[] = [];
+  readonly closed: ClosedOperation[] = [];
+  readonly faults: PolicyFault[] = [];
+  readonly ignored = new Map<string, { readonly name: string; readonly spot: Spot; times: number }>();
+  readonly files: PolicyFiles | undefined;
+  readonly methods: ReadonlySet<string>;
+  readonly #minor: number;
+  readonly #options: OperationOptions;
+  readonly #root: Spot;
+  #rootPrefix: string | undefined;
+
+  constructor(
+    source: Source,
+    {
+      minor,
+      files,
+      options,
+    }: { readonly minor: number; readonly files: PolicyFiles | undefined; readonly options: OperationOptions },
+  ) {
+    this.#root = rootOf(source);
+    this.#minor = minor;
+    this.#options = options;
+    this.files = files;
+    this.methods = methodsOf(minor);
+  }
+
+  readonly check = (kind: ObjectKind, spot: Spot): Stranger | undefined =>
+    findStranger(kind, spot, { minor: this.#minor, ignored: this.#ignore });
+
+  readonly #ignore = (name: string, spot: Spot): void => {
+    const found = this.ignored.get(name);
+    if (found === undefined) this.ignored.set(name, { name, spot, times: 1 });
+    else found.times += 1;
+  };
+
+  /** A path item or an operation, wherever it is written. */
+  follow(noun: 'a path item' | 'an operation', written: Spot): Spot | PolicyFault {
+    const { files } = this;
+    const onReference = (spot: Spot): PolicyFault | undefined => besideReference((kind) => this.check(kind, spot));
+    const found = follow(written, { noun, files, onReference });
+    if (isFault(found) || found.source === this.#root.source) return found;
+    // To some tools what it leaves open is said by the security and the servers of that description, to others by ours.
+    return at(found.source.document, ['openapi']) === undefined ? found : faultAt('bad_reference', written, ANOTHER);
+  }
+
+  /** The path before an operation: by its own servers, those of its path item, or those of the document. */
+  prefixOf(...owners: readonly Spot[]): string | PolicyFault {
+    const { basePath } = this.#options;
+    if (basePath !== undefined) return basePath;
+    const owner = owners.find(({ value }) => isObject(value) && Object.hasOwn(value, 'servers'));
+    if (owner === undefined) return this.rootPrefix();
+    const servers = inside(owner, 'servers');
+    // To some an empty list is the document's servers, to others none.
+    if (Array.isArray(servers.value) && servers.value.length === 0) {
+      return faultAt('bad_server', servers, 'An empty list of servers is read in different ways. Take it away.');
+    }
+    return readPrefix(servers, this.check);
+  }
+
+  /** That of the document's own servers, which everything else rests on: without it nothing is made of the document. */
+  rootPrefix(): string {
+    const { basePath } = this.#options;
+    if (basePath !== undefined) return basePath;
+    if (this.#rootPrefix !== undefined) return this.#rootPrefix;
+    const servers = inside(this.#root, 'servers');
+    const read = servers.value === undefined ? '' : readPrefix(servers, this.check);
+    if (typeof read !== 'string') this.faults.push(read);
+    this.#rootPrefix = typeof read === 'string' ? read : '';
+    return this.#rootPrefix;
+  }
+
+  /** `prefix` is undefined where it cannot be known: then whatever ends in this path is closed. */
+  close({ method, template, prefix, except }: Omit<ClosedPath, 'route'>, fault: PolicyFault): void {
+    const known = this.#options.basePath ?? prefix;
+    const route = `${method} ${known ?? ''}${template}`;
+    this.closed.push({
+      method,
+      template,
+      prefix: known,
+      route,
+      fault: ofOperation(fault, fault.operation ?? route),
+      ...(except === undefined ? {} : { except }),
+    });
+  }
+}
+
+function printIgnored({
+  name,
+  spot,
+  times,
+}: {
+  readonly name: string;
+  readonly spot: Spot;
+  readonly times: number;
+}): PolicyFault {
+  const often = times === 1 ? '' : ` There are ${times} of them.`;
+  return faultAt('ignored', spot, `${quote(name)} is not read: security alone decides who gets in.${often}`);
+}
+
+/** Members that every operation of a path shares; what one of them leads to has to be understood as well. */
+function readPathItem(reading: Reading, template: string, written: Spot): void {
+  const { methods } = reading;
+  const any = { method: '*', template, prefix: undefined };
+  const item = reading.follow('a path item', written);
+  // What is not even an object hides nothing.
+  if (isFault(item)) {
+    const prefix = isObject(written.value) ? undefined : reading.rootPrefix();
+    return reading.close({ ...any, prefix }, item);
+  }
+  const wrong = findWrong(reading, item, 'a path item');
+  if (wrong !== undefined) {
+    const moved = Object.entries(isObject(item.value) ? item.value : {}).some(
+      ([name, value]) =>
+        (methods.has(name) && mayMove(value, 1)) || (name === 'additionalOperations' && mayMove(value)),
+    );
+    return reading.close({ ...any, prefix: moved ? undefined : prefixBeside(reading, wrong, item) }, wrong.fault);
+  }
+  if (!isObject(item.value)) return undefined;
+  const documented = new Set(
+    Object.keys(item.value)
+      .filter((name) => methods.has(name))
+      .map((name) => name.toUpperCase()),
   );
-  if (operations.length === 0 && faults.all.length === 0) {
-    faults.add('malformed', ['paths'], 'There is no operation in it. Is this the right file?');
-  }
-  return operations;
-}
-
-interface Reading {
-  readonly document: Readonly<Record<string, unknown>>;
-  readonly options: OperationOptions;
-  readonly faults: Faults;
-  /** By the lists of servers that were read, what they come to: each is complained of once. */
-  readonly prefixes: Map<unknown, string | undefined>;
-}
-
-function readPathItem(reading: Reading, template: string, written: unknown): readonly Operation[] {
-  const { faults } = reading;
-  const found = followReference(reading, ['paths', template], written);
-  if (found === undefined) return [];
-  const { place, item } = found;
-  const operations: Operation[] = [];
-  for (const [name, fields] of Object.entries(item)) {
-    if (METHODS.has(name)) {
-      operations.push(
-        ...readOperation(reading, template, { method: name.toUpperCase(), place: [...place, name], fields, item }),
+  for (const name of Object.keys(item.value)) {
+    const inner = inside(item, name);
+    if (methods.has(name)) readOperation(reading, { method: name.toUpperCase(), template, item, written: inner });
+    if (name !== 'additionalOperations') continue;
+    if (!isObject(inner.value)) {
+      reading.close(
+        { ...any, prefix: undefined },
+        faultAt('malformed', inner, 'additionalOperations must be an object.'),
       );
-    } else if (name === 'additionalOperations' && isObject(fields)) {
-      for (const [method, more] of Object.entries(fields)) {
-        const inside = [...place, name, method];
-        operations.push(...readOperation(reading, template, { method, place: inside, fields: more, item }));
-      }
-    } else if (METHODS.has(name.toLowerCase())) {
-      faults.add('malformed', [...place, name], `${quote(name)} is not read as a method. Write it in lower case.`);
+      continue;
+    }
+    for (const method of Object.keys(inner.value)) {
+      const more = inside(inner, method);
+      const isOrdinary = methods.has(method.toLowerCase());
+      if (isOrdinary || !/^[A-Z][A-Z-]*$/.test(method)) {
+        const prefix = mayMove(more.value, 1) ? undefined : prefixBeside(reading, { value: undefined }, item);
+        const fault = faultAt('bad_path', more, isOrdinary ? NO_ADDITION : NO_METHOD, `${method} ${template}`);
+        // Which method is meant by another word nobody knows: any that is not written beside it.
+        const closed = isOrdinary ? { method: method.toUpperCase() } : { method: '*', except: documented };
+        reading.close({ template, prefix, ...closed }, fault);
+      } else readOperation(reading, { method, template, item, written: more });
     }
   }
-  return operations;
-}
-
-/** How many references may lead from one to the next. */
-const REFERENCES_MAX = 16;
-
-/** A path item, wherever in this document it is written. */
-function followReference(
-  { document, faults }: Reading,
-  from: Place,
-  written: unknown,
-): { readonly place: Place; readonly item: Readonly<Record<string, unknown>> } | undefined {
-  let [place, item] = [from, written];
-  for (let followed = 0; followed <= REFERENCES_MAX; followed++) {
-    if (!isObject(item)) {
-      const sentence = followed === 0 ? 'A path item must be an object.' : 'Its $ref leads to no path item.';
-      faults.add(followed === 0 ? 'malformed' : 'bad_reference', from, sentence);
-      return undefined;
-    }
-    const reference = own(item, '$ref');
-    if (reference === undefined) return { place, item };
-    if (typeof reference !== 'string' || !reference.startsWith('#/')) {
-      faults.add(
-        'bad_reference',
-        [...place, '$ref'],
-        `${typeof reference === 'string' ? quote(reference) : 'Its $ref'} leads out of this file, and no other file is read. Bundle them into one first.`,
-      );
-      return undefined;
-    }
-    if (Object.keys(item).some((name) => METHODS.has(name) || name === 'additionalOperations')) {
-      faults.add(
-        'bad_reference',
-        place,
-        'It has a $ref and operations of its own, which tools read differently. Keep one.',
-      );
-      return undefined;
-    }
-    const target = parsePointer(reference);
-    if (target === undefined) {
-      faults.add('bad_reference', [...place, '$ref'], `${quote(reference)} is no JSON Pointer.`);
-      return undefined;
-    }
-    [place, item] = [target, at(document, target)];
-  }
-  faults.add('bad_reference', from, `Its $ref leads on and on: more than ${REFERENCES_MAX} times.`);
   return undefined;
 }
 
-/** The pointer of `#/...` (RFC 6901 §6) to a place; undefined when it is malformed. */
-function parsePointer(reference: string): Place | undefined {
-  try {
-    const names = decodeURIComponent(reference.slice(2)).split('/');
-    if (names.some((name) => /~(?![01])/.test(name))) return undefined;
-    return names.map((name) => name.replaceAll('~1', '/').replaceAll('~0', '~'));
-  } catch {
-    return undefined;
-  }
+const ANOTHER =
+  'It leads into another description, with a security and servers of its own. Refer to a file of the operation alone.';
+const NO_METHOD = "A method is a word in capitals, as in 'GET /accounts'.";
+const NO_ADDITION = 'This method has a member of its own in a path item. Write it there, in small letters.';
+
+/** What is not understood: the fault, and the member that has it. */
+interface Wrong {
+  readonly fault: PolicyFault;
+  readonly value: unknown;
 }
 
-type Written = Pick<Operation, 'method' | 'place' | 'item'> & { readonly fields: unknown };
-
-function readOperation(
-  reading: Reading,
-  template: string,
-  { method, place, fields, item }: Written,
-): readonly Operation[] {
-  const { options, faults } = reading;
-  const named = `${method} ${template}`;
-  if (!isObject(fields)) {
-    faults.add('malformed', place, 'An operation must be an object.', named);
-    return [];
+/** The first thing in a path item or an operation, or in its parameters, that is not understood. */
+function findWrong(reading: Reading, spot: Spot, kind: 'a path item' | 'an operation'): Wrong | undefined {
+  const stranger = reading.check(kind, spot);
+  if (stranger !== undefined) {
+    return { fault: faultAt('unknown_member', stranger.spot, stranger.sentence), value: stranger.spot.value };
   }
-  const prefix = options.basePath ?? readPrefix(reading, { place, fields, item });
-  if (prefix === undefined) return [];
+  const parameters = inside(spot, 'parameters');
+  const fault = findWrongParameter(reading, parameters);
+  return fault === undefined ? undefined : { fault, value: undefined };
+}
+
+function findWrongParameter(reading: Reading, parameters: Spot): PolicyFault | undefined {
+  if (parameters.value === undefined) return undefined;
+  if (!Array.isArray(parameters.value))
+    return faultAt('malformed', parameters, 'parameters must be a list of objects.');
+  for (const index of parameters.value.keys()) {
+    const found = follow(inside(parameters, String(index)), {
+      noun: 'a parameter',
+      files: reading.files,
+      // What stands beside the $ref of a parameter is ignored (3.0 §4.7.23), and so it is here.
+      onReference: () => undefined,
+    });
+    if (isFault(found)) return found;
+    const stranger = reading.check('a parameter', found);
+    if (stranger !== undefined) return faultAt('unknown_member', stranger.spot, stranger.sentence);
+    const [where, style] = [inside(found, 'in').value, inside(found, 'style')];
+    // The segment of the path would hold more than the value: `;id=7`, `.7`.
+    if (where === 'path' && style.value !== undefined && style.value !== 'simple') {
+      return faultAt('unsupported', style, `A parameter of the path is the whole segment: style must be 'simple'.`);
+    }
+  }
+  return undefined;
+}
+
+/**
+ * The path in front of what is not understood; undefined when it may be another one than that of its neighbours: a member
+ * that nobody knows may be servers, misspelt, or lead to some.
+ */
+function prefixBeside(
+  reading: Reading,
+  { value }: Pick<Wrong, 'value'>,
+  ...owners: readonly Spot[]
+): string | undefined {
+  if (mayMove(value)) return undefined;
+  const prefix = reading.prefixOf(...owners);
+  return typeof prefix === 'string' ? prefix : undefined;
+}
+
+/** Whether a value looks like servers or a reference, or has one inside, as an operation may, or a map of them. */
+function mayMove(value: unknown, depth = 0): boolean {
+  if (typeof value === 'string') return depth === 0 && /^\S*[#/.]\S*$/.test(value);
+  if (Array.isArray(value)) return (value as readonly unknown[]).some((one) => typeof at(one, ['url']) === 'string');
+  if (!isObject(value)) return false;
+  if (Object.hasOwn(value, 'servers') || Object.hasOwn(value, '$ref')) return true;
+  return depth < 1 && Object.values(value).some((inner) => mayMove(inner, depth + 1));
+}
+
+interface Written {
+  readonly method: string;
+  readonly template: string;
+  readonly item: Spot;
+  readonly written: Spot;
+}
+
+function readOperation(reading: Reading, { method, template, item, written }: Written): void {
+  const close = (prefix: string | undefined, fault: PolicyFault): void =>
+    reading.close({ method, template, prefix }, fault);
+  const operation = reading.follow('an operation', written);
+  if (isFault(operation)) {
+    const prefix = isObject(written.value) ? undefined : reading.prefixOf(item);
+    return close(typeof prefix === 'string' ? prefix : undefined, ofOperation(operation, `${method} ${template}`));
+  }
+  const wrong = findWrong(reading, operation, 'an operation');
+  if (wrong !== undefined) return close(prefixBeside(reading, wrong, operation, item), wrong.fault);
+  const prefix = reading.prefixOf(operation, item);
+  if (typeof prefix !== 'string') return close(undefined, ofOperation(prefix, `${method} ${template}`));
   const path = template === '/' && prefix !== '' ? prefix : prefix + template;
   const route = `${method} ${path}`;
   const fault = routeFault(route, template);
-  if (fault !== undefined) {
-    faults.add('bad_path', place, fault, named);
-    return [];
-  }
-  return [{ route, method, template, parameters: parametersOf(path), place, fields, item }];
+  if (fault !== undefined) return close(prefix, faultAt('bad_path', operation, fault, `${method} ${template}`));
+  const security = [operation, item].find(({ value }) => isObject(value) && Object.hasOwn(value, 'security'));
+  reading.operations.push({
+    route,
+    method,
+    template,
+    prefix,
+    parameters: parametersOf(path),
+    spot: operation,
+    security: security === undefined ? undefined : inside(security, 'security'),
+  });
+  return undefined;
 }
 
 /** The names of a path's parameters, in order. */
@@ -188,7 +365,7 @@ export function parametersOf(path: string): readonly string[] {
 /** What a policy has against a route, whatever its scope; undefined for one that it takes. */
 export function routeFault(route: string, template: string): string | undefined {
   if (!template.startsWith('/')) return 'A path begins with a slash.';
-  if (!/^[A-Z][A-Z-]* \//.test(route)) return "A method is a word in capitals, as in 'GET /accounts'.";
+  if (!/^[A-Z][A-Z-]* \//.test(route)) return NO_METHOD;
   if (template !== '/' && template.endsWith('/'))
     return 'A guard lets no path with a slash at its end in. Take it off.';
   if (/[^/]\{|\}[^/]/.test(template)) {
@@ -202,70 +379,4 @@ export function routeFault(route: string, template: string): string | undefined 
     // The route is said already.
     return message.replace(`Route '${route}': `, '');
   }
-}
-
-/** The path of the servers: of the operation, or of its path item, or of the document, whoever names some first. */
-function readPrefix(
-  { document, faults, prefixes }: Reading,
-  { place, fields, item }: Pick<Operation, 'place' | 'fields' | 'item'>,
-): string | undefined {
-  const owners = [
-    [fields, place],
-    [item, place.slice(0, -1)],
-    [document, []],
-  ] as const;
-  const [owner, ownerPlace] = owners.find(([candidate]) => own(candidate, 'servers') !== undefined) ?? [{}, []];
-  const servers = own(owner, 'servers');
-  if (servers === undefined) return '';
-  if (!prefixes.has(servers)) prefixes.set(servers, prefixOf(servers, [...ownerPlace, 'servers'], faults));
-  return prefixes.get(servers);
-}
-
-function prefixOf(servers: unknown, place: Place, faults: Faults): string | undefined {
-  if (!Array.isArray(servers)) {
-    faults.add('bad_server', place, 'servers must be a list of objects.');
-    return undefined;
-  }
-  const prefixes = new Set<string>();
-  for (const server of servers as readonly unknown[]) {
-    const url = at(server, ['url']);
-    const found = typeof url === 'string' ? serverPaths(url, at(server, ['variables'])) : undefined;
-    if (found === undefined) {
-      const said = typeof url === 'string' ? quote(url) : 'A server without a url';
-      faults.add('bad_server', place, `${said} does not say which path requests begin with. ${SAY_BASE_PATH}`);
-      return undefined;
-    }
-    for (const prefix of found) prefixes.add(prefix);
-  }
-  if (prefixes.size > 1) {
-    const paths = [...prefixes].map((prefix) => quote(prefix)).join(', ');
-    faults.add('bad_server', place, `These servers have different paths: ${paths}. ${SAY_BASE_PATH}`);
-    return undefined;
-  }
-  return [...prefixes][0] ?? '';
-}
-
-const SAY_BASE_PATH = `Say which one the guard will see: basePath: '/v1', or --base-path /v1.`;
-
-/** The most paths that the variables of one server's URL may make. */
-const SERVER_PATHS_MAX = 100;
-
-/** Either may hold variables; whatever they are, the path begins behind it. */
-const SCHEME_AND_HOST = /^(?:[A-Za-z][A-Za-z0-9+.-]*:|\{[^{}/]*\}:)?\/\/[^/?#]*/;
-
-/** The paths of a server's URL, one for each value that its variables may have; undefined for what has none for sure. */
-function serverPaths(url: string, variables: unknown): readonly string[] | undefined {
-  const path = url.replace(SCHEME_AND_HOST, '');
-  if (path !== '' && !path.startsWith('/')) return undefined;
-  let paths = [path];
-  for (const [whole, name = ''] of path.matchAll(/\{([^{}]*)\}/g)) {
-    const variable = isObject(variables) ? own(variables, name) : undefined;
-    const values = isObject(variable) ? (own(variable, 'enum') ?? [own(variable, 'default')]) : undefined;
-    if (!Array.isArray(values) || paths.length * values.length > SERVER_PATHS_MAX) return undefined;
-    // As a file without quotes has it: `default: 2`.
-    if (!values.every((value) => typeof value === 'string' || typeof value === 'number')) return undefined;
-    paths = paths.flatMap((text) => values.map((value: unknown) => text.replaceAll(whole, () => String(value))));
-  }
-  if (paths.some((text) => /[?#{}]/.test(text))) return undefined;
-  return paths.map((text) => text.replace(/\/$/, ''));
 }

@@ -3,32 +3,42 @@
  * is the part of it that a draft writes: targets that name one place each.
  */
 import { isObject } from '@hallpass/protocol';
-import { at, own, quote, type Faults, type Place } from './openapi_faults.ts';
+import { faultAt, inside, own, quote, rootOf, type Place, type PolicyFault, type Source } from './openapi_faults.ts';
 
 /** How deep an update may be nested. */
 const DEPTH_MAX = 64;
 /** How many members of an update may meet one of the document: aliases can make few lines without end. */
 const MEMBERS_MAX = 100_000;
 
-/** The document with the actions of an overlay applied, in order; what cannot be applied goes to the faults. */
-export function applyOverlay(document: unknown, overlay: unknown, faults: Faults): unknown {
-  const version = at(overlay, ['overlay']);
-  if (typeof version !== 'string' || !/^1\.[01]\./.test(version)) {
-    faults.add('bad_overlay', ['overlay'], `An overlay says overlay: '1.0.0', as a text. Is this the right file?`);
-    return document;
+/** The members of an overlay. Another one may be `actions`, misspelt, and would be passed over. */
+const MEMBERS: ReadonlySet<string> = new Set(['overlay', 'info', 'extends', 'actions']);
+
+/** The document with the actions of an overlay applied, in order, and what could not be applied. */
+export function applyOverlay(
+  document: unknown,
+  overlay: Source,
+): { readonly document: unknown; readonly faults: readonly PolicyFault[] } {
+  const root = rootOf(overlay);
+  const refuse = (name: string, sentence: string): { document: unknown; faults: readonly PolicyFault[] } => ({
+    document,
+    faults: [faultAt('bad_overlay', inside(root, name), sentence)],
+  });
+  const version = inside(root, 'overlay').value;
+  if (!isObject(root.value) || typeof version !== 'string' || !/^1\.[01]\./.test(version)) {
+    return refuse('overlay', `An overlay says overlay: '1.0.0', as a text. Is this the right file?`);
   }
-  const actions = at(overlay, ['actions']);
-  if (!Array.isArray(actions)) {
-    faults.add('bad_overlay', ['actions'], 'actions must be a list of objects.');
-    return document;
-  }
+  const stranger = Object.keys(root.value).find((name) => !MEMBERS.has(name) && !name.startsWith('x-'));
+  if (stranger !== undefined) return refuse(stranger, `${quote(stranger)} is not a member of an overlay.`);
+  const actions = inside(root, 'actions');
+  if (!Array.isArray(actions.value)) return refuse('actions', 'actions must be a list of objects.');
+  const faults: PolicyFault[] = [];
   let result = document;
-  for (const [index, action] of (actions as readonly unknown[]).entries()) {
+  for (const [index, action] of (actions.value as readonly unknown[]).entries()) {
     const applied = applyAction(result, action);
-    if (typeof applied === 'string') faults.add('bad_overlay', ['actions', String(index)], applied);
+    if (typeof applied === 'string') faults.push(faultAt('bad_overlay', inside(actions, String(index)), applied));
     else result = applied.document;
   }
-  return result;
+  return { document: result, faults };
 }
 
 /** The document after an action; a sentence when it cannot be done. */
@@ -121,11 +131,4 @@ function parseTarget(target: string): Place | undefined {
     end += whole.length;
   }
   return place;
-}
-
-/** The inverse of `parseTarget`. */
-export function printTarget(place: Place): string {
-  const step = (name: string): string =>
-    /^[A-Za-z_][A-Za-z0-9_]*$/.test(name) ? `.${name}` : `['${name.replaceAll(/['\\]/g, '\\$&')}']`;
-  return `$${place.map(step).join('')}`;
 }

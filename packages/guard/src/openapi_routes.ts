@@ -1,8 +1,24 @@
-/** Which scope each operation asks for in its `security`, and all that keeps them from being one policy. */
-import { isObject, isScope, parseScope, refuse, type ScopeFault } from '@hallpass/protocol';
-import { own, quote, type Faults, type Place } from './openapi_faults.ts';
-import { parametersOf, routeFault, type Operation } from './openapi_operations.ts';
-import { compilePolicy, type Policy } from './policy.ts';
+/** Which scope opens which operation, and which operations are closed. */
+import { isObject, isScope, parseScope, type ScopeFault } from '@hallpass/protocol';
+import { ClosedPaths, plainNames } from './closed_paths.ts';
+import {
+  faultAt,
+  inside,
+  ofOperation,
+  quote,
+  rootOf,
+  type PolicyFault,
+  type Source,
+  type Spot,
+} from './openapi_faults.ts';
+import {
+  parametersOf,
+  routeFault,
+  type ClosedOperation,
+  type Operation,
+  type OperationsRead,
+} from './openapi_operations.ts';
+import type { SecurityReader } from './openapi_security.ts';
 
 /** An operation, and what opens it. */
 export interface PolicyRoute {
@@ -17,148 +33,126 @@ export interface PolicyRoute {
 export interface PolicyTable {
   readonly routes: readonly PolicyRoute[];
   /** Operations that ask for nothing. No guard opens them: serve them outside of it. */
-  readonly open: readonly string[];
-  /** Operations that the document has no scope for. No guard opens them. */
-  readonly unmapped: readonly string[];
+  readonly open: readonly ClosedOperation[];
+  /** Operations that no guard opens, each with the fault that closes it, unless a route map closes it on purpose. */
+  readonly closed: readonly ClosedOperation[];
 }
 
-/** A member of an operation that somebody still has to look at: why, in a sentence. */
-export const UNSURE = 'x-hallpass-unsure';
+/** A route that is not yet compared with the others. */
+export interface Candidate extends PolicyRoute {
+  readonly spot: Spot;
+}
 
-/** What a document asks of whoever calls an operation. */
-export type Demand =
-  | { readonly asks: 'scope'; readonly scope: string }
-  | { readonly asks: 'nothing' | 'no_scope' }
-  | { readonly asks: 'too_much' | 'malformed'; readonly because: string };
-
-/** Operations to routes; what no policy can be made of goes to the faults, every single one. */
-export function mapOperations(
-  document: Readonly<Record<string, unknown>>,
-  operations: readonly Operation[],
-  faults: Faults,
-): PolicyTable {
-  const routes: PolicyRoute[] = [];
-  const open: string[] = [];
-  const unmapped: string[] = [];
+/** Operations to routes; one that asks for what no policy can give is closed. */
+export function mapOperations({ operations, closed: unread }: OperationsRead, security: SecurityReader): PolicyTable {
+  const routes: Candidate[] = [];
+  const open: ClosedOperation[] = [];
+  const closed = [...unread];
   for (const operation of operations) {
-    const { route, method, place, fields } = operation;
-    const path = route.slice(method.length + 1);
-    const demand = readDemand(document, fields);
-    const unsure = own(fields, UNSURE);
-    const isUnsure = unsure !== undefined && unsure !== false;
-    if (isUnsure) {
-      const why = typeof unsure === 'string' && unsure !== '' ? unsure : 'It does not say why.';
-      faults.add(
-        'unsure',
-        place,
-        `${sentenceOf(why)} Settle it where ${UNSURE} stands: set the security, and take that away.`,
-        route,
-      );
-    }
+    const { route, method, template, prefix, spot } = operation;
+    const close = (fault: PolicyFault): number =>
+      closed.push({ route, method, template, prefix, fault: ofOperation(fault, route) });
+    const demand = security.demandOf(operation);
     switch (demand.asks) {
       case 'scope': {
-        if (checkScope(operation, demand.scope, [...place, 'security'], faults))
-          routes.push({ route, method, path, scope: demand.scope });
+        const fault = scopeFault(operation, demand.scope, demand.spot);
+        if (fault === undefined)
+          routes.push({ route, method, path: route.slice(method.length + 1), scope: demand.scope, spot });
+        else close(fault);
         break;
       }
       case 'nothing':
-        open.push(route);
+        open.push({ route, method, template, prefix });
         break;
       case 'no_scope':
-        unmapped.push(route);
-        if (!isUnsure) faults.add('unmapped', place, ASK_FOR_ONE, route);
+        close(faultAt('unmapped', spot, ASK_FOR_ONE));
         break;
       case 'too_much':
-        faults.add('several_scopes', place, demand.because, route);
+        close(faultAt('several_scopes', spot, demand.because));
         break;
       case 'malformed':
-        faults.add('malformed', [...place, 'security'], demand.because, route);
+        close(demand.fault);
         break;
     }
   }
-  findDoubles(operations, faults);
-  return { routes, open, unmapped };
+  return closeDoubles({ routes, open, closed });
 }
 
 const ASK_FOR_ONE =
   'Its security asks for no scope. Name one there, or say security: [] and serve it outside the guard.';
 
-function sentenceOf(text: string): string {
-  return /[.!?]$/.test(text) ? text : `${text}.`;
-}
-
 /**
- * The one scope that an operation's `security` asks for, or the document's where it has none of its own. Alternatives
- * without scopes, of schemes that have none (`http`, `apiKey`, `mutualTLS`), may stand beside it.
+ * Two templates that differ in the names of their parameters alone match the same requests, whichever is asked first. No
+ * scope is right for both, so none of them is open.
  */
-export function readDemand(
-  document: Readonly<Record<string, unknown>>,
-  fields: Readonly<Record<string, unknown>>,
-): Demand {
-  const security = Object.hasOwn(fields, 'security') ? fields['security'] : own(document, 'security');
-  if (security === undefined) return { asks: 'no_scope' };
-  if (!Array.isArray(security)) return { asks: 'malformed', because: 'security must be a list of objects.' };
-  const scopes = new Set<string>();
-  let [bare, anyone] = [false, security.length === 0];
-  for (const requirement of security as readonly unknown[]) {
-    if (!isObject(requirement)) return { asks: 'malformed', because: 'security must be a list of objects.' };
-    const entries = Object.entries(requirement);
-    if (entries.length === 0) anyone = true;
-    const asked = entries.flatMap(([, list]) => list);
-    if (!asked.every((scope) => typeof scope === 'string') || !entries.every(([, list]) => Array.isArray(list))) {
-      return { asks: 'malformed', because: 'A requirement names, for each scheme, a list of scopes.' };
-    }
-    const stranger = entries.find(([name]) => schemeOf(document, name) === undefined);
-    if (stranger !== undefined) {
-      const because = `There is no security scheme ${quote(stranger[0])}. Name one of components.securitySchemes.`;
-      return { asks: 'malformed', because };
-    }
-    if (asked.length === 0 && entries.some(([name]) => HAS_SCOPES.has(schemeOf(document, name)?.type))) bare = true;
-    for (const scope of asked) scopes.add(scope);
+export function closeDoubles({
+  routes,
+  open,
+  closed,
+}: Omit<PolicyTable, 'routes'> & { readonly routes: readonly Candidate[] }): PolicyTable {
+  const others = new ClosedPaths([...open, ...closed]);
+  const byShape = new Map<string, Candidate[]>();
+  for (const one of routes) {
+    const those = byShape.get(plainNames(one.route));
+    if (those === undefined) byShape.set(plainNames(one.route), [one]);
+    else those.push(one);
   }
-  // Whoever may come without anything needs no token: a guard in front would shut them out.
-  if (anyone) return { asks: 'nothing' };
-  const [scope, ...others] = scopes;
-  if (scope === undefined) return { asks: 'no_scope' };
-  if (others.length > 0)
-    return { asks: 'too_much', because: `${quote([...scopes].join(', '))} are several scopes. ${ONE}` };
-  if (bare)
-    return { asks: 'too_much', because: `One alternative asks for ${quote(scope)}, another for no scope. ${ONE}` };
-  return { asks: 'scope', scope };
-}
-
-const ONE = 'An operation is opened by one, the same in each alternative.';
-
-/** The types of schemes in which a token without any scope would do, where none is asked for. */
-const HAS_SCOPES: ReadonlySet<unknown> = new Set(['oauth2', 'openIdConnect']);
-
-function schemeOf(document: Readonly<Record<string, unknown>>, name: string): { readonly type: unknown } | undefined {
-  const components = own(document, 'components');
-  const schemes = isObject(components) ? own(components, 'securitySchemes') : undefined;
-  const scheme = isObject(schemes) ? own(schemes, name) : undefined;
-  return isObject(scheme) ? { type: own(scheme, 'type') } : undefined;
-}
-
-type Named = Pick<Operation, 'route' | 'parameters' | 'place'>;
-
-/** Routes and their scopes, as `compilePolicy` takes them, to a table. */
-export function readRouteMap(map: Readonly<Record<string, unknown>>, faults: Faults): PolicyTable {
-  const routes: PolicyRoute[] = [];
-  const named: Named[] = [];
-  for (const [route, scope] of Object.entries(map)) {
-    const place = [route];
-    const [method = '', path = ''] = route.split(' ');
-    const fault = path.startsWith('/') ? routeFault(route, path) : "Write it as 'GET /path'.";
-    if (fault !== undefined) faults.add('bad_path', place, fault, route);
-    else if (typeof scope !== 'string') faults.add('malformed', place, 'Its scope must be a text.', route);
+  const doubles: ClosedOperation[] = [];
+  const left: PolicyRoute[] = [];
+  for (const candidate of routes) {
+    const { spot, ...one } = candidate;
+    const { route, method, path } = one;
+    const segments = path === '/' ? [] : path.slice(1).split('/');
+    const generic = segments.map((segment) => (segment.startsWith('{') ? NO_TEXT : segment));
+    const twin =
+      byShape.get(plainNames(route))?.find((other) => other !== candidate)?.route ??
+      others.twinOf(plainNames(route)) ??
+      others.find(method, generic, path);
+    if (twin === undefined) left.push(one);
     else {
-      const one = { route, parameters: parametersOf(path), place };
-      named.push(one);
-      if (checkScope(one, scope, place, faults)) routes.push({ route, method, path, scope });
+      const sentence = `It matches the same requests as ${quote(twin)}. Keep one of the two.`;
+      doubles.push({ route, method, template: path, prefix: '', fault: faultAt('ambiguous', spot, sentence, route) });
     }
   }
-  findDoubles(named, faults);
-  return { routes, open: [], unmapped: [] };
+  return { routes: left, open, closed: [...closed, ...doubles] };
+}
+
+/** What stands for a parameter's value, and is no text of a path. */
+const NO_TEXT = '\u0002';
+
+type Named = Pick<Operation, 'route' | 'parameters'>;
+
+/** What a route map says of a route that it closes. */
+export const CLOSED_WORD = 'closed';
+
+/** Routes and their scopes, as `compilePolicy` takes them, to a table. A route of the scope `closed` is closed. */
+export function readRouteMap(source: Source): { readonly table: PolicyTable; readonly faults: readonly PolicyFault[] } {
+  const root = rootOf(source);
+  const routes: Candidate[] = [];
+  const closed: ClosedOperation[] = [];
+  const faults: PolicyFault[] = [];
+  for (const [route, scope] of Object.entries(isObject(root.value) ? root.value : {})) {
+    const spot = inside(root, route);
+    const [, method = '', path = ''] = /^(\S+) (\/[^]*)$/.exec(route) ?? [];
+    if (scope === CLOSED_WORD && /^(?:[A-Z][A-Z-]*|\*)$/.test(method)) {
+      closed.push({ route, method, template: path, prefix: '' });
+      continue;
+    }
+    const fault = path === '' ? "Write it as 'GET /path'." : routeFault(route, path);
+    const one = { route, parameters: parametersOf(path) };
+    if (fault !== undefined) faults.push(faultAt('bad_path', spot, fault, route));
+    else if (typeof scope !== 'string') faults.push(faultAt('malformed', spot, 'Its scope must be a text.', route));
+    else {
+      const wrong = scopeFault(one, scope, spot);
+      if (wrong !== undefined) faults.push(wrong);
+      routes.push({ route, method, path, scope, spot });
+    }
+  }
+  const table = closeDoubles({ routes, open: [], closed });
+  const wrong = new Set(faults.map(({ operation }) => operation));
+  const left = { ...table, routes: table.routes.filter(({ route }) => !wrong.has(route)) };
+  // It is written for a guard alone, so nothing in it is meant for another reader: whatever is wrong is to be mended.
+  return { table: left, faults: [...faults, ...table.closed.flatMap(({ fault }) => fault ?? [])] };
 }
 
 /** What to do about a text that is no scope. */
@@ -175,18 +169,20 @@ const SCOPE_ADVICE: Readonly<Record<ScopeFault, string>> = {
   repeated_parameter: 'A parameter may be there once.',
 };
 
-function checkScope({ route, parameters }: Named, text: string, where: Place, faults: Faults): boolean {
+/** What keeps a scope from opening a route; undefined when nothing does. */
+function scopeFault({ route, parameters }: Named, text: string, where: Spot): PolicyFault | undefined {
   const scope = parseScope(text);
   if (!isScope(scope)) {
-    faults.add('bad_scope', where, `${quote(text)} is not a scope. ${SCOPE_ADVICE[scope]}`, route);
-    return false;
+    const advice = text.startsWith('/') ? SCOPE_ADVICE[scope] : `${SCOPE_ADVICE.not_absolute} ${MAP_IT}`;
+    return faultAt('bad_scope', where, `${quote(text)} is not a scope. ${advice}`, route);
   }
   const strangers = scope.parameters.filter((name) => !parameters.includes(name));
-  for (const stranger of strangers) {
-    faults.add('unknown_parameter', where, adviseOnParameter(text, { stranger, strangers, parameters }), route);
-  }
-  return strangers.length === 0;
+  const [stranger] = strangers;
+  if (stranger === undefined) return undefined;
+  return faultAt('unknown_parameter', where, adviseOnParameter(text, { stranger, strangers, parameters }), route);
 }
+
+const MAP_IT = 'Or map it: hallpass policy scopes proposes how.';
 
 function adviseOnParameter(
   scope: string,
@@ -203,38 +199,4 @@ function adviseOnParameter(
     return `${fault} If it is what the path calls {${only}}, write ${quote(scope.replace(`{${stranger}}`, () => `{${only}}`))}.`;
   }
   return `${fault} The path has ${parameters.map((name) => `{${name}}`).join(', ')}: write the scope with one of these.`;
-}
-
-/** Two templates that differ in the names of their parameters alone match the same requests, whoever is asked first. */
-function findDoubles(operations: readonly Named[], faults: Faults): void {
-  const first = new Map<string, string>();
-  for (const { route, place } of operations) {
-    const shape = route.replaceAll(/\{[^{}]*\}/g, '{}');
-    const other = first.get(shape);
-    if (other === undefined) first.set(shape, route);
-    else faults.add('ambiguous', place, `It matches the same requests as ${quote(other)}. Keep one of the two.`, route);
-  }
-}
-
-/** A scope for routes that are closed whatever a token holds; the match never gets as far as asking for it. */
-const CLOSED = '/closed.closed';
-
-/**
- * The policy of a table without faults. Operations that it does not open are routes of it nevertheless: `/accounts/export`,
- * closed, must not fall to `/accounts/{accountID}` and be opened by the scope of that.
- */
-export function compileTable({ routes, open, unmapped }: PolicyTable): Policy {
-  const scopes = routes.map(({ route, scope }) => [route, scope] as const);
-  const closed = new Set([...open, ...unmapped]);
-  const { match } = compilePolicy<Readonly<Record<string, string>>>(
-    Object.fromEntries([...scopes, ...[...closed].map((route) => [route, CLOSED] as const)]),
-  );
-  const opened = compilePolicy<Readonly<Record<string, string>>>(Object.fromEntries(scopes));
-  return {
-    scopes: opened.scopes,
-    match: (method, url) => {
-      const found = match(method, url);
-      return 'route' in found && closed.has(found.route) ? refuse('route_not_allowed') : found;
-    },
-  };
 }

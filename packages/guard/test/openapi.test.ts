@@ -63,13 +63,13 @@ test('it decides as a policy written by hand does', () => {
   );
 });
 
-test('versions 3.0, 3.1 and 3.2 are read, and no others', () => {
+test('versions 3.0 to 3.3 are read, and no others', () => {
   const paths = { '/a': { get: asks('/a.read') } };
-  for (const openapi of ['3.0.0', '3.0.4', '3.1.1', '3.2.0', '3.2']) {
+  for (const openapi of ['3.0.0', '3.0.4', '3.1.1', '3.2.0', '3.2', '3.3.0']) {
     assert.equal(opened(api(paths, { openapi }), '/a'), '/a.read', openapi);
   }
-  for (const openapi of ['2.0', '3.3.0', '4.0.0', '3', '', '3.10.0', 3.1, undefined, null]) {
-    assertFault(api(paths, { openapi }), /^unsupported \/openapi: .*3\.0, 3\.1 and 3\.2/);
+  for (const openapi of ['2.0', '3.4.0', '4.0.0', '3', '', '3.10.0', 3.1, undefined, null]) {
+    assertFault(api(paths, { openapi }), /^unsupported \/openapi: .*3\.0, 3\.1, 3\.2 and 3\.3/);
   }
   assertFault({ swagger: '2.0', paths }, /^unsupported/);
   for (const nothing of [undefined, null, 'text', 7, [], () => ({})]) assertFault(nothing, /^malformed : .*no object/);
@@ -114,16 +114,24 @@ test('exactly one scope: several, or alternatives that differ, are refused', () 
   assertFault(securedBy([{ OpenID: [] }, one]), /^several_scopes .*another for no scope/);
 });
 
-test('an operation without a scope is unmapped: a fault, or closed where that is wanted', () => {
+test('an operation without a scope is closed and named; with strict there is no policy', () => {
   const unmapped = [undefined, [{ Basic: [] }], [{ Hallpass: [] }], [{ Basic: [] }, { Key: [] }]];
   for (const security of unmapped) {
     const document = api({ '/a': { get: security === undefined ? {} : { security } }, '/b': { get: asks('/b.read') } });
     assertFault(document, /^unmapped \/paths\/~1a\/get: .*asks for no scope\. Name one/);
-    assert.equal(opened(document, '/a', { unmapped: 'close' }), 'route_not_allowed');
-    assert.equal(opened(document, '/b', { unmapped: 'close' }), '/b.read');
+    const policy = policyFromOpenAPI(document);
+    assert.equal(meets(policy, 'GET', '/a'), 'route_not_allowed');
+    assert.equal(meets(policy, 'GET', '/b'), '/b.read');
+    assert.deepEqual(
+      policy.closed.map(({ kind, operation }) => `${kind} ${operation}`),
+      ['unmapped GET /a'],
+    );
+    // A document that opens nothing at all is not taken for a policy.
+    assert.equal(
+      faultsOf(api({ '/a': { get: security === undefined ? {} : { security } } }), { strict: false }).length,
+      1,
+    );
   }
-  // It closes nothing but those: everything else is still refused.
-  assert.equal(faultsOf(securedBy([{ Hallpass: ['x'] }]), { unmapped: 'close' }).length, 1);
 });
 
 test('an operation that asks for nothing stays closed: it is to be served outside of the guard', () => {
@@ -138,7 +146,7 @@ test('what is closed does not fall to a neighbour with a parameter', () => {
     '/accounts/status': { get: { security: [] } },
     '/accounts/export': { get: {} },
   };
-  const policy = policyFromOpenAPI(api(paths), { unmapped: 'close' });
+  const policy = policyFromOpenAPI(api(paths));
   assert.equal(meets(policy, 'GET', '/accounts/status'), 'route_not_allowed');
   assert.equal(meets(policy, 'GET', '/accounts/export'), 'route_not_allowed');
   assert.equal(meets(policy, 'GET', '/accounts/statu'), '/accounts.read');
@@ -183,8 +191,6 @@ test('options that cannot be meant are a TypeError', () => {
   for (const basePath of ['v1', '/v1/', '/', 'https://api.example.com', '/a//b', '/v1?x', '/..', '/{a']) {
     assert.throws(() => policyFromOpenAPI(document, { basePath }), /^TypeError: basePath must be/, basePath);
   }
-  // @ts-expect-error -- there is no such word
-  assert.throws(() => policyFromOpenAPI(document, { unmapped: 'open' }), /^TypeError: unmapped must be/);
 });
 
 test('the compiler knows the routes that it is told, and they have to be those of the document', () => {
@@ -204,19 +210,6 @@ test('the compiler knows the routes that it is told, and they have to be those o
   assert.equal(stale([...routes, 'PUT /b']).length, 1);
 });
 
-test('an operation that is marked unsure is refused until the mark is gone, even with a scope', () => {
-  const marked = (mark: unknown): Members => api({ '/a': { get: { ...asks('/a.read'), 'x-hallpass-unsure': mark } } });
-  assertFault(
-    marked('Is it?'),
-    /^unsure \/paths\/~1a\/get: Is it\? Settle it where x-hallpass-unsure stands: set the security/,
-  );
-  for (const mark of ['', true, null, {}, 0]) assertFault(marked(mark), /^unsure /);
-  assert.equal(opened(marked(false), '/a'), '/a.read');
-  // Without a scope it is one thing to settle, not two.
-  assertFault(api({ '/a': { get: { 'x-hallpass-unsure': 'Which?' } } }), /^unsure /);
-  assert.equal(faultsOf(marked('Is it?'), { unmapped: 'close' }).length, 1);
-});
-
 test('everything that is wrong is said at once, each with its operation and its place', () => {
   const document = api({
     '/a': { get: asks('a'), put: {}, post: asks('/a.write') },
@@ -226,7 +219,7 @@ test('everything that is wrong is said at once, each with its operation and its 
     '/d': { $ref: 'd.yaml' },
   });
   try {
-    policyFromOpenAPI(document);
+    policyFromOpenAPI(document, { strict: true });
     assert.fail('it was accepted');
   } catch (error) {
     assert.ok(error instanceof PolicyError);
@@ -235,7 +228,7 @@ test('everything that is wrong is said at once, each with its operation and its 
       [
         'ambiguous: GET /b/{z}',
         'bad_path: GET /c/',
-        'bad_reference: none',
+        'bad_reference: * /d',
         'bad_scope: GET /a',
         'unknown_parameter: GET /b/{x}',
         'unmapped: PUT /a',
@@ -283,7 +276,7 @@ test('whatever a document is, it makes a policy or a PolicyError, and nobody’s
     '__proto__',
     'constructor',
     'toString',
-    'x-hallpass-unsure',
+    'x-security',
     'additionalOperations',
     '/a',
     '/{a}',
@@ -336,7 +329,7 @@ test('whatever a document is, it makes a policy or a PolicyError, and nobody’s
   fc.assert(
     fc.property(fc.oneof(value, document), fc.option(value, { nil: undefined, freq: 1 }), (one, overlay) => {
       try {
-        const policy = policyFromOpenAPI(one, { overlay, unmapped: 'close' });
+        const policy = policyFromOpenAPI(one, { overlay });
         policy.match('GET', '/a');
         made += 1;
       } catch (error) {

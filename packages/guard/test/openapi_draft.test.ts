@@ -1,386 +1,251 @@
-import { draftPolicy, inspectPolicy, printOverlay, readPolicy, type Draft } from '@hallpass/guard/openapi';
+/** A draft: one set of scopes from paths and methods, as a file of routes; and a mapping for scopes in other words. */
+import { draftMapping, draftPolicy, printRouteMap, printScopeMapping, readPolicy } from '@hallpass/guard/openapi';
+import { flattenControls, isScope, parseScope } from '@hallpass/protocol';
+import * as fc from 'fast-check';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parse, stringify } from 'yaml';
-import { api, asks, meets, openFolder, type Members } from './openapi_harness.ts';
+import { api, asks, faultsOf, meets, openFolder, SCHEMES, type Members } from './openapi_harness.ts';
 
 const files = openFolder();
 const fileOf = (document: unknown): string => files.fileOf(stringify(document));
 
-/** The proposals for a document, as `GET /a: scope`, with a question mark when it is unsure of it. */
-function linesOf({ proposals }: Draft): readonly string[] {
-  return proposals.map(({ operation, scope, sure }) => `${operation.route}: ${scope}${sure ? '' : '?'}`);
+/** Each line of a draft, as `GET /a: /a.read`, with its note behind a hash. */
+async function draft(document: unknown, options = {}): Promise<readonly string[]> {
+  const { routes, faults } = await draftPolicy(fileOf(document), options);
+  assert.deepEqual(faults, []);
+  return routes.map(({ route, scope = 'closed', note }) => `${route}: ${scope}${note === '' ? '' : ` # ${note}`}`);
 }
 
-const draft = async (document: unknown): Promise<readonly string[]> => linesOf(await draftPolicy(fileOf(document)));
-
-const says = (description: string): Members => ({ description });
-const needs = (scope: string): Members => says(`To use this endpoint, you'll need to specify the \`${scope}\` scope.`);
-
-const one = async (path: string, description: string, method = 'get'): Promise<string> => {
-  const [line = ''] = await draft(api({ [path]: { [method]: says(description) } }));
-  return line.replace(/^.*?: /, '');
-};
-
-test('a scope that the description asks for, of parameters of the path and a verb of the method, is sure', async () => {
-  const path = '/accounts/{accountID}/transfers';
-  const scope = '/accounts/{accountID}/transfers.read';
-  for (const description of [
-    `To use this endpoint, you need to specify the \`${scope}\` scope.`,
-    `Lists transfers.<br><br> You must have the ${scope} scope. See https://docs.example.com/guides/scopes.html for more.`,
-    `Lists transfers. They are not sorted.\n\nScope: ${scope}.`,
-    `Needs the scope \`${scope}\`.\nDo not poll it.`,
-  ]) {
-    assert.equal(await one(path, description), scope, description);
-  }
-  assert.equal(
-    await one(path, 'Scope `/accounts/{accountID}/transfers.write`', 'post'),
-    scope.replace('read', 'write'),
-  );
-  assert.equal(await one('/cards', 'Scope `/cards.read-secure`'), '/cards.read-secure');
-  // A matter of style alone.
-  assert.equal(await one(path, 'Scope `/accounts/{account-id}/transfers.read`'), scope);
-  assert.equal(await one(path, 'Scope `/accounts/{accountId}/transfers.read`'), scope);
-});
-
-test('what may be meant otherwise is proposed, and unsure', async () => {
-  const path = '/accounts/{accountID}/transfers';
-  const unsure: readonly (readonly [string, string])[] = [
-    // Several of them.
-    ['Scope `/a.read` or `/b.read`.', '/a.read?'],
-    ['Scope `/a.write`. For lists, scope `/b.read`.', '/b.read?'],
-    // A sentence that turns it around.
-    ["You don't need the `/a.read` scope.", '/a.read?'],
-    ['The `/a.read` scope is no longer enough.', '/a.read?'],
-    ["You don't need `/a.read`. It once was the scope `/a.read`.", '/a.read?'],
-    ['Works without the scope `/a.read`.', '/a.read?'],
-    // No talk of scopes.
-    ['See `/a.read` for more.', '/a.read?'],
-    // A reading method that is said to write.
-    ['Scope `/a.write`.', '/a.write?'],
-    // Another's account, or perhaps the same by another name.
-    ['Scope `/accounts/{yourAccountID}/transfers.read`.', '/accounts/{accountID}/transfers.read?'],
-    ['Scope `/accounts/{id}/transfers.read`.', '/accounts/{accountID}/transfers.read?'],
-    ['Scope `/{account_id}/{account-id}.read`.', '/accounts/{accountID}/transfers.read?'],
-    ['Scope `/users/{userID}/transfers.read`.', '/transfers.read?'],
-    ['Scope `/{userID}.read`.', '/accounts/{accountID}/transfers.read?'],
-  ];
-  for (const [description, scope] of unsure) assert.equal(await one(path, description), scope, description);
-  assert.equal(await one(path, 'Scope `/a.read`.', 'post'), '/a.read?');
-  assert.equal(await one('/transfers', 'Scope `/accounts/{yourAccountID}/transfers.read`.'), '/transfers.read?');
-  const { proposals } = await draftPolicy(
-    fileOf(api({ '/transfers': { get: needs('/accounts/{x}/transfers.read') } })),
-  );
-  assert.match(proposals[0]?.reason ?? '', /asks for \/accounts\/\{x\}\/transfers\.read, and the path has no \{x\}/);
-});
-
-test('a text that only looks like a scope is none', async () => {
-  for (const description of [
-    'See https://docs.example.com/guides/scopes.html about scopes.',
-    'Scopes are in [the guide](https://docs.example.com/guides/x.read).',
-    'The scope is a.read, or docs/a.read.',
-    'Scopes: `/a.Read`, `/../a.read`, `/a//b.read`, `/a/{b.read`.',
-    '',
-    `Scope /${'.'.repeat(200_000)}x`,
-  ]) {
-    assert.equal(await one('/files', description), '/files.read?', description);
-  }
-  assert.deepEqual(await draft(api({ '/a': { get: { description: 7, summary: ['/b.read scope'], tags: 7 } } })), [
-    'GET /a: /a.read?',
-  ]);
-});
-
-test('two methods of a path that name different things are both unsure: one may be copied', async () => {
+test('every operation gets a scope by one rule: the path up to its last text, and read or write by the method', async () => {
   assert.deepEqual(
     await draft(
       api({
-        '/a': { get: needs('/a.read'), put: needs('/b.write'), post: says('') },
-        '/c': { get: needs('/c.read'), put: needs('/c.write') },
+        '/accounts': { get: {}, post: {} },
+        '/accounts/{accountID}': { get: {}, delete: {} },
+        '/accounts/{accountID}/transfers': { get: {} },
+        '/accounts/{accountID}/transfers/{transferID}': { get: {}, patch: {}, head: {} },
+        '/reports/{year}/{month}': { get: {} },
+        '/export.csv': { get: {} },
+        '/@me/$batch': { post: {} },
+        '/': { get: {} },
       }),
     ),
-    ['GET /a: /a.read?', 'PUT /a: /b.write?', 'POST /a: /a.write?', 'GET /c: /c.read', 'PUT /c: /c.write'],
-  );
-});
-
-test('an operation that says nothing is proposed what its neighbours do, and is unsure', async () => {
-  const document = api(
-    {
-      '/accounts/{id}/cards': { get: asks('/accounts/{id}/plastic.read'), post: {}, delete: {} },
-      '/accounts/{id}/cards/{card}/pin': { put: {} },
-      '/accounts/{id}/files/{file}': { get: {}, patch: {} },
-      '/wallets': { post: needs('/wallets.change') },
-      '/wallets/{id}': { post: {}, get: {} },
-      '/stats/{year}': { get: { tags: ['Stats', 'Other'] } },
-      '/': { get: {} },
-      '/{id}': { get: {} },
-    },
-    { tags: [{ name: 'Stats', description: 'You need the `/statistics.read` scope.' }, { name: 'Other' }, 7] },
-  );
-  assert.deepEqual(await draft(document), [
-    'POST /accounts/{id}/cards: /accounts/{id}/plastic.change?',
-    'DELETE /accounts/{id}/cards: /accounts/{id}/plastic.write?',
-    'PUT /accounts/{id}/cards/{card}/pin: /accounts/{id}/plastic.write?',
-    'GET /accounts/{id}/files/{file}: /accounts/{id}/files.read?',
-    'PATCH /accounts/{id}/files/{file}: /accounts/{id}/files.write?',
-    'POST /wallets: /wallets.change',
-    'POST /wallets/{id}: /wallets.change?',
-    'GET /wallets/{id}: /wallets.read?',
-    'GET /stats/{year}: /statistics.read?',
-    'GET /: /api.read?',
-    'GET /{id}: /api.read?',
-  ]);
-});
-
-test('operations that have a scope, or ask for nothing, or are marked already, are left alone', async () => {
-  const settled = api({
-    '/a': { get: asks('/a.read') },
-    '/b': { get: { security: [] } },
-    '/c': { get: { 'x-hallpass-unsure': 'Which?' } },
-    '/d': { get: asks('d') },
-  });
-  const drafted = await draftPolicy(fileOf(settled));
-  assert.deepEqual([drafted.proposals, drafted.overlay, drafted.faults], [[], undefined, []]);
-});
-
-const LEDGER = api(
-  {
-    '/accounts/{accountID}': { get: needs('/accounts/{accountID}.read'), put: needs('/accounts/{accountID}.write') },
-    '/accounts/{accountID}/transfers': { $ref: '#/components/pathItems/Transfers' },
-    "/it's": { get: { ...needs('/its.read'), security: [{ Basic: [] }] } },
-    '/transfers': { post: says('Moves money.') },
-    '/token': { post: says('Gives a token.') },
-  },
-  {
-    info: { title: 'Ledger', version: '1' },
-    security: [{ Basic: [] }],
-    components: {
-      schemas: { Money: {} },
-      securitySchemes: { Basic: { type: 'http', scheme: 'basic' } },
-      pathItems: { Transfers: { get: needs('/accounts/{accountID}/transfers.read') } },
-    },
-  },
-);
-
-test('the overlay says it all: the check refuses what is unsure, and takes what was settled', async () => {
-  const file = fileOf(LEDGER);
-  const { overlay, proposals } = await draftPolicy(file, { tokenURL: 'https://auth.example.com/oauth2/token' });
-  assert.ok(overlay !== undefined);
-  assert.equal(proposals.filter(({ sure }) => sure).length, 4);
-  const text = printOverlay(overlay);
-  assert.deepEqual(parse(text), overlay);
-  assert.equal(overlay.overlay, '1.0.0');
-  assert.match(text, /title: Scopes of Ledger/);
-  assert.match(text, /target: \$\.components\.pathItems\.Transfers\.get/);
-  assert.match(text, /tokenUrl: https:\/\/auth\.example\.com\/oauth2\/token/);
-
-  const drafted = files.fileOf(text);
-  const before = await inspectPolicy(file, { overlay: drafted });
-  assert.deepEqual(
-    before.faults.map(({ kind, operation }) => `${kind} ${operation ?? ''}`),
-    ['unsure POST /transfers', 'unsure POST /token'],
-  );
-  await assert.rejects(readPolicy(file, { overlay: drafted, unmapped: 'close' }), { name: 'PolicyError' });
-
-  const settled = files.fileOf(
-    text.replaceAll(/\n +x-hallpass-unsure: .*/g, '').replace(/- Hallpass:\n +- \/token\.write/, '[]'),
-  );
-  const policy = await readPolicy(file, { overlay: settled });
-  assert.equal(meets(policy, 'GET', '/accounts/a1'), '/accounts/a1.read');
-  assert.equal(meets(policy, 'GET', '/accounts/a1/transfers'), '/accounts/a1/transfers.read');
-  assert.equal(meets(policy, 'GET', "/it's"), '/its.read');
-  assert.equal(meets(policy, 'POST', '/transfers'), '/transfers.write');
-  assert.equal(meets(policy, 'POST', '/token'), 'route_not_allowed');
-  // And then there is nothing more to draft.
-  assert.deepEqual((await inspectPolicy(file, { overlay: settled })).table.open, ['POST /token']);
-});
-
-test('the scheme is put where there is room, or the one that is there gets the scopes that it lacks', async () => {
-  const actionsOf = async (components: unknown): Promise<readonly unknown[]> => {
-    const { components: _, ...rest } = api({ '/a': { get: needs('/a.read') } });
-    const document = components === undefined ? rest : { ...rest, components };
-    const file = fileOf(document);
-    const { overlay } = await draftPolicy(file);
-    const drafted = fileOf(overlay);
-    assert.deepEqual((await inspectPolicy(file, { overlay: drafted })).faults, []);
-    return overlay?.actions.map(({ target, update }) => [target, Object.keys(update ?? {})]) ?? [];
-  };
-  const operation = ["$.paths['/a'].get", ['security']];
-  assert.deepEqual(await actionsOf(undefined), [['$', ['components']], operation]);
-  assert.deepEqual(await actionsOf({ schemas: {} }), [['$.components', ['securitySchemes']], operation]);
-  assert.deepEqual(await actionsOf({ securitySchemes: {} }), [
-    ['$.components.securitySchemes', ['Hallpass']],
-    operation,
-  ]);
-  assert.deepEqual(await actionsOf({ securitySchemes: { Hallpass: { type: 'http', scheme: 'basic' } } }), [
-    ['$.components.securitySchemes', ['Hallpass2']],
-    operation,
-  ]);
-  const scheme = (scopes: Members): Members => ({
-    securitySchemes: { 'my scheme': { type: 'oauth2', flows: { clientCredentials: { tokenUrl: '/t', scopes } } } },
-  });
-  const target = "$.components.securitySchemes['my scheme'].flows.clientCredentials.scopes";
-  assert.deepEqual(await actionsOf(scheme({})), [[target, ['/a.read']], operation]);
-  assert.deepEqual(await actionsOf(scheme({ '/a.read': '' })), [operation]);
-});
-
-test('a security that asks for no scope is taken away before the new one comes: lists that meet are joined', async () => {
-  const file = fileOf(api({ '/a': { get: { ...needs('/a.read'), security: [{ Hallpass: [] }] } } }));
-  const { overlay } = await draftPolicy(file);
-  const [, removal] = overlay?.actions ?? [];
-  assert.deepEqual(removal, { target: "$.paths['/a'].get.security", remove: true });
-  assert.equal(meets(await readPolicy(file, { overlay: fileOf(overlay) }), 'GET', '/a'), '/a.read');
-});
-
-test('where requests begin is of no interest to a draft', async () => {
-  const document = api({ '/a': { get: needs('/a.read') } }, { servers: [{ url: 'v1' }] });
-  const { proposals, faults } = await draftPolicy(fileOf(document));
-  assert.deepEqual([proposals[0]?.operation.route, faults], ['GET /a', []]);
-});
-
-test('a path item that two paths share is written once', async () => {
-  const shared = api(
-    { '/a': { $ref: '#/x-item' }, '/b': { $ref: '#/x-item' } },
-    { 'x-item': { get: needs('/shared.read') } },
-  );
-  assert.deepEqual(await draft(shared), ['GET /a: /shared.read']);
-});
-
-test('a file that is no OpenAPI document, or has faults of its own, says so', async () => {
-  for (const document of [{ 'GET /a': '/a.read' }, 'text', [], { openapi: '2.0' }]) {
-    const { overlay, faults } = await draftPolicy(fileOf(document));
-    assert.equal(overlay, undefined);
-    assert.equal(faults.length, 1);
-  }
-  const half = await draftPolicy(fileOf(api({ '/a/': { get: {} }, '/b': { get: needs('/b.read') } })));
-  assert.deepEqual(linesOf(half), ['GET /b: /b.read']);
-  assert.deepEqual(
-    half.faults.map(({ kind }) => kind),
-    ['bad_path'],
-  );
-});
-
-test('the whole overlay of a document that has nothing: what each operation is to ask for, and why', async () => {
-  const { overlay } = await draftPolicy(
-    fileOf({ openapi: '3.1.0', paths: { '/b': { get: needs('/b.read') }, '/a': { get: {}, put: needs('/a.write') } } }),
-  );
-  assert.deepEqual(overlay, {
-    overlay: '1.0.0',
-    info: { title: 'Scopes of the API', version: '1.0.0' },
-    actions: [
-      {
-        target: '$',
-        update: {
-          components: {
-            securitySchemes: {
-              Hallpass: {
-                type: 'oauth2',
-                flows: {
-                  clientCredentials: {
-                    tokenUrl: 'http://localhost:8080/oauth2/token',
-                    scopes: { '/a.read': 'GET /a', '/a.write': 'PUT /a', '/b.read': 'GET /b' },
-                  },
-                },
-              },
-            },
-          },
-        },
-      },
-      {
-        target: "$.paths['/b'].get",
-        description: 'GET /b: named in its description',
-        update: { security: [{ Hallpass: ['/b.read'] }] },
-      },
-      {
-        target: "$.paths['/a'].get",
-        description: 'GET /a: unsure',
-        update: {
-          security: [{ Hallpass: ['/a.read'] }],
-          'x-hallpass-unsure': 'Its description names no scope. Proposed: as the other methods of this path.',
-        },
-      },
-      {
-        target: "$.paths['/a'].put",
-        description: 'PUT /a: named in its description',
-        update: { security: [{ Hallpass: ['/a.write'] }] },
-      },
+    [
+      'GET /accounts: /accounts.read',
+      'POST /accounts: /accounts.write',
+      // Other paths go on behind this parameter: what is theirs belongs to one account, and so does it.
+      'GET /accounts/{accountID}: /accounts/{accountID}.read',
+      'DELETE /accounts/{accountID}: /accounts/{accountID}.write',
+      'GET /accounts/{accountID}/transfers: /accounts/{accountID}/transfers.read',
+      'GET /accounts/{accountID}/transfers/{transferID}: /accounts/{accountID}/transfers.read',
+      'PATCH /accounts/{accountID}/transfers/{transferID}: /accounts/{accountID}/transfers.write',
+      'HEAD /accounts/{accountID}/transfers/{transferID}: /accounts/{accountID}/transfers.read',
+      'GET /reports/{year}/{month}: /reports.read',
+      'GET /export.csv: /export.csv.read',
+      'POST /@me/$batch: /me/batch.write',
+      'GET /: /api.read',
     ],
-  });
+  );
 });
 
-test('a scope of several operations is described by the first, and in an order that no edit changes', async () => {
-  const paths = Object.fromEntries(
-    ['/z', '/y', '/x', '/w', '/v'].map((path, index) => [path, { get: needs(index < 3 ? '/m.read' : `${path}.read`) }]),
-  );
-  const { overlay } = await draftPolicy(fileOf(api(paths)));
-  const [{ update } = { update: {} }] = overlay?.actions ?? [];
-  assert.deepEqual(Object.entries(update ?? {}), [
-    ['/m.read', 'GET /z, and 2 more'],
-    ['/v.read', 'GET /v'],
-    ['/w.read', 'GET /w'],
+test('what stands in front of every path alike is no part of a scope, and the path of the server is none either', async () => {
+  const paths = { '/api/v2/a': { get: {} }, '/api/v2/b/{id}': { get: {} } };
+  assert.deepEqual(await draft(api(paths, { servers: [{ url: '/base' }] })), [
+    'GET /base/api/v2/a: /a.read',
+    'GET /base/api/v2/b/{id}: /b.read',
+  ]);
+  assert.deepEqual(await draft(api({ ...paths, '/c': { get: {} } })), [
+    'GET /api/v2/a: /api/v2/a.read',
+    'GET /api/v2/b/{id}: /api/v2/b.read',
+    'GET /c: /c.read',
   ]);
 });
 
-test('a scheme that is not for client credentials is passed over, and its name is taken', async () => {
-  const scopes = {};
-  const flows = { clientCredentials: { tokenUrl: '/t', scopes } };
-  const schemes = {
-    Hallpass: { type: 'http', flows },
-    Hallpass2: { type: 'oauth2', flows: { authorizationCode: { scopes } } },
-    Hallpass3: { type: 'oauth2', flows: { clientCredentials: { tokenUrl: '/t', scopes: [] } } },
-    Hallpass4: 7,
-  };
-  const nameIn = async (securitySchemes: Members): Promise<readonly string[]> => {
-    const { overlay } = await draftPolicy(
-      fileOf({ ...api({ '/a': { get: needs('/a.read') } }), components: { securitySchemes } }),
+test('a scope that the document has is kept, one in other words is translated, and prose is a hint beside the line', async () => {
+  const says = (description: unknown): Members => ({ description });
+  assert.deepEqual(
+    await draft(
+      api({
+        '/a': { get: asks('/kept.read'), put: asks('a:write') },
+        '/b': { get: says('You need the `/b/special.read` scope, or /b.all. See https://x.example/docs/x.read.') },
+        '/c': { get: says(7), post: { security: [{ Hallpass: ['/one.read', '/two.read'] }] } },
+      }),
+    ),
+    [
+      'GET /a: /kept.read',
+      'PUT /a: /a.write # the document says a:write',
+      'GET /b: /b.read # its description names /b/special.read, /b.all',
+      'GET /c: /c.read',
+      'POST /c: /c.write',
+    ],
+  );
+});
+
+test('what no guard may open is closed in the draft, with the reason; the draft is a policy as it is', async () => {
+  const document = api({
+    '/items/{id}': { get: {}, post: {} },
+    '/items/{id}:archive': { post: {} },
+    '/items/export': { get: { security: [] } },
+    '/odd': { get: { securty: [] } },
+  });
+  const { routes } = await draftPolicy(fileOf(document));
+  const text = printRouteMap(routes);
+  assert.match(text, /^GET \/items\/export: +closed +# public: serve it outside the guard$/m);
+  assert.match(text, /^"POST \/items\/\{id\}:archive": +closed +# A parameter has to be a whole segment/m);
+  const policy = await readPolicy(files.fileOf(text));
+  assert.equal(meets(policy, 'POST', '/items/i1'), '/items.write');
+  for (const [method, url] of [
+    ['POST', '/items/i1:archive'],
+    ['GET', '/items/export'],
+    ['GET', '/odd'],
+  ] as const) {
+    assert.equal(meets(policy, method, url), 'route_not_allowed', url);
+  }
+});
+
+test('a path whose beginning is not known cannot be drafted: the base path has to be said', async () => {
+  const document = api({ '/a': { get: {} }, '/b': { $ref: 'https://api.example.com/b.yaml' } });
+  const { faults } = await draftPolicy(fileOf(document));
+  assert.deepEqual(
+    faults.map(({ kind, operation }) => `${kind} ${operation}`),
+    ['bad_reference * /b'],
+  );
+  assert.deepEqual(
+    (await draft(document, { basePath: '/v1' })).map((line) => line.replace(/ #.*/, '')),
+    ['GET /v1/a: /a.read', '* /v1/b: closed'],
+  );
+  const differing = await draftPolicy(
+    fileOf(api({ '/a': { get: {} } }, { servers: [{ url: '/v1' }, { url: '/v2' }] })),
+  );
+  assert.match(differing.faults[0]?.sentence ?? '', /different paths/);
+});
+
+test('a mapping has a scope for each word and URL, by its own verb or those of the methods', async () => {
+  const google = 'https://www.example.com/auth/';
+  const words: readonly (readonly [name: string, scope: string])[] = [
+    ['payments:read', '/payments.read'],
+    ['read:orders', '/orders.read'],
+    ['user.profile.write', '/user/profile.write'],
+    ['contacts', '/contacts.read'],
+    [`${google}drive.readonly`, '/drive.readonly'],
+    [`${google}calendar/`, '/calendar.read'],
+    ['ADMIN', '/ADMIN.read'],
+    ['Manage:Users', '/Users.manage'],
+    ['a b', '/a/b.read'],
+    ['*', '/api.read'],
+    ['café', '/caf.read'],
+    ['/no-verb', '/no-verb.read'],
+  ];
+  const paths = Object.fromEntries(words.map(([name], index) => [`/p${index}`, { get: asks(name) }]));
+  const { scopes, faults } = await draftMapping(fileOf(api({ ...paths, '/kept': { get: asks('/kept.read') } })));
+  assert.deepEqual(faults, []);
+  assert.deepEqual(
+    scopes.map(({ name, scope }) => [name, scope]),
+    words.toSorted(([one], [other]) => (one < other ? -1 : 1)),
+  );
+  const both = await draftMapping(
+    fileOf(api({ '/a': { get: asks('x'), post: asks('x') }, '/b': { get: asks('x:read'), put: asks('read:x') } })),
+  );
+  assert.deepEqual(
+    both.scopes.map(({ name, scope, routes }) => `${name} ${scope} ${routes.length}`),
+    // Two names never become one scope: whoever has the lesser would have the other.
+    ['read:x /x.read 1', 'x /x.write 2', 'x:read /x-2.read 1'],
+  );
+});
+
+test('a printed mapping is a file that makes a policy of the document, and no operation needs less by it', async () => {
+  const document = api({
+    '/contacts': { get: asks('contacts.read'), post: asks('contacts') },
+    '/both': { get: { security: [{ Hallpass: ['contacts.read', 'contacts'] }] } },
+    '/either': { get: { security: [{ Hallpass: ['contacts.read'] }, { OpenID: ['contacts'] }] } },
+    '/kept': { get: asks('/kept.read') },
+    '/unknown': { get: asks('other') },
+  });
+  const { scopes } = await draftMapping(fileOf(document));
+  const text = printScopeMapping(scopes.filter(({ name }) => name !== 'other'));
+  assert.equal(
+    text,
+    '"contacts":      /contacts.write  # POST /contacts, and 2 more\n"contacts.read": /contacts.read   # GET /contacts, and 2 more\n',
+  );
+  const policy = await readPolicy(fileOf(document), { scopes: files.fileOf(text), onClosed: () => undefined });
+  assert.equal(meets(policy, 'GET', '/contacts'), '/contacts.read');
+  assert.equal(meets(policy, 'POST', '/contacts'), '/contacts.write');
+  assert.equal(meets(policy, 'GET', '/kept'), '/kept.read');
+  assert.deepEqual(
+    policy.closed.map(({ kind, operation }) => `${kind} ${operation}`),
+    ['several_scopes GET /both', 'several_scopes GET /either', 'bad_scope GET /unknown'],
+  );
+  // One scope for two: fine for alternatives, which it makes alike, and not for what is asked for at once.
+  const one = { contacts: '/all.read', 'contacts.read': '/all.read' };
+  assert.match(
+    faultsOf(document, { scopes: one }).join('\n'),
+    /^several_scopes \/paths\/~1both\/get: .*'contacts.read, contacts'/m,
+  );
+  assert.doesNotMatch(faultsOf(document, { scopes: one }).join('\n'), /either/);
+});
+
+test('a mapping that is not one is refused, each line with what is wrong', async () => {
+  const document = fileOf(api({ '/a': { get: asks('a:read') } }));
+  const said = async (text: string): Promise<string> => {
+    const error: unknown = await readPolicy(document, { scopes: files.fileOf(text) }).catch(
+      (thrown: unknown) => thrown,
     );
-    const { security } = overlay?.actions.at(-1)?.update ?? {};
-    assert.ok(Array.isArray(security));
-    return security.flatMap((requirement: Members) => Object.keys(requirement));
+    return error instanceof Error ? error.message.replace(/^\S*?(:\d+|#)/, '$1') : 'accepted';
   };
-  assert.deepEqual(await nameIn(schemes), ['Hallpass5']);
-  assert.deepEqual(await nameIn({ ...schemes, Fit: { type: 'oauth2', flows } }), ['Fit']);
+  assert.equal(await said("'a:read': /a.read\n"), 'accepted');
+  assert.match(await said("'a:read': a.read\n"), /^:1: 'a:read': 'a\.read' is not a scope/);
+  assert.match(
+    await said("'b:read': /b.read\n'a:read': [/a.read]\n"),
+    /^:2: 'a:read': What stands for it is not a scope/,
+  );
+  assert.match(await said('- /a.read\n'), /Is this the right file\?$/);
+  assert.match(await said('openapi: 3.1.0\npaths: {}\n'), /Is this the right file\?$/);
+  assert.match(await said("'a:read': /a.read\n'a:read': /b.read\n"), /is there twice/);
+  // A misspelt name leaves its operation closed.
+  assert.match(
+    await said("'a:raed': /a.read\n"),
+    /bad|not a scope\. A scope begins with a slash.*hallpass policy scopes/,
+  );
+  const routes = files.fileOf('GET /a: /a.read\n');
+  await assert.rejects(
+    readPolicy(routes, { scopes: files.fileOf("'a': /a.read\n") }),
+    /mapping of scopes is for OpenAPI/,
+  );
 });
 
-test('only a scope that is one, and settled, shows the others how it is done', async () => {
-  const drafted = async (get: Members): Promise<string | undefined> =>
-    (await draft(api({ '/a': { get, put: {} } })))[0];
-  assert.equal(await drafted(asks('/x.read')), 'PUT /a: /x.write?');
-  for (const get of [asks('accounts:read'), { ...asks('/x.read'), 'x-hallpass-unsure': 'Is it?' }]) {
-    assert.equal(await drafted(get), 'PUT /a: /a.write?');
-  }
-});
-
-test('an overlay has each text on a line of its own, however long, and nothing by reference', async () => {
-  const long = `/${'a'.repeat(100)}/${'b'.repeat(100)}`;
-  const { overlay } = await draftPolicy(fileOf(api({ [long]: { get: {} }, [`${long}/c`]: { get: {}, put: {} } })));
-  assert.ok(overlay !== undefined);
-  const text = printOverlay({ ...overlay, actions: [...overlay.actions, ...overlay.actions] });
-  assert.deepEqual(parse(text).info, overlay.info);
-  // `&a1` and `*a1` are what an anchor and its uses would look like.
-  assert.doesNotMatch(text, /[&*]a\d/);
-  const lines = text.split('\n');
-  for (const { target, description = '', update } of overlay.actions) {
-    const reason = update?.['x-hallpass-unsure'];
-    for (const whole of [target, description, typeof reason === 'string' ? reason : '']) {
-      assert.ok(
-        lines.some((line) => line.includes(whole)),
-        whole,
+test('whatever words a document has, the draft of it is read back as it was meant', async () => {
+  const word = fc.string({ unit: 'binary', minLength: 1, maxLength: 12 }).filter((text) => !text.startsWith('x-'));
+  const document = fc.record({
+    paths: fc.dictionary(
+      fc
+        .array(fc.oneof(word, fc.constantFrom('a', '{b}', '{c}:d')), { maxLength: 3 })
+        .map((parts) => `/${parts.join('/')}`),
+      fc.record({
+        get: fc.oneof(
+          fc.constant({}),
+          word.map((text) => ({ ...asks(text), summary: text })),
+        ),
+        post: fc.constant({ security: [] }),
+      }),
+      { minKeys: 1, maxKeys: 4 },
+    ),
+  });
+  await fc.assert(
+    fc.asyncProperty(document, async ({ paths }) => {
+      const file = files.fileOf(JSON.stringify(api(paths, { components: { securitySchemes: SCHEMES } })));
+      const { routes, faults } = await draftPolicy(file);
+      assert.deepEqual(faults, []);
+      const text = printRouteMap(routes);
+      // Nothing in it moves a terminal's cursor or begins a line of its own.
+      for (const line of text.split('\n')) assert.equal(flattenControls(line), line);
+      assert.deepEqual(
+        Object.keys(Object(parse(text))).toSorted(),
+        [...new Set(routes.map(({ route }) => route))].toSorted(),
       );
-    }
-  }
-});
-
-test('a printed overlay holds nothing that a terminal obeys, and says the same to whoever reads it as YAML', async () => {
-  const evil = '\u001b[2J\u009b31m\u007f\u0000\r\u202eabc\u2066\u2029';
-  const overlay = {
-    overlay: '1.0.0',
-    info: { title: `a: ${evil}`, version: evil },
-    actions: [
-      { target: `$.paths['${evil}'].get`, description: `${'long '.repeat(20)}\n${evil}`, update: { [evil]: [evil] } },
-    ],
-  };
-  const text = printOverlay(overlay);
-  // oxlint-disable-next-line no-control-regex -- they are what is looked for
-  assert.doesNotMatch(text, /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/);
-  assert.deepEqual(parse(text), overlay);
+      for (const { scope } of routes) assert.ok(scope === undefined || isScope(parseScope(scope)), String(scope));
+      await readPolicy(files.fileOf(text));
+    }),
+    { numRuns: 60 },
+  );
 });

@@ -1,7 +1,7 @@
 /** What is said of a fault, to whom, and where it is; and how a place of a document is found. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { at, Faults, own, PolicyError, printFault, quote } from '../src/openapi_faults.ts';
+import { at, faultAt, own, PolicyError, printFault, quote, type Place, type Source } from '../src/openapi_faults.ts';
 
 const FAULT = { kind: 'malformed', pointer: '/paths/~1a', sentence: 'It is none.' } as const;
 
@@ -24,23 +24,28 @@ test('an error has all faults, and a line of its message for each', () => {
   assert.equal(error.faults.length, 2);
 });
 
+const FROM_MEMORY: Source = { document: {}, lineOf: () => undefined };
+const put = (place: Place, source: Source = FROM_MEMORY): { readonly source: Source; readonly place: Place } => ({
+  source,
+  place,
+});
+
 test('a fault has the file, the line and the operation, each where there is one, and no member where not', () => {
-  const bare = new Faults();
-  bare.add('malformed', ['paths', '/a'], 'It is none.');
-  assert.deepEqual(bare.all, [FAULT]);
-  const known = new Faults('api.yaml', (place) => place.length);
-  known.add('malformed', ['paths', '/a'], 'It is none.', 'GET /a');
-  assert.deepEqual(known.all, [{ ...FAULT, file: 'api.yaml', line: 2, operation: 'GET /a' }]);
-  const unplaced = new Faults('api.yaml');
-  unplaced.add('malformed', ['paths', '/a'], 'It is none.');
-  assert.deepEqual(unplaced.all, [{ ...FAULT, file: 'api.yaml' }]);
+  assert.deepEqual(faultAt('malformed', put(['paths', '/a']), 'It is none.'), FAULT);
+  const known = { file: 'api.yaml', document: {}, lineOf: (place: Place) => place.length };
+  assert.deepEqual(faultAt('malformed', put(['paths', '/a'], known), 'It is none.', 'GET /a'), {
+    ...FAULT,
+    file: 'api.yaml',
+    line: 2,
+    operation: 'GET /a',
+  });
+  const unplaced = { ...FROM_MEMORY, file: 'api.yaml' };
+  assert.deepEqual(faultAt('malformed', put(['paths', '/a'], unplaced), 'It is none.'), { ...FAULT, file: 'api.yaml' });
 });
 
 test('a place is a JSON Pointer, of which a slash and a tilde are escaped (RFC 6901 §3)', () => {
-  const faults = new Faults();
-  for (const place of [[], [''], ['a/b', 'c~d'], ['~1']]) faults.add('malformed', place, 'It is none.');
   assert.deepEqual(
-    faults.all.map(({ pointer }) => pointer),
+    [[], [''], ['a/b', 'c~d'], ['~1']].map((place) => faultAt('malformed', put(place), 'It is none.').pointer),
     ['', '/', '/a~1b/c~0d', '/~01'],
   );
 });
@@ -66,14 +71,14 @@ test('what moves a terminal’s cursor becomes one space, in a sentence, a place
     '\r\n',
     '\u202e\u001b\u2028',
   ]) {
-    const faults = new Faults();
-    faults.add('malformed', [`a${control}b`], `c${control}d`, `e${control}f`);
-    assert.deepEqual(faults.all, [{ kind: 'malformed', pointer: '/a b', sentence: 'c d', operation: 'e f' }]);
+    assert.deepEqual(faultAt('malformed', put([`a${control}b`]), `c${control}d`, `e${control}f`), {
+      kind: 'malformed',
+      pointer: '/a b',
+      sentence: 'c d',
+      operation: 'e f',
+    });
     assert.equal(quote(`a${control}b`), "'a b'");
     assert.equal(printFault({ ...FAULT, file: `a${control}b` }), printFault({ ...FAULT, file: 'a b' }));
-    const atLine = new Faults();
-    atLine.addAtLine(7, { ...FAULT, sentence: `c${control}d` });
-    assert.deepEqual(atLine.all, [{ ...FAULT, sentence: 'c d', line: 7 }]);
   }
   // Their neighbours stay as they are.
   for (const plain of [' ', '~', '\u00a0', '\u200d', '\u2027', '\u202f', '\u2065', '\u206a', 'é', '  '])

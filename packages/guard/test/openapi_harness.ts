@@ -39,10 +39,10 @@ export function opened(document: unknown, url: string, options: OpenAPIOptions =
   return meets(policyFromOpenAPI(document, options), method, url);
 }
 
-/** The faults, each as `kind pointer: sentence`. */
+/** The faults of a document that may have none, each as `kind pointer: sentence`. */
 export function faultsOf(document: unknown, options: OpenAPIOptions = {}): readonly string[] {
   try {
-    policyFromOpenAPI(document, options);
+    policyFromOpenAPI(document, { strict: true, ...options });
   } catch (error) {
     assert.ok(error instanceof PolicyError, String(error));
     assert.ok(error.faults.length > 0);
@@ -103,7 +103,7 @@ export function openFolder(): PolicyFolder {
   };
   const faultsIn: PolicyFolder['faultsIn'] = async (text, options = {}) => {
     const file = fileOf(text);
-    const error: unknown = await readPolicy(file, options).then(
+    const error: unknown = await readPolicy(file, { strict: true, ...options }).then(
       () => undefined,
       (thrown: unknown) => thrown,
     );

@@ -1,7 +1,6 @@
 /** The operations of a document: which there are, where each is written, and each fault whole. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Faults } from '../src/openapi_faults.ts';
 import { parametersOf, readOperations, routeFault, type Operation } from '../src/openapi_operations.ts';
 import { api, type Members } from './openapi_harness.ts';
 
@@ -12,11 +11,11 @@ interface Outcome {
 }
 
 function read(document: Members, basePath?: string): Outcome {
-  const faults = new Faults();
-  const operations = readOperations(document, basePath === undefined ? {} : { basePath }, faults);
+  const source = { document, lineOf: () => undefined };
+  const { operations, closed, faults } = readOperations(source, basePath === undefined ? {} : { basePath });
   return {
     operations,
-    faults: faults.all.map(
+    faults: [...faults, ...closed.flatMap(({ fault }) => fault ?? [])].map(
       ({ kind, pointer, operation, sentence }) =>
         `${kind} ${pointer}${operation === undefined ? '' : ` ${operation}`}: ${sentence}`,
     ),
@@ -37,23 +36,22 @@ function onlyFaults(document: Members): readonly string[] {
   return faults;
 }
 
-test('an operation has its route, method, template and parameters, its place, and the members of it and around it', () => {
+test('an operation has its route, method, template, parameters and place', () => {
   const get = { summary: 'Reads it.' };
-  const item = { get, parameters: [] };
-  assert.deepEqual(read(api({ '/a/{one}/{two}': item }, { servers: [{ url: '/v1' }] })), {
-    operations: [
-      {
-        route: 'GET /v1/a/{one}/{two}',
-        method: 'GET',
-        template: '/a/{one}/{two}',
-        parameters: ['one', 'two'],
-        place: ['paths', '/a/{one}/{two}', 'get'],
-        fields: get,
-        item,
-      },
-    ],
-    faults: [],
+  const { operations, faults } = read(
+    api({ '/a/{one}/{two}': { get, parameters: [] } }, { servers: [{ url: '/v1' }] }),
+  );
+  assert.deepEqual(faults, []);
+  const [{ spot, ...operation } = { spot: undefined }] = operations;
+  assert.deepEqual(operation, {
+    route: 'GET /v1/a/{one}/{two}',
+    method: 'GET',
+    template: '/a/{one}/{two}',
+    prefix: '/v1',
+    parameters: ['one', 'two'],
+    security: undefined,
   });
+  assert.deepEqual([spot?.place, spot?.value], [['paths', '/a/{one}/{two}', 'get'], get]);
   // What a base path has of parameters is a part of the route.
   const [moved] = read(api({ '/a/{one}': { get: {} } }), '/{tenant}').operations;
   assert.deepEqual([moved?.route, moved?.parameters], ['GET /{tenant}/a/{one}', ['tenant', 'one']]);
@@ -67,25 +65,30 @@ test('a document without operations says so, where they ought to be', () => {
     ]);
   }
   // One that has other faults has said enough.
-  assert.deepEqual(onlyFaults(api({ '/a': 7 })), ['malformed /paths/~1a: A path item must be an object.']);
+  assert.deepEqual(onlyFaults(api({ '/a': 7 })), ['malformed /paths/~1a * /a: A path item must be an object.']);
   assert.deepEqual(onlyFaults({ openapi: '4.0.0' }), [
-    "unsupported /openapi: openapi must be a text such as '3.1.0'. Read are versions 3.0, 3.1 and 3.2.",
+    "unsupported /openapi: openapi must be a text such as '3.1.0'. Read are versions 3.0, 3.1, 3.2 and 3.3.",
   ]);
 });
 
-test('the methods that a path item may have, in lower case', () => {
+const since32 = (paths: unknown): Members => api(paths, { openapi: '3.2.0' });
+
+test('the methods that a path item may have, in small letters', () => {
   const methods = ['get', 'put', 'post', 'delete', 'options', 'head', 'patch', 'trace', 'query'];
   for (const method of methods) {
-    assert.deepEqual(routesOf(api({ '/a': { [method]: {} } })), [`${method.toUpperCase()} /a`]);
-    assert.match(onlyFaults(api({ '/a': { [method.toUpperCase()]: {} } })).join('\n'), /^malformed .* lower case\.$/);
+    assert.deepEqual(routesOf(since32({ '/a': { [method]: {} } })), [`${method.toUpperCase()} /a`]);
+    assert.match(
+      onlyFaults(since32({ '/a': { [method.toUpperCase()]: {} } })).join('\n'),
+      /^unknown_member .* Did you mean '[a-z]+'\?$/,
+    );
   }
 });
 
-test('the versions 3.0, 3.1 and 3.2, as a text', () => {
-  for (const openapi of ['3.0.0', '3.0.4', '3.1.1', '3.2.0', '3.2', '3.0']) {
+test('the versions 3.0 to 3.3, as a text', () => {
+  for (const openapi of ['3.0.0', '3.0.4', '3.1.1', '3.2.0', '3.2', '3.0', '3.3.0']) {
     assert.deepEqual(routesOf(api({ '/a': { get: {} } }, { openapi })), ['GET /a'], openapi);
   }
-  for (const openapi of ['2.0', '3.3.0', '3', '13.1.0', '3.10.0', '3.11', 'x', '', 3.1, ['3.1.0'], undefined]) {
+  for (const openapi of ['2.0', '3.4.0', '3', '13.1.0', '3.10.0', '3.11', 'x', '', 3.1, ['3.1.0'], undefined]) {
     assert.match(onlyFaults(api({ '/a': { get: {} } }, { openapi })).join('\n'), /^unsupported /, String(openapi));
   }
 });
@@ -98,39 +101,40 @@ test('the root of a server with a path is that path', () => {
 });
 
 test('methods of one’s own, since 3.2, are where they are written', () => {
-  const { operations } = read(api({ '/a': { additionalOperations: { LOCK: {}, 'M-SEARCH': {} } } }));
+  const { operations } = read(since32({ '/a': { additionalOperations: { LOCK: {}, 'M-SEARCH': {} } } }));
   assert.deepEqual(
-    operations.map(({ route, place }) => `${route} ${place.join(' ')}`),
+    operations.map(({ route, spot }) => `${route} ${spot.place.join(' ')}`),
     ['LOCK', 'M-SEARCH'].map((name) => `${name} /a paths /a additionalOperations ${name}`),
   );
-  assert.deepEqual(onlyFaults(api({ '/a': { additionalOperations: { lock: {}, LOCK: 7 } } })), [
+  assert.deepEqual(onlyFaults(since32({ '/a': { additionalOperations: { lock: {}, LOCK: 7, GET: {} } } })), [
     "bad_path /paths/~1a/additionalOperations/lock lock /a: A method is a word in capitals, as in 'GET /accounts'.",
     'malformed /paths/~1a/additionalOperations/LOCK LOCK /a: An operation must be an object.',
+    'bad_path /paths/~1a/additionalOperations/GET GET /a: This method has a member of its own in a path item. Write it there, in small letters.',
   ]);
-  // No object, no operations: members that are not known are for others.
   for (const odd of [7, 'text', ['LOCK'], null]) {
-    assert.deepEqual(routesOf(api({ '/a': { get: {}, additionalOperations: odd, 'x-Get': {} } })), ['GET /a']);
+    assert.deepEqual(read(since32({ '/a': { additionalOperations: odd, get: {} } })).faults, [
+      'malformed /paths/~1a/additionalOperations * /a: additionalOperations must be an object.',
+    ]);
   }
-  assert.deepEqual(onlyFaults(api({ '/a': { Get: {} } })), [
-    "malformed /paths/~1a/Get: 'Get' is not read as a method. Write it in lower case.",
-  ]);
 });
 
 test('a reference leads to a path item of this file, at most 16 times on', () => {
   const chain = (length: number): Members =>
     api(
-      { '/a': { $ref: '#/x/1' } },
+      { '/a': { $ref: '#/x-p/1' } },
       {
-        x: Object.fromEntries(
+        'x-p': Object.fromEntries(
           Array.from({ length }, (_, at) => [
             String(at + 1),
-            at + 1 === length ? { get: {} } : { $ref: `#/x/${at + 2}` },
+            at + 1 === length ? { get: {} } : { $ref: `#/x-p/${at + 2}` },
           ]),
         ),
       },
     );
-  assert.deepEqual(read(chain(16)).operations[0]?.place, ['x', '16', 'get']);
-  assert.deepEqual(onlyFaults(chain(17)), ['bad_reference /paths/~1a: Its $ref leads on and on: more than 16 times.']);
+  assert.deepEqual(read(chain(16)).operations[0]?.spot.place, ['x-p', '16', 'get']);
+  assert.deepEqual(onlyFaults(chain(17)), [
+    'bad_reference /paths/~1a * /a: Its $ref leads on and on: more than 16 times.',
+  ]);
 });
 
 test('each fault of a reference, with the place of the one that is wrong', () => {
@@ -139,37 +143,38 @@ test('each fault of a reference, with the place of the one that is wrong', () =>
       api(
         { '/a': { $ref: reference, ...more } },
         {
-          x: {
+          'x-p': {
             far: { $ref: 'other.yaml' },
             odd: { $ref: 7 },
-            bad: { $ref: '#/~' },
-            mixed: { $ref: '#/x/far', get: {} },
+            mixed: { $ref: '#/x-p/far', get: {} },
           },
         },
       ),
     );
-  const bundle = 'leads out of this file, and no other file is read. Bundle them into one first.';
-  assert.deepEqual(refer('other.yaml'), [`bad_reference /paths/~1a/$ref: 'other.yaml' ${bundle}`]);
-  assert.deepEqual(refer(7), [`bad_reference /paths/~1a/$ref: Its $ref ${bundle}`]);
-  assert.deepEqual(refer('#/x/far'), [`bad_reference /x/far/$ref: 'other.yaml' ${bundle}`]);
-  assert.deepEqual(refer('#/x/odd'), [`bad_reference /x/odd/$ref: Its $ref ${bundle}`]);
-  assert.deepEqual(refer('#/none'), ['bad_reference /paths/~1a: Its $ref leads to no path item.']);
-  for (const wrong of ['#/~', '#/~2', '#/a~', '#/%', '#/a/~', '#/~/a']) {
-    assert.deepEqual(refer(wrong), [`bad_reference /paths/~1a/$ref: '${wrong}' is no JSON Pointer.`]);
+  const bundle = 'leads out of this document, and no other is read here. Bundle them into one, or use readPolicy.';
+  assert.deepEqual(refer('other.yaml'), [`bad_reference /paths/~1a/$ref * /a: 'other.yaml' ${bundle}`]);
+  assert.deepEqual(refer(7), ['bad_reference /paths/~1a/$ref * /a: A $ref must be a text.']);
+  assert.deepEqual(refer('#/x-p/far'), [`bad_reference /x-p/far/$ref * /a: 'other.yaml' ${bundle}`]);
+  assert.deepEqual(refer('#/x-p/odd'), ['bad_reference /x-p/odd/$ref * /a: A $ref must be a text.']);
+  assert.deepEqual(refer('#/none'), ['bad_reference /paths/~1a * /a: Its $ref leads to what is not a path item.']);
+  for (const wrong of ['#/~', '#/~2', '#/a~', '#/%', '#/a/~', '#/~/a', '#a', '#/a#/b']) {
+    assert.deepEqual(refer(wrong), [
+      `bad_reference /paths/~1a/$ref * /a: What follows # in '${wrong}' is not a JSON Pointer.`,
+    ]);
   }
-  assert.deepEqual(refer('#/x/bad'), ["bad_reference /x/bad/$ref: '#/~' is no JSON Pointer."]);
-  const both = 'It has a $ref and operations of its own, which tools read differently. Keep one.';
-  assert.deepEqual(refer('#/none', { get: {} }), [`bad_reference /paths/~1a: ${both}`]);
-  assert.deepEqual(refer('#/none', { additionalOperations: {} }), [`bad_reference /paths/~1a: ${both}`]);
-  assert.deepEqual(refer('#/x/mixed'), [`bad_reference /x/mixed: ${both}`]);
+  const both = 'It stands beside a $ref, and tools read the two in different ways. Keep one of them.';
+  for (const beside of ['get', 'additionalOperations', 'servers', 'security', 'parameters']) {
+    assert.deepEqual(refer('#/none', { [beside]: {} }), [`bad_reference /paths/~1a/${beside} * /a: ${both}`]);
+  }
+  assert.deepEqual(refer('#/x-p/mixed'), [`bad_reference /x-p/mixed/get * /a: ${both}`]);
 });
 
 test('a pointer’s escapes are those of RFC 6901 §4, in their order', () => {
   const names = ['/', '~', '~1', '~0', 'a/b~c', '~/'];
   for (const name of names) {
-    const pointer = `#/x/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`;
-    const document = api({ '/a': { $ref: pointer } }, { x: { [name]: { get: {} } } });
-    assert.deepEqual(read(document).operations[0]?.place, ['x', name, 'get'], pointer);
+    const pointer = `#/x-p/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`;
+    const document = api({ '/a': { $ref: pointer } }, { 'x-p': { [name]: { get: {} } } });
+    assert.deepEqual(read(document).operations[0]?.spot.place, ['x-p', name, 'get'], pointer);
   }
 });
 
@@ -200,13 +205,16 @@ test('what a policy has against a route is said without the route', () => {
 
 const SAY = "Say which one the guard will see: basePath: '/v1', or --base-path /v1.";
 
-test('servers that are of no use are named where they are written, once', () => {
+test('servers that are of no use are named where they are written: those of the document once', () => {
   const operations = { get: {}, put: {} };
   const unknown = `'v1' does not say which path requests begin with. ${SAY}`;
   const bad = { servers: [{ url: 'v1' }] };
   assert.deepEqual(onlyFaults(api({ '/a': operations, '/b': operations }, bad)), [`bad_server /servers: ${unknown}`]);
-  assert.deepEqual(onlyFaults(api({ '/a': { ...operations, ...bad } })), [`bad_server /paths/~1a/servers: ${unknown}`]);
-  assert.deepEqual(onlyFaults(api({ '/a': { get: bad } })), [`bad_server /paths/~1a/get/servers: ${unknown}`]);
+  assert.deepEqual(onlyFaults(api({ '/a': { ...operations, ...bad } })), [
+    `bad_server /paths/~1a/servers GET /a: ${unknown}`,
+    `bad_server /paths/~1a/servers PUT /a: ${unknown}`,
+  ]);
+  assert.deepEqual(onlyFaults(api({ '/a': { get: bad } })), [`bad_server /paths/~1a/get/servers GET /a: ${unknown}`]);
   assert.deepEqual(onlyFaults(api({ '/a': { get: {} } }, { servers: {} })), [
     'bad_server /servers: servers must be a list of objects.',
   ]);
@@ -223,7 +231,8 @@ test('servers that are of no use are named where they are written, once', () => 
 /** The path that servers come to, as it stands before `/a`; undefined when they come to none. */
 function prefixOf(...servers: readonly unknown[]): string | undefined {
   const { operations, faults } = read(api({ '/a': { get: {} } }, { servers }));
-  if (operations.length === 0) assert.match(faults.join('\n'), /^bad_server \/servers: .* does not say which path/);
+  if (operations.length === 0)
+    assert.match(faults.join('\n'), /^bad_server \/servers: .*(?:does not say which|different) path/);
   return operations[0]?.route.replace(/^GET (.*)\/a$/, '$1');
 }
 
@@ -277,10 +286,14 @@ test('the path of a server’s URL: whatever stands before it, and nothing after
   }
 });
 
-test('a URL’s variables: the values that each may have, up to 100 paths', () => {
+test('a URL’s variables: the values that each may have, and few paths in all', () => {
   const named = (variables: unknown, url = '/{a}/{b}'): string | undefined => prefixOf({ url, variables });
   assert.equal(named({ a: { default: 'x' }, b: { default: 'y' } }), '/x/y');
-  assert.equal(named({ a: { enum: ['x'], default: 'z' }, b: { enum: ['y'] } }), '/x/y');
+  assert.equal(named({ a: { enum: ['x'], default: 'x' }, b: { enum: ['y'] } }), '/x/y');
+  // A default that is not among the others is what a tool may take all the same.
+  assert.equal(named({ a: { enum: ['x'], default: 'z' }, b: { enum: ['y'] } }), undefined);
+  // No value at all is no path, and not the root.
+  assert.equal(named({ a: { enum: [] } }, '/{a}'), undefined);
   assert.equal(named({ a: { default: 'x' } }, '/{a}/{a}'), '/x/x');
   assert.equal(named({ base: { default: 'x' } }, '/{base}'), '/x');
   assert.equal(named({ a: { default: '$&' } }, '/{a}'), '/$&');
@@ -290,13 +303,13 @@ test('a URL’s variables: the values that each may have, up to 100 paths', () =
     assert.equal(named(variables), undefined, JSON.stringify(variables));
   }
   for (const value of [null, true, {}, ['x']]) assert.equal(named({ a: { default: value } }, '/{a}'), undefined);
-  assert.equal(named({ a: { enum: ['x', null] } }, '/{a}'), undefined);
+  assert.equal(named({ a: { enum: ['x-p', null] } }, '/{a}'), undefined);
   // A value that is no part of a path is not taken for one.
   for (const value of ['x?y', 'x#y', 'x{y', 'x}y']) assert.equal(named({ a: { default: value } }, '/{a}'), undefined);
-  for (const odd of ['x?y', 'x#y']) assert.equal(named({ a: { enum: ['x', odd] } }, '/{a}'), undefined);
-  const same = (count: number): readonly string[] => Array.from({ length: count }, () => 'x');
-  assert.equal(named({ a: { enum: same(10) }, b: { enum: same(10) } }), '/x/x');
-  assert.equal(named({ a: { enum: same(100) } }, '/{a}'), '/x');
-  assert.equal(named({ a: { enum: same(101) } }, '/{a}'), undefined);
-  assert.equal(named({ a: { enum: same(11) }, b: { enum: same(10) } }), undefined);
+  for (const odd of ['x?y', 'x#y']) assert.equal(named({ a: { enum: ['x-p', odd] } }, '/{a}'), undefined);
+  // Few letters, and paths without end.
+  const many = { enum: Array.from({ length: 90 }, (_, index) => `x${index}`) };
+  const names = Array.from({ length: 20 }, (_, index) => `v${index}`);
+  const url = names.map((name) => `/{${name}}`).join('');
+  assert.equal(named(Object.fromEntries(names.map((name) => [name, many])), url), undefined);
 });

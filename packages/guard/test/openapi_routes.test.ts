@@ -1,27 +1,47 @@
 /** What operations, or a map of routes, come to: the table, and each fault whole. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Faults, type PolicyFault } from '../src/openapi_faults.ts';
+import { rootOf, type PolicyFault, type Source } from '../src/openapi_faults.ts';
 import { readOperations } from '../src/openapi_operations.ts';
-import { compileTable, mapOperations, readDemand, readRouteMap, type PolicyTable } from '../src/openapi_routes.ts';
+import { mapOperations, readRouteMap } from '../src/openapi_routes.ts';
+import { SecurityReader } from '../src/openapi_security.ts';
+import { compileTable } from '../src/openapi_table.ts';
 import { api, asks, meets, SCHEMES, type Members } from './openapi_harness.ts';
 
 interface Mapped {
-  readonly table: PolicyTable;
+  /** What the table has, by the names of routes. */
+  readonly table: {
+    readonly routes: readonly Members[];
+    readonly open: readonly string[];
+    readonly closed: readonly string[];
+  };
   readonly faults: readonly PolicyFault[];
 }
 
+const sourceOf = (document: unknown): Source => ({ document, lineOf: () => undefined });
+const NO_FILES = { files: undefined, mapping: {} };
+
 function mapped(paths: Members, basePath = ''): Mapped {
-  const faults = new Faults();
-  const document = api(paths);
-  const operations = readOperations(document, { basePath }, faults);
-  assert.deepEqual(faults.all, []);
-  return { table: mapOperations(document, operations, faults), faults: faults.all };
+  const source = sourceOf(api(paths));
+  const operations = readOperations(source, { basePath });
+  assert.deepEqual(operations.faults, []);
+  const { routes, open, closed } = mapOperations(operations, new SecurityReader({ source, minor: 1, ...NO_FILES }));
+  const names = {
+    routes: routes.map((route) => ({ ...route })),
+    open: open.map(({ route }) => route),
+    closed: closed.map(({ route }) => route),
+  };
+  return { table: names, faults: closed.flatMap(({ fault }) => fault ?? []) };
 }
 
 function read(map: Members): Mapped {
-  const faults = new Faults();
-  return { table: readRouteMap(map, faults), faults: faults.all };
+  const { table, faults } = readRouteMap(sourceOf(map));
+  const names = {
+    routes: table.routes.map((route) => ({ ...route })),
+    open: [],
+    closed: table.closed.map(({ route }) => route),
+  };
+  return { table: names, faults };
 }
 
 /** The one fault of a document with this operation at `GET /a`. */
@@ -43,7 +63,7 @@ test('a table has the route, the method, the path and the scope of each operatio
         { route: 'POST /v1/b/{id}', method: 'POST', path: '/v1/b/{id}', scope: '/b/{id}.write' },
       ],
       open: ['PUT /v1/a'],
-      unmapped: ['DELETE /v1/a'],
+      closed: ['DELETE /v1/a'],
     },
     faults: [
       {
@@ -65,7 +85,7 @@ test('what asks for a scope that is none, or that the path cannot fill, is no ro
     table.routes.map(({ route }) => route),
     ['POST /a/{id}'],
   );
-  assert.deepEqual([table.open, table.unmapped], [[], []]);
+  assert.deepEqual([table.open, table.closed], [[], ['GET /a/{id}', 'PUT /a/{id}']]);
   assert.deepEqual(
     faults.map(({ kind, pointer }) => `${kind} ${pointer}`),
     ['bad_scope /paths/~1a~1{id}/get/security', 'unknown_parameter /paths/~1a~1{id}/put/security'],
@@ -86,40 +106,22 @@ test('a security that asks for too much, or is none, is one fault', () => {
     operation: 'GET /a',
     sentence: 'security must be a list of objects.',
   });
-  const nowhere = { routes: [], open: [], unmapped: [] };
+  const shut = { routes: [], open: [], closed: ['GET /a'] };
   for (const operation of [several, { security: 7 }])
-    assert.deepEqual(mapped({ '/a': { get: operation } }).table, nowhere);
+    assert.deepEqual(mapped({ '/a': { get: operation } }).table, shut);
 });
 
-test('a mark says why, as a sentence, and what to do with it', () => {
-  const settle = 'Settle it where x-hallpass-unsure stands: set the security, and take that away.';
-  const marks: readonly (readonly [unknown, string])[] = [
-    ['Is it', 'Is it.'],
-    ['Is it.', 'Is it.'],
-    ['Is it?', 'Is it?'],
-    ['Is it!', 'Is it!'],
-    ['It is. Or not', 'It is. Or not.'],
-    ['', 'It does not say why.'],
-    [true, 'It does not say why.'],
-    [null, 'It does not say why.'],
-  ];
-  for (const [mark, why] of marks) {
-    assert.deepEqual(faultOf({ ...asks('/a.read'), 'x-hallpass-unsure': mark }), {
-      kind: 'unsure',
-      pointer: '/paths/~1a/get',
-      operation: 'GET /a',
-      sentence: `${why} ${settle}`,
-    });
-  }
-  // One that has neither a scope nor doubts is unmapped, one that has doubts is unsure and nothing else.
-  assert.equal(faultOf({ 'x-hallpass-unsure': false })?.kind, 'unmapped');
-  assert.equal(faultOf({ 'x-hallpass-unsure': true })?.kind, 'unsure');
-  assert.deepEqual(mapped({ '/a': { get: { 'x-hallpass-unsure': true } } }).table.unmapped, ['GET /a']);
-});
+/** What an operation with this security asks for, its places left out. */
+function demandOf(document: Members, security: unknown): unknown {
+  const source = sourceOf(document);
+  const spot = security === undefined ? undefined : { ...rootOf(source), place: ['x'], value: security };
+  const demand = new SecurityReader({ source, minor: 1, ...NO_FILES }).demandOf({ security: spot });
+  if (demand.asks === 'malformed') return { asks: 'malformed', because: demand.fault.sentence };
+  return demand.asks === 'scope' ? { asks: 'scope', scope: demand.scope } : demand;
+}
 
 test('what a security asks for', () => {
   const one = { Hallpass: ['/a.read'] };
-  const demand = (security: unknown): unknown => readDemand(api({}), { security });
   const list = { asks: 'malformed', because: 'security must be a list of objects.' };
   const scopes = { asks: 'malformed', because: 'A requirement names, for each scheme, a list of scopes.' };
   const same = 'An operation is opened by one, the same in each alternative.';
@@ -152,18 +154,31 @@ test('what a security asks for', () => {
       { asks: 'malformed', because: "There is no security scheme 'Own'. Name one of components.securitySchemes." },
     ],
   ] as const) {
-    assert.deepEqual(demand(security), asked, JSON.stringify(security));
+    assert.deepEqual(demandOf(api({}), security), asked, JSON.stringify(security));
   }
   // Of the document, where the operation has none.
-  assert.deepEqual(readDemand(api({}, { security: [one] }), {}), { asks: 'scope', scope: '/a.read' });
-  assert.deepEqual(readDemand(api({}, { security: [one] }), { security: [] }), { asks: 'nothing' });
+  assert.deepEqual(demandOf(api({}, { security: [one] }), undefined), { asks: 'scope', scope: '/a.read' });
+  assert.deepEqual(demandOf(api({}, { security: [one] }), []), { asks: 'nothing' });
 });
 
-test('a scheme of whatever type is one; of no document without schemes', () => {
+test('a scheme is of a type that its version has; of no document without schemes', () => {
   const security = [{ Hallpass: ['/a.read'] }, { Odd: [] }];
-  for (const odd of [{}, { type: 7 }, { type: 'mutualTLS' }]) {
-    const components = { securitySchemes: { ...SCHEMES, Odd: odd } };
-    assert.deepEqual(readDemand({ components }, { security }), { asks: 'scope', scope: '/a.read' });
+  const withOdd = (odd: unknown): Members => ({ components: { securitySchemes: { ...SCHEMES, Odd: odd } } });
+  for (const odd of [{ type: 'mutualTLS' }, { $ref: '#/components/securitySchemes/Basic' }]) {
+    assert.deepEqual(demandOf(withOdd(odd), security), { asks: 'scope', scope: '/a.read' });
+  }
+  // One that has scopes, by a reference.
+  const other = withOdd({ $ref: '#/components/securitySchemes/OpenID' });
+  assert.match(JSON.stringify(demandOf(other, security)), /another for no scope/);
+  for (const odd of [
+    {},
+    { type: 7 },
+    { type: 'oauth' },
+    { type: 'Http' },
+    { $ref: '#/none' },
+    { type: 'http', Scheme: 'x' },
+  ]) {
+    assert.match(JSON.stringify(demandOf(withOdd(odd), security)), /^.{0,20}malformed/, JSON.stringify(odd));
   }
   for (const document of [
     {},
@@ -172,14 +187,17 @@ test('a scheme of whatever type is one; of no document without schemes', () => {
     { components: { securitySchemes: 7 } },
     { components: { securitySchemes: { ...SCHEMES, Odd: 7 } } },
   ]) {
-    assert.equal(readDemand(document, { security }).asks, 'malformed');
+    assert.match(JSON.stringify(demandOf(document, security)), /There is no security scheme/);
   }
 });
 
 test('each fault of a scope says what to do about it', () => {
   const advice: readonly (readonly [string, string])[] = [
     [`/${'a/'.repeat(300)}b.read`, 'Make it shorter.'],
-    ['accounts.read', 'A scope begins with a slash, as in /accounts.read.'],
+    [
+      'accounts.read',
+      'A scope begins with a slash, as in /accounts.read. Or map it: hallpass policy scopes proposes how.',
+    ],
     ['/accounts', 'A scope ends in a dot and a verb, as in /accounts.read.'],
     ['/accounts.Read', 'The verb, after the last dot, is made of small letters and hyphens, as in /accounts.read.'],
     ['//accounts.read', 'A segment is empty. Take a slash away.'],
@@ -221,7 +239,7 @@ test('a parameter that the path has not: what to write in its place, where that 
   );
   assert.equal(
     sentenceFor('/a/{x}', '/{y}/{z}.read'),
-    ['y', 'z']
+    ['y']
       .map((name) => `${strange('/{y}/{z}.read', name)} The path has {x}: write the scope with one of these.`)
       .join('\n'),
   );
@@ -236,14 +254,13 @@ test('a parameter that the path has not: what to write in its place, where that 
 test('paths that differ in the names of their parameters are the same, and others are not', () => {
   const route = (path: string): Members => ({ [path]: { get: asks('/any.read') } });
   const same = mapped({ ...route('/accounts/{id}/cards/{card}'), ...route('/accounts/{accountID}/cards/{cardID}') });
-  assert.deepEqual(same.faults, [
-    {
-      kind: 'ambiguous',
-      pointer: '/paths/~1accounts~1{accountID}~1cards~1{cardID}/get',
-      operation: 'GET /accounts/{accountID}/cards/{cardID}',
-      sentence: "It matches the same requests as 'GET /accounts/{id}/cards/{card}'. Keep one of the two.",
-    },
-  ]);
+  assert.deepEqual(
+    same.faults.map(({ kind, operation, sentence }) => `${kind} ${operation}: ${sentence}`),
+    [
+      "ambiguous GET /accounts/{id}/cards/{card}: It matches the same requests as 'GET /accounts/{accountID}/cards/{cardID}'. Keep one of the two.",
+      "ambiguous GET /accounts/{accountID}/cards/{cardID}: It matches the same requests as 'GET /accounts/{id}/cards/{card}'. Keep one of the two.",
+    ],
+  );
   for (const paths of [
     { ...route('/'), ...route('/{id}') },
     { ...route('/{id}'), ...route('/{id}/{more}') },
@@ -261,7 +278,7 @@ test('a map of routes has each with its scope, or what is wrong with it', () => 
         { route: 'PUT /', method: 'PUT', path: '/', scope: '/root.write' },
       ],
       open: [],
-      unmapped: [],
+      closed: [],
     },
     faults: [],
   });
@@ -302,17 +319,22 @@ test('a map of routes has each with its scope, or what is wrong with it', () => 
   // Whatever scope is wrong, the routes are compared.
   assert.deepEqual(
     read({ 'GET /a/{x}': '/a.read', 'GET /a/{y}': 'a' }).faults.map(({ kind }) => kind),
-    ['bad_scope', 'ambiguous'],
+    ['bad_scope', 'ambiguous', 'ambiguous'],
   );
 });
 
 test('a policy of a table opens its routes, and keeps what is closed from a neighbour', () => {
-  const table: PolicyTable = {
+  const shut = (template: string): { route: string; method: string; template: string; prefix: string } => ({
+    route: `GET ${template}`,
+    method: 'GET',
+    template,
+    prefix: '',
+  });
+  const policy = compileTable({
     routes: [{ route: 'GET /a/{id}', method: 'GET', path: '/a/{id}', scope: '/a/{id}.read' }],
-    open: ['GET /a/status'],
-    unmapped: ['GET /a/export', 'GET /b'],
-  };
-  const policy = compileTable(table);
+    open: [shut('/a/status')],
+    closed: [shut('/a/export'), shut('/b')],
+  });
   assert.equal(meets(policy, 'GET', '/a/7'), '/a/7.read');
   for (const path of ['/a/status', '/a/export', '/b', '/c']) {
     assert.equal(meets(policy, 'GET', path), 'route_not_allowed', path);
@@ -322,4 +344,23 @@ test('a policy of a table opens its routes, and keeps what is closed from a neig
     policy.scopes.map(({ text }) => text),
     ['/a/{id}.read'],
   );
+});
+
+test('a route map closes routes by name, those that a guard cannot match too', () => {
+  const closed = { 'POST /a/{id}:archive': 'closed', '* /a/b': 'closed', 'GET /a/': 'closed' };
+  const { table, faults } = readRouteMap(sourceOf({ ...closed, 'POST /a/{id}': '/a.write', 'GET /a/{id}': '/a.read' }));
+  assert.deepEqual(faults, []);
+  const policy = compileTable(table);
+  assert.equal(meets(policy, 'POST', '/a/1'), '/a.write');
+  assert.equal(meets(policy, 'GET', '/a/1:archive'), '/a.read');
+  for (const [method, path] of [
+    ['POST', '/a/1:archive'],
+    ['POST', '/a/b'],
+    ['GET', '/a/b'],
+  ] as const) {
+    assert.equal(meets(policy, method, path), 'route_not_allowed', path);
+  }
+  for (const wrong of ['GET a', 'get /a', '*', '/a', 'GET  /a']) {
+    assert.equal(readRouteMap(sourceOf({ [wrong]: 'closed' })).faults.length, 1, wrong);
+  }
 });
