@@ -85,31 +85,56 @@ suite('policy', { concurrency: 3 }, () => {
     });
   });
 
-  test('check fails with a line for each fault, where it is and what to do', async (t) => {
+  test('check warns of what is closed, and fails with --strict', async (t) => {
+    const { path, run } = open(t);
+    const file = path('half.yaml');
+    writeFileSync(file, SETTLED.replace('[]', "[{ Hallpass: ['/status.read', '/status.write'] }]"));
+    const { code, stdout, stderr } = await run('check', file);
+    assert.equal(code, 0);
+    assert.match(stdout, /GET +\/v1\/status +- closed\nFit for a guard: 4 routes, 4 scopes, 0 public, 1 closed\.\n$/);
+    assert.match(stderr, /^warning: \S+:\d+: GET \/v1\/status: '\/status\.read, \/status\.write' are several scopes/);
+    const strict = await run('check', file, '--strict');
+    assert.equal(strict.code, 1);
+    assert.match(strict.stdout, /\/accounts\.read/);
+    assert.match(strict.stderr, /error: 1 operation closed, and --strict allows none\.\n$/);
+    const json = parse((await run('check', file, '--json')).stdout);
+    assert.deepEqual([json['fit'], json['closed']], [true, ['GET /v1/status']]);
+    assert.equal(parse((await run('check', file, '--json', '--strict')).stdout)['fit'], false);
+    assert.equal((await run('check', path('settled.yaml'), '--strict')).code, 0);
+  });
+
+  test('check names extensions about access that a guard does not read', async (t) => {
+    const { path, run } = open(t);
+    writeFileSync(path('extended.yaml'), SETTLED.replace('security: []', 'security: []\n      x-required-role: admin'));
+    const { code, stderr } = await run('check', path('extended.yaml'), '--strict');
+    assert.equal(code, 0);
+    assert.match(stderr, /extended\.yaml:\d+: 'x-required-role' is not read: security alone decides who gets in\./);
+  });
+
+  test('check fails when nothing opens, with a line for each fault, where it is and what to do', async (t) => {
     const { path, run } = open(t);
     const file = path('ledger.yaml');
     const { code, stdout, stderr } = await run('check', file);
     assert.equal(code, 1);
-    assert.equal(stdout, '');
+    assert.match(stdout, /GET +\/v1\/accounts +- closed/);
     const lines = stderr.trimEnd().split('\n');
     assert.equal(lines.length, 6, stderr);
     assert.equal(
       lines[0],
       `error: ${file}:6: GET /v1/accounts: Its security asks for no scope. Name one there, or say security: [] and serve it outside the guard.`,
     );
-    assert.equal(lines[5], 'error: No policy can be made of it: 5 faults.');
+    assert.equal(lines[5], 'error: It opens no operation. hallpass policy draft proposes scopes.');
     const json = await run('check', file, '--json');
     assert.equal(json.code, 1);
     assert.equal(json.stderr, '');
     const { faults } = parse(json.stdout);
     assert.ok(Array.isArray(faults) && faults.length === 5);
-    // What is right is shown beside what is not.
-    const half = path('half.yaml');
-    writeFileSync(half, SETTLED.replace('[]', "[{ Hallpass: ['/status.read', '/status.write'] }]"));
-    const both = await run('check', half);
-    assert.equal(both.code, 1);
-    assert.match(both.stdout, /\/accounts\.read/);
-    assert.match(both.stderr, /:\d+: GET \/v1\/status: '\/status\.read, \/status\.write' are several scopes/);
+    const malformed = path('malformed.yaml');
+    writeFileSync(malformed, `${SETTLED}securty: []\n`);
+    const refused = await run('check', malformed);
+    assert.equal(refused.code, 1);
+    assert.equal(refused.stdout, '');
+    assert.match(refused.stderr, /Did you mean 'security'\?\nerror: No policy can be made of it: 1 fault\.\n$/);
   });
 
   test('a command that is not said right ends with 2, one about a file that is not there with 1', async (t) => {
@@ -120,14 +145,15 @@ suite('policy', { concurrency: 3 }, () => {
       ['check', path('settled.yaml'), '--base-path', '/v1/'],
       ['check', path('settled.yaml'), '--nonsense'],
       ['draft'],
-      ['draft', path('ledger.yaml'), '--token-url', 'auth.example.com'],
+      ['draft', path('ledger.yaml'), '--base-path', 'v1'],
+      ['scopes'],
       ['nonsense'],
     ]) {
       const { code, stdout } = await run(...args);
       assert.equal(code, 2, args.join(' '));
       assert.equal(stdout, '');
     }
-    for (const command of ['check', 'draft']) {
+    for (const command of ['check', 'draft', 'scopes', 'types']) {
       const { code, stdout, stderr } = await run(command, path('none.yaml'));
       assert.equal(code, 1);
       assert.equal(stdout, '');
@@ -135,78 +161,60 @@ suite('policy', { concurrency: 3 }, () => {
     }
   });
 
-  test('draft, settle, check: from prose to a policy', async (t) => {
+  test('draft, review, check: from paths to a policy in one file', async (t) => {
     const { path, run } = open(t);
-    const [file, overlay] = [path('ledger.yaml'), path('ledger.overlay.yaml')];
-    const drafted = await run(
-      'draft',
-      file,
-      '--output',
-      overlay,
-      '--token-url',
-      'https://auth.example.com/oauth2/token',
-    );
+    const [file, output] = [path('ledger.yaml'), path('routes.yaml')];
+    const drafted = await run('draft', file, '--output', output);
     assert.equal(drafted.code, 0, drafted.stderr);
-    assert.match(drafted.stdout, /^Wrote .*ledger\.overlay\.yaml\. hallpass policy check .* --overlay /);
-    assert.match(drafted.stderr, /unsure POST \/transfers: \/transfers\.write\? .*\{yourAccountID\}/);
-    assert.match(drafted.stderr, /unsure GET \/status: \/status\.read\? /);
-    assert.match(drafted.stderr, /5 scopes proposed, 2 of them unsure/);
-    assert.deepEqual(readdirSync(path('.')).toSorted(), ['ledger.overlay.yaml', 'ledger.yaml', 'settled.yaml']);
-
-    const unsettled = await run('check', file, '--overlay', overlay);
-    assert.equal(unsettled.code, 1);
-    assert.match(unsettled.stderr, /ledger\.yaml:14: POST \/v1\/transfers: .*Settle it where x-hallpass-unsure stands/);
-    assert.match(unsettled.stderr, /2 faults/);
-
-    const text = readFileSync(overlay, 'utf8');
-    writeFileSync(overlay, text.replaceAll(/\n +x-hallpass-unsure: .*/g, ''));
-    const settled = await run('check', file, '--overlay', overlay);
-    assert.equal(settled.code, 0, settled.stderr);
+    assert.match(drafted.stdout, /^method +path +scope\nGET +\/v1\/accounts +\/accounts\.read\n/);
     assert.match(
-      settled.stdout,
-      /GET +\/v1\/accounts\/\{accountID\}\/transfers +\/accounts\/\{accountID\}\/transfers\.read/,
+      drafted.stdout,
+      /\nWrote .*routes\.yaml\. Review each line, then: hallpass policy check .*routes\.yaml\n$/,
     );
-
-    // What was settled by hand is not written over by the next draft.
-    const before = readFileSync(overlay, 'utf8');
-    const again = await run('draft', file, '--output', overlay);
+    assert.deepEqual(readdirSync(path('.')).toSorted(), ['ledger.yaml', 'routes.yaml', 'settled.yaml']);
+    const text = readFileSync(output, 'utf8');
+    assert.match(
+      text,
+      /^POST \/v1\/transfers: +\/transfers\.write +# its description names \/accounts\/\{yourAccountID\}\/transfers\.write$/m,
+    );
+    // Printed for a pipe it is the same file.
+    assert.equal((await run('draft', file)).stdout, text);
+    const checked = await run('check', output);
+    assert.equal(checked.code, 0, checked.stderr);
+    assert.match(checked.stdout, /Fit for a guard: 5 routes, 5 scopes, 0 public\./);
+    // What was reviewed by hand is not written over by the next draft.
+    const again = await run('draft', file, '--output', output);
     assert.equal(again.code, 1);
     assert.match(again.stderr, /already.*--force/);
-    assert.equal(readFileSync(overlay, 'utf8'), before);
-    const forced = await run('draft', file, '--output', overlay, '--force');
-    assert.equal(forced.code, 0);
-    assert.match(readFileSync(overlay, 'utf8'), /x-hallpass-unsure/);
+    assert.equal((await run('draft', file, '--output', output, '--force')).code, 0);
     const nowhere = await run('draft', file, '--output', path('no/such/folder.yaml'));
     assert.equal(nowhere.code, 1);
     assert.match(nowhere.stderr, /cannot be written/);
+    const { routes } = parse((await run('draft', path('settled.yaml'), '--json')).stdout);
+    assert.ok(Array.isArray(routes));
+    assert.deepEqual(routes.at(-1), { route: 'GET /v1/status', note: 'public: serve it outside the guard' });
   });
 
-  test('draft prints the overlay alone, for a pipe; or everything as JSON', async (t) => {
+  test('scopes that are words are mapped: proposed, reviewed, and taken by check, draft and types', async (t) => {
     const { path, run } = open(t);
-    const file = path('ledger.yaml');
-    const { code, stdout, stderr } = await run('draft', file);
-    assert.equal(code, 0);
-    assert.match(stdout, /^overlay: 1\.0\.0\n/);
-    assert.match(stderr, /unsure/);
-    writeFileSync(path('piped.yaml'), stdout);
-    assert.match((await run('check', file, '--overlay', path('piped.yaml'))).stderr, /2 faults/);
-
-    const output = path('overlay.json');
-    const json = parse((await run('draft', file, '--json', '--output', output)).stdout);
-    const { proposed, unsure, operations, overlay } = json;
-    assert.deepEqual([proposed, unsure], [5, 2]);
-    assert.ok(Array.isArray(operations));
-    assert.deepEqual(operations[0], {
-      operation: 'GET /accounts',
-      scope: '/accounts.read',
-      confidence: 'sure',
-      reason: 'named in its description',
-    });
-    assert.deepEqual(parse(readFileSync(output, 'utf8')), overlay);
-    const nothing = await run('draft', path('settled.yaml'));
-    assert.equal(nothing.code, 0);
-    assert.equal(nothing.stdout, '');
-    assert.match(nothing.stderr, /nothing to draft/);
+    const [file, scopes] = [path('words.yaml'), path('scopes.yaml')];
+    writeFileSync(file, SETTLED.replaceAll(/'\/(\w+)\.(\w+)'/g, "'$1:$2'"));
+    const before = await run('check', file);
+    assert.match(before.stderr, /'accounts:read' is not a scope\. .* hallpass policy scopes proposes how/);
+    const proposed = await run('scopes', file, '--output', scopes);
+    assert.equal(proposed.code, 0, proposed.stderr);
+    assert.match(proposed.stdout, /^Wrote .*scopes\.yaml\. Review each line, then: hallpass policy check .* --scopes /);
+    assert.match(readFileSync(scopes, 'utf8'), /^"accounts:read": +\/accounts\.read +# GET \/accounts$/m);
+    for (const command of ['check', 'draft', 'types']) {
+      const { code, stdout, stderr } = await run(command, file, '--scopes', scopes);
+      assert.equal(code, 0, stderr);
+      assert.match(stdout, /\/accounts\.read/, command);
+    }
+    const nothing = await run('scopes', path('settled.yaml'));
+    assert.deepEqual([nothing.code, nothing.stdout], [0, '']);
+    assert.match(nothing.stderr, /There is nothing to map/);
+    const { scopes: listed } = parse((await run('scopes', file, '--json')).stdout);
+    assert.ok(Array.isArray(listed) && listed.length === 2);
   });
 
   test('types prints a module that the compiler takes to the letter', async (t) => {
@@ -225,9 +233,13 @@ suite('policy', { concurrency: 3 }, () => {
         '/accounts/{accountID}/transfers.read',
       ],
     });
-    const faulty = await run('types', path('ledger.yaml'));
+    const faulty = await run('types', path('none.yaml'));
     assert.equal(faulty.code, 1);
     assert.equal(faulty.stdout, '');
-    assert.match(faulty.stderr, /5 faults/);
+    // What is closed is no route, and is warned of beside the module.
+    writeFileSync(path('half.yaml'), SETTLED.replace('security: []', 'securty: []'));
+    const closed = await run('types', path('half.yaml'));
+    assert.deepEqual([closed.code, closed.stdout], [0, stdout]);
+    assert.match(closed.stderr, /^warning: .*Did you mean 'security'\?$/m);
   });
 });

@@ -33,6 +33,7 @@ export function explainCommand(readEnvironment: () => GuardEnvironment): Command
     .argument('<path>', 'as a client sends it, such as /accounts/a1/transfers')
     .requiredOption('--policy <file>', 'which scope opens which route: OpenAPI, or routes with their scopes')
     .option('--overlay <file>', 'an OpenAPI overlay that is applied first')
+    .option('--scopes <file>', 'Hallpass scopes for scopes that are words or URLs')
     .option('--base-path <path>', 'what stands before the paths of the OpenAPI file')
     .option('--issuer <url>', 'who issues the tokens (default: HALLPASS_ISSUER, or http://localhost:8080)')
     .option('--audience <uri>', 'the API, as tokens have it in aud (default: the issuer)')

@@ -56,6 +56,7 @@ export function guardCommand(readEnvironment: () => GuardEnvironment): Command {
     .requiredOption('--policy <file>', 'which scope opens which route: OpenAPI, or routes with their scopes')
     .requiredOption('--audience <uri>', 'this API, as tokens have it in aud')
     .option('--overlay <file>', 'an OpenAPI overlay that is applied first')
+    .option('--scopes <file>', 'Hallpass scopes for scopes that are words or URLs')
     .option('--base-path <path>', 'what stands before the paths of the OpenAPI file')
     .option('--issuer <url>', 'who issues the tokens (default: HALLPASS_ISSUER, or http://localhost:8080)')
     .addOption(new Option('--proxy <name>', 'who asks').choices(PROXIES).default('nginx'))

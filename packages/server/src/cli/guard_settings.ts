@@ -1,10 +1,10 @@
 /** What the commands about a guard are told: by options, and what is secret by environment. */
 import type { ClientCredentials } from '@hallpass/protocol';
-import { PolicyError, printFault, readPolicy } from '@hallpass/guard/openapi';
+import { PolicyError, printFault, readPolicy, type PolicyFault } from '@hallpass/guard/openapi';
 import type { Policy } from '@hallpass/guard';
 import { OperatorRefusal } from '../operator/operator_refusal.ts';
 import { given } from './command_values.ts';
-import { printError } from './output.ts';
+import { printError, printWarning } from './output.ts';
 import { BadSetting } from './settings.ts';
 
 export interface GuardEnvironment {
@@ -46,13 +46,17 @@ export function readGuardEnvironment(environment: NodeJS.ProcessEnv): GuardEnvir
 export interface PolicyFile {
   readonly policy: string;
   readonly overlay?: string;
+  readonly scopes?: string;
   readonly basePath?: string;
 }
 
-/** Prints every fault of the file, and then throws `OperatorRefusal`. */
-export async function openPolicy({ policy, overlay, basePath }: PolicyFile): Promise<Policy> {
+/** The policy of a file; operations that it closes are warned of. Prints every fault of the file before it throws `OperatorRefusal`. */
+export async function openPolicy({ policy, overlay, scopes, basePath }: PolicyFile): Promise<Policy> {
   try {
-    return await readPolicy(policy, given({ overlay, basePath }));
+    const onClosed = (faults: readonly PolicyFault[]): void => {
+      for (const fault of faults) printWarning(printFault(fault));
+    };
+    return await readPolicy(policy, { ...given({ overlay, scopes, basePath }), onClosed });
   } catch (error) {
     if (!(error instanceof PolicyError)) throw error;
     for (const fault of error.faults) printError(printFault(fault));

@@ -2,14 +2,14 @@
 import { existsSync, fsyncSync, closeSync, openSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
 import { Command, InvalidArgumentError } from 'commander';
 import {
+  draftMapping,
   draftPolicy,
   inspectPolicy,
   printFault,
-  printOverlay,
-  type Overlay,
+  printRouteMap,
+  printScopeMapping,
   type PolicyFault,
   type PolicyTable,
-  type Proposal,
 } from '@hallpass/guard/openapi';
 import { printBase64url } from '@hallpass/protocol';
 import { OperatorRefusal } from '../operator/operator_refusal.ts';
@@ -22,84 +22,135 @@ import {
   printLine,
   printRemark,
   printTable,
+  printWarning,
   strong,
-  warn,
 } from './output.ts';
 import { systemRandom } from './system.ts';
 
-interface CheckOptions {
+interface ReadingOptions {
   readonly overlay?: string;
+  readonly scopes?: string;
   readonly basePath?: string;
+}
+
+interface CheckOptions extends ReadingOptions {
+  readonly strict?: boolean;
   readonly json?: boolean;
 }
 
-interface DraftCommandOptions {
+interface DraftOptions extends ReadingOptions {
   readonly output?: string;
   readonly force?: boolean;
-  readonly tokenUrl?: string;
   readonly json?: boolean;
 }
+
+const FILE = 'an OpenAPI document, or routes with their scopes; YAML or JSON';
 
 export function policyCommand(): Command {
   const command = new Command('policy').description('compile and draft the policy of a guard from an OpenAPI file');
 
-  command
-    .command('check')
-    .description('print which scope opens which operation; fail when the guard could not be pointed at this file')
-    .argument('<file>', 'an OpenAPI document, or routes with their scopes; YAML or JSON')
-    .option('--overlay <file>', 'an OpenAPI overlay that is applied first, such as `hallpass policy draft` writes')
-    .option('--base-path <path>', 'what stands before the paths in the requests that the guard sees', parseBasePath)
+  withReading(command.command('check'))
+    .description('print which scope opens which operation, and which operations are closed and why')
+    .argument('<file>', FILE)
+    .option('--strict', 'fail when an operation is closed because it is not understood or has no scope')
     .option('--json', 'print JSON')
-    .action(async (file: string, { overlay, basePath, json }: CheckOptions) => {
-      const { table, faults } = await inspectPolicy(file, given({ overlay, basePath }));
+    .addHelpText('after', '\nExit code 0: the guard can be pointed at this file, 1: it cannot.\n')
+    .action(async (file: string, { strict = false, json, ...reading }: CheckOptions) => {
+      const { table, faults, ignored } = await inspectPolicy(file, given(reading));
+      const closed = faultsOf(table);
+      const fit = faults.length === 0 && isFit(table) && !(strict && closed.length > 0);
+      if (!fit) process.exitCode = 1;
       if (json === true) {
-        const { routes, open, unmapped } = table;
-        printJson({ file, routes, public: open, unmapped, faults });
-        if (faults.length > 0) process.exitCode = 1;
+        const open = table.open.map(({ route }) => route);
+        const shut = table.closed.map(({ route }) => route);
+        printJson({
+          file,
+          fit,
+          routes: table.routes,
+          public: open,
+          closed: shut,
+          faults: [...faults, ...closed],
+          ignored,
+        });
         return;
       }
       printRoutes(table);
+      for (const fault of ignored) printRemark(printFault(fault));
       refuseFaults(faults);
+      if (!fit) refuseClosed(table);
+      for (const fault of closed) printWarning(printFault(fault));
       printLine(`${good('Fit for a guard')}: ${summaryOf(table)}.`);
     });
 
-  command
-    .command('draft')
-    .description('propose a scope for each operation that has none, from what its description says, as an overlay')
+  withReading(command.command('draft'))
+    .description(
+      'propose a scope for each operation, from its path and method, as one file of routes for you to review',
+    )
     .argument('<file>', 'an OpenAPI document, YAML or JSON; it stays as it is')
-    .option('--output <file>', 'where the overlay goes (default: standard output)')
+    .option('--output <file>', 'where the routes go (default: standard output)')
     .option('--force', 'overwrite the file that is there')
-    .option('--token-url <url>', 'where clients get their tokens, for the security scheme', parseTokenURL)
     .option('--json', 'print JSON')
-    .action(async (file: string, { output, force = false, tokenUrl, json }: DraftCommandOptions) => {
+    .action(async (file: string, { output, force = false, json, ...reading }: DraftOptions) => {
       if (output !== undefined) refuseExisting(output, force);
-      const { proposals, overlay, faults } = await draftPolicy(file, given({ tokenURL: tokenUrl }));
-      if (faults.length > 0 && overlay === undefined) return refuseFaults(faults);
-      if (output !== undefined && overlay !== undefined) writeWhole(output, textFor(output, overlay), force);
-      if (json === true) return printJson(documentOf(file, { proposals, overlay, output }));
-      if (overlay === undefined)
-        return printRemark(`Every operation of ${file} has its scope. There is nothing to draft.`);
-      if (output === undefined) printDocument(printOverlay(overlay));
-      printProposals(proposals);
-      for (const fault of faults) printRemark(warn(printFault(fault)));
-      if (output !== undefined) {
-        printLine(`${good('Wrote')} ${strong(output)}. hallpass policy check ${file} --overlay ${output}`);
-      }
+      const { routes, faults } = await draftPolicy(file, given(reading));
+      refuseFaults(faults);
+      const text = printRouteMap(routes);
+      if (output !== undefined) writeWhole(output, text, force);
+      if (json === true) return printJson({ file, output, routes });
+      if (output === undefined) return printDocument(text);
+      printTable(
+        ['method', 'path', 'scope'],
+        routes.map(({ route, scope = '- closed' }) => [...splitRoute(route), scope]),
+      );
+      printLine(`${good('Wrote')} ${strong(output)}. Review each line, then: hallpass policy check ${output}`);
     });
 
   command
-    .command('types')
-    .description('print the routes and scopes of a policy as TypeScript, for readPolicy(file, { routes })')
-    .argument('<file>', 'an OpenAPI document, or routes with their scopes; YAML or JSON')
-    .option('--overlay <file>', 'an OpenAPI overlay that is applied first')
-    .option('--base-path <path>', 'what stands before the paths in the requests that the guard sees', parseBasePath)
-    .action(async (file: string, { overlay, basePath }: CheckOptions) => {
-      const { table, faults } = await inspectPolicy(file, given({ overlay, basePath }));
+    .command('scopes')
+    .description('propose a Hallpass scope for each scope of the file that is a word or a URL, such as payments:read')
+    .argument('<file>', 'an OpenAPI document, YAML or JSON; it stays as it is')
+    .option('--overlay <file>', OVERLAY)
+    .option('--output <file>', 'where the mapping goes (default: standard output)')
+    .option('--force', 'overwrite the file that is there')
+    .option('--json', 'print JSON')
+    .action(async (file: string, { output, force = false, json, overlay }: DraftOptions) => {
+      if (output !== undefined) refuseExisting(output, force);
+      const { scopes, faults } = await draftMapping(file, given({ overlay }));
       refuseFaults(faults);
+      if (json === true) return printJson({ file, output, scopes });
+      if (scopes.length === 0) return printRemark(`No scope of ${file} is a word or a URL. There is nothing to map.`);
+      const text = printScopeMapping(scopes);
+      if (output === undefined) return printDocument(text);
+      writeWhole(output, text, force);
+      printLine(
+        `${good('Wrote')} ${strong(output)}. Review each line, then: hallpass policy check ${file} --scopes ${output}`,
+      );
+    });
+
+  withReading(command.command('types'))
+    .description('print the routes and scopes of a policy as TypeScript, for readPolicy(file, { routes })')
+    .argument('<file>', FILE)
+    .action(async (file: string, reading: ReadingOptions) => {
+      const { table, faults } = await inspectPolicy(file, given(reading));
+      refuseFaults(faults);
+      if (!isFit(table)) refuseClosed(table);
+      for (const fault of faultsOf(table)) printWarning(printFault(fault));
       printDocument(typesOf(table));
     });
 
   return command;
+}
+
+const OVERLAY = 'an OpenAPI overlay that is applied first';
+
+function withReading(command: Command): Command {
+  return command
+    .option('--overlay <file>', OVERLAY)
+    .option(
+      '--scopes <file>',
+      'Hallpass scopes for scopes that are words or URLs, as `hallpass policy scopes` proposes',
+    )
+    .option('--base-path <path>', 'what stands before the paths in the requests that the guard sees', parseBasePath);
 }
 
 /** A module whose constants the compiler takes to the letter. Routes and scopes hold no quotes but those of JSON. */
@@ -121,24 +172,28 @@ function parseBasePath(text: string): string {
   return text;
 }
 
-function parseTokenURL(text: string): string {
-  if (!/^https?:\/\//.test(text) || !URL.canParse(text)) {
-    throw new InvalidArgumentError('An address such as https://auth.example.com/oauth2/token.');
-  }
-  return text;
+function faultsOf({ closed }: PolicyTable): readonly PolicyFault[] {
+  return closed.flatMap(({ fault }) => fault ?? []);
 }
 
-function printRoutes({ routes, open }: PolicyTable): void {
+function printRoutes({ routes, open, closed }: PolicyTable): void {
   const rows = [
     ...routes.map(({ method, path, scope }) => [method, path, scope]),
-    ...open.map((route) => [...route.split(' ', 2), '- public: serve it outside the guard']),
+    ...open.map(({ route }) => [...splitRoute(route), '- public: serve it outside the guard']),
+    ...closed.map(({ route }) => [...splitRoute(route), '- closed']),
   ];
   if (rows.length > 0) printTable(['method', 'path', 'scope'], rows);
 }
 
-function summaryOf({ routes, open }: PolicyTable): string {
+function splitRoute(route: string): readonly [method: string, path: string] {
+  const space = route.indexOf(' ');
+  return [route.slice(0, space), route.slice(space + 1)];
+}
+
+function summaryOf({ routes, open, closed }: PolicyTable): string {
   const scopes = new Set(routes.map(({ scope }) => scope)).size;
-  return `${count(routes.length, 'route')}, ${count(scopes, 'scope')}, ${open.length} public`;
+  const shut = closed.length === 0 ? '' : `, ${closed.length} closed`;
+  return `${count(routes.length, 'route')}, ${count(scopes, 'scope')}, ${open.length} public${shut}`;
 }
 
 function count(number: number, noun: string): string {
@@ -151,39 +206,16 @@ function refuseFaults(faults: readonly PolicyFault[]): void {
   if (faults.length > 0) throw new OperatorRefusal(`No policy can be made of it: ${count(faults.length, 'fault')}.`);
 }
 
-function printProposals(proposals: readonly Proposal[]): void {
-  const unsure = proposals.filter(({ sure }) => !sure);
-  for (const { operation, scope, reason } of unsure)
-    printRemark(`${warn('unsure')} ${operation.route}: ${scope}? ${reason}`);
-  printRemark(`${count(proposals.length, 'scope')} proposed, ${unsure.length} of them unsure.`);
-  if (unsure.length > 0) {
-    printRemark(
-      'Settle these in the overlay: correct the security, or say security: []; then take x-hallpass-unsure away.',
-    );
-  }
+/** Whether a guard could be pointed at it: one that opens nothing, and should, is the wrong file, or has no scopes. */
+function isFit(table: PolicyTable): boolean {
+  return table.routes.length > 0 || faultsOf(table).length === 0;
 }
 
-function documentOf(
-  file: string,
-  drafted: {
-    readonly proposals: readonly Proposal[];
-    readonly overlay: Overlay | undefined;
-    readonly output: string | undefined;
-  },
-): object {
-  const { proposals, overlay, output } = drafted;
-  const operations = proposals.map(({ operation, scope, sure, reason }) => ({
-    operation: operation.route,
-    scope,
-    confidence: sure ? 'sure' : 'unsure',
-    reason,
-  }));
-  const unsure = proposals.filter(({ sure }) => !sure).length;
-  return { file, output, proposed: proposals.length, unsure, operations, overlay };
-}
-
-function textFor(output: string, overlay: Overlay): string {
-  return output.endsWith('.json') ? `${JSON.stringify(overlay, undefined, 2)}\n` : printOverlay(overlay);
+function refuseClosed(table: PolicyTable): void {
+  const closed = faultsOf(table);
+  for (const fault of closed) printError(printFault(fault));
+  if (isFit(table)) throw new OperatorRefusal(`${count(closed.length, 'operation')} closed, and --strict allows none.`);
+  throw new OperatorRefusal('It opens no operation. hallpass policy draft proposes scopes.');
 }
 
 function refuseExisting(file: string, force: boolean): void {
