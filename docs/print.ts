@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { POLICY_FILE_BYTES_MAX } from '@hallpass/guard/openapi';
+import { POLICY_FILE_BYTES_MAX, POLICY_FILES_MAX } from '@hallpass/guard/openapi';
 import * as protocol from '@hallpass/protocol';
 import * as pending from '../packages/guard/src/pending.ts';
 import { CLOCK_JUMP_SECONDS } from '../packages/guard/src/clock_watch.ts';
@@ -203,7 +203,13 @@ const LIMITS: readonly (readonly [name: string, value: number, what: string, bey
   ['AUDIENCE_LENGTH_MAX', keyPolicy.AUDIENCE_LENGTH_MAX, 'characters of an audience', 'the command is refused'],
   ['NAME_LENGTH_MAX', keyPolicy.NAME_LENGTH_MAX, 'characters of the name of an API key', 'the command is refused'],
   ['IMPORT_BYTES_MAX', IMPORT_BYTES_MAX, 'bytes of a file of keys', 'the command is refused'],
-  ['POLICY_FILE_BYTES_MAX', POLICY_FILE_BYTES_MAX, 'bytes of an OpenAPI file or an overlay', 'no policy is made of it'],
+  [
+    'POLICY_FILE_BYTES_MAX',
+    POLICY_FILE_BYTES_MAX,
+    'bytes of an OpenAPI file with the files it refers to, or of an overlay',
+    'no policy is made of it; what a file too many is for is closed',
+  ],
+  ['POLICY_FILES_MAX', POLICY_FILES_MAX, 'files that an OpenAPI file refers to', 'what the others are for is closed'],
   ['BCRYPT_COST_MAX', foreignHash.BCRYPT_COST_MAX, 'cost of a bcrypt hash that is imported', 'the import is refused'],
   [
     'PBKDF2_ITERATIONS_MAX',
@@ -399,6 +405,7 @@ function printCommandLine(): string {
     ['events'],
     ['policy', 'check'],
     ['policy', 'draft'],
+    ['policy', 'scopes'],
     ['policy', 'types'],
   ];
   const sections = commands.map((words) => {
