@@ -69,10 +69,18 @@ type ClientRecord = Omit<Client, 'refreshMaxTtlSeconds'> & { readonly refreshMax
 export function parseClient(record: string, reviver?: (name: string, value: unknown) => unknown): Client {
   // oxlint-disable-next-line no-unsafe-type-assertion -- our own record, parsed back
   const parsed = JSON.parse(record, reviver) as ClientRecord;
-  const { refreshMaxTtlSeconds: max, ...rest } = parsed;
-  const bound = max === undefined ? rest.refreshTtlSeconds : (max ?? undefined);
-  const client = bound === undefined ? rest : { ...rest, refreshMaxTtlSeconds: bound };
+  const client = withBound(parsed);
   return reviver === undefined ? client : Object.freeze(client);
+}
+
+function withBound(record: ClientRecord): Client {
+  const { refreshTtlSeconds, refreshMaxTtlSeconds: max } = record;
+  const bound = max === undefined ? refreshTtlSeconds : max;
+  if (typeof bound === 'number') return { ...record, refreshMaxTtlSeconds: bound };
+  // oxlint-disable-next-line no-unsafe-type-assertion -- it has no such member, and may be long: it is not copied
+  if (max === undefined) return record as Client;
+  const { refreshMaxTtlSeconds: _, ...rest } = record;
+  return rest;
 }
 
 /** The record of a client, for `parseClient`. */
