@@ -12,7 +12,7 @@ import { REMEMBERED_TOKEN_BYTES } from '../packages/guard/src/recent.ts';
 import { REVOCATIONS_MAX } from '../packages/guard/src/revocation_set.ts';
 import { openapiDocument } from '../packages/server/src/oauth/openapi.ts';
 import { GUARD_VARIABLES } from '../packages/server/src/cli/guard_settings.ts';
-import { listSettings } from '../packages/server/src/cli/settings.ts';
+import { listSettings } from '../packages/server/src/cli/settings_list.ts';
 import { HEADER_BYTES_MAX, REQUEST_TIMEOUT_MS, UNREAD_ANSWER_MS_MAX } from '../packages/server/src/http/listener.ts';
 import { REQUESTS_PER_CONNECTION_MAX } from '../packages/server/src/http/one_request_at_a_time.ts';
 import { BOUNDS } from '../packages/server/src/oauth/bounds.ts';

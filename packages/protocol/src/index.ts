@@ -8,6 +8,7 @@ export * from './clock.ts';
 export * from './dpop.ts';
 export * from './identifier.ts';
 export * from './jws.ts';
+export * from './likeness.ts';
 export * from './messages.ts';
 export * from './network_address.ts';
 export * from './parameters.ts';

@@ -66,6 +66,58 @@ suite('the operator listener', async () => {
   }
 });
 
+suite('the address of the operator listener', () => {
+  test('may be one that others reach, if it is said by which names', async () => {
+    const open = { HALLPASS_OPERATOR_ADDRESS: '0.0.0.0', HALLPASS_OPERATOR_HOSTS: 'metrics.internal' };
+    const hallpass = await startHallpass({ environment: open });
+    assert.match(hallpass.operatorUrl, /^http:\/\/0\.0\.0\.0:/);
+    const { port } = new URL(hallpass.operatorUrl);
+    const url = `http://127.0.0.1:${port}`;
+    for (const host of ['metrics.internal', `metrics.internal:${port}`, ...OWN]) {
+      assert.equal(await ask(url, '/metrics', host), '200', host);
+    }
+    for (const host of FOREIGN) assert.match(await ask(url, '/metrics', host), /^(?:421|400) invalid_request$/, host);
+  });
+
+  test('is loopback otherwise, and nothing but an address', () => {
+    const addressOf = (environment: Record<string, string>): string => readSettings(environment).operatorAddress;
+    assert.equal(addressOf({}), '127.0.0.1');
+    for (const loopback of ['127.0.0.1', '127.0.0.2', '::1']) {
+      assert.equal(addressOf({ HALLPASS_OPERATOR_ADDRESS: loopback }), loopback);
+    }
+    assert.equal(addressOf({ HALLPASS_OPERATOR_ADDRESS: '[::1]' }), '::1');
+    for (const open of ['0.0.0.0', '::', '10.0.0.7', 'fd00::7', '::ffff:127.0.0.1']) {
+      assert.throws(
+        () => addressOf({ HALLPASS_OPERATOR_ADDRESS: open }),
+        /^BadSetting: HALLPASS_OPERATOR_HOSTS must be set for an operator listener that others can reach/,
+        open,
+      );
+      assert.equal(addressOf({ HALLPASS_OPERATOR_ADDRESS: open, HALLPASS_OPERATOR_HOSTS: 'a.example' }), open);
+    }
+    for (const bad of ['localhost', 'ops.example.com', '127.0.0.1:8081', '10.0.0.0/8', '*', '127.1', 'fe80::1%eth0']) {
+      assert.throws(
+        () => addressOf({ HALLPASS_OPERATOR_ADDRESS: bad }),
+        /HALLPASS_OPERATOR_ADDRESS must be an IP/,
+        bad,
+      );
+    }
+  });
+
+  test('that this machine does not have is a sentence, which names the setting', async (t) => {
+    const done = await startCommand(['serve'], {
+      HALLPASS_DATA_DIR: makeFolder(t),
+      HALLPASS_PORT: '0',
+      HALLPASS_OPERATOR_ADDRESS: '192.0.2.1',
+      HALLPASS_OPERATOR_HOSTS: 'a.example',
+    });
+    assert.equal(done.code, 2);
+    assert.match(
+      done.stderr,
+      /This machine has no address 192\.0\.2\.1\. Set HALLPASS_OPERATOR_ADDRESS to one that it/,
+    );
+  });
+});
+
 suite('the listener beside a guard', () => {
   test('answers to its own names, and to everybody with the metadata of the API', async (t) => {
     const { sideUrl: side } = await spawnGuard(t, ['--side-host', 'guard.example.com']);

@@ -7,7 +7,6 @@ import {
   linkSync,
   mkdirSync,
   openSync,
-  readFileSync,
   statSync,
   unlinkSync,
   writeSync,
@@ -19,7 +18,7 @@ import { MASTER_KEY_BYTES, openKeyRing, type LiveKeyRing } from '../oauth/key_ri
 import { StoreTime } from '../oauth/store_time.ts';
 import { isTrivialKey } from '../oauth/trivial_key.ts';
 import type { Store } from '../store/store.ts';
-import { isOpenToOthers } from './closed_files.ts';
+import { readSecretFile, type SecretFile } from './closed_files.ts';
 import { BadSetting, isDevelopmentIssuer, type Settings } from './settings.ts';
 import { openStore } from './stores.ts';
 
@@ -82,12 +81,25 @@ function findMasterKeys(settings: Settings, random: Random): readonly Uint8Array
     }
     makeMasterKey(file, settings.dataDir, random);
   }
+  return parseMasterKeys(readMasterKeyFile(file), file);
+}
+
+function readMasterKeyFile(file: string): string {
   if (!statSync(file).isFile())
     throw new BadSetting(`The master key is not a file: ${file}. Set HALLPASS_MASTER_KEY_FILE to one.`);
-  if (isOpenToOthers(statSync(file))) {
-    throw new BadSetting(`The master key can be read by others on this machine. Close it first: chmod 600 ${file}`);
+  let found: SecretFile;
+  try {
+    found = readSecretFile(file);
+  } catch {
+    throw new BadSetting(
+      `The master key cannot be read by this user: ${file}. Make it readable for the user or the group of the server.`,
+    );
   }
-  return parseMasterKeys(readFileSync(file, 'utf8'), file);
+  const { text, exposure, mode } = found;
+  if (exposure === undefined) return text;
+  throw new BadSetting(
+    `The master key can be read by others on this machine (${exposure}: its mode is ${mode}). Close it first: chmod 600 ${file} (in Kubernetes: defaultMode 0400 at the volume, and an fsGroup).`,
+  );
 }
 
 /** How long a command may take to print the master key, in milliseconds: a service far away answers within that. */

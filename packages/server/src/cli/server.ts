@@ -136,7 +136,7 @@ export async function startPublicSide(
       headersOfFailure: async (route, request) =>
         authority === undefined || !forPages.has(route) ? {} : await corsForAny(authority, request).catch(() => ({})),
     },
-    'HALLPASS_PORT',
+    { port: 'HALLPASS_PORT', host: 'HALLPASS_HOST' },
   );
   const issuer = settings.issuer ?? listener.url;
   authority = {
@@ -220,8 +220,14 @@ export async function startOperatorSide(
       [PATHS.live]: { GET: liveEndpoint },
       [PATHS.ready]: { GET: readyEndpoint(store, () => false) },
     },
-    { host: '127.0.0.1', port: settings.operatorPort, log, boundReached, operatorHosts: settings.operatorHosts },
-    'HALLPASS_OPERATOR_PORT',
+    {
+      host: settings.operatorAddress,
+      port: settings.operatorPort,
+      log,
+      boundReached,
+      operatorHosts: settings.operatorHosts,
+    },
+    { port: 'HALLPASS_OPERATOR_PORT', host: 'HALLPASS_OPERATOR_ADDRESS' },
   );
   const care = [
     setInterval(() => attempt(log, () => forgetExpired(instance)), FORGET_INTERVAL_MS),
@@ -263,17 +269,21 @@ function publicRoutes(
   };
 }
 
-async function listenOrExplain(routes: Routes, at: Parameters<typeof listen>[1], setting: string): Promise<Listener> {
+async function listenOrExplain(
+  routes: Routes,
+  at: Parameters<typeof listen>[1],
+  settings: { readonly port: string; readonly host: string },
+): Promise<Listener> {
   try {
     return await listen(routes, at);
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? error.code : undefined;
     if (code === 'EADDRINUSE')
-      throw new BadSetting(`Port ${at.port} is taken. Stop what uses it, or set ${setting} to another port.`);
+      throw new BadSetting(`Port ${at.port} is taken. Stop what uses it, or set ${settings.port} to another port.`);
     if (code === 'EACCES')
-      throw new BadSetting(`Port ${at.port} may not be used by this user. Set ${setting} to one above 1023.`);
+      throw new BadSetting(`Port ${at.port} may not be used by this user. Set ${settings.port} to one above 1023.`);
     if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND')
-      throw new BadSetting(`This machine has no address ${at.host}. Set HALLPASS_HOST to one that it has.`);
+      throw new BadSetting(`This machine has no address ${at.host}. Set ${settings.host} to one that it has.`);
     throw error;
   }
 }

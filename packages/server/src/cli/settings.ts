@@ -1,18 +1,24 @@
 /** Settings, one row each: from the environment, or from a JSON file under the same names in camel case. */
-import { closeSync, existsSync, fstatSync, openSync, readFileSync } from 'node:fs';
-import { isIP } from 'node:net';
-import { ACCESS_TOKEN_SECONDS_MAX, isObject, SIGNING_ALGORITHMS, type SigningAlgorithm } from '@hallpass/protocol';
+import { ACCESS_TOKEN_SECONDS_MAX, SIGNING_ALGORITHMS, type SigningAlgorithm } from '@hallpass/protocol';
 import { LOG_LEVELS, type LogLevel } from '../http/log.ts';
-import { parseHostName } from '../http/operator_hosts.ts';
 import { COPY_SECONDS_MAX } from '../oauth/client_copies.ts';
 import { GRANT_SECONDS_MAX, REFRESH_TOKEN_SECONDS_MAX } from '../oauth/revocation.ts';
 import { hasPassword } from '../store/postgres_address.ts';
-import { isOpenToOthers } from './closed_files.ts';
+import { BadSetting } from './bad_setting.ts';
+import { FILE_VARIABLE, GUARD_NAMES, readOwnVariables, type Environment } from './setting_names.ts';
+import {
+  DATABASE_URL_MUST,
+  parseDatabaseUrl,
+  parseHosts,
+  parseIpAddress,
+  parseMasterKeys,
+  parsePort,
+  parseProxies,
+  wholeNumber,
+} from './setting_values.ts';
+import { readSettingsFile } from './settings_file.ts';
 
-/** A setting that is unknown, missing or bad, in one clear sentence. The command ends with exit code 2. */
-export class BadSetting extends Error {
-  override readonly name = 'BadSetting';
-}
+export { BadSetting } from './bad_setting.ts';
 
 export interface Settings {
   /** Undefined: a development server, whose issuer follows its port. */
@@ -20,6 +26,8 @@ export interface Settings {
   readonly host: string;
   readonly port: number;
   readonly operatorPort: number;
+  /** An IP address. */
+  readonly operatorAddress: string;
   /** In lower case. */
   readonly operatorHosts: readonly string[];
   readonly dataDir: string;
@@ -63,11 +71,7 @@ interface Row<Value> {
   readonly meaning: string;
 }
 
-/** What the address of a database is, to end a sentence. */
-export const DATABASE_URL_MUST =
-  'an address such as postgres://hallpass:PASSWORD@db.example.com/hallpass?sslmode=verify-full';
-
-const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = {
+export const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = {
   issuer: {
     variable: 'HALLPASS_ISSUER',
     parse: parseIssuer,
@@ -95,7 +99,15 @@ const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = {
     parse: parsePort,
     otherwise: 8081,
     must: 'a port, 0 to 65535 (0 takes any that is free)',
-    meaning: 'The port of the operator listener (`/metrics`), on 127.0.0.1 alone.',
+    meaning: 'The port of the operator listener (`/metrics`, `/health/...`).',
+  },
+  operatorAddress: {
+    variable: 'HALLPASS_OPERATOR_ADDRESS',
+    parse: parseIpAddress,
+    otherwise: '127.0.0.1',
+    must: 'an IP address of this machine, such as 10.0.0.7, or 0.0.0.0 for all of them',
+    meaning:
+      'Where the operator listener listens. It asks nobody for credentials, so other machines reach it only if you say so here, and HALLPASS_OPERATOR_HOSTS says by which names.',
   },
   operatorHosts: {
     variable: 'HALLPASS_OPERATOR_HOSTS',
@@ -199,7 +211,7 @@ const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = {
   masterKey: {
     variable: 'HALLPASS_MASTER_KEY',
     isSecret: () => true,
-    parse: (text) => (MASTER_KEYS.test(text) ? text : undefined),
+    parse: parseMasterKeys,
     otherwise: undefined,
     must: '32 random bytes as base64url, 43 characters (make one with: openssl rand 32 | basenc --base64url | tr -d =)',
     meaning:
@@ -211,7 +223,7 @@ const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = {
     otherwise: undefined,
     must: 'a file',
     meaning:
-      'A file that holds the master key, readable by its owner alone. A development server makes `master.key` in the data folder.',
+      'A file that holds the master key. Only its owner may read it; a file of root’s may also be open to a group of the server (0440, as Kubernetes mounts secrets). A development server makes `master.key` in the data folder.',
   },
   masterKeyCommand: {
     variable: 'HALLPASS_MASTER_KEY_COMMAND',
@@ -292,21 +304,29 @@ const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = {
   },
 };
 
-const FILE_VARIABLE = 'HALLPASS_CONFIG';
+const NAMES: readonly string[] = [
+  FILE_VARIABLE,
+  ...Object.values(ROWS).map(({ variable }) => variable),
+  ...GUARD_NAMES,
+];
+
+/** Our variables of an environment, whether a server's or a guard's. Throws `BadSetting` for one that is misspelt. */
+export function readVariables(environment: Environment): ReadonlyMap<string, string> {
+  return readOwnVariables(environment, NAMES);
+}
 
 /** The settings of an environment, the file it names first. Throws `BadSetting`. */
-export function readSettings(environment: Readonly<Record<string, string | undefined>>): Settings {
-  const names: readonly string[] = [FILE_VARIABLE, ...Object.values(ROWS).map(({ variable }) => variable)];
-  const unknown = Object.keys(environment).find(
-    // Those of `hallpass guard` may be in the same environment.
-    (name) => name.startsWith('HALLPASS_') && !name.startsWith('HALLPASS_GUARD_') && !names.includes(name),
-  );
-  if (unknown !== undefined) throw new BadSetting(`${unknown} is not a setting.${nearest(unknown, names)}`);
-  const file = readSettingsFile(environment[FILE_VARIABLE]);
+export function readSettings(environment: Environment): Settings {
+  const variables = readVariables(environment);
+  const file = readSettingsFile(variables.get(FILE_VARIABLE), {
+    names: Object.keys(ROWS),
+    isSecret: (name, text) => rowOf(name)?.isSecret?.(text) === true,
+  });
   const value = <Name extends keyof Settings>(name: Name): Settings[Name] => {
     const row: Row<Settings[Name]> = ROWS[name];
-    const given = environment[row.variable];
-    const [text, where] = given === undefined ? [file[name], `${name} in the settings file`] : [given, row.variable];
+    const given = variables.get(row.variable);
+    const [text, where] =
+      given === undefined ? [file.get(name), `${name} in the settings file`] : [given, row.variable];
     // An empty variable is how a compose file says "not set".
     if (text === undefined || text === '') return row.otherwise;
     const parsed = row.parse(text);
@@ -327,12 +347,20 @@ export function readSettings(environment: Readonly<Record<string, string | undef
       'HALLPASS_ISSUER must be set for a server on a database (HALLPASS_DATABASE_URL): tokens name it.',
     );
   }
+  const operatorAddress = value('operatorAddress');
+  const operatorHosts = value('operatorHosts');
+  if (operatorHosts.length === 0 && !/^(?:127\.|::1$)/.test(operatorAddress)) {
+    throw new BadSetting(
+      `HALLPASS_OPERATOR_HOSTS must be set for an operator listener that others can reach (HALLPASS_OPERATOR_ADDRESS is ${operatorAddress}): it answers to the names in it alone, so that a web page cannot reach it under a name of its own.`,
+    );
+  }
   return {
     issuer,
     host,
     port: value('port'),
     operatorPort: value('operatorPort'),
-    operatorHosts: value('operatorHosts'),
+    operatorAddress,
+    operatorHosts,
     dataDir: value('dataDir'),
     audience: value('audience'),
     signingAlgorithm: value('signingAlgorithm'),
@@ -360,48 +388,15 @@ export function readSettings(environment: Readonly<Record<string, string | undef
   };
 }
 
-/** Every setting as a row of the documentation. */
-export function listSettings(): readonly {
-  variable: string;
-  name: string;
-  otherwise: string;
-  meaning: string;
-  must: string;
-}[] {
-  const rows = Object.entries(ROWS).map(([name, { variable, otherwise, meaning, must }]) => ({
-    variable,
-    name,
-    otherwise: printDefault(otherwise),
-    meaning,
-    must,
-  }));
-  const file = {
-    variable: FILE_VARIABLE,
-    name: '',
-    otherwise: '',
-    meaning: 'A JSON file with settings; the environment wins.',
-    must: 'a file',
-  };
-  return [...rows, file];
-}
-
-function printDefault(otherwise: unknown): string {
-  if (typeof otherwise === 'boolean') return otherwise ? 'on' : 'off';
-  return typeof otherwise === 'string' || typeof otherwise === 'number' ? String(otherwise) : '';
+function rowOf(name: string): Row<unknown> | undefined {
+  const [, row] = Object.entries<Row<unknown>>(ROWS).find(([known]) => known === name) ?? [];
+  return row;
 }
 
 /** Whether an issuer is on this very machine: a development server, for which things may be made up. */
 export function isDevelopmentIssuer(issuer: string | undefined): boolean {
   return issuer === undefined || new URL(issuer).protocol === 'http:';
 }
-
-/** The address of a database; undefined for anything else. */
-export function parseDatabaseUrl(text: string): string | undefined {
-  return /^postgres(?:ql)?:\/\//.test(text) && URL.canParse(text) ? text : undefined;
-}
-
-/** One or more, such as the new one and the one before it. */
-const MASTER_KEYS = /^[A-Za-z0-9_-]{43}(?:\s+[A-Za-z0-9_-]{43}){0,3}$/;
 
 const LOOPBACK: ReadonlySet<string> = new Set(['localhost', '127.0.0.1', '::1', '[::1]']);
 
@@ -410,88 +405,4 @@ function parseIssuer(text: string): string | undefined {
   const { protocol, hostname, username, password } = new URL(text);
   if (username !== '' || password !== '') return undefined;
   return protocol === 'https:' || (protocol === 'http:' && LOOPBACK.has(hostname)) ? text : undefined;
-}
-
-function parseHosts(text: string): readonly string[] | undefined {
-  const hosts = text.split(',').map((host) => host.trim());
-  const parsed = hosts.flatMap((host) => parseHostName(host) ?? []);
-  return parsed.length === hosts.length ? parsed : undefined;
-}
-
-function parseProxies(text: string): readonly string[] | undefined {
-  const proxies = text.split(',').map((proxy) => proxy.trim());
-  const good = proxies.every((proxy) => {
-    const [address = '', prefix, ...more] = proxy.split('/');
-    const family = isIP(address);
-    const bits = prefix === undefined ? 0 : /^[0-9]{1,3}$/.test(prefix) ? Number(prefix) : Infinity;
-    return family !== 0 && bits <= (family === 4 ? 32 : 128) && more.length === 0;
-  });
-  return good ? proxies : undefined;
-}
-
-function parsePort(text: string): number | undefined {
-  return /^[0-9]{1,5}$/.test(text) && Number(text) <= 65_535 ? Number(text) : undefined;
-}
-
-function wholeNumber(min: number, max: number): (text: string) => number | undefined {
-  return (text) => (/^[0-9]{1,9}$/.test(text) && Number(text) >= min && Number(text) <= max ? Number(text) : undefined);
-}
-
-function readSettingsFile(file: string | undefined): Readonly<Record<string, string | undefined>> {
-  if (file === undefined || file === '') return {};
-  if (!existsSync(file)) throw new BadSetting(`${FILE_VARIABLE} names a file that is not there: ${file}.`);
-  const { text, isOpen } = readWhole(file);
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    throw new BadSetting(`The settings file ${file} is not JSON.`);
-  }
-  if (!isObject(value)) throw new BadSetting(`The settings file ${file} must hold one JSON object.`);
-  const members = Object.entries(value).map(([name, member]): [string, string] => {
-    if (!Object.hasOwn(ROWS, name))
-      throw new BadSetting(`${name} in the settings file is not a setting.${nearest(name, Object.keys(ROWS))}`);
-    if (typeof member !== 'string' && typeof member !== 'number')
-      throw new BadSetting(`${name} in the settings file must be a text or a number.`);
-    return [name, String(member)];
-  });
-  const [secret] = members.find((member) => isSecret(...member)) ?? [];
-  if (isOpen && secret !== undefined) {
-    throw new BadSetting(
-      `The settings file holds a secret (${secret}) and can be read by others on this machine. Close it first: chmod 600 ${file}`,
-    );
-  }
-  return Object.fromEntries(members);
-}
-
-function isSecret(name: string, text: string): boolean {
-  const [, row] = Object.entries(ROWS).find(([known]) => known === name) ?? [];
-  return row?.isSecret?.(text) === true;
-}
-
-/** The mode is that of the very file that is read. */
-function readWhole(file: string): { readonly text: string; readonly isOpen: boolean } {
-  try {
-    const descriptor = openSync(file, 'r');
-    try {
-      return { text: readFileSync(descriptor, 'utf8'), isOpen: isOpenToOthers(fstatSync(descriptor)) };
-    } finally {
-      closeSync(descriptor);
-    }
-  } catch {
-    throw new BadSetting(`The settings file ${file} cannot be read.`);
-  }
-}
-
-/** The name that was probably meant: one that shares the most letters at its start and its end. */
-function nearest(name: string, names: readonly string[]): string {
-  const likeness = (other: string): number => {
-    let head = 0;
-    while (head < name.length && name[head] === other[head]) head += 1;
-    let tail = 0;
-    while (tail < name.length - head && name.at(-1 - tail) === other.at(-1 - tail)) tail += 1;
-    return head + tail - Math.abs(name.length - other.length);
-  };
-  const [best] = [...names].toSorted((a, b) => likeness(b) - likeness(a));
-  return best === undefined ? '' : ` Did you mean ${best}?`;
 }
