@@ -173,7 +173,7 @@ export const DEFECTS: Readonly<Record<string, Defect>> = {
       return (method, url) => {
         const matched = right(method, url);
         if (!isRefusal(matched) || parsePath(url) === undefined) return matched;
-        return matched.refused === 'malformed_path' ? right('GET', '/') : matched;
+        return matched.refused === 'value_not_allowed' ? right('GET', '/') : matched;
       };
     },
   }),

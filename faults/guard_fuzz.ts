@@ -191,7 +191,7 @@ class GuardFuzz {
     if (found === undefined) return same('route: what no route names is closed', refused, 'route_not_allowed');
     const filled = oracle.fillByHand(routes[found.route] ?? '', Object.fromEntries(found.values));
     if (filled === undefined)
-      return same('route: a value that no scope can hold is refused', refused, 'malformed_path');
+      return same('route: a value that no scope can hold is refused', refused, 'value_not_allowed');
     if (isRefusal(matched)) throw new Broken('route: what is open is let in', refused, found.route);
     this.counts.matched += 1;
     same('route: the leftmost literal wins', matched.route, found.route);

@@ -4,7 +4,7 @@ import { readCapped } from './body.ts';
 import { faultOf } from './fetch_fault.ts';
 import { privateOptions } from './fetch_options.ts';
 import { badArgument, failed, HallpassError } from './hallpass_error.ts';
-import { parseServerURL } from './server_url.ts';
+import { parseServer } from './server_url.ts';
 import type { Surroundings } from './surroundings.ts';
 
 /** The longest wait that a server may ask for, in seconds; beyond it the caller decides. */
@@ -37,6 +37,8 @@ export interface Connection {
 export function makeConnection(
   options: {
     readonly serverURL: string;
+    readonly serverAddress?: string | undefined;
+    readonly serverPlaintext?: 'refuse' | 'allow' | undefined;
     readonly fetch?: typeof globalThis.fetch | undefined;
     readonly timeoutSeconds?: number | undefined;
     readonly retry?: RetryOptions | undefined;
@@ -53,7 +55,7 @@ export function makeConnection(
   }
   // Looked up when it is needed: a page may replace the global one later, and a browser's must not be called as a method.
   const fetch = options.fetch ?? ((input, init) => globalThis.fetch(input, init));
-  return { baseURL: parseServerURL(options.serverURL), fetch, timeoutSeconds, attempts, surroundings };
+  return { baseURL: parseServer(options), fetch, timeoutSeconds, attempts, surroundings };
 }
 
 /** What is asked. */

@@ -16,6 +16,16 @@ export interface Security {
 export interface HallpassOptions {
   /** The issuer's URL, such as `https://auth.example.com`; a path prefix is kept. http only on this machine. */
   readonly serverURL: string;
+  /**
+   * Where the server is reached, if not under its public name: `http://hallpass:8080` between containers. https, or http on
+   * this machine; anywhere else http needs `serverPlaintext`.
+   */
+  readonly serverAddress?: string | undefined;
+  /**
+   * Whether `serverAddress` may be plain http to another machine. Whoever is in between reads every secret and token then:
+   * `allow` is for a network that is yours alone. Default `refuse`.
+   */
+  readonly serverPlaintext?: 'refuse' | 'allow' | undefined;
   readonly security?: Security | undefined;
   /** In place of the global `fetch`. */
   readonly fetch?: typeof globalThis.fetch | undefined;

@@ -89,6 +89,8 @@ const CHALLENGED: readonly RefusalReason[] = [
   'missing_credentials',
   'malformed_credentials',
   'token_not_good',
+  'token_of_another_issuer',
+  'token_for_another_audience',
   'token_expired',
   'clock_differs',
   'token_is_bound',
@@ -96,6 +98,7 @@ const CHALLENGED: readonly RefusalReason[] = [
   'resource_nonce_wanted',
   'insufficient_scope',
   'route_not_allowed',
+  'value_not_allowed',
 ];
 /** Those that time will change. */
 const RETRIED: readonly RefusalReason[] = ['rate_limited', 'temporarily_unavailable'];

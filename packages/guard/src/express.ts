@@ -13,7 +13,8 @@ export interface Protection<Route extends string> {
    */
   readonly check: RequestHandler;
   /**
-   * The handler of a route of the policy. It has the values on which was decided: use these, and not `request.params`.
+   * The handler of a route of the policy. Throws a TypeError, at once, for a route that the policy does not have. The
+   * handler has the values on which was decided: use these, and not `request.params`.
    * It never runs for a request that was decided for another route, or for none: that is an error, for the error
    * handlers of the app.
    */
@@ -41,7 +42,9 @@ export function protect<Route extends string>(guard: Guard, policy: Policy<Route
       for (const [name, value] of Object.entries(decision.headers)) response.setHeader(name, value);
       next();
     },
-    route: (served, handler) => (request, response, next) =>
-      handler(request, response, gate.accessOf(request, served), next),
+    route: (served, handler) => {
+      gate.expect(served);
+      return (request, response, next) => handler(request, response, gate.accessOf(request, served), next);
+    },
   };
 }

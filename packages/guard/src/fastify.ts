@@ -33,7 +33,8 @@ export interface Protection<Route extends string> {
     reply: FastifyReply<RouteGenericInterface, Server>,
   ) => Promise<unknown>;
   /**
-   * The handler of a route of the policy. It has the values on which was decided: use these, and not `request.params`.
+   * The handler of a route of the policy. Throws a TypeError, at once, for a route that the policy does not have. The
+   * handler has the values on which was decided: use these, and not `request.params`.
    * It never runs for a request that was decided for another route, or for none: that is an error, for the error
    * handler of the app.
    */
@@ -71,6 +72,9 @@ export function protect<Route extends string>(guard: Guard, policy: Policy<Route
       // On what lies beneath the reply, so that a handler that takes that over (`hijack`) sends them too.
       for (const [name, value] of Object.entries(decision.headers)) reply.raw.setHeader(name, value);
     },
-    route: (served, handler) => (request, reply) => handler(request, reply, gate.accessOf(request, served)),
+    route: (served, handler) => {
+      gate.expect(served);
+      return (request, reply) => handler(request, reply, gate.accessOf(request, served));
+    },
   };
 }

@@ -3,6 +3,7 @@
  * policy did: it ignores case, forgives slashes, takes the first of two that fit, or was given another method or path on
  * the way. So a request is decided on once, and a handler gets the decision only if it is about the handler's route.
  */
+import { findNearest } from '@hallpass/protocol';
 import type { RouteAccess } from './decision.ts';
 import type { Guard } from './guard.ts';
 import { answerMetadata } from './metadata_endpoint.ts';
@@ -39,6 +40,11 @@ export class Gate<Route extends string> {
     return decision;
   }
 
+  /** Throws a TypeError when a handler is for a route that the policy does not have: it would fail at its first request. */
+  expect(served: Served<Route>): void {
+    assertServed(this.#policy, served);
+  }
+
   /** What was allowed, for a handler of these routes. Throws when that was another one, or nothing. */
   accessOf<Own extends Route>(key: object, served: Served<Own>): RouteAccess<Own> {
     const access = this.#opened.get(key);
@@ -56,6 +62,21 @@ export class Gate<Route extends string> {
     // oxlint-disable-next-line no-unsafe-type-assertion -- its route is one of these
     return access as RouteAccess<Own>;
   }
+}
+
+/** How many routes a misspelt one might have meant, at most, are named. */
+const SUGGESTIONS_MAX = 3;
+
+/** Throws a TypeError for a route that a policy does not have, with those that it may have meant. */
+export function assertServed<Route extends string>({ routes }: Policy<Route>, served: Served<Route>): void {
+  const named: readonly string[] = typeof served === 'string' ? [served] : served;
+  if (named.length === 0) throw new TypeError('A handler is for at least one route of the policy, and none is named.');
+  const unknown = named.find((route) => !routes.some((known) => known === route));
+  if (unknown === undefined) return;
+  const meant = findNearest(unknown, routes, SUGGESTIONS_MAX).map((route) => `'${route}'`);
+  throw new TypeError(
+    `The policy has no route '${unknown}'. ${meant.length === 0 ? 'It has none at all.' : `Did you mean ${meant.join(' or ')}?`}`,
+  );
 }
 
 /** What Node received: HTTP/1 or 2, or a stand-in for it. */

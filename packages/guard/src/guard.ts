@@ -24,23 +24,25 @@ import {
 import type { GuardEvent } from './guard_event.ts';
 import type { Holder, Identified } from './holder.ts';
 import { Identity } from './identity.ts';
+import { IssuerCheck } from './issuer_check.ts';
 import { IssuerClient } from './issuer_client.ts';
 import { IssuerTime } from './issuer_time.ts';
-import { KeySet, RETRY_SECONDS } from './key_set.ts';
+import { KeySet } from './key_set.ts';
+import { adviseOn } from './misconfigured.ts';
 import { findMisleading } from './misleading.ts';
 import { Nonces } from './nonces.ts';
 import { parseOptions, type GuardOptions, type GuardSettings } from './options.ts';
 import { nameOf, Outage } from './outage.ts';
 import { PastClock } from './past_clock.ts';
 import { publicAddress } from './path.ts';
-import type { Match, Policy } from './policy.ts';
+import { refuseValue, type Match, type Policy } from './policy.ts';
 import { verifyPossession, type Possession } from './possession.ts';
 import { ProofRegister } from './proof_register.ts';
 import { readCredentials, readProofs, type GuardedRequest, type PresentedCredentials } from './request.ts';
 import { describeResource, metadataPath, metadataURL, type ResourceMetadata } from './resource_metadata.ts';
 import { RevocationFeed, type FeedTransport } from './revocation_feed.ts';
 import { RevocationSet } from './revocation_set.ts';
-import { pause, stayAlive } from './surroundings.ts';
+import { StartUp } from './start_up.ts';
 import { Templates } from './templates.ts';
 
 /** The values of a scope template as the last argument of `check`: required when it has parameters, absent when not. */
@@ -57,7 +59,7 @@ export interface Guard<Scopes extends string = string> {
    *
    * A request that may not, and an outage (503), are decisions and never throw. Rejects with a TypeError only for a
    * mistake in the call: a malformed template, one that is not among the guard's `scopes`, or a missing value. A value
-   * that could not stand in a scope is refused with 400.
+   * that cannot stand in a scope is refused with 403: no token could open it.
    */
   // A method, so that a guard of some scopes passes for a guard where only policies are asked for.
   check<Template extends Scopes>(
@@ -70,7 +72,12 @@ export interface Guard<Scopes extends string = string> {
     policy: Policy<Route>,
     request: GuardedRequest,
   ) => Promise<RouteDecision<Route>>;
-  /** Resolves when the keys and the revocations are in; tries for as long as it takes. Rejects when the guard is closed. */
+  /**
+   * Resolves when the keys and the revocations are in; waits out an outage, for as long as it takes. Rejects with
+   * `Misconfigured`, and says what to change, when the issuer refuses this guard's credentials or goes by another name than
+   * `issuer`: then no waiting helps. The guard goes on trying all the same, so a later call may resolve. Rejects when the
+   * guard is closed.
+   */
   readonly ready: () => Promise<void>;
   /** Ends all connections and timers. A closed guard answers 503. */
   readonly close: () => void;
@@ -142,6 +149,9 @@ const REVOKED = refuse('token_not_good', { because: 'revoked' });
 /** A stream that says nothing for so long is dead: the server speaks at least every 5 s. In seconds. */
 const SILENCE_SECONDS_MAX = 6;
 
+/** How many audiences of tokens that were meant for others are reported: a guard in front of a busy API fills no log. */
+const OTHER_AUDIENCES_MAX = 10;
+
 class ApiGuard {
   readonly #settings: GuardSettings;
   readonly #closing = new AbortController();
@@ -149,6 +159,8 @@ class ApiGuard {
   readonly #keySet: KeySet;
   readonly #revocations: RevocationSet;
   readonly #feed: RevocationFeed;
+  readonly #issuerCheck: IssuerCheck;
+  readonly #startUp: StartUp;
   readonly #watch: ClockWatch;
   readonly #issuerTime: IssuerTime;
   readonly #past: PastClock;
@@ -157,7 +169,8 @@ class ApiGuard {
   readonly #proofs: ProofRegister;
   readonly #nonces: Nonces | undefined;
   readonly #origin: DenialOrigin;
-  #warmed = false;
+  /** The audiences that were reported. */
+  readonly #otherAudiences = new Set<string>();
 
   constructor(settings: GuardSettings) {
     const { clock, algorithms, leewaySeconds, maxStalenessSeconds, startWaitSeconds } = settings;
@@ -183,7 +196,7 @@ class ApiGuard {
     this.#keySet = new KeySet({ fetchKeySet: () => issuer.fetchKeySet(), algorithms, clock, report });
     const aheadSeconds = (): number => Math.max(0, this.#issuerTime.offsetSeconds() ?? 0);
     this.#identity = new Identity(
-      { ...settings, aheadSeconds },
+      { ...settings, aheadSeconds, hearAudience: (found) => this.#hearAudience(found) },
       { issuerClient: issuer, keySet: this.#keySet, isRevoked: (holder) => this.#isRevoked(holder) },
     );
     this.#feed = new RevocationFeed({
@@ -199,6 +212,9 @@ class ApiGuard {
       hearKeysVersion: (version) => this.#keySet.hearVersion(version),
       closing,
     });
+    const fetchMetadata = (): Promise<unknown> => issuer.fetchMetadata();
+    this.#issuerCheck = new IssuerCheck({ issuer: settings.issuer, fetchMetadata, clock, report });
+    this.#startUp = new StartUp({ feed: this.#feed, keySet: this.#keySet, issuerCheck: this.#issuerCheck, closing });
     this.#watch.onJump((seconds) => {
       if (seconds > 0) this.#mayHaveSlept(seconds);
       this.#issuerTime.judge();
@@ -219,7 +235,7 @@ class ApiGuard {
     if (missing !== undefined) throw new TypeError(`The scope '${template}' needs a value for {${missing}}.`);
     return await this.#decide(request, () => {
       const filled = fillScope(scope, values);
-      return isScope(filled) ? { scope: filled, values } : refuse('malformed_path', { because: filled });
+      return isScope(filled) ? { scope: filled, values } : refuseValue(scope, values, filled);
     });
   }
 
@@ -242,12 +258,15 @@ class ApiGuard {
       if (this.#closing.signal.aborted) throw new Outage('The guard was closed.');
       // First: after a jump of the clock, what is held may be older than it looks.
       const elapsed = this.#watch.look();
-      this.#start();
+      this.#startUp.begin();
       const found = this.#identify(request, presented, demand);
       const wasAwaited = found instanceof Promise;
       // What is known is not waited for: that would cost as much as a good part of the check.
       const identified = wasAwaited ? await found : found;
-      if (isRefusal(identified)) return await this.#deny(identified, presented);
+      if (isRefusal(identified)) {
+        await this.#assertSameIssuer(identified);
+        return await this.#deny(identified, presented);
+      }
       const { holder } = identified;
       const isBound = holder.claims.cnf !== undefined || presented.scheme === 'DPoP';
       const isStale = this.#isStale(wasAwaited ? this.#watch.look() : elapsed);
@@ -290,14 +309,6 @@ class ApiGuard {
     return { newNonce: possession?.newNonce };
   }
 
-  /** A cold guard waits for the feed and the keys at once, and for each with the first check that needs it. */
-  #start(): void {
-    this.#feed.start();
-    if (this.#warmed) return;
-    this.#warmed = true;
-    void this.#hasKeys();
-  }
-
   #identify(
     { address }: GuardedRequest,
     presented: PresentedCredentials,
@@ -306,6 +317,24 @@ class ApiGuard {
     if (presented.scheme !== 'Basic') return this.#identity.identifyToken(presented.token, address);
     const asked = demand();
     return this.#identity.identifyKey(presented, isRefusal(asked) ? asked : asked.scope);
+  }
+
+  /**
+   * A token that our issuer signed, and that names another one in `iss`: when the issuer itself goes by that other name, it is
+   * the guard that is set up wrongly, and no token is to blame. Throws `Outage` then.
+   */
+  async #assertSameIssuer({ refused }: Refusal): Promise<void> {
+    if (refused !== 'token_of_another_issuer') return;
+    await this.#issuerCheck.look();
+    const { differing } = this.#issuerCheck;
+    if (differing !== undefined) throw new Outage(adviseOn(differing));
+  }
+
+  #hearAudience(found: readonly string[]): void {
+    const key = found.join(' ');
+    if (this.#otherAudiences.size >= OTHER_AUDIENCES_MAX || this.#otherAudiences.has(key)) return;
+    this.#otherAudiences.add(key);
+    this.#report({ kind: 'audience_differs', expected: this.#settings.audience, found });
   }
 
   /** A bound token comes with a proof of its key, every time a new one; a bearer token without (RFC 9449 §7). */
@@ -345,6 +374,8 @@ class ApiGuard {
   /** What holds of a token while the feed is stale; by introspection (RFC 7662 §2.2) anything but `true` is no. */
   async #isActive(token: string): Promise<boolean> {
     if (this.#settings.whenStale === 'allow') return true;
+    const { refusedStatus: status } = this.#feed;
+    if (status !== undefined) throw new Outage(adviseOn({ kind: 'feed_refused', status }));
     if (this.#settings.whenStale === 'refuse') throw new Outage('The revocation feed is stale.');
     try {
       const answer = await this.#issuer.introspect(token);
@@ -376,6 +407,8 @@ class ApiGuard {
 
   /** Whoever listens to events must not be able to change a decision, by throwing for instance. */
   #report(event: GuardEvent): void {
+    if (this.#closing.signal.aborted) return;
+    if (event.kind === 'feed_connected') void this.#issuerCheck.look();
     try {
       this.#settings.onEvent(event);
     } catch {
@@ -383,34 +416,8 @@ class ApiGuard {
     }
   }
 
-  async ready(): Promise<void> {
-    const closing = this.#closing.signal;
-    let end = (): void => {};
-    const closed = new Promise<void>((resolve) => {
-      end = resolve;
-    });
-    closing.addEventListener('abort', end);
-    // Somebody waits for this: until it is done the process has a reason to live, even between two attempts.
-    const release = stayAlive();
-    try {
-      if (!closing.aborted) await Promise.race([this.#feed.start().heard, closed]);
-      while (!closing.aborted && !(await this.#hasKeys())) await pause(RETRY_SECONDS * 1000, closing);
-    } finally {
-      release();
-      // A health check may ask every second for years: nothing of it may stay behind.
-      closing.removeEventListener('abort', end);
-    }
-    if (closing.aborted) throw new Error('The guard was closed.');
-  }
-
-  async #hasKeys(): Promise<boolean> {
-    try {
-      await this.#keySet.load();
-      return true;
-    } catch (error) {
-      if (error instanceof Outage) return false;
-      throw error;
-    }
+  ready(): Promise<void> {
+    return this.#startUp.ready();
   }
 
   close(): void {

@@ -13,6 +13,11 @@
  *   clock_differs         this machine's clock is ahead of the issuer's by more than the leeway, or behind where
  *                         `offsetSeconds` is negative: good tokens are refused until it is set
  *   clock_agrees          that is over
+ *   issuer_differs        the issuer calls itself `found`, and the guard expects `expected`: every token is refused, with 503,
+ *                         since none of them is to blame
+ *   issuer_agrees         that is over
+ *   audience_differs      a good token was refused that is for `found`, and the guard's audience is `expected`; told once for
+ *                         each audience, of the first ten
  */
 export type GuardEvent =
   | { readonly kind: 'feed_connected'; readonly transport: 'stream' | 'poll' }
@@ -24,4 +29,7 @@ export type GuardEvent =
   | { readonly kind: 'clock_jumped'; readonly seconds: number }
   | { readonly kind: 'feed_reread'; readonly revocations: number }
   | { readonly kind: 'clock_differs'; readonly offsetSeconds: number }
-  | { readonly kind: 'clock_agrees' };
+  | { readonly kind: 'clock_agrees' }
+  | { readonly kind: 'issuer_differs'; readonly expected: string; readonly found: string }
+  | { readonly kind: 'issuer_agrees' }
+  | { readonly kind: 'audience_differs'; readonly expected: string; readonly found: readonly string[] };

@@ -14,7 +14,8 @@ export interface Protection<Route extends string> {
    */
   readonly check: MiddlewareHandler;
   /**
-   * The handler of a route of the policy. It has the values on which was decided: use these, and not `c.req.param`. It
+   * The handler of a route of the policy. Throws a TypeError, at once, for a route that the policy does not have. The
+   * handler has the values on which was decided: use these, and not `c.req.param`. It
    * never runs for a request that was decided for another route, or for none: that is an error, for `app.onError`.
    */
   readonly route: <Own extends Route, Variables extends Env, Answered extends Reply>(
@@ -40,6 +41,9 @@ export function protect<Route extends string>(guard: Guard, policy: Policy<Route
       if (c.res.status < 200) return;
       for (const [name, value] of Object.entries(decision.headers)) c.header(name, value);
     },
-    route: (served, handler) => (c) => handler(c, gate.accessOf(c, served)),
+    route: (served, handler) => {
+      gate.expect(served);
+      return (c) => handler(c, gate.accessOf(c, served));
+    },
   };
 }

@@ -16,7 +16,7 @@ export class Identity {
   readonly #keys: ApiKeys | undefined;
 
   constructor(
-    settings: GuardSettings & Pick<Expected, 'aheadSeconds'>,
+    settings: GuardSettings & Pick<Expected, 'aheadSeconds' | 'hearAudience'>,
     {
       issuerClient,
       keySet,

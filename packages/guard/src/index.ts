@@ -1,6 +1,7 @@
 /** Checks Hallpass access tokens inside an API. */
 export { createGuard, type Guard, type GuardHealth, type ValuesFor } from './guard.ts';
 export type { GuardOptions, WhenStale } from './options.ts';
+export { Misconfigured } from './misconfigured.ts';
 export type { GuardEvent } from './guard_event.ts';
 export type { GuardedRequest } from './request.ts';
 export type { Access, Decision, Denial, PathValues, RouteAccess, RouteDecision } from './decision.ts';

@@ -1,5 +1,5 @@
 /** The guard's line to its issuer: one place that says how long, how much and where to. */
-import { parseUtf8, PATHS, printBase64url, printBasic, type ClientCredentials } from '@hallpass/protocol';
+import { metadataURL, parseUtf8, PATHS, printBase64url, printBasic, type ClientCredentials } from '@hallpass/protocol';
 import { nameOf, Outage, Refused } from './outage.ts';
 import { alarm, randomBytes } from './surroundings.ts';
 
@@ -13,7 +13,8 @@ const PAGE_BYTES_MAX = 1_048_576;
 const FOLLOWER_ID_BYTES = 16;
 
 export interface IssuerClientOptions {
-  readonly issuer: string;
+  /** Where the issuer is reached; a path prefix is kept. */
+  readonly issuerAddress: string;
   readonly credentials: ClientCredentials;
   readonly fetch: typeof fetch;
   /** Called with each question; what it gives is called with the headers of the answer. */
@@ -21,6 +22,9 @@ export interface IssuerClientOptions {
   /** Given when the guard is closed: whatever is under way ends. */
   readonly closing: AbortSignal;
 }
+
+/** What stands for the metadata, whose place depends on the path of the issuer. */
+const METADATA = 'its metadata';
 
 const CLOSED = 'The guard was closed.';
 
@@ -34,18 +38,25 @@ export interface IssuerAnswer {
 export class IssuerClient {
   readonly #options: IssuerClientOptions;
   readonly #base: string;
+  readonly #metadataURL: string;
   readonly #basic: string;
   readonly #followerId = printBase64url(randomBytes(FOLLOWER_ID_BYTES));
 
   constructor(options: IssuerClientOptions) {
     this.#options = options;
-    this.#base = options.issuer.replace(/\/$/, '');
+    this.#base = options.issuerAddress.replace(/\/$/, '');
+    this.#metadataURL = metadataURL(options.issuerAddress);
     this.#basic = printBasic(options.credentials);
   }
 
   /** The issuer's keys, as JSON (RFC 7517 §5). Throws `Outage`. */
   fetchKeySet(): Promise<unknown> {
     return this.#fetchJson(PATHS.jwks, { headers: { Accept: 'application/jwk-set+json, application/json' } });
+  }
+
+  /** What the issuer says of itself, as JSON (RFC 8414 §3). The addresses in it are public ones, and are not used. Throws `Outage`. */
+  fetchMetadata(): Promise<unknown> {
+    return this.#fetchJson(METADATA, { headers: { Accept: 'application/json' } });
   }
 
   /** What the issuer says of a token, as JSON (RFC 7662 §2.1). Throws `Outage`. */
@@ -118,7 +129,8 @@ export class IssuerClient {
   async #fetch(path: string, init: RequestInit): Promise<Response> {
     const { fetch, timeAnswer } = this.#options;
     const answered = timeAnswer?.();
-    const response = await fetch(this.#base + path, { ...init, redirect: 'manual', cache: 'no-store' });
+    const url = path === METADATA ? this.#metadataURL : this.#base + path;
+    const response = await fetch(url, { ...init, redirect: 'manual', cache: 'no-store' });
     answered?.(response.headers);
     return response;
   }

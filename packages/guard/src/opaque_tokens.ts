@@ -17,7 +17,7 @@ import type { IssuerClient } from './issuer_client.ts';
 import { Pending } from './pending.ts';
 import { Recent, weightOf } from './recent.ts';
 import { digestOf, secondsSince, type GuardClock } from './surroundings.ts';
-import { judgeTimes } from './verification.ts';
+import { forAnotherAudience, judgeTimes, ofAnotherIssuer } from './verification.ts';
 
 export interface OpaqueTokensOptions {
   readonly issuerClient: IssuerClient;
@@ -25,6 +25,7 @@ export interface OpaqueTokensOptions {
   readonly audience: string;
   readonly leewaySeconds: number;
   readonly aheadSeconds?: () => number;
+  readonly hearAudience?: (audiences: readonly string[]) => void;
   readonly clock: GuardClock;
   /** How long an answer is believed, in seconds; 0: for the one request alone. */
   readonly believedSeconds: number;
@@ -34,10 +35,14 @@ export interface OpaqueTokensOptions {
 
 interface Believed {
   readonly holder: Holder | undefined;
+  /** What to say where there is no holder. */
+  readonly refusal: Refusal;
   /** By `elapsed`, in milliseconds; and after how many calls of `doubt`. */
   readonly askedAt: number;
   readonly doubts: number;
 }
+
+const INACTIVE = refuse('token_not_good', { because: 'inactive by introspection' });
 
 export function isOpaqueToken(token: string): boolean {
   return token.startsWith(OPAQUE_TOKEN_PREFIX);
@@ -82,7 +87,7 @@ export class OpaqueTokens {
           );
     if (believed === 'too_many') return refuse('rate_limited', { because: 'too many tokens are being asked about' });
     const { holder } = believed;
-    if (holder === undefined) return refuse('token_not_good', { because: 'inactive by introspection' });
+    if (holder === undefined) return believed.refusal;
     return judgeTimes(holder.claims, numericDate(clock.now()), this.#options) ?? { holder, token };
   }
 
@@ -92,8 +97,12 @@ export class OpaqueTokens {
     const doubts = this.#doubts;
     const claims = parseIntrospectedToken(await issuerClient.introspect(token));
     // Another issuer's word, or a token for another API, is none for us, whatever it says (RFC 7662 §4, RFC 9068 §4).
-    const isOurs = claims !== undefined && claims.iss === issuer && isMeantFor(claims.aud, audience);
-    const believed = { holder: isOurs ? holderOf(claims) : undefined, askedAt, doubts };
+    const isFor = claims !== undefined && isMeantFor(claims.aud, audience);
+    const isOurs = isFor && claims.iss === issuer;
+    let refusal = INACTIVE;
+    if (claims !== undefined && claims.iss !== issuer) refusal = ofAnotherIssuer();
+    else if (claims !== undefined && !isFor) refusal = forAnotherAudience(claims, this.#options);
+    const believed = { holder: isOurs ? holderOf(claims) : undefined, refusal, askedAt, doubts };
     this.#believed.set(digest, believed, isOurs ? weightOf(JSON.stringify(claims).length) : 0);
     return believed;
   }

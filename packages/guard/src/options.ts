@@ -10,6 +10,7 @@ import {
   type SigningAlgorithm,
 } from '@hallpass/protocol';
 import type { GuardEvent } from './guard_event.ts';
+import { warnOnce } from './misconfigured.ts';
 import { OVERRIDES, type Override } from './misleading.ts';
 import { PROOFS_PER_CLIENT_MAX } from './proof_memory.ts';
 import { metadataURL } from './resource_metadata.ts';
@@ -18,6 +19,18 @@ import { randomBytes, SYSTEM_CLOCK, type GuardClock } from './surroundings.ts';
 export interface GuardOptions {
   /** Exactly as tokens have it in `iss`: https, or http on this machine. Everything else is found below it. */
   readonly issuer: string;
+  /**
+   * Where the issuer is reached, if not under its public name: `http://hallpass:8080` between containers. Tokens, metadata
+   * and proofs go on naming `issuer`. https, or http on this machine; anywhere else http needs `issuerPlaintext`. Default:
+   * the issuer.
+   */
+  readonly issuerAddress?: string;
+  /**
+   * Whether `issuerAddress` may be plain http to another machine. Then whoever can read or change what passes between this
+   * guard and the issuer reads its secret, and can have it take any token: `allow` is for a network that is yours alone.
+   * Default: `refuse`.
+   */
+  readonly issuerPlaintext?: 'refuse' | 'allow';
   /** This API, exactly as tokens have it in `aud`. */
   readonly audience: string;
   /** A resource-server key of the issuer. Without one a guard could not hear of revocations. */
@@ -99,7 +112,10 @@ export interface GuardOptions {
   readonly realm?: string;
   /** How long, from the first check on, a check may wait for the feed to be read, in seconds: 0 to 60, default 5. */
   readonly startWaitSeconds?: number;
-  /** Hears of the guard's health, for logs and metrics. Default: nobody does. */
+  /**
+   * Hears of the guard's health, for logs and metrics. Default: what an operator has to change (refused credentials, another
+   * issuer, another audience, an issuer that cannot be reached at the start) is printed as a warning on the console, each once.
+   */
   readonly onEvent?: (event: GuardEvent) => void;
   /**
    * For tests. Default: this machine's. `elapsed` gives milliseconds of a clock that nobody sets, by which durations are
@@ -113,7 +129,10 @@ export interface GuardOptions {
 export type WhenStale = 'refuse' | 'introspect' | 'allow';
 
 type Optional = 'publicURL' | 'rememberProof' | 'opaqueTokenSeconds' | 'apiKeySeconds' | 'scopes';
-type Plain = Omit<GuardOptions, Optional | 'dpopNonces' | 'nonceKey' | 'resourceMetadata' | 'passOverrides' | 'clock'>;
+type Plain = Omit<
+  GuardOptions,
+  Optional | 'dpopNonces' | 'nonceKey' | 'resourceMetadata' | 'passOverrides' | 'clock' | 'issuerPlaintext'
+>;
 
 export interface GuardSettings extends Required<Plain> {
   readonly publicURL: string | undefined;
@@ -139,7 +158,10 @@ const MAX_STALENESS_SECONDS_MIN = 3;
 export function parseOptions(options: GuardOptions): GuardSettings {
   const { issuer, audience, credentials } = options;
   checkAddress('issuer', issuer);
-  const { publicURL } = options;
+  const { issuerAddress, publicURL } = options;
+  if (issuerAddress !== undefined) checkIssuerAddress(issuerAddress, options.issuerPlaintext);
+  else if (options.issuerPlaintext !== undefined)
+    throw new TypeError('issuerPlaintext is of no use without issuerAddress.');
   if (publicURL !== undefined) checkAddress('publicURL', publicURL);
   if (typeof audience !== 'string' || audience === '') throw new TypeError('audience must name this API.');
   if (!isText(credentials?.clientId) || !isText(credentials.clientSecret)) {
@@ -172,6 +194,7 @@ export function parseOptions(options: GuardOptions): GuardSettings {
   if (resourceMetadata) checkAddress('audience', new URL(metadataURL(audience)).origin);
   return {
     issuer,
+    issuerAddress: issuerAddress ?? issuer,
     audience,
     // Paths begin with a slash of their own.
     publicURL: publicURL?.replace(/\/$/, ''),
@@ -197,7 +220,7 @@ export function parseOptions(options: GuardOptions): GuardSettings {
     leewaySeconds: within('leewaySeconds', options.leewaySeconds ?? 5, 0, 60),
     startWaitSeconds: within('startWaitSeconds', options.startWaitSeconds ?? 5, 0, 60),
     realm,
-    onEvent: options.onEvent ?? (() => {}),
+    onEvent: options.onEvent ?? warnOnce(),
     clock,
     fetch: options.fetch ?? ((input, init) => globalThis.fetch(input, init)),
   };
@@ -251,15 +274,32 @@ const LOOPBACK = /^(?:(?:[a-z0-9-]+\.)*localhost|127\.0\.0\.1|\[::1\])$/;
 
 /** Over plain http whoever is in between could hand us keys of their own (RFC 9068 §4, RFC 8414 §2). */
 function checkAddress(name: string, address: string): void {
-  if (typeof address !== 'string' || !ADDRESS.test(address) || !URL.canParse(address)) {
-    throw new TypeError(`${name} must be like https://auth.example.com: no credentials, no query, no fragment.`);
-  }
-  const { protocol, hostname } = new URL(address);
-  if (protocol !== 'https:' && !LOOPBACK.test(hostname)) {
+  if (!isProtected(name, address)) {
     throw new TypeError(
       `${name} must begin with https://. Plain http is accepted on localhost, 127.0.0.1 and [::1] alone.`,
     );
   }
+}
+
+/** Whether nobody in between can read or change what is sent to an address. Throws for what is none. */
+function isProtected(name: string, address: string): boolean {
+  if (typeof address !== 'string' || !ADDRESS.test(address) || !URL.canParse(address)) {
+    throw new TypeError(`${name} must be like https://auth.example.com: no credentials, no query, no fragment.`);
+  }
+  const { protocol, hostname } = new URL(address);
+  return protocol === 'https:' || LOOPBACK.test(hostname);
+}
+
+/** It carries our secret, and what is believed of tokens: so plain http is never a matter of a letter left out. */
+function checkIssuerAddress(address: string, plaintext: GuardOptions['issuerPlaintext'] = 'refuse'): void {
+  if (plaintext !== 'refuse' && plaintext !== 'allow') {
+    throw new TypeError('issuerPlaintext must be one of refuse, allow.');
+  }
+  if (isProtected('issuerAddress', address) || plaintext === 'allow') return;
+  throw new TypeError(
+    "issuerAddress is plain http to another machine: who is in between reads this guard's secret and can have it take any " +
+      "token. Where that network is yours alone, say so: issuerPlaintext 'allow'.",
+  );
 }
 
 function isText(value: unknown): value is string {

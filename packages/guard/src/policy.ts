@@ -2,8 +2,10 @@
 import {
   fillScope,
   isScope,
+  isSegmentValue,
   parseScope,
   refuse,
+  type FillFault,
   type Refusal,
   type Scope,
   type ScopeParameter,
@@ -21,6 +23,8 @@ export interface Match<Route extends string = string> {
 /** Made by `compilePolicy`; holds no state between requests. */
 export interface Policy<Route extends string = string> {
   readonly match: (method: string, url: string) => Match<Route> | Refusal;
+  /** Its routes, those that it closes among them. */
+  readonly routes: readonly Route[];
   /** The scopes of its routes, each once, in order. */
   readonly scopes: readonly Scope[];
 }
@@ -91,11 +95,18 @@ export function compilePolicy<
     if (route === undefined || route === 'differs_by_case') return refuse('route_not_allowed');
     const values = Object.fromEntries(route.parameters.map((name, at) => [name, captured[at] ?? '']));
     const scope = fillScope(route.scope, values);
-    if (!isScope(scope)) return refuse('malformed_path', { because: `path parameter: ${scope}` });
+    if (!isScope(scope)) return refuseValue(route.scope, values, scope);
     return { route: route.key, values, scope };
   };
   const texts = [...new Set(Object.values<string>(routes))].toSorted();
-  return { match, scopes: texts.map(parseScope).filter(isScope) };
+  return { match, routes: Object.keys(routes), scopes: texts.map(parseScope).filter(isScope) };
+}
+
+/** A value that no scope can hold, such as an e-mail address: no token ever opens that path, and the sender is told why. */
+export function refuseValue(template: Scope, values: PathValues, fault: FillFault): Refusal {
+  const bad = template.parameters.filter((name) => !isSegmentValue(values[name] ?? ''));
+  const names = (bad.length > 0 ? bad : template.parameters).map((name) => `{${name}}`).join(' ');
+  return refuse('value_not_allowed', { subject: names, because: `${fault}: ${names}` });
 }
 
 const ROUTE = /^([A-Z][A-Z-]*) (\/.*)$/;

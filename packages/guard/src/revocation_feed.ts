@@ -62,10 +62,11 @@ export class RevocationFeed {
   /** Everything that was revoked before this instant is known; milliseconds of `elapsed`. */
   #freshAt = -Infinity;
   #transport: FeedTransport = 'none';
-  #refused = false;
+  /** The status with which the issuer does not let us in, now. */
+  #refusedStatus: number | undefined;
   #lastError: string | undefined;
-  #started: { readonly heard: Promise<void>; readonly settled: Promise<void> } | undefined;
-  #onFresh: (() => void)[] = [];
+  #started: { readonly settled: Promise<void> } | undefined;
+  #onAnswer: (() => void)[] = [];
   /** How often the machine may have slept. What was asked for before that vouches for nothing. */
   #sleeps = 0;
   /** Cuts the stream that is open, to open another at once. */
@@ -89,6 +90,11 @@ export class RevocationFeed {
     return this.#lastError;
   }
 
+  /** The status (401 or 403) with which the issuer refuses our credentials now; undefined while it does not. */
+  get refusedStatus(): number | undefined {
+    return this.#refusedStatus;
+  }
+
   /** Everything revoked before so many seconds ago is known here. Infinity before the first heartbeat. */
   get stalenessSeconds(): number {
     return this.stalenessAt(this.#options.clock.elapsed());
@@ -100,14 +106,13 @@ export class RevocationFeed {
   }
 
   /**
-   * Begins to follow, at the first call. `heard` resolves with the first heartbeat, or never; `settled` also when the
-   * time to wait for it is over, counted from the start and not from each check, or when the guard is closed. After the
+   * Begins to follow, at the first call. `settled` resolves with the first heartbeat, when the issuer does not let us in,
+   * when the time to wait is over (counted from the start and not from each check), or when the guard is closed. After the
    * machine may have slept there is another `settled`, counted from then.
    */
-  start(): { readonly heard: Promise<void>; readonly settled: Promise<void> } {
+  start(): { readonly settled: Promise<void> } {
     if (this.#started !== undefined) return this.#started;
-    const heard = this.#nextHeartbeat();
-    this.#started = { heard, settled: this.#orInTime(heard) };
+    this.#started = { settled: this.#orInTime(this.#nextAnswer()) };
     void this.#followStream();
     void this.#followPages();
     return this.#started;
@@ -123,19 +128,31 @@ export class RevocationFeed {
     if (seconds < 0) return;
     this.#sleeps += 1;
     this.#freshAt -= seconds * 1000;
-    this.#started = { ...this.#started, settled: this.#orInTime(this.#nextHeartbeat()) };
+    this.#started = { settled: this.#orInTime(this.#nextAnswer()) };
     this.#reopen?.();
   }
 
-  #nextHeartbeat(): Promise<void> {
+  /** Resolves when the feed was heard once, or the issuer does not let us in; at once where that is so already. */
+  async answered(): Promise<void> {
+    this.start();
+    if (this.#freshAt === -Infinity && this.#refusedStatus === undefined) await this.#nextAnswer();
+  }
+
+  /** Resolves with the next heartbeat, or the next refusal of our credentials. */
+  #nextAnswer(): Promise<void> {
     return new Promise((resolve) => {
-      this.#onFresh.push(resolve);
+      this.#onAnswer.push(resolve);
     });
   }
 
-  async #orInTime(heard: Promise<void>): Promise<void> {
+  #hearRefused(error: unknown): void {
+    this.#refusedStatus = error instanceof Refused ? error.status : undefined;
+    if (this.#refusedStatus !== undefined) for (const resolve of this.#onAnswer.splice(0)) resolve();
+  }
+
+  async #orInTime(answered: Promise<void>): Promise<void> {
     const { startWaitSeconds, closing } = this.#options;
-    await Promise.race([heard, pause(startWaitSeconds * 1000, closing)]);
+    await Promise.race([answered, pause(startWaitSeconds * 1000, closing)]);
   }
 
   // The stream: tried for ever, seldom while pages do.
@@ -154,13 +171,13 @@ export class RevocationFeed {
         continue;
       }
       if (this.#transport === 'stream') failures = 0;
-      this.#refused = error instanceof Refused;
+      this.#hearRefused(error);
       this.#lastError = nameOf(error);
       // What was no stream while pages did has taken nothing away.
       if (this.#transport !== 'poll') this.#lose(error);
       const backoffMs = Math.min(BACKOFF_MS * 2 ** failures, BACKOFF_MS_MAX);
       const pauseMs = this.#transport === 'poll' ? STREAM_AGAIN_MS : backoffMs;
-      await pause(jittered(this.#refused ? REFUSED_PAUSE_MS : pauseMs), closing);
+      await pause(jittered(this.#refusedStatus === undefined ? pauseMs : REFUSED_PAUSE_MS), closing);
       failures += 1;
     }
   }
@@ -219,8 +236,10 @@ export class RevocationFeed {
         continue;
       }
       // Whom the issuer does not let in has nothing to gain from asking twice.
-      const error = this.#refused ? undefined : await this.#readPages().catch((thrown: unknown) => thrown);
+      const error =
+        this.#refusedStatus !== undefined ? undefined : await this.#readPages().catch((thrown: unknown) => thrown);
       failures = error === undefined ? 0 : failures + 1;
+      if (error instanceof Refused) this.#hearRefused(error);
       if (error !== undefined && this.#transport === 'poll') this.#lose(error);
       pauseMs = error instanceof Refused ? REFUSED_PAUSE_MS : Math.min(POLL_MS * 2 ** failures, BACKOFF_MS_MAX);
     }
@@ -269,7 +288,8 @@ export class RevocationFeed {
     // A page that was long on its way says less than what was heard meanwhile; an instant that lies ahead says nothing.
     if (at > this.#freshAt || this.#freshAt > clock.elapsed()) this.#freshAt = at;
     set.sweep();
-    for (const resolve of this.#onFresh.splice(0)) resolve();
+    this.#refusedStatus = undefined;
+    for (const resolve of this.#onAnswer.splice(0)) resolve();
     if (this.#transport === transport) return;
     this.#transport = transport;
     report({ kind: 'feed_connected', transport });

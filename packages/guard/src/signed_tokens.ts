@@ -3,11 +3,11 @@
  * to the last bit; all that can change is judged anew each time: the key, the audience, the times. (Whether the token
  * was revoked, and what it opens, is for the guard to say, each time as well.)
  */
-import { isMeantFor, isRefusal, numericDate, refuse, type Refusal } from '@hallpass/protocol';
+import { isMeantFor, isRefusal, numericDate, type Refusal } from '@hallpass/protocol';
 import { holderOf, type Holder, type Identified } from './holder.ts';
 import { Recent, weightOf } from './recent.ts';
 import { digestOf } from './surroundings.ts';
-import { ANOTHER_AUDIENCE, judgeTimes, Verifier, type Expected, type Verified } from './verification.ts';
+import { forAnotherAudience, judgeTimes, Verifier, type Expected, type Verified } from './verification.ts';
 
 interface Remembered {
   readonly holder: Holder;
@@ -63,7 +63,7 @@ export class SignedTokens {
 
   #judgeAnew(holder: Holder, token: string): Identified | Refusal {
     const { audience, clock } = this.#expected;
-    if (!isMeantFor(holder.claims.aud, audience)) return refuse('token_not_good', { because: ANOTHER_AUDIENCE });
+    if (!isMeantFor(holder.claims.aud, audience)) return forAnotherAudience(holder.claims, this.#expected);
     return judgeTimes(holder.claims, numericDate(clock.now()), this.#expected) ?? { holder, token };
   }
 }

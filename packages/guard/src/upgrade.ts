@@ -6,7 +6,7 @@ import { STATUS_CODES, type IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { refuse } from '@hallpass/protocol';
 import { deny, type Denial, type RouteAccess } from './decision.ts';
-import { receivedOf, type Served } from './gate.ts';
+import { assertServed, receivedOf, type Served } from './gate.ts';
 import { reportFailure } from './failure.ts';
 import type { Guard } from './guard.ts';
 import { pathOf } from './path.ts';
@@ -30,6 +30,7 @@ export function protectUpgrade<Route extends string, Own extends Route>(
   served: Served<Own>,
   handler: (request: IncomingMessage, socket: Duplex, head: Buffer, access: RouteAccess<Own>) => void | Promise<void>,
 ): UpgradeListener {
+  assertServed(policy, served);
   const routes: readonly string[] = typeof served === 'string' ? [served] : served;
   const serves = (access: RouteAccess): access is RouteAccess<Own> => routes.includes(access.route);
   const admit = async (request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> => {

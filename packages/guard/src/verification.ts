@@ -25,6 +25,8 @@ export interface Expected {
   readonly clock: Clock;
   /** How far this machine's clock is known to be ahead of the issuer's, in seconds; 0 when it is not known to be. */
   readonly aheadSeconds?: () => number;
+  /** Hears whom a good token is for that is not for us. */
+  readonly hearAudience?: (audiences: readonly string[]) => void;
 }
 
 /** Good claims, and the key that vouches for them. */
@@ -70,15 +72,24 @@ export class Verifier {
     // Not as the library would read them: of two claims with one name it takes the last.
     const claims = parsed.claims(payload);
     if (claims === undefined) return notGood('claims outside the profile');
-    if (claims.iss !== issuer) return notGood(ANOTHER_ISSUER);
-    if (!isMeantFor(claims.aud, audience)) return notGood(ANOTHER_AUDIENCE);
+    if (claims.iss !== issuer) return ofAnotherIssuer();
+    if (!isMeantFor(claims.aud, audience)) return forAnotherAudience(claims, this.#expected);
     return judgeTimes(claims, numericDate(clock.now()), this.#expected) ?? { claims, key, kid, alg };
   }
 }
 
-/** For the log. */
-const ANOTHER_ISSUER = 'of another issuer';
-export const ANOTHER_AUDIENCE = 'for another audience';
+export function ofAnotherIssuer(): Refusal {
+  return refuse('token_of_another_issuer', { because: 'of another issuer' });
+}
+
+/** Told, but only of a token that the issuer vouches for: which API it is asked for at. */
+export function forAnotherAudience(
+  { aud }: Pick<AccessTokenClaims, 'aud'>,
+  { audience, hearAudience }: Pick<Expected, 'audience' | 'hearAudience'>,
+): Refusal {
+  hearAudience?.(typeof aud === 'string' ? [aud] : aud);
+  return refuse('token_for_another_audience', { subject: audience, because: 'for another audience' });
+}
 
 /** Whether claims are within their time at this moment, which may be later than the one at which they were verified. */
 export function judgeTimes(

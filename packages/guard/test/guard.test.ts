@@ -39,6 +39,7 @@ test('a mistake of the caller is theirs to hear of, and no outage', async () => 
     match: () => {
       throw new TypeError('a policy of their own');
     },
+    routes: [],
     scopes: [],
   };
   await assert.rejects(guard.checkRoute(broken, bearer(token)), { name: 'TypeError', message: /of their own/ });
@@ -46,13 +47,19 @@ test('a mistake of the caller is theirs to hear of, and no outage', async () => 
   assertDenied(await guard.checkRoute(broken, bearer(`${token}x`)), 401);
 });
 
-test('a value that cannot stand in a scope is malformed, and the log says why', async () => {
+test('a value that cannot stand in a scope is refused with 403, which says what a value may hold', async () => {
   const { issuer, guard } = await openBench();
   const token = await issuer.token({ scope: '/accounts/a1.read' });
   const ask = (accountID: string): ReturnType<typeof guard.check> =>
     guard.check(bearer(token), '/accounts/{accountID}.read', { accountID });
   assertAllowed(await ask('a1'));
-  assert.equal(assertDenied(await ask('a1/a2'), 400).because, 'bad_value');
+  for (const odd of ['a1/a2', 'ada@example.com', 'urn:isbn:1', 'café', '']) {
+    const { body, because, headers } = assertDenied(await ask(odd), 403);
+    assert.equal(body.error, 'insufficient_scope');
+    assert.match(body.error_description, /cannot stand in a scope\. .* digits.*: \{accountID\}$/);
+    assert.match(headers['WWW-Authenticate'] ?? '', /error="insufficient_scope"/);
+    assert.equal(because, 'bad_value: {accountID}');
+  }
 });
 
 test('a token that is bound to nothing does not come with a proof (RFC 9449 §7.1)', async () => {

@@ -29,9 +29,9 @@ class Line {
   answer: (signal: AbortSignal) => Response | Promise<Response> = () => Response.json({ good: true });
   readonly client: IssuerClient;
 
-  constructor(issuer = ISSUER) {
+  constructor(issuerAddress = ISSUER) {
     this.client = new IssuerClient({
-      issuer,
+      issuerAddress,
       credentials: CREDENTIALS,
       closing: this.closing.signal,
       fetch: async (input, init = {}) => {

@@ -26,6 +26,7 @@ test('what is not said is assumed, and what is said is kept', () => {
   const { clock, nonceClock, fetch: fetcher, onEvent, ...assumed } = settingsOf();
   assert.deepEqual(assumed, {
     ...GOOD,
+    issuerAddress: GOOD.issuer,
     publicURL: undefined,
     rememberProof: undefined,
     opaqueTokenSeconds: undefined,
@@ -50,6 +51,7 @@ test('what is not said is assumed, and what is said is kept', () => {
   assert.equal(typeof fetcher, 'function');
 
   const said = {
+    issuerAddress: 'https://10.0.0.7:8443',
     rememberProof: () => Promise.resolve(true),
     opaqueTokenSeconds: 7,
     apiKeySeconds: 8,

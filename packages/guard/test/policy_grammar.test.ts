@@ -111,10 +111,15 @@ test('a policy tells its scopes, each once, in order', () => {
 
 test('a value that its scope cannot hold is refused, and the log is told why', () => {
   const policy = compile({ 'GET /{a}': '/{a}.read', 'GET /x/{b}': '/x.read' });
-  assert.deepEqual(policy.match('GET', '/%20'), { refused: 'malformed_path', because: 'path parameter: bad_value' });
+  assert.deepEqual(policy.match('GET', '/%20'), {
+    refused: 'value_not_allowed',
+    subject: '{a}',
+    because: 'bad_value: {a}',
+  });
   assert.deepEqual(policy.match('GET', `/${'x'.repeat(129)}`), {
-    refused: 'malformed_path',
-    because: 'path parameter: bad_value',
+    refused: 'value_not_allowed',
+    subject: '{a}',
+    because: 'bad_value: {a}',
   });
   assert.deepEqual(found(policy, '/x/%20'), ['GET /x/{b}', '/x.read', 'b', ' ']);
   assert.deepEqual(policy.match('GET', '/a/'), { refused: 'malformed_path' });

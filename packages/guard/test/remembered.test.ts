@@ -170,7 +170,11 @@ test('the audience is looked at on every hit', async () => {
   expected.audience = 'https://other.example';
   const other = signed.identify(token);
   assert.ok('refused' in other);
-  assert.deepEqual(other, { refused: 'token_not_good', because: 'for another audience' });
+  assert.deepEqual(other, {
+    refused: 'token_for_another_audience',
+    subject: 'https://other.example',
+    because: 'for another audience',
+  });
   expected.audience = API;
   assert.ok('holder' in signed.identify(token));
 });

@@ -204,7 +204,8 @@ async function isDone(promise: Promise<void>): Promise<boolean> {
 test('who waits for the first heartbeat waits for as long as was said from the start, and for no longer', async () => {
   await inRig(LONGEST, STREAM_ALONE, async (rig) => {
     assert.equal(rig.feed.stalenessSeconds, Infinity);
-    const { heard, settled } = rig.feed.start();
+    const heard = rig.feed.answered();
+    const { settled } = rig.feed.start();
     await rig.pass(2_000);
     assert.equal(rig.feed.start().settled, settled);
     assert.deepEqual(times(rig.opened), [0]);
@@ -216,13 +217,15 @@ test('who waits for the first heartbeat waits for as long as was said from the s
     assert.ok(await isDone(heard));
   });
   await inRig(LONGEST, STREAM_ALONE, async (rig) => {
-    const { heard, settled } = rig.feed.start();
+    const heard = rig.feed.answered();
+    const { settled } = rig.feed.start();
     await settle();
     await rig.beat();
     assert.deepEqual([await isDone(heard), await isDone(settled)], [true, true]);
   });
   await inRig(LONGEST, STREAM_ALONE, async (rig) => {
-    const { heard, settled } = rig.feed.start();
+    const heard = rig.feed.answered();
+    const { settled } = rig.feed.start();
     await settle();
     rig.closing.abort();
     assert.deepEqual([await isDone(heard), await isDone(settled)], [false, true]);

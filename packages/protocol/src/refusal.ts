@@ -143,6 +143,12 @@ const ROWS = {
     description:
       'A scope is malformed. A scope is a path with a verb, such as /accounts.write; separate several by one space.',
   },
+  scope_value_not_allowed: {
+    status: 400,
+    error: 'invalid_scope',
+    description:
+      'A scope holds a value or a segment that no scope can hold. They are up to 128 letters (A to Z), digits, and _ ~ -, with single dots inside: no e-mail address, no URN, no percent-encoding.',
+  },
   unfilled_scope: {
     status: 400,
     error: 'invalid_scope',
@@ -237,6 +243,17 @@ const ROWS = {
     error: 'invalid_token',
     description: 'The access token is invalid, expired, revoked or meant for another API. Ask for a new token.',
   },
+  token_of_another_issuer: {
+    status: 401,
+    error: 'invalid_token',
+    description: 'The access token names another issuer (iss) than the one that this API takes tokens of.',
+  },
+  token_for_another_audience: {
+    status: 401,
+    error: 'invalid_token',
+    description:
+      'The access token is meant for another API. Ask for one with this audience, by the parameter resource if need be',
+  },
   token_expired: {
     status: 401,
     error: 'invalid_token',
@@ -280,6 +297,12 @@ const ROWS = {
     status: 403,
     error: 'insufficient_scope',
     description: 'No scope opens this route: the policy of this API does not name it.',
+  },
+  value_not_allowed: {
+    status: 403,
+    error: 'insufficient_scope',
+    description:
+      'No scope opens this path: a value in it cannot stand in a scope. Values are up to 128 letters (A to Z), digits, and _ ~ -, with single dots inside. The parameter is',
   },
   malformed_path: {
     status: 400,

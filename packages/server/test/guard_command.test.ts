@@ -4,14 +4,25 @@ import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { suite, test, type TestContext } from 'node:test';
-import { makeFolder, spawnHallpass, startCommand, type Done, type Environment, type Running } from './command.ts';
-import { basicOf, type Key } from './harness.ts';
+import {
+  makeFolder,
+  spawnGuard,
+  spawnHallpass,
+  startCommand,
+  type Done,
+  type Environment,
+  type Running,
+} from './command.ts';
+import { basicOf, exchangeRaw, until, type Key } from './harness.ts';
 
 const API = 'https://api.example.com';
 const ROUTES = {
   'GET /accounts': '/accounts.read',
   'GET /accounts/{accountID}/transfers': '/accounts/{accountID}/transfers.read',
 };
+
+/** Ends a connection that would be kept. */
+const LAST = 'GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n';
 
 type Document = Readonly<Record<string, unknown>>;
 
@@ -112,6 +123,14 @@ suite('hallpass explain', () => {
     assert.match(elsewhere.stdout, /compare with --issuer and --audience/);
     const overriding = await explain('/accounts/a1/transfers?_method=DELETE');
     assert.match(overriding.stdout, /^refused, 400 .*: _method\n(.*\n)*Leave _method out of the query\.\n$/);
+    const address = await explain('/accounts/ada@example.com/transfers');
+    assert.match(
+      address.stdout,
+      /^refused, 403 insufficient_scope: .*a value in it cannot stand in a scope\. Values are/,
+    );
+    assert.match(address.stdout, /because +bad_value: \{accountID\}\n/);
+    assert.match(address.stdout, /\nGive what the path names an id that a scope can hold/);
+    assert.doesNotMatch(address.stdout, /none of the policy/);
     const odd = await explain('/accounts/a1/../transfers');
     assert.match(odd.stdout, /^refused, 400 .*\n(.*\n)*Send the path in its plain form\.\n$/);
 
@@ -125,6 +144,11 @@ suite('hallpass explain', () => {
       );
     }
 
+    const other = server.url.replace('127.0.0.1', 'localhost');
+    const misnamed = await explain('/accounts/a1/transfers', { ...asking, HALLPASS_ISSUER: other });
+    assert.match(misnamed.stdout, /^refused, 503 .*\n(.*\n)*Set --issuer to what the issuer calls itself\.\n$/);
+    const within = ['--issuer', server.url, '--issuer-address', other];
+    assert.equal((await explain('/accounts/a1/transfers', asking, ...within)).code, 0, 'reached elsewhere');
     await post(server, partner, '/oauth2/revoke', { token });
     const revoked = await explain('/accounts/a1/transfers');
     assert.equal(revoked.code, 1);
@@ -176,6 +200,10 @@ suite('hallpass guard', () => {
       [['--listen', '127.0.0.1:70000'], key, 2, /such as 127\.0\.0\.1:9090/],
       [['--trust', 'proxy.example'], key, 2, /no address and no network/],
       [['--pass-override', 'authorization'], key, 2, /One of x-http-method-override, .*, _method\./],
+      [['--issuer-address', 'http://hallpass:8080'], key, 2, /issuerAddress is plain http .*issuerPlaintext 'allow'/],
+      [['--issuer-plaintext', 'allow'], key, 2, /issuerPlaintext is of no use without issuerAddress/],
+      [['--issuer-plaintext', 'yes'], key, 2, /Allowed choices are refuse, allow/],
+      [[], { ...key, HALLPASS_GUARD_CLIENT_IDD: 'a' }, 2, /HALLPASS_GUARD_CLIENT_IDD is not a setting\. Did you mean/],
       [['--max-staleness', '1'], key, 2, /maxStalenessSeconds must be a number from 3/],
       [['--max-staleness', 'x'], key, 2, /maxStalenessSeconds/],
       [['--side', `127.0.0.1:${address.port}`], key, 1, /EADDRINUSE/],
@@ -184,6 +212,63 @@ suite('hallpass guard', () => {
       assert.equal(done.code, code, done.stderr);
       assert.match(done.stderr, says);
       assert.doesNotMatch(done.stderr, /\n\s+at /, 'no stack');
+    }
+  });
+
+  test('with credentials that the issuer refuses, or an issuer of another name, ends with a sentence', async (t) => {
+    const server = await spawnHallpass(t);
+    const own = await makeKey(server.environment, 'API', '--resource-server', API);
+    const partner = await makeKey(server.environment, 'Partner', '--scope', '/accounts.read');
+    const words = [
+      'guard',
+      '--policy',
+      policyFile(t),
+      '--audience',
+      API,
+      '--listen',
+      '127.0.0.1:0',
+      '--side',
+      '127.0.0.1:0',
+    ];
+    const run = (key: Key, issuer = server.url): Promise<Done> =>
+      startCommand(words, {
+        HALLPASS_ISSUER: issuer,
+        HALLPASS_GUARD_CLIENT_ID: key.clientId,
+        HALLPASS_GUARD_CLIENT_SECRET: key.clientSecret,
+      });
+    for (const [done, says] of [
+      [await run({ ...own, clientSecret: 'wrong' }), /refused this guard's credentials \(401\)/],
+      [await run(partner), /not let this guard's key read revocations \(403\).*--resource-server/],
+      [await run(own, server.url.replace('127.0.0.1', 'localhost')), /The issuer calls itself 'http:\/\/127\.0\.0\.1:/],
+      [await run(own, `${server.url}/`), /The issuer calls itself/],
+    ] as const) {
+      assert.equal(done.code, 2, done.stderr);
+      assert.match(done.stderr.trim().split('\n').at(-1) ?? '', says);
+      assert.equal(done.stdout, '');
+      assert.doesNotMatch(done.stderr, /\n\s+at |wrong/, 'no stack, no secret');
+    }
+  });
+
+  test('a token for another audience than the guard’s: the log of the server says so, and the answer no more than before', async (t) => {
+    const server = await spawnHallpass(t, { HALLPASS_LOG_LEVEL: 'info' });
+    const own = await makeKey(server.environment, 'API', '--resource-server', API);
+    const partner = await makeKey(server.environment, 'Partner', '--scope', '/accounts.read');
+    const grant = { grant_type: 'client_credentials', scope: '/accounts.read' };
+    const { access_token: token = '' } = await post(server, partner, '/oauth2/token', grant);
+    const asked = await post(server, own, '/oauth2/introspect', { token: String(token) });
+    assert.deepEqual(asked, { active: false });
+    await until(() => /introspect.*the token is for another audience/.test(server.stderr()));
+    assert.deepEqual(await post(server, own, '/oauth2/introspect', { token: 'x' }), { active: false });
+    await until(() => server.stderr().split('/oauth2/introspect').length > 2);
+    assert.equal(server.stderr().split('another audience').length, 2, 'not of a token that is nobody’s');
+    assert.ok(!server.stderr().includes(String(token)));
+  });
+
+  test('keeps idle connections for 72 s, longer than the proxies in front of it', async (t) => {
+    const { url, sideUrl, server } = await spawnGuard(t, []);
+    for (const at of [url, `${sideUrl}/health/live`, `${server.url}/health/live`]) {
+      const answer = await exchangeRaw(at, [`GET ${new URL(at).pathname} HTTP/1.1\r\nHost: localhost\r\n\r\n`, LAST]);
+      assert.match(answer, /^Keep-Alive: timeout=72\r$/im, at);
     }
   });
 

@@ -198,3 +198,22 @@ test('a default scope that a key is made with can be asked for', async () => {
   const answer = await hallpass.form('/oauth2/token', { grant_type: 'client_credentials' }, { key: by });
   assert.equal(answer.status, 200, answer.text);
 });
+
+for (const value of ['ada@example.com', 'urn:isbn:1', 'caf\u00e9', 'a%20b', 'a+b', '.a', 'a..b', 'x'.repeat(129)]) {
+  test(`a value that no scope can hold has a sentence of its own: ${value.slice(0, 20)} (RFC 6749 §5.2)`, async () => {
+    const answer = await ask(`/accounts/${value}/transfers.read`);
+    assert.equal(answer.outcome, '400 invalid_scope');
+    assert.match(
+      String(answer.body['error_description']),
+      /^A scope holds a value or a segment that no scope can hold\./,
+    );
+  });
+}
+
+test('a scope that has not the form of one is malformed, and no value of it is to blame', async () => {
+  for (const scope of ['accounts.read', '/accounts', '//a.read', '/a.READ', '/a.read  /b.read']) {
+    const answer = await ask(scope);
+    assert.equal(answer.outcome, '400 invalid_scope', scope);
+    assert.doesNotMatch(String(answer.body['error_description']), /no scope can hold/, scope);
+  }
+});

@@ -2,7 +2,15 @@
 import { Command, InvalidArgumentError } from 'commander';
 import { createGuard, type Policy, type RouteDecision } from '@hallpass/guard';
 import { isRefusal, parseAccessToken, PATHS, refuse, wordsOf, type AccessTokenClaims } from '@hallpass/protocol';
-import { openPolicy, type GuardEnvironment, type PolicyFile } from './guard_settings.ts';
+import { given } from './command_values.ts';
+import {
+  issuerAddressOption,
+  issuerPlaintextOption,
+  openPolicy,
+  type GuardEnvironment,
+  type Plaintext,
+  type PolicyFile,
+} from './guard_settings.ts';
 import { good, printFields, printJson, printLine, printMoment, strong, warn } from './output.ts';
 import { BadSetting } from './settings.ts';
 import { readStandardInput } from './standard_input.ts';
@@ -10,9 +18,13 @@ import { readStandardInput } from './standard_input.ts';
 /** What a client is told where the clock of the API is wrong. */
 const { error_description: CLOCKS_DIFFER } = wordsOf(refuse('clock_differs')).body;
 
+const VALUE_NOT_ALLOWED = wordsOf(refuse('value_not_allowed')).body.error_description.replace(/\.$/, '');
+
 interface ExplainOptions extends PolicyFile {
   readonly audience?: string;
   readonly issuer?: string;
+  readonly issuerAddress?: string;
+  readonly issuerPlaintext?: Plaintext;
   readonly json?: boolean;
 }
 
@@ -36,6 +48,8 @@ export function explainCommand(readEnvironment: () => GuardEnvironment): Command
     .option('--scopes <file>', 'Hallpass scopes for scopes that are words or URLs')
     .option('--base-path <path>', 'what stands before the paths of the OpenAPI file')
     .option('--issuer <url>', 'who issues the tokens (default: HALLPASS_ISSUER, or http://localhost:8080)')
+    .addOption(issuerAddressOption())
+    .addOption(issuerPlaintextOption())
     .option('--audience <uri>', 'the API, as tokens have it in aud (default: the issuer)')
     .option('--json', 'print JSON')
     .addHelpText(
@@ -66,13 +80,19 @@ function parseMethod(text: string): string {
 async function decide(
   policy: Policy,
   { token, method, path }: Question,
-  { environment, issuer = environment.issuer, audience = issuer }: ExplainOptions & { environment: GuardEnvironment },
+  options: ExplainOptions & { environment: GuardEnvironment },
 ): Promise<RouteDecision> {
+  const { environment, issuerAddress, issuerPlaintext } = options;
+  const { issuer = environment.issuer } = options;
+  const { audience = issuer } = options;
   const { credentials } = environment;
   try {
     const guard = createGuard({
+      ...given({ issuerAddress, issuerPlaintext }),
       issuer,
       audience,
+      // What it would warn of is in the answer.
+      onEvent: () => {},
       credentials: credentials ?? NO_KEY,
       whenStale: credentials === undefined ? 'allow' : 'introspect',
       startWaitSeconds: 0,
@@ -150,9 +170,14 @@ function nextStep(decision: RouteDecision, claims: AccessTokenClaims | undefined
   if (body.scope !== undefined) {
     return `Ask for a token with scope=${body.scope}. Whether the key may have it: hallpass keys show ${key}`;
   }
+  if (body.error_description.startsWith(VALUE_NOT_ALLOWED)) {
+    return 'Give what the path names an id that a scope can hold, or check that route in its handler: guard.check(request, SCOPE).';
+  }
   if (status === 403) return 'Name the route in the policy: hallpass policy check FILE prints those that there are.';
   if (status === 400 && decision.because.includes('overrides')) return 'Leave _method out of the query.';
   if (status === 400) return 'Send the path in its plain form.';
+  // Only the issuer's own name is at fault: the sentence says which.
+  if (decision.because.startsWith('The issuer calls itself')) return 'Set --issuer to what the issuer calls itself.';
   if (status === 503) return 'The issuer did not answer. Check --issuer, and that it runs.';
   // A new token would be refused for the same reason.
   if (body.error_description === CLOCKS_DIFFER) return 'Set the clock of this machine, or that of the issuer.';
@@ -167,7 +192,7 @@ function print(explained: Explained): void {
   const verdict = allowed ? good('allowed') : warn(`refused, ${status} ${error ?? ''}`);
   printLine(`${strong(verdict)}: ${says}`);
   printFields([
-    ['route', explained.route ?? 'none of the policy'],
+    ['route', explained.route ?? (says.startsWith(VALUE_NOT_ALLOWED) ? undefined : 'none of the policy')],
     ['needs', explained.needs],
     ['token holds', scopes?.join(' ')],
     ['token of', explained.client_id],

@@ -5,6 +5,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { pino } from 'pino';
 import {
   createGuard,
+  Misconfigured,
   type Guard,
   type GuardEvent,
   type GuardOptions,
@@ -12,12 +13,20 @@ import {
   type WhenStale,
 } from '@hallpass/guard';
 import { forwardAuth, OVERRIDES, PROXIES, type Override, type Proxy } from '@hallpass/guard/forward';
+import { KEEP_ALIVE_MS } from '../http/keep_alive.ts';
 import { standardError } from '../http/log.ts';
 import { serveOneRequestAtATime } from '../http/one_request_at_a_time.ts';
 import { parseHostName } from '../http/operator_hosts.ts';
 import { OperatorRefusal } from '../operator/operator_refusal.ts';
 import { collect, given } from './command_values.ts';
-import { openPolicy, type GuardEnvironment, type PolicyFile } from './guard_settings.ts';
+import {
+  issuerAddressOption,
+  issuerPlaintextOption,
+  openPolicy,
+  type GuardEnvironment,
+  type Plaintext,
+  type PolicyFile,
+} from './guard_settings.ts';
 import { sideListener } from './guard_side.ts';
 import { good, printDocument, printLine, strong } from './output.ts';
 import { proxyConfiguration } from './proxy_configuration.ts';
@@ -27,6 +36,8 @@ import { untilToldToStop } from './told_to_stop.ts';
 interface GuardCommandOptions extends PolicyFile {
   readonly audience: string;
   readonly issuer?: string;
+  readonly issuerAddress?: string;
+  readonly issuerPlaintext?: Plaintext;
   readonly proxy: Proxy;
   readonly listen: Address;
   readonly side: Address;
@@ -59,6 +70,8 @@ export function guardCommand(readEnvironment: () => GuardEnvironment): Command {
     .option('--scopes <file>', 'Hallpass scopes for scopes that are words or URLs')
     .option('--base-path <path>', 'what stands before the paths of the OpenAPI file')
     .option('--issuer <url>', 'who issues the tokens (default: HALLPASS_ISSUER, or http://localhost:8080)')
+    .addOption(issuerAddressOption())
+    .addOption(issuerPlaintextOption())
     .addOption(new Option('--proxy <name>', 'who asks').choices(PROXIES).default('nginx'))
     .addOption(addressOption('--listen', 'where the proxy asks', LISTEN))
     .addOption(addressOption('--side', 'where health, metrics and the metadata of the API are', SIDE))
@@ -112,6 +125,8 @@ async function serve(
   const log = pino({ base: null }, standardError());
   const guard = open({
     ...given({
+      issuerAddress: options.issuerAddress,
+      issuerPlaintext: options.issuerPlaintext,
       publicURL: options.publicUrl,
       maxStalenessSeconds: options.maxStaleness,
       whenStale: options.whenStale,
@@ -134,7 +149,11 @@ async function serve(
     );
     const side = await listen(sideListener(guard, policy, { hosts }), options.side);
     // Asked before it knows what is revoked, it would refuse everybody; a proxy takes what does not listen for down.
-    if ((await Promise.race([guard.ready().then(() => 'ready'), told])) !== 'ready') return await close(side);
+    const first = await Promise.race([fit(guard).then(() => 'ready'), told]).catch(async (error: unknown) => {
+      await close(side);
+      throw error;
+    });
+    if (first !== 'ready') return await close(side);
     const asked = await listen(ask, options.listen);
     printLine(`${good('The guard is ready:')} ${strong(`${proxy} asks ${addressOf(asked)}`)}`);
     printLine(`  tokens of ${issuer} for ${audience}, by ${options.policy}`);
@@ -143,6 +162,16 @@ async function serve(
     await Promise.all([close(asked), close(side)]);
   } finally {
     guard.close();
+  }
+}
+
+/** Resolves when the guard is ready. What no waiting mends ends the command with a sentence. */
+async function fit(guard: Guard): Promise<void> {
+  try {
+    await guard.ready();
+  } catch (error) {
+    if (error instanceof Misconfigured) throw new BadSetting(error.message);
+    throw error;
   }
 }
 
@@ -160,7 +189,13 @@ function meant<Made>(make: () => Made): Made {
   }
 }
 
-const GOOD_NEWS: readonly GuardEvent['kind'][] = ['feed_connected', 'key_set_fetched', 'feed_reread', 'clock_agrees'];
+const GOOD_NEWS: readonly GuardEvent['kind'][] = [
+  'feed_connected',
+  'key_set_fetched',
+  'feed_reread',
+  'clock_agrees',
+  'issuer_agrees',
+];
 
 function logEvent(log: pino.Logger, { kind, ...detail }: GuardEvent): void {
   if (GOOD_NEWS.includes(kind)) log.info(detail, kind);
@@ -168,7 +203,8 @@ function logEvent(log: pino.Logger, { kind, ...detail }: GuardEvent): void {
 }
 
 async function listen(listener: RequestListener, { host, port }: Address): Promise<Server> {
-  const server = createServer(listener);
+  // Headers have less time than a connection may be idle: it begins with their first byte.
+  const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, listener);
   serveOneRequestAtATime(server);
   server.listen(port, host);
   try {

@@ -1,11 +1,12 @@
 /** What the commands about a guard are told: by options, and what is secret by environment. */
 import type { ClientCredentials } from '@hallpass/protocol';
+import { Option } from 'commander';
 import { PolicyError, printFault, readPolicy, type PolicyFault } from '@hallpass/guard/openapi';
-import type { Policy } from '@hallpass/guard';
+import type { GuardOptions, Policy } from '@hallpass/guard';
 import { OperatorRefusal } from '../operator/operator_refusal.ts';
 import { given } from './command_values.ts';
 import { printError, printWarning } from './output.ts';
-import { BadSetting } from './settings.ts';
+import { BadSetting, readVariables } from './settings.ts';
 
 export interface GuardEnvironment {
   readonly issuer: string;
@@ -30,17 +31,31 @@ export const GUARD_VARIABLES = [
   },
 ] as const;
 
-/** Throws `BadSetting` when there is half of a key. */
+/** Throws `BadSetting` when there is half of a key, or a variable is misspelt. */
 export function readGuardEnvironment(environment: NodeJS.ProcessEnv): GuardEnvironment {
-  const clientId = environment['HALLPASS_GUARD_CLIENT_ID'] ?? '';
-  const clientSecret = environment['HALLPASS_GUARD_CLIENT_SECRET'] ?? '';
+  const variables = readVariables(environment);
+  const clientId = variables.get('HALLPASS_GUARD_CLIENT_ID') ?? '';
+  const clientSecret = variables.get('HALLPASS_GUARD_CLIENT_SECRET') ?? '';
   if ((clientId === '') !== (clientSecret === '')) {
     throw new BadSetting('HALLPASS_GUARD_CLIENT_ID and HALLPASS_GUARD_CLIENT_SECRET belong together: set both.');
   }
   return {
-    issuer: environment['HALLPASS_ISSUER'] ?? ISSUER,
+    issuer: variables.get('HALLPASS_ISSUER') || ISSUER,
     credentials: clientId === '' ? undefined : { clientId, clientSecret },
   };
+}
+
+export type Plaintext = NonNullable<GuardOptions['issuerPlaintext']>;
+
+export function issuerAddressOption(): Option {
+  return new Option('--issuer-address <url>', 'where the issuer is reached, if not under its public name');
+}
+
+export function issuerPlaintextOption(): Option {
+  return new Option(
+    '--issuer-plaintext <what>',
+    'whether --issuer-address may be plain http to another machine: allow is for a network that is yours alone',
+  ).choices(['refuse', 'allow']);
 }
 
 export interface PolicyFile {

@@ -8,6 +8,7 @@ import { BODY_BYTES_MAX, refuse } from '@hallpass/protocol';
 import type { BoundReached } from '../oauth/bounds.ts';
 import { respondRefusal, type Endpoint, type WireRequest, type WireResponse } from '../oauth/wire.ts';
 import { StoreUnavailable } from '../store/store.ts';
+import { KEEP_ALIVE_MS } from './keep_alive.ts';
 import type { Log } from './log.ts';
 import { serveOneRequestAtATime } from './one_request_at_a_time.ts';
 import { isForOperators } from './operator_hosts.ts';
@@ -74,6 +75,7 @@ export async function listen(
     trustProxy: trustedProxies.length > 0 ? [...trustedProxies] : false,
     requestTimeout: requestTimeoutMs,
     connectionTimeout: unreadAnswerMs,
+    keepAliveTimeout: KEEP_ALIVE_MS,
     http: {
       maxHeaderSize: HEADER_BYTES_MAX,
       headersTimeout: requestTimeoutMs,

@@ -20,6 +20,9 @@ import { isAlive, openAccessToken } from './mint.ts';
 import { noted, respondJson, respondRefusal, type Endpoint } from './wire.ts';
 
 const INACTIVE = { active: false } as const;
+/** The same bytes. The log says what is wrong: either the key or the audience of its guard. */
+const FOR_ANOTHER_AUDIENCE = { active: false } as const;
+const OTHER_AUDIENCE = 'the token is for another audience than those of this resource-server key';
 
 export function introspectionEndpoint(authority: Authority): Endpoint {
   return async (request) => {
@@ -27,9 +30,12 @@ export function introspectionEndpoint(authority: Authority): Endpoint {
     if (isRefusal(parameters)) return respondRefusal(parameters);
     const caller = await identifyClient(authority, request, parameters);
     if (isRefusal(caller)) return respondRefusal(caller, { headers: challengeFor(authority, request, caller) });
-    const note = { clientId: caller.client.clientId };
     const token = parameters.values.get('token');
     const answer = token === undefined ? undefined : await introspect(authority, caller.client, token);
+    const note = {
+      clientId: caller.client.clientId,
+      ...(answer === FOR_ANOTHER_AUDIENCE ? { because: OTHER_AUDIENCE } : {}),
+    };
     // What strangers bring to a guard comes out of a budget of its own, so that it cannot use up the guard's others. By
     // the answer and not by what the token looks like: 429 must not tell an inactive one from an unknown one.
     const budget = answer?.active === false ? 'inactive_tokens' : 'requests';
@@ -51,7 +57,8 @@ async function introspect(authority: Authority, caller: Client, token: string): 
   const { claims } = opened;
   const visible =
     claims.client_id === caller.clientId || caller.resourceServerFor.some((own) => isMeantFor(claims.aud, own));
-  return visible && (await isAlive(authority, opened)) ? describe(claims) : INACTIVE;
+  if (!visible) return caller.resourceServerFor.length > 0 ? FOR_ANOTHER_AUDIENCE : INACTIVE;
+  return (await isAlive(authority, opened)) ? describe(claims) : INACTIVE;
 }
 
 function describe({ scope, client_id, sub, iss, aud, iat, exp, jti, cnf }: AccessTokenClaims): IntrospectionResponse {

@@ -242,6 +242,7 @@ const TOKEN: Operation = {
         ...(['dpop_required', 'dpop_proof_not_good', 'dpop_nonce_wanted'] as const),
         ...(['missing_grant_type', 'unsupported_grant_type', 'grant_not_allowed'] as const),
         ...(['missing_scope', 'malformed_scope', 'unfilled_scope', 'scope_not_allowed', 'scope_not_granted'] as const),
+        'scope_value_not_allowed' as const,
         ...(['no_scope_left', 'token_too_long', 'target_not_allowed'] as const),
         ...(['missing_refresh_token', 'refresh_token_not_good'] as const),
         ...([

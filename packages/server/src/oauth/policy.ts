@@ -9,16 +9,23 @@ import {
   type AccessTokenClaims,
   type Refusal,
   type Scope,
+  type ScopeFault,
 } from '@hallpass/protocol';
 import type { Client } from '../store/store.ts';
 
 /** A request's `scope` parameter to filled scopes; refused when it is malformed or still holds a parameter. */
 export function parseRequestedScopes(text: string): readonly Scope[] | Refusal {
   const scopes = parseScopeList(text);
-  if ('fault' in scopes) return refuse('malformed_scope', { because: scopes.fault });
+  if ('fault' in scopes) {
+    const isOfValue = VALUE_FAULTS.has(scopes.fault);
+    return refuse(isOfValue ? 'scope_value_not_allowed' : 'malformed_scope', { because: scopes.fault });
+  }
   const unfilled = scopes.find((scope) => scope.parameters.length > 0);
   return unfilled === undefined ? scopes : refuse('unfilled_scope', { subject: unfilled.text });
 }
+
+/** What is wrong with one value or segment, where the scope has the form of one: an e-mail address in it, say. */
+const VALUE_FAULTS: ReadonlySet<string> = new Set<ScopeFault>(['bad_character', 'dot_segment', 'segment_too_long']);
 
 /** The scopes that the client's policy allows, templates and filled ones. */
 export function allowedScopes(client: Client): ScopeSet {

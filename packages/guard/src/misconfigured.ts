@@ -1,0 +1,83 @@
+/**
+ * What no waiting mends: the guard and its issuer disagree, and an operator has to change one of them. Told apart from an
+ * outage, which the guard waits out, and from a bad token, which is its sender's affair (ADR 31).
+ */
+import { escapeControls } from '@hallpass/protocol';
+import type { GuardEvent } from './guard_event.ts';
+
+/** `ready()` rejects with it. The message says what is wrong and what to change; it never holds a secret. */
+export class Misconfigured extends Error {
+  override readonly name = 'Misconfigured';
+  readonly code: 'credentials_refused' | 'issuer_differs';
+
+  constructor(event: Extract<GuardEvent, { kind: 'feed_refused' | 'issuer_differs' }>) {
+    super(adviseOn(event));
+    this.code = event.kind === 'feed_refused' ? 'credentials_refused' : 'issuer_differs';
+  }
+}
+
+/** A sentence for whoever runs the API about an event that calls for a change; undefined for all others. */
+export function adviseOn(event: GuardEvent): string;
+export function adviseOn(event: GuardEvent): string | undefined;
+export function adviseOn(event: GuardEvent): string | undefined {
+  switch (event.kind) {
+    case 'feed_refused':
+      return event.status === 403
+        ? `The issuer does not let this guard's key read revocations (403). It must be a key of a resource server: hallpass keys create "My API" --resource-server AUDIENCE`
+        : `The issuer refused this guard's credentials (${event.status}). Check clientId and clientSecret, and that the key is not disabled or deleted.`;
+    case 'issuer_differs':
+      return (
+        `The issuer calls itself ${quote(event.found)}, and this guard expects ${quote(event.expected)}. Every token names ` +
+        'the former in iss, and every one is refused. Set issuer to exactly that; if it is reached elsewhere, set issuerAddress to where.'
+      );
+    case 'audience_differs':
+      return (
+        `A token was refused whose audience is ${event.found.map(quote).join(', ')}, and this guard's is ` +
+        `${quote(event.expected)}. If it was meant for this API, set audience to that, or have the client ask for the other.`
+      );
+    case 'feed_lost':
+    case 'key_set_failed':
+      return `The issuer cannot be asked: ${event.because.replace(/\.$/, '')}. The guard tries again, and refuses requests with 503 as long as it may not decide.`;
+    case 'clock_differs':
+      return (
+        `The clock of this machine is ${Math.abs(event.offsetSeconds)} s ${event.offsetSeconds < 0 ? 'behind' : 'ahead of'} ` +
+        'the issuer’s. Good tokens are refused until one of them is set right.'
+      );
+    case 'feed_connected':
+    case 'key_set_fetched':
+    case 'introspection_failed':
+    case 'clock_jumped':
+    case 'feed_reread':
+    case 'clock_agrees':
+    case 'issuer_agrees':
+      return undefined;
+  }
+}
+
+/** What is printed was sent by others. */
+function quote(text: string): string {
+  return `'${escapeControls(text.slice(0, QUOTED_LENGTH_MAX))}'`;
+}
+
+const QUOTED_LENGTH_MAX = 200;
+
+/** Outages that are over by themselves are not printed, but for those at the start: they may be a wrong address. */
+const ONLY_AT_START: readonly GuardEvent['kind'][] = ['feed_lost', 'key_set_failed'];
+
+/**
+ * What hears of events by default: it prints one sentence for each kind that an operator has to do something about, the
+ * first time. A guard in a loop fills no log.
+ */
+export function warnOnce(): (event: GuardEvent) => void {
+  const told = new Set<string>();
+  let hasStarted = false;
+  return (event) => {
+    if (event.kind === 'feed_connected') hasStarted = true;
+    const isLate = hasStarted && ONLY_AT_START.includes(event.kind);
+    const topic = ONLY_AT_START.includes(event.kind) ? 'outage' : event.kind;
+    const sentence = isLate || told.has(topic) ? undefined : adviseOn(event);
+    if (sentence === undefined) return;
+    told.add(topic);
+    console.warn(escapeControls(`Hallpass guard: ${sentence}`));
+  };
+}
