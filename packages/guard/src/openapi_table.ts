@@ -24,6 +24,7 @@ export function compileTable({ routes, open, closed }: PolicyTable): Policy {
   const opened = compilePolicy<Readonly<Record<string, string>>>(Object.fromEntries(scopes));
   const pathOf = new Map(routes.map(({ route, path }) => [route, path]));
   return {
+    routes: [...new Set([...routes, ...open, ...closed].map(({ route }) => route))],
     scopes: opened.scopes,
     match: (method, url) => {
       const found = match(method, url);

@@ -69,11 +69,14 @@ test('a route of the file that the policy closes is known: its handler is never 
       '/accounts': { get: { security: [{ oauth: ['/accounts.read'] }], responses: {} } },
       '/status': { get: { security: [], responses: {} } },
       '/draft': { get: { responses: {} } },
+      '/accounts/{accountID}:archive': { post: { security: [{ oauth: ['/accounts.write'] }], responses: {} } },
     },
   };
-  const read = policyFromOpenAPI(document, { unmapped: 'close' });
+  const read = policyFromOpenAPI(document);
   for (const register of Object.values(ADAPTERS)) {
-    for (const route of ['GET /accounts', 'GET /status', 'GET /draft']) register(route, read);
+    for (const route of ['GET /accounts', 'GET /status', 'GET /draft', 'POST /accounts/{accountID}:archive']) {
+      register(route, read);
+    }
     assert.throws(() => register('GET /drafts', read), /Did you mean 'GET \/draft'/);
   }
 });
