@@ -3,9 +3,8 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { suite, test } from 'node:test';
 import { sealRefreshToken } from '@hallpass/protocol';
-import { openLog } from '../src/http/log.ts';
 import { openMetrics } from '../src/http/metrics.ts';
-import { startPublicSide } from '../src/cli/server.ts';
+import { openServerLog, startPublicSide } from '../src/cli/server.ts';
 import { rewrapKeys } from '../src/operator/master_key.ts';
 import {
   forgetSecretKeys,
@@ -16,6 +15,7 @@ import {
   tendIssuerKeys,
 } from '../src/operator/issuer_keys.ts';
 import { openSealedToken, sealAccessToken } from '../src/oauth/opaque_token.ts';
+import { Readiness } from '../src/oauth/readiness.ts';
 import type { Client, KeyUse } from '../src/store/store.ts';
 import {
   basicOf,
@@ -340,7 +340,9 @@ suite('secrets after a new key', () => {
     const key = await first.makeKey();
     const serve = async (instance: Hallpass['instance']): Promise<() => Promise<number>> => {
       const settings = { ...instance.settings, addressFailuresPerMinute: 50 };
-      const more = { log: openLog('silent'), metrics: openMetrics(), shared: true };
+      const readiness = new Readiness(instance.store, instance.clock);
+      const log = openServerLog(instance, readiness);
+      const more = { log, readiness, metrics: openMetrics(), shared: true };
       const { url, close } = await startPublicSide({ ...instance, settings }, more);
       t.after(close);
       const headers = { authorization: basicOf({ ...key, clientSecret: 'wrong' }) };

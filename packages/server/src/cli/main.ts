@@ -2,7 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { escapeControlsInLines } from '@hallpass/protocol';
 import { OperatorRefusal } from '../operator/operator_refusal.ts';
-import { StoreUnavailable, StoreUnusable } from '../store/store.ts';
+import { StoreBroken, StoreUnavailable, StoreUnusable } from '../store/store.ts';
 import { eventsCommand } from './events_command.ts';
 import { explainCommand } from './explain_command.ts';
 import { guardCommand } from './guard_command.ts';
@@ -85,7 +85,9 @@ function exitCodeOf(error: unknown): number {
   }
   if (error instanceof StoreUnavailable) {
     const cause = error.cause instanceof Error ? error.cause.message : '';
-    printError(`${error.message}${error.message.includes(cause) ? '' : ` ${cause}.`} Try again.`);
+    // Only where that helps: until an operator has acted, a broken store stays so.
+    const advice = error instanceof StoreBroken ? '' : ' Try again.';
+    printError(`${error.message}${error.message.includes(cause) ? '' : ` (${cause})`}${advice}`);
     return 1;
   }
   printBug(error);

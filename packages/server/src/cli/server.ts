@@ -3,6 +3,7 @@ import { metadataURL, openidConfigurationURLs, PATHS, splitURL } from '@hallpass
 import { listen, type Listener, type Routes } from '../http/listener.ts';
 import { openLog, type Log } from '../http/log.ts';
 import { openMetrics, type Metrics } from '../http/metrics.ts';
+import { withOutageLines, type OutageLog } from '../http/outage_lines.ts';
 import { UNTRUSTED_FORWARDING, UntrustedForwarding } from '../http/untrusted_forwarding.ts';
 import type { Authority } from '../oauth/authority.ts';
 import type { BoundReached } from '../oauth/bounds.ts';
@@ -19,6 +20,7 @@ import { jwksEndpoint, metadataEndpoint, openidConfigurationEndpoint } from '../
 import { openapiEndpoint } from '../oauth/openapi.ts';
 import { corsForAny, respondPreflight } from '../oauth/origins.ts';
 import { pingEndpoint } from '../oauth/ping.ts';
+import { Readiness } from '../oauth/readiness.ts';
 import { revocationEndpoint, revocationOfClient } from '../oauth/revocation.ts';
 import { RevocationAllowance } from '../oauth/revocation_allowance.ts';
 import { tokenEndpoint } from '../oauth/token_endpoint.ts';
@@ -49,18 +51,22 @@ const TIME_INTERVAL_MS = 10_000;
 const SECRET_KEYS_INTERVAL_MS = 3_600_000;
 /** How often this process looks whether the keys have changed, by another instance or an operator; in milliseconds. */
 const KEYS_INTERVAL_MS = 500;
+/** How often it is looked, while the store is away, whether it is back; in milliseconds. */
+const OUTAGE_END_INTERVAL_MS = 1_000;
 
 /** Starts serving, both sides in this process. Rejects with `BadSetting` when a port is taken. */
 export async function startServer(instance: Instance): Promise<Server> {
-  const log = openLog(instance.settings.logLevel);
+  const readiness = new Readiness(instance.store, instance.clock);
+  const log = openServerLog(instance, readiness);
   const metrics = openMetrics();
   const outside = await startPublicSide(instance, {
     log,
     metrics,
+    readiness,
     shared: instance.settings.databaseUrl !== undefined,
   });
   const { endpoint, boundReached } = metrics;
-  const inside = await startOperatorSide(instance, { log, metrics: endpoint, boundReached }).catch(
+  const inside = await startOperatorSide(instance, { log, readiness, metrics: endpoint, boundReached }).catch(
     async (error: unknown) => {
       await outside.close();
       throw error;
@@ -77,6 +83,11 @@ export async function startServer(instance: Instance): Promise<Server> {
   };
 }
 
+/** The log of a process that serves, in which an outage of the store is a line and not one for each request. */
+export function openServerLog({ settings, clock }: Instance, readiness: Readiness): OutageLog {
+  return withOutageLines(openLog(settings.logLevel), { elapsed: clock.elapsed, check: () => readiness.check() });
+}
+
 export interface PublicSide {
   readonly issuer: string;
   readonly url: string;
@@ -89,10 +100,12 @@ export async function startPublicSide(
   {
     log,
     metrics,
+    readiness,
     shared,
   }: {
-    readonly log: Log;
+    readonly log: OutageLog;
     readonly metrics: Metrics;
+    readonly readiness: Readiness;
     /** Whether other processes serve on the same store, so that limits have to be counted together. */
     readonly shared: boolean;
   },
@@ -117,7 +130,7 @@ export async function startPublicSide(
       return await endpoint(request);
     };
   };
-  const ready = readyEndpoint(store, () => draining);
+  const ready = readyEndpoint(readiness, () => draining);
   const base = splitURL(settings.issuer ?? '').pathname;
   const forPages = new Set([base + PATHS.token, base + PATHS.revoke]);
   const listener = await listenOrExplain(
@@ -191,6 +204,7 @@ export async function startPublicSide(
     setInterval(() => attempt(log, () => clockKeeping.keep()), TIME_INTERVAL_MS),
     setInterval(() => attempt(log, () => marks.write()), MARK_INTERVAL_MS),
     setInterval(() => attempt(log, () => instance.keys.reload()), KEYS_INTERVAL_MS),
+    setInterval(() => attempt(log, () => log.lookForEnd()), OUTAGE_END_INTERVAL_MS),
   ];
   return {
     issuer,
@@ -210,15 +224,21 @@ export async function startOperatorSide(
   {
     log,
     metrics,
+    readiness,
     boundReached = () => undefined,
-  }: { readonly log: Log; readonly metrics: Endpoint; readonly boundReached?: BoundReached },
+  }: {
+    readonly log: OutageLog;
+    readonly metrics: Endpoint;
+    readonly readiness: Readiness;
+    readonly boundReached?: BoundReached;
+  },
 ): Promise<{ readonly url: string; readonly close: () => Promise<void> }> {
-  const { settings, store } = instance;
+  const { settings } = instance;
   const listener = await listenOrExplain(
     {
       '/metrics': { GET: metrics },
       [PATHS.live]: { GET: liveEndpoint },
-      [PATHS.ready]: { GET: readyEndpoint(store, () => false) },
+      [PATHS.ready]: { GET: readyEndpoint(readiness, () => false) },
     },
     {
       host: settings.operatorAddress,
@@ -233,6 +253,7 @@ export async function startOperatorSide(
     setInterval(() => attempt(log, () => forgetExpired(instance)), FORGET_INTERVAL_MS),
     setInterval(() => attempt(log, () => tendIssuerKeys(instance)), FORGET_INTERVAL_MS),
     setInterval(() => attempt(log, () => forgetSecretKeys(instance)), SECRET_KEYS_INTERVAL_MS),
+    setInterval(() => attempt(log, () => log.lookForEnd()), OUTAGE_END_INTERVAL_MS),
   ];
   return {
     url: listener.url,

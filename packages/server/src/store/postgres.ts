@@ -100,7 +100,7 @@ function storeOn(connections: Connections): Store {
     findTime: () => read(verbs.findTime),
     keepTime: (time) => write((sql) => verbs.keepTime(sql, time)),
     forgetExpired: (now, limit) => write((sql) => verbs.forgetExpired(sql, now, limit)),
-    check: () => read(check),
+    check: () => write(check),
     close: async () => {
       closing = true;
       watchers.close();
@@ -121,6 +121,7 @@ async function check(sql: Sql): Promise<void> {
   const fault = whyUnusable(settingsOf(row));
   if (fault !== undefined) throw new StoreUnavailable(fault);
   await verbs.findFeedEnd(sql);
+  await verbs.probe(sql);
 }
 
 /** A server that has become unusable while we ran may be usable again: to whoever asks now, it is away. */

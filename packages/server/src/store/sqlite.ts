@@ -10,6 +10,8 @@ import { Worker } from 'node:worker_threads';
 import { ParsedClients } from './parsed_clients.ts';
 import type { Sql } from './sql.ts';
 import { sqlOf } from './sqlite_connection.ts';
+import { faultOf, isDamage, outageOf, type SqliteFault } from './sqlite_faults.ts';
+import { OpenFiles } from './sqlite_files.ts';
 import { StoreUnavailable, StoreUnusable, type Store } from './store.ts';
 import type { WriteVerb, WriterMessage, WriterOptions } from './sqlite_writer.ts';
 import * as verbs from './verbs.ts';
@@ -25,9 +27,18 @@ export async function openSqliteStore({ file }: { readonly file: string }): Prom
   } catch (cause) {
     throw new StoreUnusable(`The folder of the store cannot be made: ${dirname(file)}.`, { cause });
   }
-  const writer = await Writer.start({ file });
+  const state = new State();
+  const writer = await Writer.start({ file }, state);
   const reader = openReader(file);
-  const read = <Result>(verb: (sql: Sql) => Promise<Result>): Promise<Result> => verb(reader.sql).catch(outage);
+  const files = new OpenFiles(file);
+  const read = async <Result>(verb: (sql: Sql) => Promise<Result>): Promise<Result> => {
+    state.assertUsable();
+    return await verb(reader.sql).catch((error: unknown) => {
+      throw state.note(faultOf(error), 'read');
+    });
+  };
+  /** Nothing is read either from files that were replaced: others may have revoked in those that took their place. */
+  const look = (): void => state.noteReplaced(files.whyReplaced());
   const parsed = new ParsedClients();
   const watchers = new Watchers(() => read(verbs.findFeedEnd));
 
@@ -46,7 +57,11 @@ export async function openSqliteStore({ file }: { readonly file: string }): Prom
     isOriginListed: (origin) => read((sql) => verbs.isOriginListed(sql, origin)),
     markSecretsUsed: (uses) => writer.write('markSecretsUsed', uses),
     findSecretUses: (clientId) => read((sql) => verbs.findSecretUses(sql, clientId)),
-    loadKeys: () => read(verbs.loadKeys),
+    loadKeys: () => {
+      // Each process that serves asks this twice a second: so long after the files were replaced, nothing is read of them.
+      look();
+      return read(verbs.loadKeys);
+    },
     addKey: (key, unlessMadeAfter, event) => writer.write('addKey', key, unlessMadeAfter, event),
     removeKey: (keyId, accompanied) => revoking(writer.write('removeKey', keyId, accompanied)),
     rewrapKey: (keyId, wrapped) => writer.write('rewrapKey', keyId, wrapped),
@@ -71,6 +86,8 @@ export async function openSqliteStore({ file }: { readonly file: string }): Prom
     keepTime: (time) => writer.write('keepTime', time),
     forgetExpired: (now, limit) => writer.write('forgetExpired', now, limit),
     check: async () => {
+      look();
+      await writer.write('probe');
       await read(verbs.findFeedEnd);
     },
     close: async () => {
@@ -81,8 +98,30 @@ export async function openSqliteStore({ file }: { readonly file: string }): Prom
   };
 }
 
-function outage(cause: unknown): never {
-  throw cause instanceof StoreUnavailable ? cause : new StoreUnavailable('The store could not be read.', { cause });
+/** Whether the store may be used, as far as this process has seen. */
+class State {
+  /** SQLite has found it damaged. That is for good: what it answers after that may be wrong. */
+  #damaged: StoreUnavailable | undefined;
+  /** Its files are no longer the ones that are open here; they may be put back. */
+  #replaced: StoreUnavailable | undefined;
+
+  /** Throws why the store may not be used. */
+  assertUsable(): void {
+    const why = this.#damaged ?? this.#replaced;
+    if (why !== undefined) throw why;
+  }
+
+  /** The exception for what a verb failed with. */
+  note(fault: SqliteFault, to: 'read' | 'written'): StoreUnavailable {
+    const outage = outageOf(fault, to);
+    if (fault.kind === 'replaced') this.#replaced = outage;
+    if (isDamage(fault)) this.#damaged ??= outage;
+    return outage;
+  }
+
+  noteReplaced(why: string | undefined): void {
+    this.#replaced = why === undefined ? undefined : outageOf({ kind: 'replaced', said: why }, 'written');
+  }
 }
 
 function readsOnly(): never {
@@ -98,12 +137,13 @@ function openReader(file: string): { readonly sql: Sql; readonly close: () => vo
 /** The writing thread, seen from this one. */
 class Writer {
   readonly #worker: Worker;
+  readonly #state: State;
   readonly #waiting = new Map<number, (message: Extract<WriterMessage, { id: number }>) => void>();
   #nextId = 1;
   #lost: Error | undefined;
   #closed: Promise<void> | undefined;
 
-  static async start(options: WriterOptions): Promise<Writer> {
+  static async start(options: WriterOptions, state: State): Promise<Writer> {
     // The same file name beside this one, as source (.ts) or built (.js).
     const url = new URL(import.meta.url.replace(/sqlite\.([jt]s)$/, 'sqlite_writer.$1'));
     // A thread does not inherit how this process was told to find the sources of the other packages.
@@ -116,11 +156,12 @@ class Writer {
     if ('unusable' in first) throw new StoreUnusable(first.unusable);
     if ('busy' in first)
       throw new StoreUnavailable('Another process is writing to the store.', { cause: new Error(first.busy) });
-    return new Writer(worker);
+    return new Writer(worker, state);
   }
 
-  constructor(worker: Worker) {
+  constructor(worker: Worker, state: State) {
     this.#worker = worker;
+    this.#state = state;
     worker.on('message', (messages: readonly Extract<WriterMessage, { id: number }>[]) => {
       for (const message of messages) this.#waiting.get(message.id)?.(message);
     });
@@ -133,6 +174,7 @@ class Writer {
     ...values: Parameters<WriteVerb[Name]>
   ): Promise<Awaited<ReturnType<WriteVerb[Name]>>> {
     return new Promise((resolve, reject) => {
+      this.#state.assertUsable();
       if (this.#lost !== undefined) {
         reject(new StoreUnavailable('The store can no longer be written.', { cause: this.#lost }));
         return;
@@ -146,7 +188,7 @@ class Writer {
         clearTimeout(timer);
         this.#waiting.delete(id);
         if ('failed' in message) {
-          reject(new StoreUnavailable('The store could not be written.', { cause: new Error(message.failed) }));
+          reject(this.#state.note(message.failed, 'written'));
         } else {
           // oxlint-disable-next-line no-unsafe-type-assertion -- the writer answers with what this very verb returned
           resolve(message.result as Awaited<ReturnType<WriteVerb[Name]>>);
@@ -166,6 +208,6 @@ class Writer {
 
   #lose(error: Error): void {
     this.#lost ??= error;
-    for (const [id, answer] of this.#waiting) answer({ id, failed: error.message });
+    for (const [id, answer] of this.#waiting) answer({ id, failed: faultOf(error) });
   }
 }

@@ -11,6 +11,9 @@ import { eventIds } from './event_id.ts';
 import { firstRows, MIGRATIONS, newerSchema } from './migrations.ts';
 import type { Sql } from './sql.ts';
 import { sqlOf } from './sqlite_connection.ts';
+import { faultOf, isBusy, isDamage, whyNotOpened, type SqliteFault } from './sqlite_faults.ts';
+import { OpenFiles } from './sqlite_files.ts';
+import { assertWhole, Generations, isLogEmpty } from './sqlite_generation.ts';
 import * as verbs from './verbs.ts';
 
 export interface WriterOptions {
@@ -35,7 +38,7 @@ export type WriterMessage =
   | { readonly unusable: string }
   | { readonly busy: string }
   | { readonly id: number; readonly result: unknown }
-  | { readonly id: number; readonly failed: string };
+  | { readonly id: number; readonly failed: SqliteFault };
 
 const WRITES = {
   saveClient: verbs.saveClient,
@@ -53,6 +56,7 @@ const WRITES = {
   noteFollowers: verbs.noteFollowers,
   recordEvent: verbs.recordEvent,
   keepTime: verbs.keepTime,
+  probe: verbs.probe,
   forgetExpired: verbs.forgetExpired,
 } as const;
 
@@ -66,27 +70,27 @@ const IN_MEMORY = ':memory:';
 if (parentPort !== null) start(parentPort, workerData);
 
 function start(port: MessagePort, options: WriterOptions): void {
-  let database: DatabaseSync;
+  let opened: Opened;
   try {
-    database = openForWriting(options.file);
+    opened = openForWriting(options.file);
   } catch (error) {
     const said = error instanceof Error ? error.message : String(error);
-    port.postMessage((isBusy(error) ? { busy: said } : { unusable: said }) satisfies WriterMessage);
+    port.postMessage((isBusy(faultOf(error)) ? { busy: said } : { unusable: said }) satisfies WriterMessage);
     port.close();
     return;
   }
-  const sql = sqlOf(database, eventIds());
+  const { database, generations } = opened;
   const queue: WriteRequest[] = [];
   let closing = false;
   let flushing = false;
 
   const flush = async (): Promise<void> => {
-    while (queue.length > 0) port.postMessage(await commit(database, sql, queue.splice(0, BATCH_MAX)));
+    while (queue.length > 0) port.postMessage(await commit(opened, queue.splice(0, BATCH_MAX)));
     flushing = false;
-    if (closing) {
-      database.close();
-      port.close();
-    }
+    if (!closing) return generations?.tend();
+    generations?.close();
+    database.close();
+    port.close();
   };
   port.on('message', (message: WriteRequest | 'close') => {
     if (message === 'close') closing = true;
@@ -99,8 +103,17 @@ function start(port: MessagePort, options: WriterOptions): void {
   port.postMessage({ ready: true } satisfies WriterMessage);
 }
 
+/** The store, opened to be written. */
+interface Opened {
+  readonly database: DatabaseSync;
+  readonly sql: Sql;
+  readonly files: OpenFiles;
+  readonly generations: Generations | undefined;
+}
+
 /** One batch in one transaction. If a write in it fails, each is tried alone, so that one of them cannot fail the others. */
-async function commit(database: DatabaseSync, sql: Sql, batch: readonly WriteRequest[]): Promise<WriterMessage[]> {
+async function commit(opened: Opened, batch: readonly WriteRequest[]): Promise<WriterMessage[]> {
+  const { database, sql, files } = opened;
   let begun = false;
   let performed = false;
   try {
@@ -110,32 +123,30 @@ async function commit(database: DatabaseSync, sql: Sql, batch: readonly WriteReq
     for (const request of batch) answers.push({ id: request.id, result: await perform(sql, request) });
     performed = true;
     database.exec('COMMIT');
-    return answers;
+    // After the commit and before its answers: what is acknowledged was where a restart finds it.
+    const replaced = files.whyReplaced();
+    return replaced === undefined ? answers : failAll(batch, { kind: 'replaced', said: replaced });
   } catch (error) {
     if (database.isTransaction) database.exec('ROLLBACK');
-    // A store that is locked or full is so for each of them: to try one by one would only make them wait one by one.
-    if (begun && !performed && batch.length > 1) {
+    const fault = faultOf(error);
+    // A store that is locked, full or damaged is so for each of them: to try one by one would only make them wait.
+    if (begun && !performed && batch.length > 1 && !isDamage(fault)) {
       const alone: WriterMessage[] = [];
-      for (const request of batch) alone.push(...(await commit(database, sql, [request])));
+      for (const request of batch) alone.push(...(await commit(opened, [request])));
       return alone;
     }
-    const failed = error instanceof Error ? error.message : String(error);
-    return batch.map(({ id }) => ({ id, failed }));
+    return failAll(batch, fault);
   }
+}
+
+function failAll(batch: readonly WriteRequest[], failed: SqliteFault): WriterMessage[] {
+  return batch.map(({ id }) => ({ id, failed }));
 }
 
 function perform(sql: Sql, { verb, values }: WriteRequest): Promise<unknown> {
   // oxlint-disable-next-line no-unsafe-type-assertion -- `Writer.write` has checked the values against the verb's type
   const write = WRITES[verb] as (sql: Sql, ...values: readonly unknown[]) => Promise<unknown>;
   return write(sql, ...values);
-}
-
-/** Whether another process held the store for too long (SQLITE_BUSY): a reason to wait, and not to give up. */
-function isBusy(error: unknown): boolean {
-  const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
-  return (
-    cause instanceof Error && 'errcode' in cause && typeof cause.errcode === 'number' && (cause.errcode & 0xff) === 5
-  );
 }
 
 /** SQLite would make the file for as many as the umask lets in, and gives its log the mode of the file. */
@@ -148,30 +159,39 @@ function makeForOwner(file: string): void {
   }
 }
 
-function openForWriting(file: string): DatabaseSync {
-  let database: DatabaseSync;
+function openForWriting(file: string): Opened {
+  const logWas = isLogEmpty(file) ? 'empty' : 'in use';
+  let database: DatabaseSync | undefined;
   try {
     makeForOwner(file);
     database = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS });
     database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL');
-  } catch (cause) {
-    const said = cause instanceof Error ? cause.message : String(cause);
-    throw new Error(`The store cannot be opened (${said}): ${file}. Is HALLPASS_DATA_DIR right?`, { cause });
-  }
-  try {
     assertDurable(database);
+    assertWhole(database, file, logWas);
     migrate(database);
-  } catch (error) {
+    syncFolder(dirname(file));
+    const generations = file === IN_MEMORY ? undefined : new Generations(database, file, logWas);
+    return { database, sql: sqlOf(database, eventIds()), files: new OpenFiles(file), generations };
+  } catch (cause) {
     // Or whoever looks at what is wrong with it would find it locked until this thread is gone.
-    database.close();
-    throw error;
+    if (database?.isOpen === true) database.close();
+    const fault = faultOf(cause);
+    // A sentence of our own says it all.
+    if (fault.kind === 'sqlite' && fault.code === undefined && !isSystemError(cause)) throw cause;
+    throw new Error(whyNotOpened(fault, file), { cause });
   }
-  // The file's own entry in its folder has to survive a power cut as well. (Windows has no such call for folders.)
-  if (process.platform === 'win32') return database;
-  const folder = openSync(dirname(file), 'r');
-  fsyncSync(folder);
-  closeSync(folder);
-  return database;
+}
+
+function isSystemError(error: unknown): boolean {
+  return error instanceof Error && 'syscall' in error;
+}
+
+/** The file's own entry in its folder has to survive a power cut as well. (Windows has no such call for folders.) */
+function syncFolder(folder: string): void {
+  if (process.platform === 'win32') return;
+  const descriptor = openSync(folder, 'r');
+  fsyncSync(descriptor);
+  closeSync(descriptor);
 }
 
 /** With less than this an acknowledged commit can be lost in a power cut; SQLite's default in WAL mode is less. */

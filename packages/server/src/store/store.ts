@@ -21,8 +21,11 @@ import {
 
 /** The store cannot answer now; the rim of the server makes this a 503. */
 export class StoreUnavailable extends Error {
-  override readonly name = 'StoreUnavailable';
+  override readonly name: string = 'StoreUnavailable';
 }
+
+/** The store cannot answer before an operator has done what the sentence says; to try again is of no use until then. */
+export class StoreBroken extends StoreUnavailable {}
 
 /** The store cannot be used at all, and why, in a sentence for the operator. */
 export class StoreUnusable extends Error {
@@ -420,7 +423,10 @@ export interface Store {
    * machine's clock but the time that the store trusts: what is forgotten cannot be had back.
    */
   forgetExpired(now: NumericDate, limit: number): Promise<number>;
-  /** Resolves when the store can answer. */
+  /**
+   * Resolves when the store can do everything: a tiny write is durable, and is where a restart will find it. Rejects
+   * like any write when it cannot. What it writes is one row, the same each time.
+   */
   check(): Promise<void>;
   close(): Promise<void>;
 }

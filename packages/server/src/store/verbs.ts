@@ -12,6 +12,7 @@ export * from './feed_verbs.ts';
 export * from './follower_verbs.ts';
 export * from './grant_verbs.ts';
 export * from './key_verbs.ts';
+export * from './probe_verb.ts';
 export * from './revocation_verbs.ts';
 export * from './suspicion_verbs.ts';
 export * from './time_verbs.ts';

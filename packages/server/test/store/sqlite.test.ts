@@ -48,7 +48,7 @@ async function tampered(t: TestContext, change: (database: DatabaseSync) => void
 
 /** Beside the stores that have the file open. */
 function changeByHand(file: string, statements: string): void {
-  const database = new DatabaseSync(file);
+  const database = new DatabaseSync(file, { timeout: 5_000 });
   database.exec(statements);
   database.close();
 }
