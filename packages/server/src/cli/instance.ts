@@ -15,8 +15,10 @@ import { join } from 'node:path';
 import { parseBase64url, printBase64url, type Random } from '@hallpass/protocol';
 import type { ServerClock } from '../oauth/authority.ts';
 import { MASTER_KEY_BYTES, openKeyRing, type LiveKeyRing } from '../oauth/key_ring.ts';
+import { Wrapping } from '../oauth/key_wrapping.ts';
 import { StoreTime } from '../oauth/store_time.ts';
 import { isTrivialKey } from '../oauth/trivial_key.ts';
+import type { KeyOpener } from '../store/check.ts';
 import type { Store } from '../store/store.ts';
 import { readSecretFile, type SecretFile } from './closed_files.ts';
 import { BadSetting, isDevelopmentIssuer, type Settings } from './settings.ts';
@@ -100,6 +102,20 @@ function readMasterKeyFile(file: string): string {
   throw new BadSetting(
     `The master key can be read by others on this machine (${exposure}: its mode is ${mode}). Close it first: chmod 600 ${file} (in Kubernetes: defaultMode 0400 at the volume, and an fsGroup).`,
   );
+}
+
+/** What opens the keys in a store, to check them; or why nothing does, in a sentence. Makes no master key. */
+export function findKeyOpener(settings: Settings, random: Random): KeyOpener {
+  const { masterKey, masterKeyCommand, masterKeyFile, dataDir } = settings;
+  const file = masterKeyFile ?? join(dataDir, 'master.key');
+  if (masterKey === undefined && masterKeyCommand === undefined && !existsSync(file)) return 'there is no master key.';
+  try {
+    const wrapping = new Wrapping(findMasterKeys(settings, random), random);
+    return (key) => void wrapping.unwrap(key);
+  } catch (error) {
+    if (error instanceof BadSetting) return error.message;
+    throw error;
+  }
 }
 
 /** How long a command may take to print the master key, in milliseconds: a service far away answers within that. */

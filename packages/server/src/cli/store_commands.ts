@@ -14,14 +14,29 @@ import { Command } from 'commander';
 import { printBase64url } from '@hallpass/protocol';
 import { OperatorRefusal } from '../operator/operator_refusal.ts';
 import { restoreBackup, verifyBackup, writeBackup } from '../store/backup.ts';
+import { checkStore } from '../store/check.ts';
 import { MIGRATIONS } from '../store/migrations.ts';
 import { hasPassword } from '../store/postgres_address.ts';
+import { RESTORE } from '../store/sqlite_faults.ts';
 import { checkTables, copyTables, TransferRefusal, type Progress, type TableReport } from '../store/transfer.ts';
-import { good, printFields, printJson, printLine, printProgress, printTable, strong, warn } from './output.ts';
+import { findKeyOpener } from './instance.ts';
+import {
+  clearProgress,
+  good,
+  printError,
+  printFields,
+  printJson,
+  printLine,
+  printProgress,
+  printTable,
+  printWarning,
+  strong,
+  warn,
+} from './output.ts';
 import { DATABASE_URL_MUST, parseDatabaseUrl } from './setting_values.ts';
 import { BadSetting, type Settings } from './settings.ts';
 import { readStandardInput } from './standard_input.ts';
-import { openTables, withTables } from './stores.ts';
+import { openCheck, openTables, openTablesToRead, withTables } from './stores.ts';
 import { systemClock, systemRandom } from './system.ts';
 
 interface Json {
@@ -40,13 +55,16 @@ export function storeCommand(read: () => Settings): Command {
     .option('--json', 'print JSON')
     .action(async (file: string, { json }: Json) => {
       const target = file === '-' ? standardOutput() : newFile(file);
-      const tail = await withTables(read(), (from) =>
-        writeBackup(from, {
-          schema: MIGRATIONS.length,
-          madeAt: new Date(systemClock.now()).toISOString(),
-          write: target.write,
-          progress: progressOf('backing up'),
-        }),
+      const tail = await withTables(
+        read(),
+        (from) =>
+          writeBackup(from, {
+            schema: MIGRATIONS.length,
+            madeAt: new Date(systemClock.now()).toISOString(),
+            write: target.write,
+            progress: progressOf('backing up'),
+          }),
+        openTablesToRead,
       ).catch((error: unknown) => {
         target.abandon();
         throw error;
@@ -83,7 +101,9 @@ export function storeCommand(read: () => Settings): Command {
 
   command
     .command('verify')
-    .description('read the store, or a backup, from end to end, and say what is in it')
+    .description(
+      'read the store, or a backup, from end to end: say what is in it, and whether it is damaged. Changes nothing',
+    )
     .argument('[file]', 'a backup; without one, the store')
     .option('--json', 'print JSON')
     .action(async (file: string | undefined, { json }: Json) => {
@@ -93,12 +113,7 @@ export function storeCommand(read: () => Settings): Command {
         printLine(`${good('Whole')}: a backup of ${madeAt}.`);
         return printFields([...byTable].map(([table, rows]) => [table, String(rows)] as const));
       }
-      const reports = await withTables(read(), (tables) => checkTables(tables, progressOf('reading')));
-      if (json === true) return printJson(reports.map(({ table, rows, checksum }) => ({ table, rows, checksum })));
-      printTable(
-        ['table', 'rows', 'checksum'],
-        reports.map(({ table, rows, checksum }) => [table, String(rows), checksum.slice(0, 16)]),
-      );
+      await verifyStore(read(), json === true ? 'json' : 'text');
     });
 
   command
@@ -113,17 +128,21 @@ export function storeCommand(read: () => Settings): Command {
       if (settings.databaseUrl === url) throw new OperatorRefusal('A store cannot be copied to itself.');
       const began = systemClock.now();
       const reports = await refusing(() =>
-        withTables(settings, async (from) => {
-          const copy = await openTables({ ...settings, databaseUrl: url });
-          try {
-            const progress = progressOf(dryRun ? 'comparing' : 'copying');
-            const copied = await copyTables({ from, to: copy, dryRun, progress });
-            if (!dryRun) assertAlike(copied, await checkTables(copy, progressOf('checking')));
-            return copied;
-          } finally {
-            await copy.close();
-          }
-        }),
+        withTables(
+          settings,
+          async (from) => {
+            const copy = await openTables({ ...settings, databaseUrl: url });
+            try {
+              const progress = progressOf(dryRun ? 'comparing' : 'copying');
+              const copied = await copyTables({ from, to: copy, dryRun, progress });
+              if (!dryRun) assertAlike(copied, await checkTables(copy, progressOf('checking')));
+              return copied;
+            } finally {
+              await copy.close();
+            }
+          },
+          openTablesToRead,
+        ),
       );
       const seconds = (systemClock.now() - began) / 1000;
       if (json === true) return printJson({ copied: !dryRun, seconds, tables: reports });
@@ -142,6 +161,33 @@ export function storeCommand(read: () => Settings): Command {
     });
 
   return command;
+}
+
+/** Says what is in the store and what was found; exit code 1 when something is damaged. */
+async function verifyStore(settings: Settings, as: 'json' | 'text'): Promise<void> {
+  const openKey = findKeyOpener(settings, systemRandom);
+  const store = await openCheck(settings);
+  const { findings, tables } = await checkStore(store, { openKey, progress: progressOf('checking') }).finally(() =>
+    store.close(),
+  );
+  clearProgress();
+  const { faults, notChecked } = findings;
+  const counts = tables.map(({ table, rows, checksum }) => ({ table, rows, checksum }));
+  if (as === 'json') {
+    printJson({ whole: faults.length === 0, faults, notChecked, tables: counts });
+  } else {
+    printTable(
+      ['table', 'rows', 'checksum'],
+      counts.map(({ table, rows, checksum }) => [table, String(rows), checksum.slice(0, 16)]),
+    );
+    for (const sentence of notChecked) printWarning(`not checked: ${sentence}`);
+    for (const fault of faults) printError(fault);
+  }
+  if (faults.length > 0) throw new OperatorRefusal(`The store is damaged. ${RESTORE}`);
+  if (as === 'text')
+    printLine(
+      `${good('Whole')}: nothing in the store is damaged${notChecked.length === 0 ? '.' : ', as far as it was checked.'}`,
+    );
 }
 
 /** Where to copy to. A password may come from where only the owner of this process sees it. */

@@ -1,9 +1,12 @@
 /** Which engine the settings name: the one place, beside the engines themselves, that knows there are two. */
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Checkable } from '../store/findings.ts';
+import { openPostgresCheck } from '../store/postgres_check.ts';
 import { openPostgresStore, type PostgresOptions } from '../store/postgres.ts';
 import { openPostgresTables } from '../store/postgres_tables.ts';
 import { openSqliteStore } from '../store/sqlite.ts';
+import { assertStoreIsThere, openSqliteCheck } from '../store/sqlite_check.ts';
 import { openSqliteTables } from '../store/sqlite_tables.ts';
 import type { Store } from '../store/store.ts';
 import type { Tables } from '../store/transfer.ts';
@@ -29,12 +32,25 @@ export async function openTables(settings: Settings): Promise<Tables> {
   return postgres === undefined ? openSqliteTables({ file: fileOf(settings) }) : openPostgresTables(postgres);
 }
 
+/** The same, for a command that reads: it makes no store where there is none. Throws `StoreUnusable`. */
+export async function openTablesToRead(settings: Settings): Promise<Tables> {
+  if (settings.databaseUrl === undefined) assertStoreIsThere(fileOf(settings));
+  return await openTables(settings);
+}
+
+/** Opens the store to be checked, and changes nothing of it. Throws `StoreUnusable` where there is none. */
+export async function openCheck(settings: Settings): Promise<Checkable> {
+  const postgres = postgresOptions(settings);
+  return postgres === undefined ? openSqliteCheck({ file: fileOf(settings) }) : await openPostgresCheck(postgres);
+}
+
 /** Runs something on the tables of the store and closes them. */
 export async function withTables<Result>(
   settings: Settings,
   work: (tables: Tables) => Promise<Result>,
+  open: (settings: Settings) => Promise<Tables> = openTables,
 ): Promise<Result> {
-  const tables = await openTables(settings);
+  const tables = await open(settings);
   try {
     return await work(tables);
   } finally {

@@ -47,7 +47,9 @@ export function withOutageLines(
     }
     reason.unsaid += 1;
     if (now - reason.lineAt < OUTAGE_LINE_MS) return;
-    log.outage(new Error(`${outage.message} (${reason.unsaid} times more since the last line)`, { cause: outage.cause }));
+    log.outage(
+      new Error(`${outage.message} (${reason.unsaid} times more since the last line)`, { cause: outage.cause }),
+    );
     reasons.set(text, { lineAt: now, unsaid: 0 });
   };
   return {

@@ -1,5 +1,6 @@
 /** The verbs about API keys and their secrets. */
 import { parseClient, printClient, type ParsedClients, type RowMark } from './parsed_clients.ts';
+import { digestOf, type RecordRow } from './record_digest.ts';
 import { accompany } from './revocation_verbs.ts';
 import { inBatches, rowsOf, type Sql, type SqlRow } from './sql.ts';
 import { CLIENTS_MAX, type Accompanied, type Client, type SecretUse } from './store.ts';
@@ -50,9 +51,13 @@ function markOf(row: SqlRow): RowMark {
   return { clientId, revision: isOfVersion ? revision : undefined };
 }
 
-/** Gives a row that was written as a whole, such as by a restore, a revision of its own. */
-export async function renewRevision(sql: Sql, clientId: string): Promise<void> {
-  await sql.run(`UPDATE clients SET revision = version || '-' || ${CHANCE} WHERE client_id = ?`, clientId);
+/** Gives a row that was written as a whole, such as by a restore, a revision of its own, and the digest of its record. */
+export async function renewRevision(sql: Sql, row: RecordRow): Promise<void> {
+  await sql.run(
+    `UPDATE clients SET revision = version || '-' || ${CHANCE}, digest = ? WHERE client_id = ?`,
+    digestOf(row),
+    row.clientId,
+  );
 }
 
 export async function listClients(
@@ -90,20 +95,23 @@ export async function saveClient(
     await sql.run('DELETE FROM refresh_suspicions WHERE client_id = ?', client.clientId);
   }
   const record = printClient(client);
+  const digest = digestOf({ clientId: client.clientId, version: client.version, record });
   const written =
     client.version === 1
       ? await sql.run(
-          `INSERT INTO clients (client_id, version, record, revision) VALUES (?, 1, ?, '1-' || ${CHANCE})
+          `INSERT INTO clients (client_id, version, record, digest, revision) VALUES (?, 1, ?, ?, '1-' || ${CHANCE})
            ON CONFLICT (client_id) DO NOTHING`,
           client.clientId,
           record,
+          digest,
         )
       : await sql.run(
-          `UPDATE clients SET version = ?, revision = CAST(? AS TEXT) || ${CHANCE}, record = ?
+          `UPDATE clients SET version = ?, revision = CAST(? AS TEXT) || ${CHANCE}, record = ?, digest = ?
             WHERE client_id = ? AND version = ?`,
           client.version,
           `${client.version}-`,
           record,
+          digest,
           client.clientId,
           client.version - 1,
         );

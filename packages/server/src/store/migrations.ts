@@ -142,6 +142,18 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
     // stays (ADR 41). `expires_at` goes on to say until when the row is kept: now the latest end of any generation.
     `ALTER TABLE families ADD COLUMN newest_expires_at BIGINT`,
   ],
+  [
+    // Each value that an answer rests on stands in an index as well, and a client's record has a digest: so that
+    // `store verify` can find a bit that was flipped on the disk (ADR 35).
+    `CREATE INDEX revocations_whole ON revocations (keep_until, before_date, expires_at, commit_id, feed_until)`,
+    `DROP INDEX IF EXISTS revocations_by_end`,
+    `CREATE INDEX families_whole ON families (expires_at, client_id, generation, rotated_at, key_id,
+                                              shown_generation, shown_in_a_row, suspected_generation)`,
+    `DROP INDEX IF EXISTS families_by_end`,
+    `CREATE INDEX keys_whole ON keys (key_id, key_use, algorithm, created_at, active_from)`,
+    `CREATE INDEX store_time_whole ON store_time (one, seen_at, trusted)`,
+    `ALTER TABLE clients ADD COLUMN digest TEXT`,
+  ],
 ];
 
 /** Why a store that a newer version wrote is refused. */
@@ -149,6 +161,14 @@ export function newerSchema(version: number): string {
   return (
     `The store was written by a newer Hallpass (schema ${version}; this one knows ${MIGRATIONS.length}). ` +
     'Start that version instead.'
+  );
+}
+
+/** Why a store that an older version wrote is not read by a command that changes nothing. */
+export function olderSchema(version: number, where: string): string {
+  return (
+    `The store is of an older Hallpass (schema ${version}; this one has ${MIGRATIONS.length}): ${where}. ` +
+    'Start this version on it once, or use the version that wrote it.'
   );
 }
 

@@ -21,13 +21,15 @@ const NOT_A_DATABASE = 26;
 
 /** What to do about a store that is damaged. Nothing repairs it; a backup takes its place. */
 export const RESTORE =
-  'Stop Hallpass, keep the damaged files aside, and restore the newest backup into a new data folder (hallpass store restore).';
+  'Stop Hallpass, keep the damaged store aside, and restore the newest backup into a new data folder, or an empty database (hallpass store restore).';
 
 export function faultOf(error: unknown): SqliteFault {
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
   const said = cause instanceof Error ? cause.message : String(cause);
   const code =
-    cause instanceof Error && 'errcode' in cause && typeof cause.errcode === 'number' ? cause.errcode & 0xff : undefined;
+    cause instanceof Error && 'errcode' in cause && typeof cause.errcode === 'number'
+      ? cause.errcode & 0xff
+      : undefined;
   return { kind: 'sqlite', said, code };
 }
 
@@ -60,7 +62,8 @@ export function outageOf(fault: SqliteFault, to: 'read' | 'written'): StoreUnava
 const SENTENCES: Readonly<Record<number, string>> = {
   [FULL]: 'The disk of the store is full. Make room on it; Hallpass then goes on by itself.',
   [READ_ONLY]: 'The store cannot be written: its disk, its folder or its files are read-only for this user.',
-  [CANNOT_OPEN]: 'The files of the store cannot be opened. Are they still there, and may this user read and write them?',
+  [CANNOT_OPEN]:
+    'The files of the store cannot be opened. Are they still there, and may this user read and write them?',
   [INPUT_OUTPUT]: 'The disk of the store does not read or write as it should. Look at the disk and at the system log.',
 };
 

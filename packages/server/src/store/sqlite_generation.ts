@@ -160,7 +160,7 @@ function isSettled({ mark, witness }: Marks): boolean {
 
 /** Never 0: that is the mark of a store that has none. */
 function newName(): number {
-  return 1 + (randomBytes(4).readUInt32BE() >>> 1) % 0x7f_ff_ff_fe;
+  return 1 + ((randomBytes(4).readUInt32BE() >>> 1) % 0x7f_ff_ff_fe);
 }
 
 function readMarks(database: DatabaseSync): Marks {

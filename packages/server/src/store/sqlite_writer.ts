@@ -14,6 +14,7 @@ import { sqlOf } from './sqlite_connection.ts';
 import { faultOf, isBusy, isDamage, whyNotOpened, type SqliteFault } from './sqlite_faults.ts';
 import { OpenFiles } from './sqlite_files.ts';
 import { assertWhole, Generations, isLogEmpty } from './sqlite_generation.ts';
+import { toSqlite } from './sqlite_schema.ts';
 import * as verbs from './verbs.ts';
 
 export interface WriterOptions {
@@ -214,8 +215,7 @@ function migrate(database: DatabaseSync): void {
     const version = schemaVersionOf(database);
     if (version > MIGRATIONS.length) throw new Error(newerSchema(version));
     for (const statements of MIGRATIONS.slice(version)) {
-      // In SQLite only INTEGER makes a primary key the row's own place; its INTEGER is 64 bits wide.
-      for (const statement of statements) database.exec(statement.replaceAll('BIGINT', 'INTEGER'));
+      for (const statement of statements) database.exec(toSqlite(statement));
     }
     if (version === 0) {
       for (const { text, values } of firstRows(randomBytes(6).toString('hex'))) database.prepare(text).run(...values);

@@ -6,6 +6,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import { renewRevision } from './client_verbs.ts';
 import { findFeedEnd, type FeedEnd } from './feed_verbs.ts';
+import { recordRowOf } from './record_digest.ts';
 import type { Sql, SqlRow, SqlValue } from './sql.ts';
 
 /** An engine, below its verbs. */
@@ -183,18 +184,21 @@ async function copyTable(
 export async function checkTables(tables: Tables, progress: Progress): Promise<readonly TableReport[]> {
   return await tables.snapshot(async (sql) => {
     const reports: TableReport[] = [];
-    for (const table of TABLES) {
-      const digest = createHash('sha256');
-      let rows = 0;
-      for await (const row of readTable(sql, table)) {
-        addTo(digest, table, row);
-        rows += 1;
-        if (rows % PAGE_ROWS === 0) progress(table.name, rows);
-      }
-      reports.push({ table: table.name, rows, inserted: 0, updated: 0, deleted: 0, checksum: digest.digest('hex') });
-    }
+    for (const table of TABLES) reports.push(await checkTable(sql, table, progress));
     return reports;
   });
+}
+
+/** The count and the checksum of one table. */
+export async function checkTable(sql: Sql, table: Table, progress: Progress): Promise<TableReport> {
+  const digest = createHash('sha256');
+  let rows = 0;
+  for await (const row of readTable(sql, table)) {
+    addTo(digest, table, row);
+    rows += 1;
+    if (rows % PAGE_ROWS === 0) progress(table.name, rows);
+  }
+  return { table: table.name, rows, inserted: 0, updated: 0, deleted: 0, checksum: digest.digest('hex') };
 }
 
 // Rows
@@ -312,5 +316,5 @@ export async function put(sql: Sql, table: Table, row: SqlRow): Promise<void> {
     ...listOf(table, row),
   );
   // Revisions are not carried: a server that was on this store before must not take the row for one that it knows.
-  if (table.name === 'clients') await renewRevision(sql, String(valueOf(row, 'client_id')));
+  if (table.name === 'clients') await renewRevision(sql, recordRowOf(row));
 }
