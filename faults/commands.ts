@@ -313,10 +313,11 @@ async function judgeAlike(one: At, other: At, except: readonly string[]): Promis
 
 function checksumsOf(ran: Ran | undefined, except: readonly string[]): string | undefined {
   if (ran?.code !== 0) return undefined;
-  const reports: readonly { readonly table: string; readonly rows: number; readonly checksum: string }[] = JSON.parse(
-    ran.stdout,
-  );
-  return reports
+  const {
+    tables,
+  }: { readonly tables: readonly { readonly table: string; readonly rows: number; readonly checksum: string }[] } =
+    JSON.parse(ran.stdout);
+  return tables
     .filter(({ table }) => !except.includes(table))
     .map(({ table, rows, checksum }) => `${table} ${rows} ${checksum.slice(0, 8)}`)
     .join(', ');

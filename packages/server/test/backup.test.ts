@@ -241,7 +241,12 @@ suite('a backup', () => {
       await startCommand(['store', 'verify', '--json'], other),
     ];
     const tables = (done: Done): readonly Document[] => {
-      const all: readonly Document[] = JSON.parse(done.stdout);
+      const {
+        whole,
+        faults,
+        tables: all,
+      }: { whole: boolean; faults: string[]; tables: Document[] } = JSON.parse(done.stdout);
+      assert.deepEqual([whole, faults], [true, []]);
       return all.filter(({ table }) => table !== 'feed');
     };
     assert.deepEqual(tables(ours), tables(theirs));

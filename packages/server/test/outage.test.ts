@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ClientCopies, COPY_SECONDS_MAX } from '../src/oauth/client_copies.ts';
+import { READINESS_MS } from '../src/oauth/readiness.ts';
 import { StoreUnavailable, type Store } from '../src/store/store.ts';
 import { decode, startHallpass, tokensOf, type Answer, type Hallpass, type Key } from './harness.ts';
 import { Signer } from './signer.ts';
@@ -142,6 +143,7 @@ test('everything else is 503 with Retry-After, and nothing of it has happened (c
     assert.equal((await hallpass.request('/health/ready')).status, 503);
     assert.equal((await hallpass.request('/health/live')).status, 200);
   });
+  hallpass.clock.advance(READINESS_MS / 1000);
   assert.equal((await hallpass.request('/health/ready')).status, 200);
   assert.equal(await hallpass.isActive(key, accessToken), true, 'nothing was revoked');
   assert.equal((await hallpass.form('/oauth2/token', again)).status, 200, 'the assertion was not used up');

@@ -244,6 +244,7 @@ test('with the store away: refresh and introspection are 503, never a guess; and
   away = false;
   assert.equal((await broken.refresh(brokenKey, refreshToken)).status, 200);
   assert.equal(await broken.isActive(brokenKey, accessToken), true);
+  broken.clock.advance(1);
   assert.equal((await broken.request('/health/ready')).status, 200);
 });
 

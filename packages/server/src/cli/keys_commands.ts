@@ -5,7 +5,7 @@ import { Command } from 'commander';
 import { escapeControls } from '@hallpass/protocol';
 import { manageApiKeys, type ApiKeys } from '../operator/api_keys.ts';
 import { OperatorRefusal } from '../operator/operator_refusal.ts';
-import { clockOption, type Clocked } from './clock_option.ts';
+import { clockOption, warnIfAhead, type Clocked } from './clock_option.ts';
 import { given, parseDuration } from './command_values.ts';
 import { addImportCommand } from './import_command.ts';
 import type { Instance } from './instance.ts';
@@ -150,7 +150,7 @@ export function keysCommand(withInstance: WithInstance): Command {
     .addOption(clockOption())
     .option('--json', 'print JSON')
     .action(async (clientId: string, { clock, json }: Json & Clocked) => {
-      await withKeys((api) => api.revokeTokens(clientId, clock));
+      warnIfAhead(await withKeys((api) => api.revokeTokens(clientId, clock)));
       if (json === true) printJson({ client_id: clientId, tokens_revoked: true });
       else printLine(`${good('Ended')} every token of ${clientId}.`);
     });

@@ -2,7 +2,7 @@
 import { Command } from 'commander';
 import { revocationOfEverything } from '../oauth/revocation.ts';
 import { revokeUntilAcknowledged } from '../operator/revocation_moment.ts';
-import { clockOption, type Clocked } from './clock_option.ts';
+import { clockOption, warnIfAhead, type Clocked } from './clock_option.ts';
 import type { WithInstance } from './keys_commands.ts';
 import { good, printJson, printLine, printMoment } from './output.ts';
 
@@ -29,6 +29,7 @@ export function revokeEverythingCommand(withInstance: WithInstance): Command {
         });
         return revocation.before ?? 0;
       });
+      warnIfAhead({ before });
       if (json === true) printJson({ revoked: true, before });
       else printLine(`${good('Ended')} every token that was issued before ${printMoment(before * 1000)}.`);
     });

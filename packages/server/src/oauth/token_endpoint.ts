@@ -89,10 +89,18 @@ async function receiveFromStore(authority: Authority, request: WireRequest): Pro
     copies.remember({ client, at, issueNotBefore });
     const wait = issueNotBefore * 1000 - at;
     if (wait <= 0) return received;
-    if (wait > WAIT_MS_MAX) break;
+    if (wait > WAIT_MS_MAX)
+      return respondRefusal(refuse('temporarily_unavailable', { because: whyNotYet({ issueNotBefore, wait }) }));
     await clock.sleep(wait);
   }
   return respondRefusal(refuse('temporarily_unavailable', { because: 'everything was revoked a moment ago' }));
+}
+
+/** For the log: the moment of a revocation lies ahead of this clock, so one of the two is wrong. */
+function whyNotYet({ issueNotBefore, wait }: { readonly issueNotBefore: number; readonly wait: number }): string {
+  const moment = new Date(issueNotBefore * 1000).toISOString();
+  const ahead = Math.round(wait / 1000);
+  return `all tokens of this key were revoked up to ${moment}, ${ahead} s ahead of this machine's clock: set the clock right, or wait until then`;
 }
 
 /**

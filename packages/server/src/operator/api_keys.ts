@@ -56,7 +56,7 @@ export interface ApiKeys {
   readonly enable: (clientId: string) => Promise<ShownApiKey>;
   readonly delete: (clientId: string, clock?: ClockChoice) => Promise<void>;
   /** Ends every token that the key was given until this resolves; the key itself goes on. */
-  readonly revokeTokens: (clientId: string, clock?: ClockChoice) => Promise<void>;
+  readonly revokeTokens: (clientId: string, clock?: ClockChoice) => Promise<KeptRevocation>;
   /** Replaces the public keys of a key that signs. */
   readonly setPublicKeys: (clientId: string, jwks: readonly unknown[]) => Promise<ShownApiKey>;
   /** Replaces parts of the policy; what is not named stays. */
@@ -210,10 +210,11 @@ export function manageApiKeys(
     async revokeTokens(clientId, choice) {
       await find(clientId);
       const event = { at: clock.now(), kind: 'key_tokens_revoked', clientId };
-      await revokeUntilAcknowledged(on, choice, {
+      const { revocation } = await revokeUntilAcknowledged(on, choice, {
         revocationAt: (moment) => revocationOfClient(clientId, moment),
         write: (revocation) => store.revoke([revocation], event),
       });
+      return revocation;
     },
 
     async setPublicKeys(clientId, jwks) {

@@ -6,7 +6,7 @@ import { eventIds } from './event_id.ts';
 import { MIGRATIONS, newerSchema, olderSchema } from './migrations.ts';
 import { sqlOf } from './sqlite_connection.ts';
 import { faultOf, outageOf, whyNotOpened } from './sqlite_faults.ts';
-import { assertWhole, isLogEmpty } from './sqlite_generation.ts';
+import { assertWhole, isLogEmpty, TornCopy } from './sqlite_generation.ts';
 import { findSchemaFaults } from './sqlite_schema.ts';
 import { StoreUnusable } from './store.ts';
 import type { Progress } from './transfer.ts';
@@ -44,7 +44,8 @@ export function openSqliteCheck({ file }: { readonly file: string }): Checkable 
         try {
           assertWhole(opened, file, logWas);
         } catch (error) {
-          findings.add(error instanceof Error ? error.message : String(error));
+          if (!(error instanceof TornCopy)) throw error;
+          findings.add(error.message);
         }
       });
       await checkStructure(opened, findings, progress);

@@ -72,7 +72,7 @@ export function whyNotOpened(fault: SqliteFault, file: string): string {
   if (fault.kind === 'replaced') return fault.said;
   const { code, said } = fault;
   if (code === CORRUPT || code === NOT_A_DATABASE) {
-    return `The store is damaged (${said}): ${file}. ${RESTORE} What is wrong with it: hallpass store verify.`;
+    return `The store is damaged (${said}): ${file}. ${RESTORE}`;
   }
   const sentence = code === undefined ? undefined : SENTENCES[code];
   return sentence === undefined

@@ -35,7 +35,10 @@ interface Marks {
   readonly witness: number;
 }
 
-/** Throws a sentence when the files of this store are not of one moment. To be asked before anything is written. */
+/** The files of a store are not of one moment. Says what to do. */
+export class TornCopy extends Error {}
+
+/** Throws `TornCopy` when the files of this store are not of one moment. To be asked before anything is written. */
 export function assertWhole(database: DatabaseSync, file: string, logWas: 'empty' | 'in use'): void {
   // A new store, and one of the oldest version.
   if (!hasWitness(database)) return;
@@ -49,7 +52,7 @@ export function assertWhole(database: DatabaseSync, file: string, logWas: 'empty
       inFile === mark
         ? 'the end of it, which was in a file ending in -wal, is missing'
         : 'its files are from different moments';
-    throw new Error(
+    throw new TornCopy(
       `The store is a torn copy: ${how}. Tokens that were revoked would be good again, so it is not opened: ${file}. Copy a store with hallpass store backup. ${RESTORE}`,
     );
   }

@@ -1,6 +1,6 @@
 /** What `hallpass store verify` finds on the embedded engine (ADR 35): each flipped bit that changes an answer. */
 import assert from 'node:assert/strict';
-import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -42,7 +42,7 @@ async function makeStore(t: TestContext): Promise<string> {
       const client = clientRecord({ clientId: `client-${at}`, origins: [`https://${at}.example.com`] });
       return store.saveClient(client, { event });
     }),
-    store.revoke([revocationBefore('client', 'client-3', NOW)]),
+    store.revoke([revocationBefore('client-3', NOW)]),
     store.addKey(keyRecord({ wrapped: WRAPPED }), -1),
     store.keepTime({ now: NOW * 1000, trusted: NOW * 1000, settled: false }),
   ]);
@@ -146,4 +146,3 @@ suite('a bit that is flipped in the file of a store', () => {
     assert.ok(changed > 20, `${changed} flips changed an answer`);
   });
 });
-void copyFileSync;
