@@ -194,7 +194,7 @@ test('a store that SQLite finds damaged is not read again, and its server is not
   const first = await startHallpass({ folder });
   const key = await first.makeKey();
   await first.close();
-  damageTable(join(folder, 'hallpass.db'), 'revocations');
+  damagePage(join(folder, 'hallpass.db'), 'revocations_of_subject');
   const at = await startHallpass({ folder });
   assert.equal((await at.request('/health/ready')).status, 200, 'nothing has read that page yet');
   const ask = { grant_type: 'client_credentials', scope: '/accounts.write' };
@@ -206,10 +206,10 @@ test('a store that SQLite finds damaged is not read again, and its server is not
   assert.equal((await at.request('/health/live')).status, 200);
 });
 
-/** Overwrites the first page of a table in the file of a store that is closed. */
-function damageTable(file: string, table: string): void {
+/** Overwrites the first page of a table or an index in the file of a store that is closed. */
+function damagePage(file: string, name: string): void {
   const database = new DatabaseSync(file, { readOnly: true });
-  const row = database.prepare('SELECT rootpage FROM sqlite_schema WHERE name = ?').get(table);
+  const row = database.prepare('SELECT rootpage FROM sqlite_schema WHERE name = ?').get(name);
   database.close();
   const bytes = readFileSync(file);
   bytes.fill(0xff, (Number(row?.['rootpage']) - 1) * 4_096, Number(row?.['rootpage']) * 4_096);

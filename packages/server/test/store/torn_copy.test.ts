@@ -10,8 +10,15 @@ import { openSqliteStore } from '../../src/store/sqlite.ts';
 import { StoreUnusable, type Store } from '../../src/store/store.ts';
 import { NOW, revocationRecord } from './records.ts';
 
-/** Of 256 revocations each; more than enough for the log to be checkpointed and begun anew. */
-const BATCHES = 160;
+/** Requests of 256 revocations each: more than enough for the log to be checkpointed and begun anew. */
+const REQUESTS = 160;
+/** How many of them share a commit. */
+const AT_ONCE = 20;
+
+/** Scattered over the pages of an index. */
+function idOf(at: number): string {
+  return `${Math.imul(at, 2_654_435_761)}-${at}`;
+}
 
 interface Rig {
   readonly folder: string;
@@ -19,7 +26,7 @@ interface Rig {
   readonly store: Store;
   /** What was acknowledged, in order. */
   readonly revoked: string[];
-  readonly revokeMany: (batches: number) => Promise<void>;
+  readonly revokeMany: (requests: number) => Promise<void>;
 }
 
 async function startRig(t: TestContext): Promise<Rig> {
@@ -31,13 +38,11 @@ async function startRig(t: TestContext): Promise<Rig> {
     rmSync(folder, { recursive: true, force: true });
   });
   const revoked: string[] = [];
-  const revokeMany = async (batches: number): Promise<void> => {
-    for (let batch = 0; batch < batches; batch++) {
-      const ids = Array.from(
-        { length: 256 },
-        (_, at) => `${Math.imul(revoked.length + at, 2_654_435_761)}-${revoked.length + at}`,
-      );
-      await store.revoke(ids.map((id) => revocationRecord('token', id)));
+  const revokeMany = async (requests: number): Promise<void> => {
+    for (let left = requests; left > 0; left -= AT_ONCE) {
+      const ids = Array.from({ length: Math.min(left, AT_ONCE) * 256 }, (_, at) => idOf(revoked.length + at));
+      const batches = Array.from({ length: ids.length / 256 }, (_, at) => ids.slice(at * 256, (at + 1) * 256));
+      await Promise.all(batches.map((batch) => store.revoke(batch.map((id) => revocationRecord('token', id)))));
       revoked.push(...ids);
     }
   };
@@ -71,7 +76,7 @@ async function judge(copy: string, revoked: readonly string[]): Promise<string |
 suite('a copy of the files of a store in use', () => {
   test('the database seconds before its log, or after it, or alone: refused, whatever was written between', async (t) => {
     const { folder, file, revoked, revokeMany } = await startRig(t);
-    await revokeMany(BATCHES);
+    await revokeMany(REQUESTS);
     for (const [name, order] of [
       ['database first', ['', '-wal']],
       ['log first', ['-wal', '']],
@@ -80,7 +85,7 @@ suite('a copy of the files of a store in use', () => {
       const copy = join(folder, `${name}.db`);
       const before = [...revoked];
       for (const [at, suffix] of order.entries()) {
-        if (at > 0) await revokeMany(BATCHES);
+        if (at > 0) await revokeMany(REQUESTS);
         copyFile(file + suffix, copy + suffix);
       }
       assert.match(
@@ -93,7 +98,7 @@ suite('a copy of the files of a store in use', () => {
 
   test('one after the other while it is written: refused, or nothing that was revoked is good again', async (t) => {
     const { folder, file, revoked, revokeMany } = await startRig(t);
-    await revokeMany(BATCHES);
+    await revokeMany(REQUESTS);
     let isDone = false;
     const load = (async () => {
       while (!isDone) await revokeMany(1);
@@ -113,7 +118,7 @@ suite('a copy of the files of a store in use', () => {
 
   test('a whole one is opened: of both files at one moment, of a store that was closed, and one that SQLite made', async (t) => {
     const { folder, file, store, revoked, revokeMany } = await startRig(t);
-    await revokeMany(BATCHES);
+    await revokeMany(REQUESTS);
     for (const suffix of ['', '-wal']) copyFile(file + suffix, join(folder, `still.db${suffix}`));
     assert.equal(await judge(join(folder, 'still.db'), revoked), undefined);
     const other = new DatabaseSync(file, { timeout: 5_000 });
