@@ -3,8 +3,19 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { forgetExpired } from '../src/cli/forgetting.ts';
 import { manageApiKeys } from '../src/operator/api_keys.ts';
-import { claimOf, decode, START, startHallpass, TestClock, tokensOf, type Hallpass, type Key } from './harness.ts';
-import { startCommand } from './command.ts';
+import {
+  basicOf,
+  claimOf,
+  decode,
+  START,
+  startHallpass,
+  TestClock,
+  tokensOf,
+  until,
+  type Hallpass,
+  type Key,
+} from './harness.ts';
+import { makeFolder, spawnHallpass, startCommand } from './command.ts';
 
 const ISSUER = 'http://127.0.0.1:8080';
 const HOUR_MS = 3_600_000;
@@ -303,3 +314,31 @@ for (const [what, end] of [
     });
   }
 }
+
+test('where tokens are ended by a time ahead of this clock, the command and the log say why there are no tokens', async (t) => {
+  const folder = makeFolder(t);
+  const anHourAhead = await startHallpass({
+    folder,
+    clock: clockAt(Date.now() + HOUR_MS),
+    environment: { HALLPASS_ISSUER: ISSUER },
+  });
+  const key = await anHourAhead.makeKey();
+  await anHourAhead.close();
+  const settings = { HALLPASS_ISSUER: ISSUER, HALLPASS_DATA_DIR: folder };
+  const ended = await startCommand(['keys', 'revoke-tokens', key.clientId, '--clock', 'store'], settings);
+  assert.equal(ended.code, 0, ended.stderr);
+  assert.match(
+    ended.stderr,
+    /warning: This ends tokens up to .* ahead of this machine's clock.*answers 503 until then/,
+  );
+  const at = await spawnHallpass(t, { ...settings, HALLPASS_LOG_LEVEL: 'info' });
+  const answer = await fetch(`${at.url}/oauth2/token`, {
+    method: 'POST',
+    headers: { authorization: basicOf(key) },
+    body: new URLSearchParams({ grant_type: 'client_credentials', scope: '/accounts.write' }),
+  });
+  assert.equal(answer.status, 503);
+  const why =
+    /"because":"all tokens of this key were revoked up to [^"]* s ahead of this machine's clock: set the clock right/;
+  await until(() => why.test(at.stderr()));
+});

@@ -23,6 +23,8 @@ import { RESTORE } from './sqlite_faults.ts';
 const LOG_PAGES_MAX = 1_000;
 /** How long the end of a generation waits for another process that is writing, in milliseconds; it is tried again later. */
 const BUSY_TIMEOUT_MS = 250;
+/** How long a start waits for another process that opens or closes the store, in milliseconds. */
+const OPEN_TIMEOUT_MS = 5_000;
 /** How often the marks are read while another process is changing them. */
 const LOOKS_MAX = 20;
 /** The row of the witness is one of the counters, and is never forgotten. */
@@ -37,6 +39,19 @@ interface Marks {
 
 /** The files of a store are not of one moment. Says what to do. */
 export class TornCopy extends Error {}
+
+/**
+ * The same as `assertWhole`, on a connection of its own, which only reads: one that may write would carry the log over into
+ * the database when it closes, and a torn copy would look whole the next time.
+ */
+export function assertWholeFile(file: string, logWas: 'empty' | 'in use'): void {
+  const database = new DatabaseSync(file, { readOnly: true, timeout: OPEN_TIMEOUT_MS });
+  try {
+    assertWhole(database, file, logWas);
+  } finally {
+    database.close();
+  }
+}
 
 /** Throws `TornCopy` when the files of this store are not of one moment. To be asked before anything is written. */
 export function assertWhole(database: DatabaseSync, file: string, logWas: 'empty' | 'in use'): void {

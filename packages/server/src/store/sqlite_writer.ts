@@ -13,7 +13,7 @@ import type { Sql } from './sql.ts';
 import { sqlOf } from './sqlite_connection.ts';
 import { faultOf, isBusy, isDamage, whyNotOpened, type SqliteFault } from './sqlite_faults.ts';
 import { OpenFiles } from './sqlite_files.ts';
-import { assertWhole, Generations, isLogEmpty } from './sqlite_generation.ts';
+import { assertWholeFile, Generations, isLogEmpty } from './sqlite_generation.ts';
 import { toSqlite } from './sqlite_schema.ts';
 import * as verbs from './verbs.ts';
 
@@ -165,10 +165,10 @@ function openForWriting(file: string): Opened {
   let database: DatabaseSync | undefined;
   try {
     makeForOwner(file);
+    if (file !== IN_MEMORY) assertWholeFile(file, logWas);
     database = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS });
     database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL');
     assertDurable(database);
-    assertWhole(database, file, logWas);
     migrate(database);
     syncFolder(dirname(file));
     const generations = file === IN_MEMORY ? undefined : new Generations(database, file, logWas);
