@@ -14,11 +14,14 @@ import { openapiDocument } from '../packages/server/src/oauth/openapi.ts';
 import { GUARD_VARIABLES } from '../packages/server/src/cli/guard_settings.ts';
 import { listSettings } from '../packages/server/src/cli/settings_list.ts';
 import { HEADER_BYTES_MAX, REQUEST_TIMEOUT_MS, UNREAD_ANSWER_MS_MAX } from '../packages/server/src/http/listener.ts';
+import { OUTAGE_LINE_MS, OUTAGE_REASONS_MAX } from '../packages/server/src/http/outage_lines.ts';
 import { REQUESTS_PER_CONNECTION_MAX } from '../packages/server/src/http/one_request_at_a_time.ts';
 import { BOUNDS } from '../packages/server/src/oauth/bounds.ts';
 import { SECRETS_MAX } from '../packages/server/src/oauth/client_auth.ts';
 import * as foreignHash from '../packages/server/src/oauth/foreign_hash.ts';
 import { CONFIRMATIONS_PER_CLIENT_PER_SECOND_MAX, PAGE_ENTRIES_MAX } from '../packages/server/src/oauth/feed.ts';
+import { READINESS_MS, READINESS_WRITE_MS_MAX } from '../packages/server/src/oauth/readiness.ts';
+import { FAULTS_MAX } from '../packages/server/src/store/findings.ts';
 import { FEED_STREAMS_MAX, FEED_STREAMS_PER_CLIENT_MAX } from '../packages/server/src/oauth/feed_streams.ts';
 import { FOLLOWER_CALL_INTERVAL_MS } from '../packages/server/src/oauth/follower_calls.ts';
 import { WAITS_MAX, WAITS_PER_CLIENT_MAX } from '../packages/server/src/oauth/followers.ts';
@@ -109,6 +112,26 @@ const LIMITS: readonly (readonly [name: string, value: number, what: string, bey
     'milliseconds that a caller leaves an answer unread',
     'the connection ends',
   ],
+  [
+    'READINESS_MS',
+    READINESS_MS,
+    'milliseconds for which an answer of `/health/ready` holds: a process writes at most once in that time to find out',
+    'the same answer again',
+  ],
+  [
+    'READINESS_WRITE_MS_MAX',
+    READINESS_WRITE_MS_MAX,
+    'milliseconds that the store may take for a small write',
+    '`/health/ready` is 503',
+  ],
+  [
+    'OUTAGE_LINE_MS',
+    OUTAGE_LINE_MS,
+    'milliseconds from one line in the log to the next about one reason of an outage',
+    'failures are counted, and the next line says how many',
+  ],
+  ['OUTAGE_REASONS_MAX', OUTAGE_REASONS_MAX, 'reasons of one outage with a line each', 'counted with the last'],
+  ['FAULTS_MAX', FAULTS_MAX, 'faults that `hallpass store verify` lists', 'the others are left out'],
   ['CLIENT_ID_LENGTH_MAX', protocol.CLIENT_ID_LENGTH_MAX, 'characters of a `client_id`', '401 `invalid_client`'],
   [
     'CLIENT_SECRET_LENGTH_MAX',

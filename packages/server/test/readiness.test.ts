@@ -197,8 +197,8 @@ test('a store that SQLite finds damaged is not read again, and its server is not
   damagePage(join(folder, 'hallpass.db'), 'revocations_of_subject');
   const at = await startHallpass({ folder });
   assert.equal((await at.request('/health/ready')).status, 200, 'nothing has read that page yet');
-  const ask = { grant_type: 'client_credentials', scope: '/accounts.write' };
-  assert.equal((await at.form('/oauth2/token', ask, { key })).outcome, '503 temporarily_unavailable');
+  const asked = { grant_type: 'client_credentials', scope: '/accounts.write' };
+  assert.equal((await at.form('/oauth2/token', asked, { key })).outcome, '503 temporarily_unavailable');
   at.clock.advance(READINESS_MS / 1000);
   // What a probe writes and reads is sound; what else is not, nobody knows.
   assert.equal((await at.request('/health/ready')).status, 503);

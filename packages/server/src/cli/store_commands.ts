@@ -167,9 +167,7 @@ export function storeCommand(read: () => Settings): Command {
 async function verifyStore(settings: Settings, as: 'json' | 'text'): Promise<void> {
   const openKey = findKeyOpener(settings, systemRandom);
   const store = await openCheck(settings);
-  const { findings, tables } = await checkStore(store, { openKey, progress: progressOf('checking') }).finally(() =>
-    store.close(),
-  );
+  const { findings, tables } = await checkStore(store, { openKey, progress: progressOf('checking') });
   clearProgress();
   const { faults, notChecked } = findings;
   const counts = tables.map(({ table, rows, checksum }) => ({ table, rows, checksum }));

@@ -212,7 +212,7 @@ export function manageApiKeys(
       const event = { at: clock.now(), kind: 'key_tokens_revoked', clientId };
       const { revocation } = await revokeUntilAcknowledged(on, choice, {
         revocationAt: (moment) => revocationOfClient(clientId, moment),
-        write: (revocation) => store.revoke([revocation], event),
+        write: (everything) => store.revoke([everything], event),
       });
       return revocation;
     },

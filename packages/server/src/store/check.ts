@@ -13,23 +13,27 @@ import { loadKeys } from './verbs.ts';
 /** Throws for a key that the master key does not open; or why there is no master key to try, in a sentence. */
 export type KeyOpener = ((key: KeyRecord) => void) | string;
 
-/** Resolves with what was found. */
+/** Resolves with what was found, and closes the store. */
 export async function checkStore(
   store: Checkable,
   { openKey, progress }: { readonly openKey: KeyOpener; readonly progress: Progress },
 ): Promise<{ readonly findings: Findings; readonly tables: readonly TableReport[] }> {
   const findings = new Findings();
-  await store.checkEngine(findings, progress);
   const tables: TableReport[] = [];
-  for (const table of TABLES) {
-    const report = await findings.attempt(`The table ${table.name}`, () =>
-      store.read((sql) => checkTable(sql, table, progress)),
-    );
-    if (report !== undefined) tables.push(report);
+  try {
+    await store.checkEngine(findings, progress);
+    for (const table of TABLES) {
+      const report = await findings.attempt(`The table ${table.name}`, () =>
+        store.read((sql) => checkTable(sql, table, progress)),
+      );
+      if (report !== undefined) tables.push(report);
+    }
+    await findRowFaults(store.read, findings);
+    if (typeof openKey === 'string') findings.skip(`The keys of the issuer were not opened: ${openKey}`);
+    else await findings.attempt('The table keys', () => store.read((sql) => openKeys(sql, { openKey, findings })));
+  } finally {
+    await store.close();
   }
-  await findRowFaults(store.read, findings);
-  if (typeof openKey === 'string') findings.skip(`The keys of the issuer were not opened: ${openKey}`);
-  else await findings.attempt('The table keys', () => store.read((sql) => openKeys(sql, { openKey, findings })));
   return { findings, tables };
 }
 

@@ -6,7 +6,7 @@ import { eventIds } from './event_id.ts';
 import { MIGRATIONS, newerSchema, olderSchema } from './migrations.ts';
 import { sqlOf } from './sqlite_connection.ts';
 import { faultOf, outageOf, whyNotOpened } from './sqlite_faults.ts';
-import { assertWhole, isLogEmpty, TornCopy } from './sqlite_generation.ts';
+import { assertWholeFile, isLogEmpty, TornCopy } from './sqlite_generation.ts';
 import { findSchemaFaults } from './sqlite_schema.ts';
 import { StoreUnusable } from './store.ts';
 import type { Progress } from './transfer.ts';
@@ -42,7 +42,8 @@ export function openSqliteCheck({ file }: { readonly file: string }): Checkable 
     checkEngine: async (findings, progress) => {
       await findings.attempt('The marks of the store', async () => {
         try {
-          assertWhole(opened, file, logWas);
+          // Not in the moment that is read: a server may rename its log meanwhile.
+          assertWholeFile(file, logWas);
         } catch (error) {
           if (!(error instanceof TornCopy)) throw error;
           findings.add(error.message);

@@ -41,8 +41,9 @@ interface Marks {
 export class TornCopy extends Error {}
 
 /**
- * The same as `assertWhole`, on a connection of its own, which only reads: one that may write would carry the log over into
- * the database when it closes, and a torn copy would look whole the next time.
+ * Throws `TornCopy` when the files of this store are not of one moment. To be asked before the store is opened to be
+ * written: a connection that may write carries the log over into the database when it closes, and a torn copy would look
+ * whole the next time. This one only reads.
  */
 export function assertWholeFile(file: string, logWas: 'empty' | 'in use'): void {
   const database = new DatabaseSync(file, { readOnly: true, timeout: OPEN_TIMEOUT_MS });
@@ -53,8 +54,7 @@ export function assertWholeFile(file: string, logWas: 'empty' | 'in use'): void 
   }
 }
 
-/** Throws `TornCopy` when the files of this store are not of one moment. To be asked before anything is written. */
-export function assertWhole(database: DatabaseSync, file: string, logWas: 'empty' | 'in use'): void {
+function assertWhole(database: DatabaseSync, file: string, logWas: 'empty' | 'in use'): void {
   // A new store, and one of the oldest version.
   if (!hasWitness(database)) return;
   for (let look = 1; look <= LOOKS_MAX; look++) {

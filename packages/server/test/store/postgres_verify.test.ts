@@ -36,9 +36,7 @@ test('a check writes: it fails when nothing can be written, though all can be re
 suite('hallpass store verify', () => {
   const verify = async (url: string): Promise<Findings> => {
     const store = await openPostgresCheck({ url, random });
-    const { findings } = await checkStore(store, { openKey: 'not here.', progress: () => undefined }).finally(() =>
-      store.close(),
-    );
+    const { findings } = await checkStore(store, { openKey: 'not here.', progress: () => undefined });
     return findings;
   };
 

@@ -99,9 +99,9 @@ suite('a copy of the files of a store in use', () => {
   test('one after the other while it is written: refused, or nothing that was revoked is good again', async (t) => {
     const { folder, file, revoked, revokeMany } = await startRig(t);
     await revokeMany(REQUESTS);
-    let isDone = false;
+    const done = new AbortController();
     const load = (async () => {
-      while (!isDone) await revokeMany(1);
+      while (!done.signal.aborted) await revokeMany(1);
     })();
     for (let round = 0; round < 12; round++) {
       const copy = join(folder, `copy-${round}.db`);
@@ -112,7 +112,7 @@ suite('a copy of the files of a store in use', () => {
       }
       await judge(copy, before);
     }
-    isDone = true;
+    done.abort();
     await load;
   });
 

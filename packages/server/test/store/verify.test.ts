@@ -96,7 +96,7 @@ async function faultsOf(file: string): Promise<readonly string[]> {
   };
   try {
     const store = openSqliteCheck({ file });
-    const { findings } = await checkStore(store, { openKey, progress: () => undefined }).finally(() => store.close());
+    const { findings } = await checkStore(store, { openKey, progress: () => undefined });
     return findings.faults;
   } catch (error) {
     return [String(error)];
