@@ -17,7 +17,7 @@ import { restoreBackup, verifyBackup, writeBackup } from '../store/backup.ts';
 import { checkStore } from '../store/check.ts';
 import { MIGRATIONS } from '../store/migrations.ts';
 import { hasPassword } from '../store/postgres_address.ts';
-import { RESTORE } from '../store/sqlite_faults.ts';
+import { RESTORE } from '../store/store.ts';
 import { checkTables, copyTables, TransferRefusal, type Progress, type TableReport } from '../store/transfer.ts';
 import { findKeyOpener } from './instance.ts';
 import {

@@ -39,10 +39,11 @@ export function withOutageLines(
     if (reasons.size === 0) began = now;
     lastAt = now;
     const text = `${outage.message} ${outage.cause instanceof Error ? outage.cause.message : ''}`;
-    const isOneMore = reasons.size >= OUTAGE_REASONS_MAX && !reasons.has(text);
-    const reason = reasons.get(isOneMore ? ([...reasons.keys()].at(-1) ?? text) : text);
+    const isOneTooMany = reasons.size >= OUTAGE_REASONS_MAX && !reasons.has(text);
+    const key = isOneTooMany ? ([...reasons.keys()].at(-1) ?? text) : text;
+    const reason = reasons.get(key);
     if (reason === undefined) {
-      reasons.set(text, { lineAt: now, unsaid: 0 });
+      reasons.set(key, { lineAt: now, unsaid: 0 });
       return log.outage(outage);
     }
     reason.unsaid += 1;
@@ -50,7 +51,7 @@ export function withOutageLines(
     log.outage(
       new Error(`${outage.message} (${reason.unsaid} times more since the last line)`, { cause: outage.cause }),
     );
-    reasons.set(text, { lineAt: now, unsaid: 0 });
+    reasons.set(key, { lineAt: now, unsaid: 0 });
   };
   return {
     ...log,

@@ -9,8 +9,6 @@ import {
   listOf,
   PAGE_ROWS,
   put,
-  readPage,
-  readPages,
   readTable,
   TABLES,
   TransferRefusal,
@@ -71,7 +69,7 @@ export async function writeBackup(
   await from.snapshot(async (sql) => {
     for (const table of TABLES.filter(({ name }) => name === 'feed' || name === 'revocations')) {
       const after = table.name === 'feed' ? undefined : { position: end };
-      for await (const row of readPages((last) => readPage(sql, table, last ?? after))) await writeRow(table, row);
+      for await (const row of readTable(sql, table, after)) await writeRow(table, row);
     }
   });
   const tail = { rows, sha256: digest.digest('hex') };

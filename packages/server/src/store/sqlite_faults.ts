@@ -2,7 +2,7 @@
  * What a failure of the embedded engine means for an operator: whether it passes by itself, and what to do. It crosses
  * from the writing thread as plain data.
  */
-import { StoreBroken, StoreUnavailable } from './store.ts';
+import { RESTORE, StoreBroken, StoreUnavailable } from './store.ts';
 
 export type SqliteFault =
   /** What SQLite said, with its primary result code (sqlite.org/rescode.html); undefined: it was not SQLite that failed. */
@@ -19,10 +19,6 @@ const FULL = 13;
 const CANNOT_OPEN = 14;
 const NOT_A_DATABASE = 26;
 
-/** What to do about a store that is damaged. Nothing repairs it; a backup takes its place. */
-export const RESTORE =
-  'Stop Hallpass, keep the damaged store aside, and restore the newest backup into a new data folder, or an empty database (hallpass store restore).';
-
 export function faultOf(error: unknown): SqliteFault {
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
   const said = cause instanceof Error ? cause.message : String(cause);
@@ -36,6 +32,11 @@ export function faultOf(error: unknown): SqliteFault {
 /** Whether another process held the store for too long: a reason to wait, not to give up. */
 export function isBusy(fault: SqliteFault): boolean {
   return fault.kind === 'sqlite' && fault.code === BUSY;
+}
+
+/** Whether something has to be written that this connection may not write. */
+export function isReadOnly(fault: SqliteFault): boolean {
+  return fault.kind === 'sqlite' && fault.code === READ_ONLY;
 }
 
 /** Whether what SQLite read is no sound database. It can answer wrongly from then on, so nothing else is asked of it. */

@@ -17,7 +17,8 @@ import { randomBytes } from 'node:crypto';
 import { statSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 import { DatabaseSync } from 'node:sqlite';
-import { RESTORE } from './sqlite_faults.ts';
+import { faultOf, isReadOnly } from './sqlite_faults.ts';
+import { RESTORE } from './store.ts';
 
 /** When a log is checkpointed, in pages: SQLite's own default. */
 const LOG_PAGES_MAX = 1_000;
@@ -49,6 +50,9 @@ export function assertWholeFile(file: string, logWas: 'empty' | 'in use'): void 
   const database = new DatabaseSync(file, { readOnly: true, timeout: OPEN_TIMEOUT_MS });
   try {
     assertWhole(database, file, logWas);
+  } catch (error) {
+    // A store whose very first start was killed has a rollback journal, which only one that may write can play back.
+    if (!isReadOnly(faultOf(error))) throw error;
   } finally {
     database.close();
   }

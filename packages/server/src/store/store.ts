@@ -27,6 +27,10 @@ export class StoreUnavailable extends Error {
 /** The store cannot answer before an operator has done what the sentence says; to try again is of no use until then. */
 export class StoreBroken extends StoreUnavailable {}
 
+/** What to do about a store that is damaged. Nothing repairs it; a backup takes its place. */
+export const RESTORE =
+  'Stop Hallpass, keep the damaged store aside, and restore the newest backup into a new data folder, or an empty database (hallpass store restore).';
+
 /** The store cannot be used at all, and why, in a sentence for the operator. */
 export class StoreUnusable extends Error {
   override readonly name = 'StoreUnusable';

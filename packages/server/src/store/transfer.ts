@@ -8,6 +8,7 @@ import { renewRevision } from './client_verbs.ts';
 import { findFeedEnd, type FeedEnd } from './feed_verbs.ts';
 import { recordRowOf } from './record_digest.ts';
 import type { Sql, SqlRow, SqlValue } from './sql.ts';
+import { RESTORE, StoreBroken } from './store.ts';
 
 /** An engine, below its verbs. */
 export interface Tables {
@@ -208,9 +209,17 @@ export function columnsOf({ key, values }: Table): readonly string[] {
   return [...key, ...values];
 }
 
-/** All rows of a table. */
-export async function* readTable(sql: Sql, table: Table): AsyncGenerator<SqlRow> {
-  yield* readPages((after) => readPage(sql, table, after));
+/** All rows of a table, or those behind another one. Rejects with `StoreBroken` where they are not in order. */
+export async function* readTable(sql: Sql, table: Table, after?: SqlRow): AsyncGenerator<SqlRow> {
+  yield* readPages(async (last = after) => {
+    const page = await readPage(sql, table, last);
+    const next = page.at(-1);
+    // In a damaged index the rows can go round in a circle, and so would whoever reads them.
+    if (last !== undefined && next !== undefined && compareKeys(table, next, last) <= 0) {
+      throw new StoreBroken(`The store is damaged: the rows of ${table.name} are not in order. ${RESTORE}`);
+    }
+    return page;
+  });
 }
 
 /** The rows of pages, each read after the last row of the one before. */
