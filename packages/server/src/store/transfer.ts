@@ -223,7 +223,7 @@ export async function* readTable(sql: Sql, table: Table, after?: SqlRow): AsyncG
 }
 
 /** The rows of pages, each read after the last row of the one before. */
-export async function* readPages(
+async function* readPages(
   read: (after: SqlRow | undefined) => Promise<readonly SqlRow[]>,
 ): AsyncGenerator<SqlRow> {
   let after: SqlRow | undefined;
@@ -236,7 +236,7 @@ export async function* readPages(
 }
 
 /** The rows behind another one, or the first. */
-export function readPage(sql: Sql, table: Table, after: SqlRow | undefined): Promise<readonly SqlRow[]> {
+function readPage(sql: Sql, table: Table, after: SqlRow | undefined): Promise<readonly SqlRow[]> {
   const { name, key } = table;
   const columns = columnsOf(table).join(', ');
   const order = key.join(', ');
