@@ -147,7 +147,7 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
     // `store verify` can find a bit that was flipped on the disk (ADR 35).
     `CREATE INDEX revocations_whole ON revocations (keep_until, before_date, expires_at, commit_id, feed_until)`,
     `DROP INDEX IF EXISTS revocations_by_end`,
-    `CREATE INDEX families_whole ON families (expires_at, client_id, generation, rotated_at, key_id,
+    `CREATE INDEX families_whole ON families (expires_at, newest_expires_at, client_id, generation, rotated_at, key_id,
                                               shown_generation, shown_in_a_row, suspected_generation)`,
     `DROP INDEX IF EXISTS families_by_end`,
     `CREATE INDEX keys_whole ON keys (key_id, key_use, algorithm, created_at, active_from)`,
