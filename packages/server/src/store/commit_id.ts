@@ -9,3 +9,8 @@ const COMMIT_ID_BYTES = 9;
 export function newCommitId(): string {
   return randomBytes(COMMIT_ID_BYTES).toString('base64url');
 }
+
+/** Makes the name of a generation of the embedded engine's log (`sqlite_generation.ts`): 31 random bits, never 0. */
+export function newGenerationName(): number {
+  return 1 + ((randomBytes(4).readUInt32BE() >>> 1) % 0x7f_ff_ff_fe);
+}

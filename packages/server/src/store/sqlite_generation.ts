@@ -13,10 +13,10 @@
  * and then the first commit of the new log writes the witness. So in every state that a crash can leave behind, the mark in
  * the file is the witness's name, or a newer one that the log, too, holds as the mark. In a torn copy neither is true.
  */
-import { randomBytes } from 'node:crypto';
 import { statSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 import { DatabaseSync } from 'node:sqlite';
+import { newGenerationName } from './commit_id.ts';
 import { faultOf, isReadOnly } from './sqlite_faults.ts';
 import { RESTORE } from './store.ts';
 
@@ -138,7 +138,7 @@ export class Generations {
   #rename(): boolean {
     return transact(this.#lock, () => {
       if (!isSettled(readMarks(this.#lock)) || !this.#checkpoint()) return false;
-      this.#lock.exec(`PRAGMA application_id = ${newName()}`);
+      this.#lock.exec(`PRAGMA application_id = ${newGenerationName()}`);
       return true;
     });
   }
@@ -178,11 +178,6 @@ function hasWitness(database: DatabaseSync): boolean {
 
 function isSettled({ mark, witness }: Marks): boolean {
   return mark === witness;
-}
-
-/** Never 0: that is the mark of a store that has none. */
-function newName(): number {
-  return 1 + ((randomBytes(4).readUInt32BE() >>> 1) % 0x7f_ff_ff_fe);
 }
 
 function readMarks(database: DatabaseSync): Marks {

@@ -223,9 +223,7 @@ export async function* readTable(sql: Sql, table: Table, after?: SqlRow): AsyncG
 }
 
 /** The rows of pages, each read after the last row of the one before. */
-async function* readPages(
-  read: (after: SqlRow | undefined) => Promise<readonly SqlRow[]>,
-): AsyncGenerator<SqlRow> {
+async function* readPages(read: (after: SqlRow | undefined) => Promise<readonly SqlRow[]>): AsyncGenerator<SqlRow> {
   let after: SqlRow | undefined;
   for (;;) {
     const page = await read(after);
