@@ -1,17 +1,15 @@
 #!/usr/bin/env node
-// The command. Published, it runs what was built; in a checkout, where nothing is built, the sources themselves.
-import { existsSync } from 'node:fs';
-import { registerHooks } from 'node:module';
+// The command. A Node that is too old must be able to read this file, so that it can say so: no import statements here,
+// and no recent syntax.
+const NODE_MAJOR_MIN = 24;
+const found = process.versions.node;
 
-const built = new URL('../dist/cli/main.js', import.meta.url);
-const source = new URL('../src/cli/main.ts', import.meta.url);
-
-if (existsSync(source)) {
-  registerHooks({
-    resolve: (specifier, context, next) =>
-      next(specifier, { ...context, conditions: [...context.conditions, 'hallpass-source'] }),
-  });
-  await import(source.href);
+if (Number(found.split('.')[0]) < NODE_MAJOR_MIN) {
+  process.stderr.write(
+    `error: Hallpass needs Node ${NODE_MAJOR_MIN} or later, but ${process.execPath} is Node ${found}: ` +
+      'install a newer one (https://nodejs.org) and run the command again.\n',
+  );
+  process.exitCode = 1;
 } else {
-  await import(built.href);
+  void import('./start.js');
 }

@@ -20,6 +20,7 @@ import { listSettings } from './settings_list.ts';
 import { storeCommand } from './store_commands.ts';
 import { systemClock, systemRandom } from './system.ts';
 import { tokenCommand } from './token_commands.ts';
+import { readVersion } from './version.ts';
 
 const open = (): Promise<Instance> =>
   openInstance(readSettings(process.env), { clock: systemClock, random: systemRandom });
@@ -48,6 +49,7 @@ const allCommands = [
 ];
 const program = new Command('hallpass')
   .description('Short-lived, scoped, revocable access tokens for your API.')
+  .version(readVersion(), '-V, --version', 'print the version')
   .addHelpText(
     'after',
     () =>

@@ -32,6 +32,7 @@ import { ClockKeeping } from './clock_keeping.ts';
 import { forgetExpired } from './forgetting.ts';
 import type { Instance } from './instance.ts';
 import { BadSetting } from './settings.ts';
+import { readVersion } from './version.ts';
 
 export interface Server {
   readonly issuer: string;
@@ -249,6 +250,7 @@ export async function startOperatorSide(
     },
     { port: 'HALLPASS_OPERATOR_PORT', host: 'HALLPASS_OPERATOR_ADDRESS' },
   );
+  log.info(`Hallpass ${readVersion()} on Node ${process.versions.node}`);
   const care = [
     setInterval(() => attempt(log, () => forgetExpired(instance)), FORGET_INTERVAL_MS),
     setInterval(() => attempt(log, () => tendIssuerKeys(instance)), FORGET_INTERVAL_MS),

@@ -1,0 +1,16 @@
+/** Which Hallpass this is. */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+
+/** The package's own; in a checkout, whose packages have no version until they are packed, that of the workspace. */
+const MANIFESTS = ['../../package.json', '../../../../package.json'];
+
+/** The version, such as `1.2.3`. */
+export function readVersion(): string {
+  for (const path of MANIFESTS) {
+    const manifest: unknown = JSON.parse(readFileSync(new URL(path, import.meta.url), 'utf8'));
+    if (typeof manifest !== 'object' || manifest === null || !('version' in manifest)) continue;
+    if (typeof manifest.version === 'string') return manifest.version;
+  }
+  return assert.fail('a package.json states the version');
+}
