@@ -42,7 +42,7 @@ export function assertDescribed({ issuer, path, method, status, headers, text }:
   }
   const schema = answer.content[type ?? '']?.schema;
   assert.ok(schema !== undefined, `${what}: the OpenAPI document has no such content: ${type}`);
-  judge(`${what}: the body`, schema, type === 'text/event-stream' ? text : JSON.parse(text));
+  judge(`${what}: the body`, schema, type?.startsWith('text/') === true ? text : JSON.parse(text));
 }
 
 /** Fails with a sentence when the document does not describe the body of a request that was served. */
@@ -83,7 +83,7 @@ function placeOf(issuer: string, path: string): string | undefined {
   const openid = Object.values(openidConfigurationURLs(issuer)).map((url) => splitURL(url).pathname);
   if (openid.includes(pathname)) return splitURL(openidConfigurationURLs(ISSUER).below).pathname;
   const base = splitURL(issuer).pathname;
-  const below = pathname.startsWith(base) ? pathname.slice(base.length) : '';
+  const below = pathname.startsWith(base) ? pathname.slice(base.length) || '/' : '';
   return !below.startsWith('/.well-known/') && Object.hasOwn(document.paths, below) ? below : undefined;
 }
 

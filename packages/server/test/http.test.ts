@@ -60,7 +60,7 @@ for (const path of ['/oauth2/jwks', '/.well-known/oauth-authorization-server', '
 }
 
 for (const path of [
-  '/',
+  '/index.html',
   '/nothing',
   '/oauth2',
   '/oauth2/token/',

@@ -12,6 +12,7 @@ import { ClientCopies } from '../oauth/client_copies.ts';
 import { feedEndpoint } from '../oauth/feed.ts';
 import { FeedStreams } from '../oauth/feed_streams.ts';
 import { Followers } from '../oauth/followers.ts';
+import { frontPageEndpoint } from '../oauth/front_page.ts';
 import { liveEndpoint, readyEndpoint } from '../oauth/health.ts';
 import { introspectionEndpoint } from '../oauth/introspection.ts';
 import type { KeyRing } from '../oauth/key_ring.ts';
@@ -276,7 +277,11 @@ function publicRoutes(
   const metadataPath = splitURL(metadataURL(absolute)).pathname;
   const openid = openidConfigurationURLs(absolute);
   const openidConfiguration = { GET: lazily(openidConfigurationEndpoint) };
+  const frontPage = { GET: lazily(frontPageEndpoint) };
   return {
+    // The issuer itself, as people paste it.
+    ...(base === '' ? {} : { [base]: frontPage }),
+    [`${base}/`]: frontPage,
     [base + PATHS.token]: { POST: lazily(tokenEndpoint), OPTIONS: preflight },
     [base + PATHS.revoke]: { POST: lazily(revocationEndpoint), OPTIONS: preflight },
     [base + PATHS.introspect]: { POST: lazily(introspectionEndpoint) },

@@ -92,6 +92,7 @@ export function openapiDocument(issuer: string): OpenapiDocument {
     },
     servers: [{ url: base }],
     paths: {
+      '/': withHead(FRONT_PAGE),
       [PATHS.token]: withPreflight(TOKEN, 'preflightToken'),
       [PATHS.revoke]: withPreflight(REVOKE, 'preflightRevoke'),
       [PATHS.introspect]: pathOf({ post: INTROSPECT }),
@@ -301,6 +302,20 @@ const INTROSPECT: Operation = {
     ...refusals([...ANYWHERE, ...BODY, ...CLIENT, ...STORE, 'missing_token'], {
       'WWW-Authenticate': header('BasicChallenge'),
     }),
+  },
+};
+
+const FRONT_PAGE: Operation = {
+  operationId: 'readFrontPage',
+  summary: 'Tells a person what this server is, and where its documents are.',
+  security: [],
+  responses: {
+    200: {
+      description: 'HTML where Accept names `text/html`, plain text elsewhere.',
+      headers: PRIVATE,
+      content: { 'text/html': { schema: string }, 'text/plain': { schema: string } },
+    },
+    ...refusals(ANYWHERE),
   },
 };
 
