@@ -38,6 +38,7 @@ test('every link between the documents leads somewhere', () => {
     'docs/guard.md',
     'docs/forward-auth.md',
     'docs/verify-with-jwks.md',
+    'examples/quickstart/README.md',
   ]) {
     const text = readFileSync(join(root, path), 'utf8');
     for (const [, link = ''] of text.matchAll(/\]\(([^)#]+)\)/g)) {

@@ -14,22 +14,26 @@ import {
   type Credentials,
   type HallpassProcess,
 } from './hallpass_process.ts';
-
-const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
-const blocks = (language: string): readonly string[] =>
-  [...readme.matchAll(new RegExp(`^\`\`\`${language}\n(.*?)^\`\`\`$`, 'gms'))].map(([, code = '']) => code);
+import {
+  API,
+  blocksOf,
+  createExample,
+  firstExample,
+  guardExample,
+  OPENAPI,
+  revokeExample,
+  SEED,
+  SEED_POLICY,
+} from './readme_examples.ts';
 
 // Inside the project, so that the examples find the packages by their names.
 const folder = fileURLToPath(new URL('../.cache/readme/', import.meta.url));
 const { dataDir, remove } = makeDataDir();
-const SEED = { clientId: '5clTR_MdVrrkgxw2', clientSecret: 'dNC-hg7sVm22jc3g_Eogtyu0_1Mqh_4-' };
-const API = 'https://api.example.com';
 let server: HallpassProcess;
 let resourceServer: Credentials;
 
 before(async () => {
-  const scopes = ['--scope', '/accounts.write', '--scope', '/accounts/{accountID}/transfers.read', '--audience', API];
-  await importKey(dataDir, SEED, ['Partner', ...scopes]);
+  await importKey(dataDir, SEED, ['Partner', ...SEED_POLICY]);
   resourceServer = await createKey(dataDir, ['My API', '--resource-server', API]);
   server = await startHallpass(dataDir);
   mkdirSync(folder, { recursive: true });
@@ -47,92 +51,43 @@ async function getTokens(scope: string): Promise<AccessTokenResponse> {
   return accessTokenResponse;
 }
 
-/** An example with only what every reader has to put in their own of replaced, run as a program. */
-async function run(name: string, code: string, replacements: Readonly<Record<string, string>>): Promise<string> {
-  let program = code;
-  for (const [text, own] of Object.entries({ 'http://localhost:8080': server.url, ...replacements })) {
-    assert.ok(program.includes(text), `the example no longer has ${text}`);
-    program = program.replaceAll(text, own);
-  }
+/** Runs an example as a program; gives what it printed. */
+async function run(name: string, code: string): Promise<string> {
   const file = `${folder}${name}.ts`;
-  writeFileSync(file, program);
+  writeFileSync(file, code);
   const { stdout } = await promisify(execFile)(process.execPath, ['--conditions=hallpass-source', file]);
   return stdout;
 }
 
-const SAMPLE_TOKEN = 'i1qxz68gu50zp4i8ceyxqogmq7y0yienm52351c6...';
-
 test('create: the first example gets a token with the key that was printed', async () => {
-  const said = await run('first', blocks('ts')[0] ?? '', {
-    CLIENT_ID: SEED.clientId,
-    CLIENT_SECRET: SEED.clientSecret,
-  });
+  const said = await run('first', firstExample(server.url, SEED));
   assert.equal(said, '/accounts.write 900\n');
 });
 
 test('create: the example of the first page refreshes a token', async () => {
   const { refreshToken = '' } = await getTokens('/accounts.write');
-  const said = await run('create', blocks('ts')[1] ?? '', {
-    [SAMPLE_TOKEN]: refreshToken,
-    '// handle response': 'console.log(res.statusCode, res.contentType, res.accessTokenResponse.scope);',
-  });
+  const said = await run('create', createExample(server.url, refreshToken));
   assert.equal(said, '200 application/json /accounts.write\n');
 });
 
 test('revoke: the example of the first page takes a token back', async () => {
   const { refreshToken = '' } = await getTokens('/accounts.write');
-  const said = await run('revoke', blocks('ts')[2] ?? '', {
-    [SAMPLE_TOKEN]: refreshToken,
-    '// handle response': 'console.log(res.statusCode, await res.rawResponse.text());',
-  });
+  const said = await run('revoke', revokeExample(server.url, refreshToken));
   assert.equal(said, '200 {}\n');
 });
 
-const OPENAPI = `openapi: 3.1.0
-info: { title: Accounts, version: '1' }
-security: [{ Hallpass: [] }]
-paths:
-  /accounts/{accountID}/transfers:
-    get: { security: [{ Hallpass: ['/accounts/{accountID}/transfers.read'] }], responses: {} }
-components:
-  securitySchemes:
-    Hallpass:
-      type: oauth2
-      flows: { clientCredentials: { tokenUrl: http://localhost:8080/oauth2/token, scopes: {} } }
-`;
-
-/** A file beside the examples; gives its path. */
-function save(name: string, text: string): string {
-  const file = folder + name;
-  writeFileSync(file, text);
-  return file;
-}
-
 test('the guard of the README lets in what its scope opens, and nothing else', async () => {
   const { accessToken } = await getTokens('/accounts/a1/transfers.read');
-  const ask = (path: string): string =>
-    `console.log(await (await fetch(\`http://127.0.0.1:\${port}${path}\`, { headers: { authorization: 'Bearer ${accessToken}' } })).text());`;
-  const said = await run('guard', blocks('ts')[3] ?? '', {
-    CLIENT_ID: resourceServer.clientId,
-    CLIENT_SECRET: resourceServer.clientSecret,
-    'openapi.yaml': save('openapi.yaml', OPENAPI),
-    'app.listen(8090);': `
-      const api = app.listen(0, '127.0.0.1');
-      await new Promise((resolve) => api.once('listening', resolve));
-      const { port } = api.address() as { port: number };
-      ${ask('/accounts/a1/transfers')}
-      ${ask('/accounts/a2/transfers')}
-      guard.close();
-      api.close();
-      api.closeAllConnections();`,
-  });
+  const openapi = `${folder}openapi.yaml`;
+  writeFileSync(openapi, OPENAPI);
+  const said = await run('guard', guardExample(server.url, { guard: resourceServer, openapi, accessToken }));
   const [allowed = '', refused = ''] = said.split('\n');
   assert.equal(allowed, `${SEED.clientId} reads the transfers of a1`);
   assert.match(refused, /insufficient_scope.*\/accounts\/a2\/transfers\.read/);
 });
 
 test('each hallpass command of the README is one that exists', async () => {
-  const commands = blocks('sh')
+  const commands = blocksOf('sh')
     .flatMap((code) => [...code.matchAll(/^npx hallpass ((?:keys|policy) [a-z-]+|[a-z-]+)/gm)])
     .map(([, words = '']) => words);
   assert.ok(commands.length > 0);
