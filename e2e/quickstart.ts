@@ -44,7 +44,8 @@ export async function playQuickstart(
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const ended = once(child, 'close');
-  const group = -(child.pid ?? 0);
+  assert.ok(child.pid !== undefined, 'the shell has started');
+  const group = -child.pid;
   try {
     const welcome = await untilPrinted(child, /Bearer TOKEN'\n/);
     const [ask = '', call = ''] = [...welcome.matchAll(/^ {2}(curl (?:[^\n]*\\\n)*[^\n]*)$/gm)].map(([, line]) => line);
@@ -54,7 +55,7 @@ export async function playQuickstart(
     const pasted = [token, await shell(call.replace('curl', 'curl -sS').replace('TOKEN', value))] as const;
     return { welcome, pasted, calls: await shell(calls) };
   } finally {
-    process.kill(group, 'SIGINT');
+    if (child.exitCode === null) process.kill(group, 'SIGINT');
     await ended;
     for (const port of [hallpassPort, apiPort]) await assert.rejects(fetch(`http://localhost:${port}/`), 'it goes on');
   }

@@ -46,7 +46,13 @@ function install(folder: string): void {
     rmSync(fresh, { recursive: true });
     throw new Error(`npm could not install the runtimes of packages/guard/test/runtimes/package.json:\n${stderr}`);
   }
-  renameSync(fresh, folder);
+  try {
+    renameSync(fresh, folder);
+  } catch (error) {
+    // Another test file has installed them meanwhile.
+    rmSync(fresh, { recursive: true });
+    if (!existsSync(folder)) throw error;
+  }
 }
 
 function findOnPath(runtime: Runtime): string {
