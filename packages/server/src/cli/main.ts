@@ -7,7 +7,7 @@ import { eventsCommand } from './events_command.ts';
 import { explainCommand } from './explain_command.ts';
 import { guardCommand } from './guard_command.ts';
 import { readGuardEnvironment } from './guard_settings.ts';
-import { openInstance, type Instance } from './instance.ts';
+import { openExistingInstance, openInstance, type Instance } from './instance.ts';
 import { issuerKeysCommands } from './issuer_keys_commands.ts';
 import { keysCommand, type WithInstance } from './keys_commands.ts';
 import { masterKeyCommand } from './master_key_commands.ts';
@@ -15,17 +15,26 @@ import { printBug, printError } from './output.ts';
 import { policyCommand } from './policy_commands.ts';
 import { revokeEverythingCommand } from './revoke_everything_command.ts';
 import { serveCommand } from './serve_command.ts';
-import { BadSetting, listSettings, readSettings } from './settings.ts';
+import { BadSetting, isDevelopmentIssuer, listSettings, readSettings } from './settings.ts';
 import { storeCommand } from './store_commands.ts';
+import { printStore } from './stores.ts';
 import { systemClock, systemRandom } from './system.ts';
 import { tokenCommand } from './token_commands.ts';
 
-const open = (): Promise<Instance> =>
-  openInstance(readSettings(process.env), { clock: systemClock, random: systemRandom });
+const system = { clock: systemClock, random: systemRandom };
+
+/** A server begins a store by itself in development alone: in production, a mistyped folder must not pass for a new one. */
+const openForServing = (): Promise<Instance> => {
+  const settings = readSettings(process.env);
+  return isDevelopmentIssuer(settings.issuer)
+    ? openInstance(settings, system)
+    : openExistingInstance(settings, system);
+};
 
 const withInstance: WithInstance = async (work) => {
-  const instance = await open();
+  const instance = await openExistingInstance(readSettings(process.env), system);
   try {
+    printStore(instance.settings);
     return await work(instance);
   } finally {
     await instance.store.close();
@@ -33,7 +42,7 @@ const withInstance: WithInstance = async (work) => {
 };
 
 const allCommands = [
-  serveCommand(open),
+  serveCommand(openForServing),
   keysCommand(withInstance),
   tokenCommand(withInstance),
   ...issuerKeysCommands(withInstance),

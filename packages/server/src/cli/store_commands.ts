@@ -16,11 +16,19 @@ import { OperatorRefusal } from '../operator/operator_refusal.ts';
 import { restoreBackup, verifyBackup, writeBackup } from '../store/backup.ts';
 import { MIGRATIONS } from '../store/migrations.ts';
 import { hasPassword } from '../store/postgres_address.ts';
-import { checkTables, copyTables, TransferRefusal, type Progress, type TableReport } from '../store/transfer.ts';
-import { good, printFields, printJson, printLine, printProgress, printTable, strong, warn } from './output.ts';
+import {
+  checkTables,
+  copyTables,
+  TransferRefusal,
+  type Progress,
+  type TableReport,
+  type Tables,
+} from '../store/transfer.ts';
+import { good, printFields, printJson, printLine, printProgress, printRemark, printTable, strong, warn } from './output.ts';
 import { BadSetting, DATABASE_URL_MUST, parseDatabaseUrl, type Settings } from './settings.ts';
 import { readStandardInput } from './standard_input.ts';
-import { openTables, withTables } from './stores.ts';
+import { addInitCommand } from './store_init_command.ts';
+import { describeStore, isStore, openTables, withTables } from './stores.ts';
 import { systemClock, systemRandom } from './system.ts';
 
 interface Json {
@@ -28,7 +36,9 @@ interface Json {
 }
 
 export function storeCommand(read: () => Settings): Command {
-  const command = new Command('store').description('back up, restore, check and move the whole store');
+  const command = new Command('store').description('begin, back up, restore, check and move the whole store');
+
+  addInitCommand(command, read);
 
   command
     .command('backup')
@@ -39,7 +49,7 @@ export function storeCommand(read: () => Settings): Command {
     .option('--json', 'print JSON')
     .action(async (file: string, { json }: Json) => {
       const target = file === '-' ? standardOutput() : newFile(file);
-      const tail = await withTables(read(), (from) =>
+      const tail = await withTables(read(), 'refuse', (from) =>
         writeBackup(from, {
           schema: MIGRATIONS.length,
           madeAt: new Date(systemClock.now()).toISOString(),
@@ -73,7 +83,7 @@ export function storeCommand(read: () => Settings): Command {
       // Lower-case letters and digits, as a store's own is.
       const feedId = Buffer.from(systemRandom(8)).toString('hex');
       const restored = await refusing(() =>
-        withTables(read(), (to) => restoreBackup(linesOf(file), { to, feedId, progress: progressOf('restoring') })),
+        withTables(read(), 'make', (to) => restoreBackup(linesOf(file), { to, feedId, progress: progressOf('restoring') })),
       );
       if (json === true) return printJson({ file, madeAt, rows: restored, restored: true });
       printLine(`${good('Restored')} ${restored} rows from a backup of ${madeAt}.`);
@@ -92,7 +102,7 @@ export function storeCommand(read: () => Settings): Command {
         printLine(`${good('Whole')}: a backup of ${madeAt}.`);
         return printFields([...byTable].map(([table, rows]) => [table, String(rows)] as const));
       }
-      const reports = await withTables(read(), (tables) => checkTables(tables, progressOf('reading')));
+      const reports = await withTables(read(), 'refuse', (tables) => checkTables(tables, progressOf('reading')));
       if (json === true) return printJson(reports.map(({ table, rows, checksum }) => ({ table, rows, checksum })));
       printTable(
         ['table', 'rows', 'checksum'],
@@ -112,10 +122,13 @@ export function storeCommand(read: () => Settings): Command {
       if (settings.databaseUrl === url) throw new OperatorRefusal('A store cannot be copied to itself.');
       const began = systemClock.now();
       const reports = await refusing(() =>
-        withTables(settings, async (from) => {
-          const copy = await openTables({ ...settings, databaseUrl: url });
+        withTables(settings, 'refuse', async (from) => {
+          const target = { ...settings, databaseUrl: url };
+          const progress = progressOf(dryRun ? 'comparing' : 'copying');
+          printRemark(`Copy: ${describeStore(target)}`);
+          if (dryRun && !(await isStore(target))) return await wholeAsNew(from, progress);
+          const copy = await openTables(target);
           try {
-            const progress = progressOf(dryRun ? 'comparing' : 'copying');
             const copied = await copyTables({ from, to: copy, dryRun, progress });
             if (!dryRun) assertAlike(copied, await checkTables(copy, progressOf('checking')));
             return copied;
@@ -161,6 +174,11 @@ async function findTarget(to: string | undefined, { copyTo }: Settings): Promise
     );
   }
   return url;
+}
+
+/** What a copy to a database without a store would write: a dry run must not make one to compare with. */
+async function wholeAsNew(from: Tables, progress: Progress): Promise<readonly TableReport[]> {
+  return (await checkTables(from, progress)).map((report) => ({ ...report, inserted: report.rows }));
 }
 
 /** What was written has to be what was read; unless somebody else writes to the copy, it is. */

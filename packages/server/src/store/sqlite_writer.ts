@@ -11,10 +11,12 @@ import { eventIds } from './event_id.ts';
 import { firstRows, MIGRATIONS, newerSchema } from './migrations.ts';
 import type { Sql } from './sql.ts';
 import { sqlOf } from './sqlite_connection.ts';
+import type { IfMissing } from './store.ts';
 import * as verbs from './verbs.ts';
 
 export interface WriterOptions {
   readonly file: string;
+  readonly ifMissing: IfMissing;
 }
 
 /** What a caller may ask of the writer: the writing verbs without the connection. */
@@ -33,6 +35,7 @@ export interface WriteRequest {
 export type WriterMessage =
   | { readonly ready: true }
   | { readonly unusable: string }
+  | { readonly missing: true }
   | { readonly busy: string }
   | { readonly id: number; readonly result: unknown }
   | { readonly id: number; readonly failed: string };
@@ -68,7 +71,13 @@ if (parentPort !== null) start(parentPort, workerData);
 function start(port: MessagePort, options: WriterOptions): void {
   let database: DatabaseSync;
   try {
-    database = openForWriting(options.file);
+    const opened = openForWriting(options);
+    if (opened === 'missing') {
+      port.postMessage({ missing: true } satisfies WriterMessage);
+      port.close();
+      return;
+    }
+    database = opened;
   } catch (error) {
     const said = error instanceof Error ? error.message : String(error);
     port.postMessage((isBusy(error) ? { busy: said } : { unusable: said }) satisfies WriterMessage);
@@ -148,11 +157,16 @@ function makeForOwner(file: string): void {
   }
 }
 
-function openForWriting(file: string): DatabaseSync {
+function openForWriting({ file, ifMissing }: WriterOptions): DatabaseSync | 'missing' {
   let database: DatabaseSync;
   try {
-    makeForOwner(file);
+    if (ifMissing === 'make') makeForOwner(file);
     database = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS });
+    // Before the first pragma that writes: a file that no Hallpass has begun stays as it is.
+    if (ifMissing === 'refuse' && schemaVersionOf(database) === 0) {
+      database.close();
+      return 'missing';
+    }
     database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL');
   } catch (cause) {
     const said = cause instanceof Error ? cause.message : String(cause);
