@@ -11,7 +11,8 @@ import { openExistingInstance, openInstance, type Instance } from './instance.ts
 import { issuerKeysCommands } from './issuer_keys_commands.ts';
 import { keysCommand, type WithInstance } from './keys_commands.ts';
 import { masterKeyCommand } from './master_key_commands.ts';
-import { printBug, printError } from './output.ts';
+import { endWithNpm } from './npm_parent.ts';
+import { goOnWithoutReaders, printBug, printError, ReaderGone, watchReaders } from './output.ts';
 import { policyCommand } from './policy_commands.ts';
 import { revokeEverythingCommand } from './revoke_everything_command.ts';
 import { serveCommand } from './serve_command.ts';
@@ -26,9 +27,7 @@ const system = { clock: systemClock, random: systemRandom };
 /** A server begins a store by itself in development alone: in production, a mistyped folder must not pass for a new one. */
 const openForServing = (): Promise<Instance> => {
   const settings = readSettings(process.env);
-  return isDevelopmentIssuer(settings.issuer)
-    ? openInstance(settings, system)
-    : openExistingInstance(settings, system);
+  return isDevelopmentIssuer(settings.issuer) ? openInstance(settings, system) : openExistingInstance(settings, system);
 };
 
 const withInstance: WithInstance = async (work) => {
@@ -73,6 +72,14 @@ for (const command of [program, ...program.commands, ...program.commands.flatMap
     .configureOutput({ outputError: (text, write) => write(escapeControlsInLines(text)) });
 }
 
+/** Those that go on serving when whoever reads their output leaves. */
+const SERVING = new Set(['serve', 'guard']);
+
+watchReaders();
+if (process.env['npm_lifecycle_event'] !== undefined) endWithNpm();
+program.hook('preAction', (_program, command) => {
+  if (SERVING.has(command.name())) goOnWithoutReaders();
+});
 try {
   await program.parseAsync();
 } catch (error) {
@@ -83,6 +90,7 @@ try {
 function exitCodeOf(error: unknown): number {
   // commander has printed its own sentence already.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  if (error instanceof ReaderGone) return error.exitCode;
   if (error instanceof BadSetting || error instanceof StoreUnusable) {
     printError(error.message);
     return 2;

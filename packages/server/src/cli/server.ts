@@ -52,8 +52,8 @@ const KEYS_INTERVAL_MS = 500;
 
 /** Starts serving, both sides in this process. Rejects with `BadSetting` when a port is taken. */
 export async function startServer(instance: Instance): Promise<Server> {
-  const log = openLog(instance.settings.logLevel);
   const metrics = openMetrics();
+  const log = openLogOf(instance, metrics.logLineDropped);
   const outside = await startPublicSide(instance, {
     log,
     metrics,
@@ -75,6 +75,11 @@ export async function startServer(instance: Instance): Promise<Server> {
       await instance.store.close();
     },
   };
+}
+
+/** The log as the settings want it. */
+export function openLogOf({ settings }: Instance, lineDropped: () => void = () => undefined): Log {
+  return openLog(settings.logLevel, { format: settings.logFormat, lineDropped });
 }
 
 export interface PublicSide {

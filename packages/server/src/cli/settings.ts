@@ -3,6 +3,7 @@ import { closeSync, existsSync, fstatSync, openSync, readFileSync } from 'node:f
 import { isIP } from 'node:net';
 import { ACCESS_TOKEN_SECONDS_MAX, isObject, SIGNING_ALGORITHMS, type SigningAlgorithm } from '@hallpass/protocol';
 import { LOG_LEVELS, type LogLevel } from '../http/log.ts';
+import { LOG_FORMATS, type LogFormat } from '../http/log_destination.ts';
 import { parseHostName } from '../http/operator_hosts.ts';
 import { COPY_SECONDS_MAX } from '../oauth/client_copies.ts';
 import { GRANT_SECONDS_MAX, REFRESH_TOKEN_SECONDS_MAX } from '../oauth/revocation.ts';
@@ -49,6 +50,7 @@ export interface Settings {
   readonly signingKeyDays: number;
   readonly issuerKeyDays: number;
   readonly logLevel: LogLevel;
+  readonly logFormat: LogFormat;
 }
 
 interface Row<Value> {
@@ -288,7 +290,15 @@ const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = {
     parse: (text) => LOG_LEVELS.find((level) => level === text),
     otherwise: 'info',
     must: `one of ${LOG_LEVELS.join(', ')}`,
-    meaning: 'How much is logged, as JSON lines on standard error.',
+    meaning: 'How much is logged, on standard error.',
+  },
+  logFormat: {
+    variable: 'HALLPASS_LOG_FORMAT',
+    parse: (text) => LOG_FORMATS.find((format) => format === text),
+    otherwise: 'auto',
+    must: `one of ${LOG_FORMATS.join(', ')}`,
+    meaning:
+      'What a line of the log looks like: `json`, or `text` for people, in colour unless `NO_COLOR` is set. `auto`: text on a terminal, JSON for files and pipes.',
   },
 };
 
@@ -357,6 +367,7 @@ export function readSettings(environment: Readonly<Record<string, string | undef
     signingKeyDays: value('signingKeyDays'),
     issuerKeyDays: value('issuerKeyDays'),
     logLevel: value('logLevel'),
+    logFormat: value('logFormat'),
   };
 }
 

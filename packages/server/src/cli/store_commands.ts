@@ -24,7 +24,17 @@ import {
   type TableReport,
   type Tables,
 } from '../store/transfer.ts';
-import { good, printFields, printJson, printLine, printProgress, printRemark, printTable, strong, warn } from './output.ts';
+import {
+  good,
+  printFields,
+  printJson,
+  printLine,
+  printProgress,
+  printRemark,
+  printTable,
+  strong,
+  warn,
+} from './output.ts';
 import { BadSetting, DATABASE_URL_MUST, parseDatabaseUrl, type Settings } from './settings.ts';
 import { readStandardInput } from './standard_input.ts';
 import { addInitCommand } from './store_init_command.ts';
@@ -83,7 +93,9 @@ export function storeCommand(read: () => Settings): Command {
       // Lower-case letters and digits, as a store's own is.
       const feedId = Buffer.from(systemRandom(8)).toString('hex');
       const restored = await refusing(() =>
-        withTables(read(), 'make', (to) => restoreBackup(linesOf(file), { to, feedId, progress: progressOf('restoring') })),
+        withTables(read(), 'make', (to) =>
+          restoreBackup(linesOf(file), { to, feedId, progress: progressOf('restoring') }),
+        ),
       );
       if (json === true) return printJson({ file, madeAt, rows: restored, restored: true });
       printLine(`${good('Restored')} ${restored} rows from a backup of ${madeAt}.`);

@@ -4,10 +4,10 @@
  */
 import cluster, { type Worker } from 'node:cluster';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { openLog, type Log } from '../http/log.ts';
+import type { Log } from '../http/log.ts';
 import { openMetrics, workersMetricsEndpoint } from '../http/metrics.ts';
 import type { Instance } from './instance.ts';
-import { startOperatorSide, startPublicSide, type PublicSide, type Server } from './server.ts';
+import { openLogOf, startOperatorSide, startPublicSide, type PublicSide, type Server } from './server.ts';
 import { BadSetting } from './settings.ts';
 
 /** How long a worker may take to listen, in milliseconds. */
@@ -28,7 +28,7 @@ export const isWorker = cluster.isWorker;
 
 /** Starts the workers, and resolves when all of them listen. Rejects with `BadSetting` when a port is taken. */
 export async function startWorkers(instance: Instance, count: number): Promise<Server> {
-  const log = openLog(instance.settings.logLevel);
+  const log = openLogOf(instance);
   const crew = new Crew(log);
   const inside = await startOperatorSide(instance, { log, metrics: workersMetricsEndpoint() });
   try {
@@ -51,8 +51,9 @@ export async function startWorkers(instance: Instance, count: number): Promise<S
 
 /** The public side of a worker, which says to the process that started it where it listens. */
 export async function startAsWorker(instance: Instance): Promise<PublicSide> {
-  const log = openLog(instance.settings.logLevel);
-  const side = await startPublicSide(instance, { log, metrics: openMetrics(), shared: true });
+  const metrics = openMetrics();
+  const log = openLogOf(instance, metrics.logLineDropped);
+  const side = await startPublicSide(instance, { log, metrics, shared: true });
   process.send?.({ issuer: side.issuer, url: side.url } satisfies Listening);
   return side;
 }
