@@ -13,12 +13,17 @@ import { deliverMade, lastUse, printKey, printRefreshAdvice, shownDocument } fro
 import { policyOf, withPolicy, type PolicyOptions } from './key_policy_options.ts';
 import { good, printJson, printLine, printMoment, printTable, printWarning, strong, warn } from './output.ts';
 import { readStandardInput } from './standard_input.ts';
+import { namingTyped, rememberTyped } from './typed_options.ts';
 
 /** Runs something on an opened instance and closes it. */
 export type WithInstance = <Result>(work: (instance: Instance) => Promise<Result>) => Promise<Result>;
 
 interface Json {
   readonly json?: boolean;
+}
+
+interface UpdateOptions extends PolicyOptions, Json {
+  readonly name?: string;
 }
 
 interface CreateOptions extends PolicyOptions, Json {
@@ -47,12 +52,12 @@ export function keysCommand(withInstance: WithInstance): Command {
       'a file with a JWK or a JWK Set: the key signs with these, and has no secret (private_key_jwt)',
     )
     .option('--json', 'print JSON')
-    .action(async (name: string, options: CreateOptions) => {
+    .action(async (name: string, options: CreateOptions, command: Command) => {
       const publicKeys = options.publicKeys === undefined ? undefined : readJwks(options.publicKeys);
       const imported = await readImported(options);
       await withInstance(async (instance) => {
         const wanted = { name, ...policyOf(options), ...given({ imported, publicKeys }) };
-        const pending = await manageApiKeys(instance).prepare(wanted);
+        const pending = await namingTyped(command, () => manageApiKeys(instance).prepare(wanted));
         await deliverMade(pending, options, () => {
           printLine(`${good('Made')} the API key ${strong(pending.client.name)}.`);
           printRefreshAdvice(pending);
@@ -128,11 +133,11 @@ export function keysCommand(withInstance: WithInstance): Command {
       .option('--name <name>', 'what the key is called'),
   )
     .option('--json', 'print JSON')
-    .action(async (clientId: string, { json, name, ...options }: PolicyOptions & Json & { readonly name?: string }) => {
+    .action(async (clientId: string, { json, name, ...options }: UpdateOptions, command: Command) => {
       const changes = { ...given({ name }), ...policyOf(options) };
       if (Object.keys(changes).length === 0)
         throw new OperatorRefusal('Nothing was named to change. See: hallpass keys update --help');
-      const key = await withKeys((api) => api.update(clientId, changes));
+      const key = await withKeys((api) => namingTyped(command, () => api.update(clientId, changes)));
       if (json === true) return printJson(shownDocument(key));
       printLine(
         `${good('Changed')} ${strong(key.name)} (${clientId}). Tokens that are out live to their end; to end them: hallpass keys revoke-tokens ${clientId}`,
@@ -223,6 +228,7 @@ export function keysCommand(withInstance: WithInstance): Command {
       });
     });
 
+  for (const command of keys.commands) rememberTyped(command);
   return keys;
 }
 

@@ -45,7 +45,11 @@ export async function deliver(
   try {
     await pending.keep();
   } catch (error) {
-    printRemark('The secret above is of no use unless the key exists: hallpass keys show CLIENT_ID');
+    printRemark(
+      error instanceof OperatorRefusal
+        ? 'The secret above was not kept, and opens nothing.'
+        : 'The secret above may not have been kept. Does the key exist? hallpass keys list',
+    );
     throw error;
   }
   await printOr(end, pending.takeBack);

@@ -16,7 +16,7 @@ import {
   type Store,
 } from '../store/store.ts';
 import { checkImported, checkLength, checkPolicy, checkPublicKey, type NewApiKey } from './key_policy.ts';
-import { KeyChanged, KeyExists, OperatorRefusal } from './operator_refusal.ts';
+import { judging, KeyChanged, KeyExists, OperatorRefusal } from './operator_refusal.ts';
 import { revokeUntilAcknowledged, type ClockChoice, type Dating } from './revocation_moment.ts';
 
 /** A key with its secret, which nobody will see again; undefined for one that signs, or of which only a hash is known. */
@@ -142,13 +142,13 @@ export function manageApiKeys(
     const now = clock.now();
     const imported = wanted.imported === undefined ? undefined : checkImported(wanted.imported);
     const clientId = imported?.clientId ?? printId(random(CLIENT_ID_BYTES));
-    const publicKeys = (wanted.publicKeys ?? []).map(checkPublicKey);
+    const publicKeys = judging('publicKeys', () => (wanted.publicKeys ?? []).map(checkPublicKey));
     const signs = publicKeys.length > 0;
     const foreignHash = imported?.clientSecretHash;
     if (signs && (imported?.clientSecret !== undefined || foreignHash !== undefined)) {
       throw new OperatorRefusal('A key that signs takes no secret: leave out either the secret or the public key.');
     }
-    checkLength('public keys', publicKeys, SECRETS_MAX);
+    judging('publicKeys', () => checkLength('public keys', publicKeys, SECRETS_MAX));
     if (!signs && imported !== undefined && imported.clientSecret === undefined && foreignHash === undefined) {
       throw new OperatorRefusal(
         'A key that exists already needs what it has: a secret, a hash of one, or public keys.',
@@ -274,7 +274,7 @@ export function manageApiKeys(
       const client = await find(clientId);
       if (client.authentication !== 'private_key_jwt') {
         throw new OperatorRefusal(
-          `The API key ${clientId} has a secret, and a key is used in one way only. Make another key with --public-key.`,
+          `The API key ${clientId} has a secret, and a key is used in one way only. Make another key with --public-keys.`,
         );
       }
       const publicKeys = jwks.map(checkPublicKey);
