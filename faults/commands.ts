@@ -217,7 +217,7 @@ const PREPARE: Readonly<Record<Command, (setting: Setting) => Promise<Interrupte
     await leaveOneKey(use);
     const [lost] = await listKeys(family, settings());
     return {
-      words: [family, 'remove', lost?.kid ?? ''],
+      words: [family, 'remove', lost?.kid ?? '', '--yes'],
       environment: settings(),
       dataDir: store.dataDir,
       judge: async ({ code, stderr }) => {

@@ -7,7 +7,15 @@ import { restoreBackup, verifyBackup, writeBackup } from '../src/store/backup.ts
 import { MIGRATIONS } from '../src/store/migrations.ts';
 import { openSqliteStore } from '../src/store/sqlite.ts';
 import { openSqliteTables } from '../src/store/sqlite_tables.ts';
-import { makeFolder, spawnHallpass, startCommand, type Done, type Environment, type Running } from './command.ts';
+import {
+  makeFolder,
+  makeStore,
+  spawnHallpass,
+  startCommand,
+  type Done,
+  type Environment,
+  type Running,
+} from './command.ts';
 import { basicOf, until, type Key } from './harness.ts';
 import { clientRecord, eventRecord, NOW, revocationBefore, revocationRecord } from './store/records.ts';
 
@@ -192,7 +200,7 @@ suite('a backup', () => {
   });
 
   test('one that is damaged, cut, longer, of another kind or of a newer version is refused whole, in a sentence', async (t) => {
-    const on = { HALLPASS_DATA_DIR: makeFolder(t), ...ISSUER };
+    const on = await makeStore(t, ISSUER);
     await makeKey(on);
     const file = join(makeFolder(t), 'backup');
     parse(await startCommand(['store', 'backup', file, '--json'], on));
@@ -230,7 +238,7 @@ suite('a backup', () => {
   });
 
   test('the store itself can be read from end to end, with counts and checksums that a copy has as well', async (t) => {
-    const on = { HALLPASS_DATA_DIR: makeFolder(t), ...ISSUER };
+    const on = await makeStore(t, ISSUER);
     await makeKey(on);
     const file = join(makeFolder(t), 'backup');
     await startCommand(['store', 'backup', file], on);

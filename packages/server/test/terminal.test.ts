@@ -7,7 +7,15 @@ import { suite, test, type TestContext } from 'node:test';
 import { makeIdentifier, printBase64url, utf8 } from '@hallpass/protocol';
 import { systemRandom } from '../src/cli/system.ts';
 import { openSqliteStore } from '../src/store/sqlite.ts';
-import { makeFolder, spawnHallpass, startCommand, startRunning, type Done, type Environment } from './command.ts';
+import {
+  makeFolder,
+  makeStore,
+  spawnHallpass,
+  startCommand,
+  startRunning,
+  type Done,
+  type Environment,
+} from './command.ts';
 import { until } from './harness.ts';
 import { clientRecord, eventRecord, NOW } from './store/records.ts';
 
@@ -142,14 +150,14 @@ suite('a terminal', () => {
     }
     const rows = `client_id,client_secret,name,scopes\n${EVIL},${'x'.repeat(30)},${EVIL},${EVIL}\n"a${EVIL}",,b,/c.read\n`;
     for (const text of [rows, `${EVIL},b\n1,2\n`, JSON.stringify([{ client_id: EVIL, [EVIL]: EVIL, name: EVIL }])]) {
-      const environment = { HALLPASS_DATA_DIR: makeFolder(t) };
+      const environment = await makeStore(t);
       await run(['keys', 'import', file(t, 'keys', text)], environment);
     }
   });
 
   test('arguments, paths, and names in the environment are repeated without obeying them', async (t) => {
     const missing = join(makeFolder(t), EVIL_WORD);
-    const on = { HALLPASS_DATA_DIR: makeFolder(t) };
+    const on = await makeStore(t);
     const occupied = file(t, 'occupied', '');
     for (const [words, environment] of [
       [[EVIL_WORD], {}],

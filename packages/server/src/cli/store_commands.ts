@@ -179,7 +179,8 @@ async function findTarget(to: string | undefined, { copyTo }: Settings): Promise
   const [line = ''] = to === '-' ? (await readStandardInput()).trim().split('\n') : [to];
   const url = parseDatabaseUrl(line.trim());
   // Not the text itself: it may hold a password.
-  if (url === undefined) throw new BadSetting(`The address to copy to must be ${DATABASE_URL_MUST}.`);
+  if (url === undefined)
+    throw new BadSetting(`${to === '-' ? 'The address on standard input' : '--to'} must be ${DATABASE_URL_MUST}.`);
   if (to !== '-' && hasPassword(url)) {
     throw new BadSetting(
       'There is a password in --to, and every user of this machine can read a command line. Set HALLPASS_COPY_TO, or say --to - and give the address on standard input.',
