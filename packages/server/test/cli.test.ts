@@ -274,9 +274,9 @@ suite('the command', { concurrency: 3 }, () => {
     ['an http issuer that only looks local', { HALLPASS_ISSUER: 'http://localhost.example.com' }, /HALLPASS_ISSUER/],
     ['an issuer with a query', { HALLPASS_ISSUER: 'https://auth.example.com?x' }, /HALLPASS_ISSUER/],
     [
-      'an https issuer without a master key',
+      'an https issuer on a folder without a store',
       { HALLPASS_ISSUER: 'https://auth.example.com' },
-      /There is no master key\. Set HALLPASS_MASTER_KEY/,
+      /There is no store here: .*hallpass store init/,
     ],
     ['a bad master key', { HALLPASS_MASTER_KEY: 'short' }, /HALLPASS_MASTER_KEY must be 32 random bytes/],
     [
@@ -379,7 +379,9 @@ suite('the command', { concurrency: 3 }, () => {
   test('a data folder that is a file is refused in a sentence', async (t) => {
     const file = join(makeFolder(t), 'data');
     writeFileSync(file, '');
-    assertRefused(await startCommand(['keys', 'list'], { HALLPASS_DATA_DIR: file }), { code: 2, says: /folder/ });
+    const on = { HALLPASS_DATA_DIR: file };
+    assertRefused(await startCommand(['keys', 'list'], on), { code: 2, says: /There is no store here/ });
+    assertRefused(await startCommand(['store', 'init'], on), { code: 2, says: /folder/ });
   });
 
   test('a store that is no store is refused in a sentence', async (t) => {

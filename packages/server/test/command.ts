@@ -128,6 +128,22 @@ export function startRunning(t: TestContext, args: readonly string[], environmen
   return { environment, child, stdout, stderr, ended };
 }
 
+/**
+ * Starts a command on a terminal of its own, by `script` of util-linux; what the terminal shows is on standard output. What
+ * is written to its standard input is typed.
+ */
+export function startOnTerminal(t: TestContext, args: readonly string[], environment: Environment): Serving {
+  const line = ['hallpass', ...args].map((word) => `'${word.replaceAll("'", String.raw`'\''`)}'`).join(' ');
+  const child = start('script', ['-qec', line, '/dev/null'], environment);
+  const { stdout, stderr } = collect(child);
+  const ended = new Promise<number | null>((resolve, reject) => {
+    child.once('error', () => reject(new Error('There is no `script` to make a terminal with: install util-linux.')));
+    child.once('close', resolve);
+  });
+  t.after(() => child.kill('SIGKILL'));
+  return { environment, child, stdout, stderr, ended };
+}
+
 /** The same, and waits until it says that it is ready. */
 export async function spawnHallpass(t: TestContext, more: Environment = {}): Promise<Running> {
   const serving = startServing(t, more);

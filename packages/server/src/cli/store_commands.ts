@@ -1,5 +1,4 @@
 /** `hallpass store ...`: the whole store, to a file and back, and from one store to another, while servers go on. */
-import { once } from 'node:events';
 import {
   closeSync,
   createReadStream,
@@ -32,14 +31,17 @@ import {
   printProgress,
   printRemark,
   printTable,
+  ReaderGone,
   strong,
   warn,
+  written,
 } from './output.ts';
 import { BadSetting, DATABASE_URL_MUST, parseDatabaseUrl, type Settings } from './settings.ts';
 import { readStandardInput } from './standard_input.ts';
 import { addInitCommand } from './store_init_command.ts';
 import { describeStore, isStore, openTables, withTables } from './stores.ts';
 import { systemClock, systemRandom } from './system.ts';
+import { beforeStopping } from './told_to_stop.ts';
 
 interface Json {
   readonly json?: boolean;
@@ -70,7 +72,7 @@ export function storeCommand(read: () => Settings): Command {
         target.abandon();
         throw error;
       });
-      target.finish();
+      await target.finish();
       if (file === '-') return;
       if (json === true) return printJson({ file, ...tail });
       printLine(`${good('Backed up')} ${tail.rows} rows to ${strong(file)}.`);
@@ -220,18 +222,27 @@ function progressOf(verb: string): Progress {
 
 interface Target {
   readonly write: (text: string) => Promise<void>;
-  readonly finish: () => void;
+  readonly finish: () => Promise<void>;
   readonly abandon: () => void;
 }
 
 function standardOutput(): Target {
   return {
     write: async (text) => {
-      if (!process.stdout.write(text)) await once(process.stdout, 'drain');
+      if (!process.stdout.write(text) || process.stdout.errored !== null) await untilRead();
     },
-    finish: () => undefined,
+    finish: untilRead,
     abandon: () => undefined,
   };
+}
+
+async function untilRead(): Promise<void> {
+  try {
+    await written(() => undefined);
+  } catch (error) {
+    if (!(error instanceof ReaderGone)) throw error;
+    throw new OperatorRefusal('Standard output was closed before the backup was whole. Do not keep what was read.');
+  }
 }
 
 /** Whole or not at all, for its owner alone, and on disk before it has its name. */
@@ -244,18 +255,24 @@ function newFile(file: string): Target {
   } catch {
     throw new OperatorRefusal(`The file ${file} cannot be written. Name one in a folder that can.`);
   }
+  const abandon = (): void => {
+    closeSync(descriptor);
+    unlinkSync(draft);
+  };
+  const goOn = beforeStopping(abandon);
   return {
     write: async (text) => {
       writeFileSync(descriptor, text);
     },
-    finish: () => {
+    finish: async () => {
+      goOn();
       fsyncSync(descriptor);
       closeSync(descriptor);
       renameSync(draft, file);
     },
     abandon: () => {
-      closeSync(descriptor);
-      unlinkSync(draft);
+      goOn();
+      abandon();
     },
   };
 }

@@ -29,3 +29,15 @@ export async function untilToldToStop(): Promise<void> {
     for (const signal of SIGNALS) process.on(signal, onSignal);
   });
 }
+
+/** Runs something before a signal ends a command that is not done. Call what it gives once there is nothing to clean up. */
+export function beforeStopping(cleanUp: () => void): () => void {
+  const onSignal = (signal: (typeof SIGNALS)[number]): void => {
+    cleanUp();
+    process.exit(128 + constants.signals[signal]);
+  };
+  for (const signal of SIGNALS) process.on(signal, onSignal);
+  return () => {
+    for (const signal of SIGNALS) process.off(signal, onSignal);
+  };
+}
