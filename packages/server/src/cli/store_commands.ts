@@ -14,6 +14,7 @@ import { printBase64url } from '@hallpass/protocol';
 import { OperatorRefusal } from '../operator/operator_refusal.ts';
 import { restoreBackup, verifyBackup, writeBackup } from '../store/backup.ts';
 import { MIGRATIONS } from '../store/migrations.ts';
+import { countReplaced, type Replaced } from '../store/replacement.ts';
 import { hasPassword } from '../store/postgres_address.ts';
 import {
   checkTables,
@@ -23,6 +24,8 @@ import {
   type TableReport,
   type Tables,
 } from '../store/transfer.ts';
+import { countOf } from './command_values.ts';
+import { confirm, yesOption, type Confirmed } from './confirmation.ts';
 import {
   good,
   printFields,
@@ -61,7 +64,7 @@ export function storeCommand(read: () => Settings): Command {
     .option('--json', 'print JSON')
     .action(async (file: string, { json }: Json) => {
       const target = file === '-' ? standardOutput() : newFile(file);
-      const tail = await withTables(read(), 'refuse', (from) =>
+      const tail = await withTables(read(), (from) =>
         writeBackup(from, {
           schema: MIGRATIONS.length,
           madeAt: new Date(systemClock.now()).toISOString(),
@@ -81,27 +84,59 @@ export function storeCommand(read: () => Settings): Command {
 
   command
     .command('restore')
-    .description('fill an empty store from a backup, which is checked whole before anything is written')
+    .description(
+      'fill a store from a backup, which is checked whole before anything is written; a store that is in use is replaced',
+    )
     .argument('<file>')
-    .option('--dry-run', 'check the backup, and write nothing')
+    .option('--dry-run', 'check the backup, count what it would take the place of, and write nothing')
+    .addOption(yesOption())
     .option('--json', 'print JSON')
-    .action(async (file: string, { dryRun, json }: Json & { readonly dryRun?: boolean }) => {
+    .action(async (file: string, options: Json & Confirmed & { readonly dryRun?: boolean }) => {
+      const { json } = options;
       const { madeAt, byTable } = await refusing(() => verifyBackup(linesOf(file), MIGRATIONS.length));
       const rows = [...byTable.values()].reduce((sum, count) => sum + count, 0);
-      if (dryRun === true) {
-        if (json === true) return printJson({ file, madeAt, rows, restored: false });
-        return printLine(`Would restore ${rows} rows from a backup of ${madeAt}. It is whole.`);
+      const settings = read();
+      const replaced = await findReplaced(settings);
+      if (options.dryRun === true) {
+        const counts = { api_keys: replaced?.apiKeys ?? 0, refreshed_grants: replaced?.grants ?? 0 };
+        if (json === true) return printJson({ file, madeAt, rows, restored: false, replaced: counts });
+        printLine(`Would restore ${rows} rows from a backup of ${madeAt}. It is whole.`);
+        if (replaced !== undefined && isInUse(replaced))
+          printLine(`${warn('Would take the place')} of ${printReplaced(replaced)}.`);
+        return;
+      }
+      if (replaced !== undefined && isInUse(replaced)) {
+        const question = {
+          does: `puts a backup of ${madeAt} in the place of ${printReplaced(replaced)}`,
+          costs: [
+            'API keys, secrets and grants that the backup does not have are gone. What was revoked stays revoked.',
+          ],
+        };
+        await confirm(async () => question, options, settings);
       }
       // Lower-case letters and digits, as a store's own is.
       const feedId = Buffer.from(systemRandom(8)).toString('hex');
+      const event = { at: systemClock.now(), kind: 'store_restored', detail: `a backup of ${madeAt}` };
       const restored = await refusing(() =>
-        withTables(read(), 'make', (to) =>
-          restoreBackup(linesOf(file), { to, feedId, progress: progressOf('restoring') }),
+        withTables(
+          settings,
+          (to) =>
+            restoreBackup(linesOf(file), {
+              to,
+              feedId,
+              progress: progressOf('restoring'),
+              ...(replaced === undefined ? {} : { over: { replaced, event } }),
+            }),
+          openTables,
         ),
       );
       if (json === true) return printJson({ file, madeAt, rows: restored, restored: true });
       printLine(`${good('Restored')} ${restored} rows from a backup of ${madeAt}.`);
-      printLine('What was revoked after that is not in it. To end every token there is: hallpass revoke-everything');
+      printLine(
+        replaced === undefined
+          ? 'What was revoked after that is not in it. To end every token there is: hallpass revoke-everything'
+          : 'What this store had revoked stays revoked.',
+      );
     });
 
   command
@@ -116,7 +151,7 @@ export function storeCommand(read: () => Settings): Command {
         printLine(`${good('Whole')}: a backup of ${madeAt}.`);
         return printFields([...byTable].map(([table, rows]) => [table, String(rows)] as const));
       }
-      const reports = await withTables(read(), 'refuse', (tables) => checkTables(tables, progressOf('reading')));
+      const reports = await withTables(read(), (tables) => checkTables(tables, progressOf('reading')));
       if (json === true) return printJson(reports.map(({ table, rows, checksum }) => ({ table, rows, checksum })));
       printTable(
         ['table', 'rows', 'checksum'],
@@ -136,7 +171,7 @@ export function storeCommand(read: () => Settings): Command {
       if (settings.databaseUrl === url) throw new OperatorRefusal('A store cannot be copied to itself.');
       const began = systemClock.now();
       const reports = await refusing(() =>
-        withTables(settings, 'refuse', async (from) => {
+        withTables(settings, async (from) => {
           const target = { ...settings, databaseUrl: url };
           const progress = progressOf(dryRun ? 'comparing' : 'copying');
           printRemark(`Copy: ${describeStore(target)}`);
@@ -189,6 +224,20 @@ async function findTarget(to: string | undefined, { copyTo }: Settings): Promise
     );
   }
   return url;
+}
+
+/** What a restore would take the place of; undefined where there is no store. */
+async function findReplaced(settings: Settings): Promise<Replaced | undefined> {
+  if (!(await isStore(settings))) return undefined;
+  return await withTables(settings, (tables) => tables.snapshot(countReplaced));
+}
+
+function isInUse({ apiKeys, grants }: Replaced): boolean {
+  return apiKeys + grants > 0;
+}
+
+function printReplaced({ apiKeys, grants }: Replaced): string {
+  return `${countOf(apiKeys, 'API key')} and ${countOf(grants, 'refreshed grant')}`;
 }
 
 /** What a copy to a database without a store would write: a dry run must not make one to compare with. */

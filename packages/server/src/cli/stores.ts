@@ -76,6 +76,11 @@ function describeDatabase(address: string): string {
   return `postgres://${username === '' ? '' : `${username}@`}${at}${pathname}`;
 }
 
+/** The same, of a store that is there. */
+export function openExistingTables(settings: Settings): Promise<Tables> {
+  return openTables(settings, 'refuse');
+}
+
 /** Opens the tables of the same store, brought up to date; made first if there are none, unless that is refused. */
 export async function openTables(settings: Settings, ifMissing: IfMissing = 'make'): Promise<Tables> {
   await (await openStore(settings, ifMissing)).close();
@@ -86,10 +91,10 @@ export async function openTables(settings: Settings, ifMissing: IfMissing = 'mak
 /** Runs something on the tables of the store, which it names on standard error first, and closes them. */
 export async function withTables<Result>(
   settings: Settings,
-  ifMissing: IfMissing,
   work: (tables: Tables) => Promise<Result>,
+  open: (settings: Settings) => Promise<Tables> = openExistingTables,
 ): Promise<Result> {
-  const tables = await openTables(settings, ifMissing);
+  const tables = await open(settings);
   printStore(settings);
   try {
     return await work(tables);
