@@ -149,7 +149,7 @@ export async function importKey(dataDir: string, key: Credentials, words: readon
 const begun = new Set<string>();
 
 /** Begins a store where there is none yet: a rig may make its keys before it starts a server. */
-export async function beginStore(dataDir: string, environment: Environment): Promise<void> {
+async function beginStore(dataDir: string, environment: Environment): Promise<void> {
   const place = `${dataDir} ${environment.HALLPASS_DATABASE_URL ?? ''}`;
   if (begun.has(place)) return;
   await runCommand(dataDir, ['store', 'init'], environment);

@@ -175,8 +175,9 @@ test('of two servers that have prepared the first key of one store, one can keep
     [1, 2].map(() => openInstance(settings, { clock: systemClock, random: systemRandom })),
   );
   const prepared = await Promise.all(opened.map(prepareFirstKey));
-  const [first, second] = await Promise.allSettled(prepared.map((key) => key?.keep()));
-  assert.deepEqual([first?.status, second?.status].toSorted(), ['fulfilled', 'rejected']);
+  const kept = await Promise.allSettled(prepared.map(async (key) => await key?.keep()));
+  assert.equal(kept.filter(({ status }) => status === 'fulfilled').length, 1);
+  assert.equal(kept.filter(({ status }) => status === 'rejected').length, 1);
   const [one] = opened;
   assert.equal((await one?.store.listClients({ limit: 10 }))?.length, 1);
   for (const { store } of opened) await store.close();

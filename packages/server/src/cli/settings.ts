@@ -112,7 +112,8 @@ const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = {
     parse: (text) => text,
     otherwise: '.hallpass',
     must: 'a folder',
-    meaning: 'The folder of the embedded store, on a local file system. Made when it is not there.',
+    meaning:
+      'The folder of the embedded store, on a local file system. `hallpass store init` makes it, as does a development server.',
   },
   audience: {
     variable: 'HALLPASS_AUDIENCE',

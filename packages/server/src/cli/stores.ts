@@ -77,7 +77,7 @@ function describeDatabase(address: string): string {
 }
 
 /** The same, of a store that is there. */
-export function openExistingTables(settings: Settings): Promise<Tables> {
+function openExistingTables(settings: Settings): Promise<Tables> {
   return openTables(settings, 'refuse');
 }
 

@@ -60,7 +60,7 @@ const PRICES: Readonly<Record<KeyUse, (on: On, keyId: string) => Promise<KeyPric
 /** What it costs to end every token that there is. */
 export async function findPriceOfEverything(on: On): Promise<KeyPrice> {
   let apiKeys = 0;
-  for await (const _client of clientsOf(on)) apiKeys += 1;
+  for await (const { clientId } of clientsOf(on)) if (clientId !== '') apiKeys += 1;
   const grants = await on.store.countGrants(numericDate(on.clock.now()));
   return { ...NOTHING, everything: true, apiKeys, grants };
 }
