@@ -274,7 +274,7 @@ suite('a backup', () => {
     assert.equal(unasked.code, 2);
     assert.match(
       unasked.stderr,
-      /in the place of 2 API keys and 1 refreshed grant in the store .* repeat it with --yes/,
+      /In the store .* in the place of 2 API keys and 1 refreshed grant\..* repeat it with --yes/,
     );
     assert.equal((await issue(at, newer))['status'], 200, 'nothing was changed');
 

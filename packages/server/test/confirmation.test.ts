@@ -61,7 +61,7 @@ suite('what cannot be undone', { concurrency: 2 }, () => {
     for (const words of WORDS) {
       const { code, stdout, stderr } = await startCommand([...words, ...(places[words[0]] ?? [])], on);
       assert.deepEqual([code, stdout], [2, ''], words.join(' '));
-      assert.ok(stderr.includes(` in the store ${on.HALLPASS_DATA_DIR}.`), stderr);
+      assert.ok(stderr.includes(`error: In the store ${on.HALLPASS_DATA_DIR}, this `), stderr);
       assert.match(stderr, /There is no terminal to ask on: repeat it with --yes.*--dry-run.*Nothing was changed\.\n$/);
     }
     assert.deepEqual(
@@ -96,7 +96,7 @@ suite('what cannot be undone', { concurrency: 2 }, () => {
     for (const typed of ['no\n', '\u0004', '\u0003']) {
       const { code, shown } = await answer(t, ['keys', 'delete', clientId], on, typed);
       assert.equal(code, 1, JSON.stringify(typed));
-      assert.match(shown, /deletes the API key partner .* in the store .*Every token it was given ends/s);
+      assert.match(shown, /In the store .*, this deletes the API key partner .*Every token it was given ends/s);
       assert.match(shown, /It was not confirmed, so nothing was changed/);
     }
     assert.equal((await documentOf(['keys', 'show', clientId], on))['disabled'], false);

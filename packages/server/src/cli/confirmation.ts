@@ -16,7 +16,7 @@ export function yesOption(): Option {
 
 /** What a person is asked about. */
 export interface Question {
-  /** What is done, to follow `This`: `deletes the API key X`. */
+  /** What is done, to follow `this`: `deletes the API key X`. */
   readonly does: string;
   /** What it costs, in sentences. */
   readonly costs: readonly string[];
@@ -33,7 +33,7 @@ export async function confirm(
 ): Promise<void> {
   if (yes === true) return;
   const { does, costs } = await question();
-  const sentences = [`This ${does} in the store ${describeStore(settings)}.`, ...costs];
+  const sentences = [`In the store ${describeStore(settings)}, this ${does}.`, ...costs];
   if (!process.stdin.isTTY || !process.stderr.isTTY) {
     throw new BadSetting(
       `${sentences.join(' ')} There is no terminal to ask on: repeat it with --yes, or see what it would end with --dry-run. Nothing was changed.`,

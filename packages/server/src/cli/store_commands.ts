@@ -42,7 +42,7 @@ import {
 import { BadSetting, DATABASE_URL_MUST, parseDatabaseUrl, type Settings } from './settings.ts';
 import { readStandardInput } from './standard_input.ts';
 import { addInitCommand } from './store_init_command.ts';
-import { describeStore, isStore, openTables, withTables } from './stores.ts';
+import { describeStore, isStore, openTables, printStore, withTables } from './stores.ts';
 import { systemClock, systemRandom } from './system.ts';
 import { beforeStopping } from './told_to_stop.ts';
 
@@ -100,6 +100,7 @@ export function storeCommand(read: () => Settings): Command {
       if (options.dryRun === true) {
         const counts = { api_keys: replaced?.apiKeys ?? 0, refreshed_grants: replaced?.grants ?? 0 };
         if (json === true) return printJson({ file, madeAt, rows, restored: false, replaced: counts });
+        printStore(settings);
         printLine(`Would restore ${rows} rows from a backup of ${madeAt}. It is whole.`);
         if (replaced !== undefined && isInUse(replaced))
           printLine(`${warn('Would take the place')} of ${printReplaced(replaced)}.`);
@@ -133,7 +134,7 @@ export function storeCommand(read: () => Settings): Command {
       if (json === true) return printJson({ file, madeAt, rows: restored, restored: true });
       printLine(`${good('Restored')} ${restored} rows from a backup of ${madeAt}.`);
       printLine(
-        replaced === undefined
+        replaced === undefined || !isInUse(replaced)
           ? 'What was revoked after that is not in it. To end every token there is: hallpass revoke-everything'
           : 'What this store had revoked stays revoked.',
       );
@@ -229,7 +230,12 @@ async function findTarget(to: string | undefined, { copyTo }: Settings): Promise
 /** What a restore would take the place of; undefined where there is no store. */
 async function findReplaced(settings: Settings): Promise<Replaced | undefined> {
   if (!(await isStore(settings))) return undefined;
-  return await withTables(settings, (tables) => tables.snapshot(countReplaced));
+  const tables = await openTables(settings, 'refuse');
+  try {
+    return await tables.snapshot(countReplaced);
+  } finally {
+    await tables.close();
+  }
 }
 
 function isInUse({ apiKeys, grants }: Replaced): boolean {

@@ -71,7 +71,7 @@ export function describeStore({ databaseUrl, dataDir }: Pick<Settings, 'database
  */
 function describeDatabase(address: string): string {
   const { username, host, pathname, search, hash, searchParams } = new URL(address);
-  if ([pathname, search, hash].some((part) => part.includes('@'))) return 'the database in HALLPASS_DATABASE_URL';
+  if ([pathname, search, hash].some((part) => part.includes('@'))) return 'a database whose address cannot be shown';
   const at = host === '' ? (searchParams.get('host') ?? '') : host;
   return `postgres://${username === '' ? '' : `${username}@`}${at}${pathname}`;
 }
