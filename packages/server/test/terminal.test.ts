@@ -42,12 +42,12 @@ async function run(args: readonly string[], environment: Environment, input?: st
 
 /** A store with a key, and events, whose texts came from somewhere that did not look at them. */
 async function evilStore(t: TestContext): Promise<Environment> {
-  const folder = makeFolder(t);
-  const store = await openSqliteStore({ file: join(folder, 'hallpass.db') });
+  const on = await makeStore(t, { HALLPASS_ISSUER: 'http://localhost:8080' });
+  const store = await openSqliteStore({ file: join(on.HALLPASS_DATA_DIR, 'hallpass.db') });
   const client = clientRecord({ clientId: 'evil', name: EVIL, scopes: [EVIL], audiences: [EVIL], origins: [EVIL] });
   await store.saveClient(client, { event: eventRecord(EVIL, { clientId: EVIL, grantId: EVIL, detail: `a${EVIL}b` }) });
   await store.close();
-  return { HALLPASS_DATA_DIR: folder, HALLPASS_ISSUER: 'http://localhost:8080' };
+  return on;
 }
 
 /** A token that nobody signed: everything in it is a stranger's. */
