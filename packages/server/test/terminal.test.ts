@@ -109,7 +109,9 @@ suite('a terminal', () => {
     assertHarmless({ stdout, stderr: '' });
     const { name, scopes }: Record<string, unknown> = JSON.parse(stdout);
     assert.deepEqual([name, scopes], [EVIL, [EVIL]]);
-    const backup = file(t, 'backup', await run(['store', 'backup', '-'], on));
+    const written = await startCommand(['store', 'backup', '-'], on);
+    assertHarmless(written);
+    const backup = file(t, 'backup', written.stdout);
     const masterKey = readFileSync(join(on['HALLPASS_DATA_DIR'] ?? '', 'master.key'), 'utf8').trim();
     const other = { ...on, HALLPASS_DATA_DIR: makeFolder(t), HALLPASS_MASTER_KEY: masterKey };
     assert.match(await run(['store', 'restore', backup], other), /Restored/);
