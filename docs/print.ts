@@ -14,6 +14,7 @@ import { openapiDocument } from '../packages/server/src/oauth/openapi.ts';
 import { GUARD_VARIABLES } from '../packages/server/src/cli/guard_settings.ts';
 import { listSettings } from '../packages/server/src/cli/settings_list.ts';
 import { HEADER_BYTES_MAX, REQUEST_TIMEOUT_MS, UNREAD_ANSWER_MS_MAX } from '../packages/server/src/http/listener.ts';
+import { LOG_WAIT_MS_MAX } from '../packages/server/src/http/log_destination.ts';
 import { OUTAGE_LINE_MS, OUTAGE_REASONS_MAX } from '../packages/server/src/http/outage_lines.ts';
 import { REQUESTS_PER_CONNECTION_MAX } from '../packages/server/src/http/one_request_at_a_time.ts';
 import { BOUNDS } from '../packages/server/src/oauth/bounds.ts';
@@ -132,6 +133,12 @@ const LIMITS: readonly (readonly [name: string, value: number, what: string, bey
   ],
   ['OUTAGE_REASONS_MAX', OUTAGE_REASONS_MAX, 'reasons of one outage with a line each', 'counted with the last'],
   ['FAULTS_MAX', FAULTS_MAX, 'faults that `hallpass store verify` lists', 'the others are left out'],
+  [
+    'LOG_WAIT_MS_MAX',
+    LOG_WAIT_MS_MAX,
+    'milliseconds that a line of the log waits for its reader',
+    'the line is dropped and counted (`hallpass_log_lines_dropped_total`); until a line can be written at once, none waits',
+  ],
   ['CLIENT_ID_LENGTH_MAX', protocol.CLIENT_ID_LENGTH_MAX, 'characters of a `client_id`', '401 `invalid_client`'],
   [
     'CLIENT_SECRET_LENGTH_MAX',
@@ -418,6 +425,7 @@ function printCommandLine(): string {
     ]),
     ['master-key', 'list'],
     ['master-key', 'rewrap'],
+    ['store', 'init'],
     ['store', 'backup'],
     ['store', 'restore'],
     ['store', 'verify'],
@@ -440,7 +448,11 @@ function printCommandLine(): string {
 # The command line
 
 Commands work on the configured store, with or without a running server beside it; a running server honours a change at
-once. Exit codes: 0 done, 1 it could not be done, 2 it was not said right. Errors are a sentence on standard error.
+once. Each prints the store that it works on to standard error, and none makes a store but \`store init\`, \`store restore\`,
+\`store copy\` (the copy), and \`serve\` in development.
+
+Exit codes: 0 done; 1 it could not be done, or was not confirmed; 2 the command, an option or a setting is wrong, or there is no store;
+141 whoever read standard output left. 128 and a signal's number: the signal ended it. Errors are a sentence on standard error.
 
 ${sections.join('\n\n')}
 `;

@@ -279,7 +279,7 @@ test('when a signing key is taken out, its tokens are refused, and those of the 
   const old = await askForToken();
   assert.equal((await getAsBearer(old)).status, 200);
   const { kid = '' } = decodeProtectedHeader(old);
-  await runHallpass('signing-keys', 'remove', kid);
+  await runHallpass('signing-keys', 'remove', kid, '--yes');
   const show = (): ReturnType<Guard['check']> =>
     guard.check({ method: 'GET', url: '/accounts', headers: { authorization: `Bearer ${old}` } }, '/accounts.read');
   // Not revoked alone: whoever has the key could make tokens that no revocation is about.

@@ -132,6 +132,7 @@ export async function createKey(
   words: readonly string[],
   environment: Environment = {},
 ): Promise<Credentials> {
+  await beginStore(dataDir, environment);
   const stdout = await runCommand(dataDir, ['keys', 'create', ...words, '--json'], environment);
   const made: { readonly client_id: string; readonly client_secret: string } = JSON.parse(stdout);
   return { clientId: made.client_id, clientSecret: made.client_secret };
@@ -139,8 +140,20 @@ export async function createKey(
 
 /** Imports the credentials of a key on the command line: `words` is what else follows `hallpass keys create`. */
 export async function importKey(dataDir: string, key: Credentials, words: readonly string[]): Promise<void> {
+  await beginStore(dataDir, {});
   const imported = ['--client-id', key.clientId, '--client-secret', '-'];
   await runCommand(dataDir, ['keys', 'create', ...words, ...imported], {}, [], key.clientSecret);
+}
+
+/** The stores that are there, by their folder and database. */
+const begun = new Set<string>();
+
+/** Begins a store where there is none yet: a rig may make its keys before it starts a server. */
+async function beginStore(dataDir: string, environment: Environment): Promise<void> {
+  const place = `${dataDir} ${environment.HALLPASS_DATABASE_URL ?? ''}`;
+  if (begun.has(place)) return;
+  await runCommand(dataDir, ['store', 'init'], environment);
+  begun.add(place);
 }
 
 /** Runs a command to its end and gives what it said on standard output; rejects when it did not succeed. */

@@ -77,7 +77,9 @@ async function run(step: string, copied: Readonly<Record<string, readonly string
   };
   const place = words.find((word) => word in places);
   for (const value of place === undefined ? [''] : (places[place] ?? [])) {
-    const printed = await command(...words.map((word) => (word === place ? value : word)), '--json');
+    // Nobody is there to be asked.
+    const yes = words.includes('remove') ? ['--yes'] : [];
+    const printed = await command(...words.map((word) => (word === place ? value : word)), ...yes, '--json');
     if (words.includes('rotate-secret')) takeSecret(JSON.parse(printed));
   }
 }

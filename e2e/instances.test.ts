@@ -220,7 +220,7 @@ suite('three instances on one database', () => {
     const key = await makeKey();
     const { access_token: token } = await issue(key);
     const { kid = '' } = decodeProtectedHeader(String(token));
-    await command('signing-keys', 'remove', kid);
+    await command('signing-keys', 'remove', kid, '--yes');
     const end = performance.now() + 5_000;
     for (const { url } of instances) {
       for (;;) {

@@ -88,7 +88,7 @@ test('the guard of the README lets in what its scope opens, and nothing else', a
 
 test('each hallpass command of the README is one that exists', async () => {
   const commands = blocksOf('sh')
-    .flatMap((code) => [...code.matchAll(/^npx hallpass ((?:keys|policy) [a-z-]+|[a-z-]+)/gm)])
+    .flatMap((code) => [...code.matchAll(/^npx hallpass ((?:keys|policy|store) [a-z-]+|[a-z-]+)/gm)])
     .map(([, words = '']) => words);
   assert.ok(commands.length > 0);
   const documented = readFileSync(new URL('../docs/cli.md', import.meta.url), 'utf8');

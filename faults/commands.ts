@@ -135,7 +135,8 @@ const PREPARE: Readonly<Record<Command, (setting: Setting) => Promise<Interrupte
       dataDir: fresh.dataDir,
       environment,
       judge: async ({ code, stderr }) => {
-        if (code !== 0 && !/already|not empty/i.test(stderr)) return `the second run ended with ${code}: ${stderr}`;
+        if (code !== 0 && !/already|not empty|in the place of/i.test(stderr))
+          return `the second run ended with ${code}: ${stderr}`;
         const restored = { dataDir: fresh.dataDir, environment };
         // A restored store has a feed of its own.
         const other = await judgeAlike({ dataDir: store.dataDir, environment: settings() }, restored, ['feed']);
@@ -217,7 +218,7 @@ const PREPARE: Readonly<Record<Command, (setting: Setting) => Promise<Interrupte
     await leaveOneKey(use);
     const [lost] = await listKeys(family, settings());
     return {
-      words: [family, 'remove', lost?.kid ?? ''],
+      words: [family, 'remove', lost?.kid ?? '', '--yes'],
       environment: settings(),
       dataDir: store.dataDir,
       judge: async ({ code, stderr }) => {

@@ -80,7 +80,7 @@ const ENDINGS: readonly Ending[] = [
   {
     name: 'signing-keys remove',
     goesOn: true,
-    words: (_key, { keys }) => ['signing-keys', 'remove', keys.signing.keyId],
+    words: (_key, { keys }) => ['signing-keys', 'remove', keys.signing.keyId, '--yes'],
     run: (_key, instance) => removeIssuerKey(instance, 'sign', instance.keys.signing.keyId),
   },
 ];

@@ -7,7 +7,15 @@ import { restoreBackup, verifyBackup, writeBackup } from '../src/store/backup.ts
 import { MIGRATIONS } from '../src/store/migrations.ts';
 import { openSqliteStore } from '../src/store/sqlite.ts';
 import { openSqliteTables } from '../src/store/sqlite_tables.ts';
-import { makeFolder, spawnHallpass, startCommand, type Done, type Environment, type Running } from './command.ts';
+import {
+  makeFolder,
+  makeStore,
+  spawnHallpass,
+  startCommand,
+  type Done,
+  type Environment,
+  type Running,
+} from './command.ts';
 import { basicOf, until, type Key } from './harness.ts';
 import { clientRecord, eventRecord, NOW, revocationBefore, revocationRecord } from './store/records.ts';
 
@@ -90,8 +98,8 @@ suite('a backup', () => {
     assert.equal(existsSync(join(restoredOn['HALLPASS_DATA_DIR'] ?? '', 'hallpass.db')), false, 'nothing was made');
     assert.equal(parse(await startCommand(['store', 'restore', file, '--json'], restoredOn))['rows'], backup['rows']);
     const again = await startCommand(['store', 'restore', file], restoredOn);
-    assert.equal(again.code, 1);
-    assert.match(again.stderr, /not empty/);
+    assert.equal(again.code, 2);
+    assert.match(again.stderr, /in the place of 2 API keys and .*--yes/);
 
     const restored = await spawnHallpass(t, { ...ISSUER, ...restoredOn });
     assert.equal(await isActive(restored, key, kept['access_token']), true);
@@ -192,7 +200,7 @@ suite('a backup', () => {
   });
 
   test('one that is damaged, cut, longer, of another kind or of a newer version is refused whole, in a sentence', async (t) => {
-    const on = { HALLPASS_DATA_DIR: makeFolder(t), ...ISSUER };
+    const on = await makeStore(t, ISSUER);
     await makeKey(on);
     const file = join(makeFolder(t), 'backup');
     parse(await startCommand(['store', 'backup', file, '--json'], on));
@@ -230,7 +238,7 @@ suite('a backup', () => {
   });
 
   test('the store itself can be read from end to end, with counts and checksums that a copy has as well', async (t) => {
-    const on = { HALLPASS_DATA_DIR: makeFolder(t), ...ISSUER };
+    const on = await makeStore(t, ISSUER);
     await makeKey(on);
     const file = join(makeFolder(t), 'backup');
     await startCommand(['store', 'backup', file], on);
@@ -251,5 +259,40 @@ suite('a backup', () => {
     };
     assert.deepEqual(tables(ours), tables(theirs));
     assert.ok(tables(ours).some(({ table, rows }) => table === 'clients' && rows === 2));
+  });
+
+  test('restored over a store in use, it takes the place of its keys, and what that store has revoked stays revoked', async (t) => {
+    const on = await makeStore(t, ISSUER);
+    const kept = await makeKey(on);
+    const file = join(makeFolder(t), 'backup');
+    parse(await startCommand(['store', 'backup', file, '--json'], on));
+    const at = await spawnHallpass(t, on);
+    const [dead, alive] = [await issue(at, kept), await issue(at, kept)];
+    await post(at, '/oauth2/revoke', kept, { token: String(dead['access_token']) });
+    const newer = await makeKey(on);
+    assert.equal((await startCommand(['keys', 'revoke-tokens', newer.clientId], on)).code, 0);
+    assert.equal((await refresh(at, newer, (await issue(at, newer))['refresh_token']))['status'], 200);
+
+    const dry = parse(await startCommand(['store', 'restore', file, '--dry-run', '--json'], on));
+    assert.deepEqual(dry['replaced'], { api_keys: 2, refreshed_grants: 1 });
+    const unasked = await startCommand(['store', 'restore', file], on);
+    assert.equal(unasked.code, 2);
+    assert.match(
+      unasked.stderr,
+      /In the store .* in the place of 2 API keys and 1 refreshed grant\..* repeat it with --yes/,
+    );
+    assert.equal((await issue(at, newer))['status'], 200, 'nothing was changed');
+
+    assert.equal(parse(await startCommand(['store', 'restore', file, '--yes', '--json'], on))['restored'], true);
+    await until(async () => (await issue(at, newer))['status'] === 401, 5_000);
+    assert.equal(await isActive(at, kept, dead['access_token']), false, 'revoked after the backup was made');
+    assert.equal(await isActive(at, kept, alive['access_token']), true);
+    assert.equal((await issue(at, kept))['status'], 200, 'the running server goes on');
+    const events: readonly Document[] = JSON.parse((await startCommand(['events', '--json'], on)).stdout);
+    assert.equal(events[0]?.['kind'], 'store_restored');
+    const store = await openSqliteStore({ file: join(on.HALLPASS_DATA_DIR, 'hallpass.db') });
+    const { entries } = await store.readRevocations({ limit: 10, now: NOW });
+    assert.deepEqual(entries.map(({ kind }) => kind).toSorted(), ['client', 'token'], 'guards hear of both');
+    await store.close();
   });
 });

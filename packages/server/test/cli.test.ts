@@ -6,6 +6,8 @@ import { join } from 'node:path';
 import { suite, test, type TestContext } from 'node:test';
 import {
   makeFolder,
+  makeStore,
+  remarksOf,
   spawnHallpass,
   startCommand,
   startServing,
@@ -71,11 +73,12 @@ const ask = (url: string, key: Key, scope = '/accounts.write'): ReturnType<typeo
   post(url, '/oauth2/token', { grant_type: 'client_credentials', scope }, key);
 
 const onFolder = (t: TestContext): Environment => ({ HALLPASS_DATA_DIR: makeFolder(t) });
+const onStore = (t: TestContext): Promise<Environment> => makeStore(t);
 
 // Each test waits for processes of its own: some at a time keep the cores busy.
 suite('the command', { concurrency: 3 }, () => {
   test('keys create, list, show, disable, enable, rotate-secret and delete, as JSON for scripts', async (t) => {
-    const on = onFolder(t);
+    const on = await onStore(t);
     const run = (...args: readonly string[]): Promise<Done> => startCommand(['keys', ...args, '--json'], on);
     const made = documentOf(
       await run(
@@ -122,17 +125,17 @@ suite('the command', { concurrency: 3 }, () => {
     assert.equal(renewed.clientId, clientId);
     assert.notEqual(renewed.clientSecret, clientSecret);
     assert.equal(documentOf(await run('delete', clientId, '--dry-run'))['deleted'], false);
-    assert.equal(documentOf(await run('delete', clientId))['deleted'], true);
+    assert.equal(documentOf(await run('delete', clientId, '--yes'))['deleted'], true);
     assert.deepEqual(listOf(await run('list')), []);
   });
 
   test('the same for people, with the secret shown once and never again', async (t) => {
-    const on = onFolder(t);
+    const on = await onStore(t);
     const run = async (...args: readonly string[]): Promise<string> => {
-      const { code, stdout, stderr } = await startCommand(['keys', ...args], on);
-      assert.equal(code, 0, stderr);
-      assert.equal(stderr, '');
-      return stdout;
+      const done = await startCommand(['keys', ...args], on);
+      assert.equal(done.code, 0, done.stderr);
+      assert.equal(remarksOf(done), '');
+      return done.stdout;
     };
     assert.match(await run('list'), /no API keys yet/);
     const made = await run('create', 'my key', '--scope', '/accounts.write');
@@ -179,13 +182,13 @@ suite('the command', { concurrency: 3 }, () => {
     const renewed = keyOf(documentOf(await run('rotate-secret', PAIR.clientId, '--overlap', '0s')));
     await comesTo(200, renewed);
     await comesTo(401, PAIR);
-    await run('delete', PAIR.clientId);
+    await run('delete', PAIR.clientId, '--yes');
     await comesTo(401, renewed);
     assertRefused(await run('show', PAIR.clientId), { code: 1, says: /no API key with the client_id/ });
   });
 
   test('a secret comes from standard input with -, and a weak one is refused unless it is allowed', async (t) => {
-    const on = onFolder(t);
+    const on = await onStore(t);
     const create = (id: string, secret: string, input: string, ...more: readonly string[]): Promise<Done> =>
       startCommand(
         ['keys', 'create', 'x', '--scope', '/a.read', '--client-id', id, '--client-secret', secret, '--json', ...more],
@@ -240,7 +243,7 @@ suite('the command', { concurrency: 3 }, () => {
     ['an empty name', ['', '--scope', '/a.read'], /A name is 1 to 100/],
   ] as const) {
     test(`keys create with ${name} is refused in a sentence, with exit code 1`, async (t) => {
-      assertRefused(await startCommand(['keys', 'create', ...args], onFolder(t)), { code: 1, says });
+      assertRefused(await startCommand(['keys', 'create', ...args], await onStore(t)), { code: 1, says });
     });
   }
 
@@ -271,9 +274,9 @@ suite('the command', { concurrency: 3 }, () => {
     ['an http issuer that only looks local', { HALLPASS_ISSUER: 'http://localhost.example.com' }, /HALLPASS_ISSUER/],
     ['an issuer with a query', { HALLPASS_ISSUER: 'https://auth.example.com?x' }, /HALLPASS_ISSUER/],
     [
-      'an https issuer without a master key',
+      'an https issuer on a folder without a store',
       { HALLPASS_ISSUER: 'https://auth.example.com' },
-      /There is no master key\. Set HALLPASS_MASTER_KEY/,
+      /There is no store here: .*hallpass store init/,
     ],
     ['a bad master key', { HALLPASS_MASTER_KEY: 'short' }, /HALLPASS_MASTER_KEY must be 32 random bytes/],
     [
@@ -304,6 +307,7 @@ suite('the command', { concurrency: 3 }, () => {
     const list = (): Promise<Done> => startCommand(['keys', 'list', '--json'], { HALLPASS_CONFIG: file });
     // It holds no secret, so that it may be open to others.
     writeFileSync(file, JSON.stringify({ dataDir: join(folder, 'data'), accessTtlSeconds: 60 }), { mode: 0o644 });
+    assert.equal((await startCommand(['store', 'init'], { HALLPASS_CONFIG: file })).code, 0);
     assert.deepEqual(listOf(await list()), []);
     assert.ok(existsSync(join(folder, 'data')));
     for (const [text, says] of [
@@ -344,7 +348,7 @@ suite('the command', { concurrency: 3 }, () => {
   });
 
   test('the master key: made for its owner alone, refused when others can read it or when it is another one', async (t) => {
-    const on = onFolder(t);
+    const on = await onStore(t);
     const file = join(on['HALLPASS_DATA_DIR'] ?? '', 'master.key');
     const list = (more: Environment = {}): Promise<Done> =>
       startCommand(['keys', 'list', '--json'], { ...on, ...more });
@@ -368,14 +372,16 @@ suite('the command', { concurrency: 3 }, () => {
   test('a master key file that is a folder is refused in a sentence', async (t) => {
     const file = join(makeFolder(t), 'master.key');
     mkdirSync(file, { mode: 0o700 });
-    const done = await startCommand(['keys', 'list'], { ...onFolder(t), HALLPASS_MASTER_KEY_FILE: file });
+    const done = await startCommand(['keys', 'list'], { ...(await onStore(t)), HALLPASS_MASTER_KEY_FILE: file });
     assertRefused(done, { code: 2, says: /master key|HALLPASS_MASTER_KEY_FILE/i });
   });
 
   test('a data folder that is a file is refused in a sentence', async (t) => {
     const file = join(makeFolder(t), 'data');
     writeFileSync(file, '');
-    assertRefused(await startCommand(['keys', 'list'], { HALLPASS_DATA_DIR: file }), { code: 2, says: /folder/ });
+    const on = { HALLPASS_DATA_DIR: file };
+    assertRefused(await startCommand(['keys', 'list'], on), { code: 2, says: /There is no store here/ });
+    assertRefused(await startCommand(['store', 'init'], on), { code: 2, says: /folder/ });
   });
 
   test('a store that is no store is refused in a sentence', async (t) => {
@@ -514,7 +520,7 @@ suite('the command', { concurrency: 3 }, () => {
   });
 
   test('events on an empty store say that there are none', async (t) => {
-    const on = onFolder(t);
+    const on = await onStore(t);
     assert.match((await startCommand(['events'], on)).stdout, /Nothing has happened/);
     assert.deepEqual(listOf(await startCommand(['events', '--json'], on)), []);
   });

@@ -228,11 +228,11 @@ test('on a machine that is a day ahead of the time in the store, the commands en
   const on = { HALLPASS_DATA_DIR: hallpass.folder, HALLPASS_ISSUER: ISSUER };
   const { keyId } = hallpass.instance.keys.signing;
   for (const words of [
-    ['revoke-everything'],
+    ['revoke-everything', '--yes'],
     ['keys', 'disable', key.clientId],
     ['keys', 'delete', key.clientId, '--yes'],
     ['keys', 'revoke-tokens', key.clientId],
-    ['signing-keys', 'remove', keyId],
+    ['signing-keys', 'remove', keyId, '--yes'],
   ]) {
     const { code, stderr } = await startCommand(words, on);
     assert.equal(code, 1, words.join(' '));
@@ -241,7 +241,7 @@ test('on a machine that is a day ahead of the time in the store, the commands en
   assert.deepEqual(await readFeed(hallpass, api), []);
   assert.equal((await hallpass.instance.store.loadKeys()).filter(({ use }) => use === 'sign').length, 1);
   await hallpass.issue(key);
-  const done = await startCommand(['revoke-everything', '--clock', 'machine', '--json'], on);
+  const done = await startCommand(['revoke-everything', '--clock', 'machine', '--yes', '--json'], on);
   assert.equal(done.code, 0, done.stderr);
   assert.equal((await readFeed(hallpass, api)).length, 1);
 });
@@ -251,7 +251,7 @@ test('a command after a server that ran 31 days ahead does not date by that serv
   const hallpass = await startHallpass({ clock: ahead, environment: { HALLPASS_ISSUER: ISSUER } });
   await hallpass.close();
   const on = { HALLPASS_DATA_DIR: hallpass.folder, HALLPASS_ISSUER: ISSUER };
-  const { code, stderr } = await startCommand(['revoke-everything'], on);
+  const { code, stderr } = await startCommand(['revoke-everything', '--yes'], on);
   assert.equal(code, 1);
   assert.match(stderr, /behind the time that a server last kept.*miss the tokens.*Nothing was changed/s);
 });

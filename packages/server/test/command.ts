@@ -6,6 +6,9 @@ import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { openInstance } from '../src/cli/instance.ts';
+import { readSettings } from '../src/cli/settings.ts';
+import { systemClock, systemRandom } from '../src/cli/system.ts';
 
 const BIN = fileURLToPath(new URL('../../../node_modules/.bin/', import.meta.url));
 
@@ -25,6 +28,23 @@ export function makeFolder(t: TestContext): string {
   const folder = mkdtempSync(join(tmpdir(), 'hallpass-command-'));
   t.after(() => rmSync(folder, { recursive: true, force: true }));
   return folder;
+}
+
+/** The settings of a new store in a folder of its own, begun as `hallpass store init` would, without a process for it. */
+export async function makeStore<More extends Environment>(
+  t: TestContext,
+  more?: More,
+): Promise<{ readonly HALLPASS_DATA_DIR: string } & More> {
+  const settings = { HALLPASS_DATA_DIR: join(makeFolder(t), 'data'), ...more };
+  const instance = await openInstance(readSettings(settings), { clock: systemClock, random: systemRandom });
+  await instance.store.close();
+  // oxlint-disable-next-line no-unsafe-type-assertion -- a spread of an absent object adds nothing
+  return settings as { readonly HALLPASS_DATA_DIR: string } & More;
+}
+
+/** What a command says on standard error, without the line that names the store. */
+export function remarksOf({ stderr }: Pick<Done, 'stderr'>): string {
+  return stderr.replace(/^Store: .*\n/m, '');
 }
 
 function start(command: string, args: readonly string[], environment: Environment): ChildProcessWithoutNullStreams {
@@ -102,6 +122,22 @@ export function startRunning(t: TestContext, args: readonly string[], environmen
   const child = start(join(BIN, 'hallpass'), args, environment);
   const { stdout, stderr } = collect(child);
   const ended = new Promise<number | null>((resolve) => {
+    child.once('close', resolve);
+  });
+  t.after(() => child.kill('SIGKILL'));
+  return { environment, child, stdout, stderr, ended };
+}
+
+/**
+ * Starts a command on a terminal of its own, by `script` of util-linux; what the terminal shows is on standard output. What
+ * is written to its standard input is typed.
+ */
+export function startOnTerminal(t: TestContext, args: readonly string[], environment: Environment): Serving {
+  const line = ['hallpass', ...args].map((word) => `'${word.replaceAll("'", String.raw`'\''`)}'`).join(' ');
+  const child = start('script', ['-qec', line, '/dev/null'], environment);
+  const { stdout, stderr } = collect(child);
+  const ended = new Promise<number | null>((resolve, reject) => {
+    child.once('error', () => reject(new Error('There is no `script` to make a terminal with: install util-linux.')));
     child.once('close', resolve);
   });
   t.after(() => child.kill('SIGKILL'));

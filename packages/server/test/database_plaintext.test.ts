@@ -1,20 +1,23 @@
 /** A database on another machine: whoever is in between must not read or change what passes. */
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { suite, test, type TestContext } from 'node:test';
-import { makeFolder, startCommand, type Done, type Environment } from './command.ts';
+import { makeFolder, makeStore, startCommand, type Done, type Environment } from './command.ts';
 
 /** There is no such name (RFC 6761 §6.4), so that what is not refused fails without a packet to a database. */
 const REMOTE = 'postgres://hallpass:pa55@db.invalid/hallpass';
 /** Nobody listens there. */
 const LOCAL = 'postgres://hallpass:pa55@127.0.0.1:1/hallpass';
+const MASTER_KEY = randomBytes(32).toString('base64url');
 const REFUSED =
-  /^error: The database is on another machine, and nothing protects the way there.*sslmode=verify-full.*HALLPASS_DATABASE_PLAINTEXT=allow\.\n$/;
+  /^(?:Store: .*\nCopy: .*\n)?error: The database is on another machine, and nothing protects the way there.*sslmode=verify-full.*HALLPASS_DATABASE_PLAINTEXT=allow\.\n$/;
 const TRIED = /The database cannot be reached/;
 
 function listOn(t: TestContext, address: string, more: Environment = {}): Promise<Done> {
   return startCommand(['keys', 'list'], {
     HALLPASS_DATA_DIR: join(makeFolder(t), 'data'),
+    HALLPASS_MASTER_KEY: MASTER_KEY,
     HALLPASS_ISSUER: 'http://localhost',
     HALLPASS_DATABASE_URL: address,
     ...more,
@@ -69,9 +72,10 @@ suite('a database without TLS', () => {
   }
 
   test('a copy to another machine is refused alike', async (t) => {
-    const on = { HALLPASS_DATA_DIR: join(makeFolder(t), 'data'), HALLPASS_COPY_TO: REMOTE };
+    const on = { ...(await makeStore(t)), HALLPASS_COPY_TO: REMOTE };
     const { code, stderr } = await startCommand(['store', 'copy', '--dry-run'], on);
     assert.equal(code, 2, stderr);
     assert.match(stderr, REFUSED);
+    assert.ok(!stderr.includes('pa55'));
   });
 });

@@ -14,7 +14,7 @@ import { IMPORT_BYTES_MAX, readImportFile } from '../src/operator/import_files.t
 import type { ImportFile, ReadOptions } from '../src/operator/import_rows.ts';
 import { keepImport, planImport } from '../src/operator/import_keys.ts';
 import { CLIENTS_MAX, StoreUnavailable, type Store } from '../src/store/store.ts';
-import { makeFolder, spawnHallpass, startCommand, type Done, type Environment } from './command.ts';
+import { makeFolder, makeStore, spawnHallpass, startCommand, type Done, type Environment } from './command.ts';
 import { hexOf, hydrasHash, printArgon2 } from './foreign_hashes.ts';
 import { startHallpass, until, type Answer, type Hallpass, type Key } from './harness.ts';
 import { Signer } from './signer.ts';
@@ -663,7 +663,7 @@ suite('an import', () => {
 });
 
 suite('hallpass keys import', { concurrency: 2 }, () => {
-  const on = (t: TestContext): Environment => ({ HALLPASS_DATA_DIR: makeFolder(t) });
+  const on = (t: TestContext): Promise<Environment> => makeStore(t);
   const save = (t: TestContext, text: string): string => {
     const file = join(makeFolder(t), 'keys');
     writeFileSync(file, text);
@@ -712,7 +712,7 @@ suite('hallpass keys import', { concurrency: 2 }, () => {
   });
 
   test('--dry-run says what would be made and makes nothing; for people and as JSON', async (t) => {
-    const environment = on(t);
+    const environment = await on(t);
     const csv = `client_id,client_secret,name\nfirst,${secretOf('first')},First\nsecond,${secretOf('second')},\n`;
     const dry = await importOf(t, environment, csv, '--scope', SCOPE, '--dry-run');
     assert.equal(dry.code, 0, dry.stderr);
@@ -742,7 +742,7 @@ suite('hallpass keys import', { concurrency: 2 }, () => {
   });
 
   test('bad rows are listed one a line, with exit code 1 and nothing kept; as JSON too', async (t) => {
-    const environment = on(t);
+    const environment = await on(t);
     const csv = `client_id,client_secret\nfirst,${secretOf('first')}\nsecond,weak\n,${secretOf('third')}\n`;
     const refused = await importOf(t, environment, csv, '--scope', SCOPE);
     assert.equal(refused.code, 1);
@@ -761,7 +761,7 @@ suite('hallpass keys import', { concurrency: 2 }, () => {
   });
 
   test('standard input is read for -, and a file that is not there is refused', async (t) => {
-    const environment = on(t);
+    const environment = await on(t);
     const input = JSON.stringify([{ client_id: 'a', client_secret: secretOf('a'), scopes: [SCOPE] }]);
     const done = await startCommand(['keys', 'import', '-', '--json'], environment, input);
     assert.equal(done.code, 0, done.stderr);
@@ -774,7 +774,7 @@ suite('hallpass keys import', { concurrency: 2 }, () => {
   });
 
   test('killed in the middle, it is finished by the same command with --on-conflict skip', async (t) => {
-    const environment = on(t);
+    const environment = await on(t);
     const count = 3_000;
     const lines = Array.from(
       { length: count },

@@ -341,7 +341,7 @@ suite('secrets after a new key', () => {
     const serve = async (instance: Hallpass['instance']): Promise<() => Promise<number>> => {
       const settings = { ...instance.settings, addressFailuresPerMinute: 50 };
       const readiness = new Readiness(instance.store, instance.clock);
-      const log = openServerLog(instance, readiness);
+      const log = openServerLog(instance, { readiness });
       const more = { log, readiness, metrics: openMetrics(), shared: true };
       const { url, close } = await startPublicSide({ ...instance, settings }, more);
       t.after(close);
@@ -384,7 +384,7 @@ suite('a key is taken out', () => {
     const stolen = instance.keys.refresh;
     assert.equal((await one.refresh(key, forge())).status, 200, 'while it is there');
     const price = await removeIssuerKey(instance, 'refresh_mac', lost);
-    assert.deepEqual(price, { everything: false, grants: 2, secrets: [] });
+    assert.deepEqual(price, { everything: false, apiKeys: 0, grants: 2, secrets: [] });
     for (const token of [refreshToken, second.refreshToken, forge()]) {
       assert.equal((await one.refresh(key, token)).outcome, '400 invalid_grant');
       await until(async () => !(await other.isActive(key, token)), 1_000);
@@ -443,7 +443,7 @@ suite('a key is taken out', () => {
     const key = await at.makeKey();
     const { accessToken, refreshToken } = await at.issue(key);
     const price = await removeIssuerKey(at.instance, 'access_seal', await currentOf(at, 'access_seal'));
-    assert.deepEqual(price, { everything: false, grants: 0, secrets: [] });
+    assert.deepEqual(price, { everything: false, apiKeys: 0, grants: 0, secrets: [] });
     assert.equal(await at.isActive(key, accessToken), true);
     assert.equal((await at.refresh(key, refreshToken)).status, 200);
     assert.equal(await endsOfEverything(at), 0);

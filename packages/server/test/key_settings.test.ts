@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { PATHS } from '@hallpass/protocol';
 import { readSettings } from '../src/cli/settings.ts';
-import { makeFolder, spawnHallpass, startCommand, type Done, type Running } from './command.ts';
+import { makeFolder, makeStore, remarksOf, spawnHallpass, startCommand, type Done, type Running } from './command.ts';
 import {
   Answer,
   basicOf,
@@ -41,10 +41,10 @@ function listOf({ code, stdout, stderr }: Done): readonly Document[] {
 }
 
 /** What a person reads. */
-function textOf({ code, stdout, stderr }: Done): string {
-  assert.equal(code, 0, stderr);
-  assert.equal(stderr, '');
-  return stdout;
+function textOf(done: Done): string {
+  assert.equal(done.code, 0, done.stderr);
+  assert.equal(remarksOf(done), '');
+  return done.stdout;
 }
 
 function assertRefused({ code, stdout, stderr }: Done, says: RegExp): void {
@@ -404,10 +404,10 @@ suite('settings by the command, on a running server', { concurrency: 3 }, () => 
       const alive = (): Promise<readonly boolean[]> =>
         Promise.all(issued.map(({ key, accessToken }) => isActive(at, key, accessToken)));
       const tried = await run('revoke-everything', '--dry-run', ...flags);
-      if (flags.length > 0) assert.deepEqual(documentOf(tried), { revoked: false });
-      else assert.match(textOf(tried), /Would end every token/);
+      if (flags.length > 0) assert.deepEqual(documentOf(tried), { revoked: false, api_keys: 3, refreshed_grants: 0 });
+      else assert.match(textOf(tried), /Would end every token of 3 API keys, 0 refreshed grants among them/);
       assert.deepEqual(await alive(), [true, true]);
-      const done = await run('revoke-everything', ...flags);
+      const done = await run('revoke-everything', '--yes', ...flags);
       if (flags.length > 0) {
         const { revoked, before } = documentOf(done);
         assert.equal(revoked, true);
@@ -442,7 +442,8 @@ suite('settings by the command, on a running server', { concurrency: 3 }, () => 
       new RegExp(`${kid}\\s+ES256\\s+signing[^]*${String(next['kid'])}\\s+ES256\\s+next`),
     );
 
-    assert.deepEqual(documentOf(await run('remove', kid, '--dry-run', '--json')), { kid, removed: false });
+    const price = { api_keys: 2, refreshed_grants: 0 };
+    assert.deepEqual(documentOf(await run('remove', kid, '--dry-run', '--json')), { kid, removed: false, ...price });
     assert.match(textOf(await run('remove', kid, '--dry-run')), /Would take out/);
     for (const flags of [['--dry-run'], ['--dry-run', '--json'], []]) {
       assertRefused(await run('remove', 'AAAAAAAAAAA', ...flags), /There is no signing key/);
@@ -450,14 +451,14 @@ suite('settings by the command, on a running server', { concurrency: 3 }, () => 
     assert.equal(await isActive(at, key, accessToken), true);
     assert.ok((await publishedBy(at)).includes(kid));
 
-    assert.deepEqual(documentOf(await run('remove', kid, '--json')), { kid, removed: true });
+    assert.deepEqual(documentOf(await run('remove', kid, '--yes', '--json')), { kid, removed: true, ...price });
     assert.equal(await isActive(at, key, accessToken), false);
     await until(async () => !(await publishedBy(at)).includes(kid), SOON_MS);
     const fresh = tokensOf(await ask(at, key)).accessToken;
     const substitute = String(decode(fresh).header['kid']);
     assert.ok(substitute !== kid && substitute !== next['kid']);
     assert.equal(await isActive(at, key, fresh), true);
-    assert.match(textOf(await run('remove', substitute)), /Every token from before is dead/);
+    assert.match(textOf(await run('remove', substitute, '--yes')), /Every token from before is dead/);
     assert.equal(await isActive(at, key, fresh), false);
   });
 
@@ -469,7 +470,7 @@ suite('settings by the command, on a running server', { concurrency: 3 }, () => 
       { secrets: 1 },
       /secrets hashed with it can no longer be used[^]*hallpass keys rotate-secret/,
     ],
-    ['opaque', 'sealing', { every_token: true }, /Every token from before is dead/],
+    ['opaque', 'sealing', { every_token: true, api_keys: 2, refreshed_grants: 1 }, /Every token from before is dead/],
   ] as const) {
     test(`${name}-keys list, show, rotate and remove: the price is said first, and paid by what runs`, async (t) => {
       const at = await spawnHallpass(t);
@@ -498,7 +499,7 @@ suite('settings by the command, on a running server', { concurrency: 3 }, () => 
       assert.match(textOf(await run('remove', kid, '--dry-run')), /Would take out the \w+ key/);
       for (const verb of ['show', 'remove']) assertRefused(await run(verb, 'AAAAAAAAAAA'), /There is no \w+ key/);
       assert.equal(await refresh(), '200', 'nothing was done yet');
-      const text = textOf(await run('remove', kid));
+      const text = textOf(await run('remove', kid, '--yes'));
       assert.match(text, /Took out the \w+ key/);
       assert.match(text, after);
       const dead = { refresh: '400 invalid_grant', secret: '401 invalid_client', opaque: '400 invalid_grant' }[name];
@@ -507,7 +508,7 @@ suite('settings by the command, on a running server', { concurrency: 3 }, () => 
   }
 
   test('signing-keys rotate for people says from when the new key signs', async (t) => {
-    const environment = { HALLPASS_DATA_DIR: makeFolder(t) };
+    const environment = await makeStore(t);
     const text = textOf(await command({ environment })('signing-keys', 'rotate'));
     assert.match(text, /Published the signing key \S+\. It signs from \S+/);
   });

@@ -8,7 +8,7 @@ import { isTrivialKey } from '../src/oauth/trivial_key.ts';
 import { listMasterKeys, rewrapKeys } from '../src/operator/master_key.ts';
 import { rotateIssuerKey } from '../src/operator/issuer_keys.ts';
 import { StoreUnusable } from '../src/store/store.ts';
-import { makeFolder, startCommand, type Done } from './command.ts';
+import { makeFolder, makeStore, startCommand, type Done } from './command.ts';
 import { startHallpass, tokensOf, type Hallpass } from './harness.ts';
 
 const newKey = (): string => randomBytes(32).toString('base64url');
@@ -105,12 +105,20 @@ suite('the master key, from the command line', () => {
   };
 
   test('a command may print it, and its output is never shown', async (t) => {
-    const good = await run(t, { HALLPASS_MASTER_KEY_COMMAND: `echo ${A}` }, 'keys', 'list', '--json');
+    const on = await makeStore(t, { HALLPASS_MASTER_KEY: A, HALLPASS_ISSUER: 'https://a.example' });
+    const { HALLPASS_DATA_DIR } = on;
+    const good = await run(
+      t,
+      { HALLPASS_DATA_DIR, HALLPASS_MASTER_KEY_COMMAND: `echo ${A}` },
+      'keys',
+      'list',
+      '--json',
+    );
     assert.equal(good.code, 0, good.stderr);
-    const failing = await run(t, { HALLPASS_MASTER_KEY_COMMAND: `echo ${A}; exit 3` }, 'keys', 'list');
+    const failing = await run(t, { HALLPASS_MASTER_KEY_COMMAND: `echo ${A}; exit 3` }, 'store', 'init');
     assertRefused(failing, /HALLPASS_MASTER_KEY_COMMAND failed/);
     assert.ok(!failing.stderr.includes(A));
-    const short = await run(t, { HALLPASS_MASTER_KEY_COMMAND: 'echo secretive' }, 'keys', 'list');
+    const short = await run(t, { HALLPASS_MASTER_KEY_COMMAND: 'echo secretive' }, 'store', 'init');
     assertRefused(short, /what HALLPASS_MASTER_KEY_COMMAND prints is not 32 bytes/);
     assert.ok(!short.stderr.includes('secretive'));
   });
@@ -133,17 +141,18 @@ suite('the master key, from the command line', () => {
     };
     for (const [what, key] of Object.entries(trivial)) {
       assert.equal(key.length, 43, what);
-      const refused = await run(t, { HALLPASS_MASTER_KEY: key }, 'keys', 'list');
+      const refused = await run(t, { HALLPASS_MASTER_KEY: key }, 'store', 'init');
       assertRefused(refused, /The master key in HALLPASS_MASTER_KEY is not random/);
       assert.ok(!refused.stderr.includes(key), what);
     }
     const { zeros } = trivial;
-    const printed = await run(t, { HALLPASS_MASTER_KEY_COMMAND: `echo ${zeros}` }, 'keys', 'list');
+    const printed = await run(t, { HALLPASS_MASTER_KEY_COMMAND: `echo ${zeros}` }, 'store', 'init');
     assertRefused(printed, /what HALLPASS_MASTER_KEY_COMMAND prints is not random/);
     const file = join(makeFolder(t), 'master.key');
     writeFileSync(file, zeros, { mode: 0o600 });
-    assertRefused(await run(t, { HALLPASS_MASTER_KEY_FILE: file }, 'keys', 'list'), /master\.key is not random/);
-    const good = await run(t, { HALLPASS_MASTER_KEY: `${A} ${zeros}` }, 'master-key', 'rewrap');
+    assertRefused(await run(t, { HALLPASS_MASTER_KEY_FILE: file }, 'store', 'init'), /master\.key is not random/);
+    const { HALLPASS_DATA_DIR } = await makeStore(t, { HALLPASS_MASTER_KEY: A });
+    const good = await run(t, { HALLPASS_DATA_DIR, HALLPASS_MASTER_KEY: `${A} ${zeros}` }, 'master-key', 'rewrap');
     assert.equal(good.code, 0, 'a store can be moved away from one');
   });
 
@@ -153,12 +162,12 @@ suite('the master key, from the command line', () => {
 
   test('it comes from one place', async (t) => {
     const two = { HALLPASS_MASTER_KEY: A, HALLPASS_MASTER_KEY_COMMAND: `echo ${A}` };
-    assertRefused(await run(t, two, 'keys', 'list'), /comes from one place/);
+    assertRefused(await run(t, two, 'store', 'init'), /comes from one place/);
   });
 
   test('master-key rewrap: a dry run does nothing, and the run says what to do next', async (t) => {
-    const folder = { HALLPASS_DATA_DIR: makeFolder(t) };
-    await run(t, { ...folder, HALLPASS_MASTER_KEY: A }, 'keys', 'list');
+    const { HALLPASS_DATA_DIR } = await makeStore(t, { HALLPASS_MASTER_KEY: A });
+    const folder = { HALLPASS_DATA_DIR };
     const both = { ...folder, HALLPASS_MASTER_KEY: `${B} ${A}` };
     const dry = await run(t, both, 'master-key', 'rewrap', '--dry-run');
     assert.match(dry.stdout, /Would put 4 keys under/);

@@ -5,7 +5,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { StoreUnavailable, SUSPICION_EVENTS_PER_CLIENT_HOUR_MAX, type Store } from '../src/store/store.ts';
-import { makeFolder, spawnHallpass, startCommand } from './command.ts';
+import { makeFolder, makeStore, spawnHallpass, startCommand } from './command.ts';
 import { claimOf, startHallpass, tokensOf, until, type Hallpass, type Key, type Tokens } from './harness.ts';
 
 /** How often the server has asked its store to remember that a predecessor was shown. */
@@ -299,7 +299,7 @@ test('the log and the commands show it, a backup carries it, and one from before
 
   // What a list prints is what an import takes.
   const carried = JSON.stringify(marked.map((one) => ({ ...one, client_secret: clientSecret })));
-  const { code, stderr } = await startCommand(['keys', 'import', '-'], { HALLPASS_DATA_DIR: makeFolder(t) }, carried);
+  const { code, stderr } = await startCommand(['keys', 'import', '-'], await makeStore(t), carried);
   assert.equal(code, 0, stderr);
 
   const file = join(makeFolder(t), 'backup');

@@ -1,11 +1,21 @@
 /** Files that hold secrets, or what a secret could be attacked with, are for their owner alone. */
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { chmodSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite, test, type TestContext } from 'node:test';
-import { makeFolder, spawnHallpass, startCommand, type Done, type Environment } from './command.ts';
+import {
+  makeFolder,
+  makeStore,
+  remarksOf,
+  spawnHallpass,
+  startCommand,
+  type Done,
+  type Environment,
+} from './command.ts';
 
 const STORE_FILES = ['hallpass.db', 'hallpass.db-wal', 'hallpass.db-shm'];
+const MASTER_KEY_OF_STORE = randomBytes(32).toString('base64url');
 const MASTER_KEY = Buffer.from(Array.from({ length: 32 }, (_, at) => at * 7)).toString('base64url');
 
 const modeOf = (file: string): string => (statSync(file).mode & 0o777).toString(8);
@@ -30,25 +40,26 @@ suite('secrets at rest', { skip: process.platform === 'win32' }, () => {
   test('a backup is made for its owner alone', async (t) => {
     const folder = openFolder(t);
     const file = join(folder, 'backup');
+    assert.equal((await startCommand(['store', 'init'], { HALLPASS_DATA_DIR: folder })).code, 0);
     const done = await startCommand(['store', 'backup', file], { HALLPASS_DATA_DIR: folder });
     assert.equal(done.code, 0, done.stderr);
     assert.equal(modeOf(file), '600');
   });
 
   test('a store that others can read is closed to them with a warning, and one that is closed is not spoken of', async (t) => {
-    const on = { HALLPASS_DATA_DIR: makeFolder(t) };
+    const on = await makeStore(t);
     const list = (): Promise<Done> => startCommand(['keys', 'list', '--json'], on);
-    assert.equal((await list()).stderr, '');
+    assert.equal(remarksOf(await list()), '');
     const file = join(on.HALLPASS_DATA_DIR, 'hallpass.db');
     for (const mode of [0o640, 0o602]) {
       chmodSync(file, mode);
-      const { code, stdout, stderr } = await list();
-      assert.equal(code, 0);
-      assert.deepEqual(JSON.parse(stdout), []);
-      assert.match(stderr, /^warning: Others on this machine could read the store\..*hallpass\.db\n$/);
+      const done = await list();
+      assert.equal(done.code, 0);
+      assert.deepEqual(JSON.parse(done.stdout), []);
+      assert.match(remarksOf(done), /^warning: Others on this machine could read the store\..*hallpass\.db\n$/);
       assert.equal(modeOf(file), '600');
     }
-    assert.equal((await list()).stderr, '');
+    assert.equal(remarksOf(await list()), '');
   });
 
   const url = (password: string): string => `postgres://hallpass${password}@127.0.0.1:1/hallpass`;
@@ -78,24 +89,24 @@ suite('secrets at rest', { skip: process.platform === 'win32' }, () => {
   test('a settings file without a secret may be open to all', async (t) => {
     const file = settingsFile(t, { accessTtlSeconds: 60, copyTo: url('') });
     chmodSync(file, 0o644);
-    const done = await listWith(t, { HALLPASS_CONFIG: file });
+    const done = await listWith(t, { HALLPASS_CONFIG: file, ...(await makeStore(t)) });
     assert.equal(done.code, 0, done.stderr);
   });
 
   test('a file of keys that others can read is imported with a warning, and one that is closed without', async (t) => {
-    const folder = makeFolder(t);
-    const file = join(folder, 'keys.csv');
+    const { HALLPASS_DATA_DIR } = await makeStore(t);
+    const file = join(makeFolder(t), 'keys.csv');
     writeFileSync(file, 'client_id,client_secret\npartner-1,dNC-hg7sVm22jc3g_Eogtyu0_1Mqh_4-\n');
     const check = (): Promise<Done> =>
       startCommand(['keys', 'import', file, '--scope', '/a.read', '--dry-run', '--format', 'csv'], {
-        HALLPASS_DATA_DIR: join(folder, 'data'),
+        HALLPASS_DATA_DIR,
       });
     chmodSync(file, 0o644);
     const open = await check();
     assert.equal(open.code, 0, open.stderr);
-    assert.match(open.stderr, /^warning: .*chmod 600 .*keys\.csv\n$/);
+    assert.match(remarksOf(open), /^warning: .*chmod 600 .*keys\.csv\n$/);
     chmodSync(file, 0o600);
-    assert.equal((await check()).stderr, '');
+    assert.equal(remarksOf(await check()), '');
   });
 
   test('the key of a client certificate for the database is refused while others can read it', async (t) => {
@@ -103,7 +114,11 @@ suite('secrets at rest', { skip: process.platform === 'win32' }, () => {
     writeFileSync(file, 'a key');
     chmodSync(file, 0o644);
     const address = `postgres://hallpass@127.0.0.1:1/hallpass?sslmode=verify-full&sslkey=${file}`;
-    const on = { HALLPASS_DATABASE_URL: address, HALLPASS_ISSUER: 'http://localhost' };
+    const on = {
+      HALLPASS_DATABASE_URL: address,
+      HALLPASS_ISSUER: 'http://localhost',
+      HALLPASS_MASTER_KEY: MASTER_KEY_OF_STORE,
+    };
     const open = await listWith(t, on);
     assert.equal(open.code, 2, open.stderr);
     assert.match(open.stderr, /sslkey can be read by others.*chmod 600/);
@@ -113,8 +128,8 @@ suite('secrets at rest', { skip: process.platform === 'win32' }, () => {
 });
 
 suite('secrets on the command line, which every user of the machine can read', () => {
-  const copy = (t: TestContext, words: readonly string[], more: Environment = {}, input = ''): Promise<Done> =>
-    startCommand(['store', 'copy', ...words], { HALLPASS_DATA_DIR: join(makeFolder(t), 'data'), ...more }, input);
+  const copy = async (t: TestContext, words: readonly string[], more: Environment = {}, input = ''): Promise<Done> =>
+    startCommand(['store', 'copy', ...words], { ...(await makeStore(t)), ...more }, input);
   /** Nobody listens there: an address that is taken comes as far as this. */
   const withPassword = 'postgres://hallpass:pa55@127.0.0.1:1/hallpass';
   const withoutPassword = 'postgres://hallpass@127.0.0.1:1/hallpass';
@@ -144,8 +159,8 @@ suite('secrets on the command line, which every user of the machine can read', (
   test('store copy with no address, or with what is none, is refused in a sentence', async (t) => {
     for (const [done, says] of [
       [await copy(t, []), /There is nowhere to copy to\. Set HALLPASS_COPY_TO/],
-      [await copy(t, ['--to', '-'], {}, 'pa55\n'), /The address to copy to must be an address such as/],
-      [await copy(t, ['--to', 'pa55']), /The address to copy to must be an address such as/],
+      [await copy(t, ['--to', '-'], {}, 'pa55\n'), /The address on standard input must be an address such as/],
+      [await copy(t, ['--to', 'pa55']), /--to must be an address such as/],
       [await copy(t, [], { HALLPASS_COPY_TO: 'pa55' }), /HALLPASS_COPY_TO must be an address such as/],
     ] as const) {
       assert.equal(done.code, 2);
@@ -155,16 +170,16 @@ suite('secrets on the command line, which every user of the machine can read', (
   });
 
   test('keys create warns of a secret that is an argument, without repeating it', async (t) => {
-    const data = join(makeFolder(t), 'data');
+    const on = await makeStore(t);
     const words = ['keys', 'create', 'x', '--scope', '/a.read', '--client-id', 'x', '--client-secret'];
     const secret = 'dNC-hg7sVm22jc3g_Eogtyu0_1Mqh_4-';
-    const done = await startCommand([...words, secret], { HALLPASS_DATA_DIR: data });
+    const done = await startCommand([...words, secret], on);
     assert.equal(done.code, 0);
     assert.match(done.stderr, /^warning: .*--client-secret - and give the secret on standard input/);
     assert.ok(!done.stderr.includes(secret));
-    const unseen = await startCommand([...words, '-'], { HALLPASS_DATA_DIR: join(makeFolder(t), 'data') }, secret);
+    const unseen = await startCommand([...words, '-'], await makeStore(t), secret);
     assert.equal(unseen.code, 0);
-    assert.equal(unseen.stderr, '');
+    assert.equal(remarksOf(unseen), '');
   });
 });
 

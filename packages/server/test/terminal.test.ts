@@ -7,7 +7,15 @@ import { suite, test, type TestContext } from 'node:test';
 import { makeIdentifier, printBase64url, utf8 } from '@hallpass/protocol';
 import { systemRandom } from '../src/cli/system.ts';
 import { openSqliteStore } from '../src/store/sqlite.ts';
-import { makeFolder, spawnHallpass, startCommand, startRunning, type Done, type Environment } from './command.ts';
+import {
+  makeFolder,
+  makeStore,
+  spawnHallpass,
+  startCommand,
+  startRunning,
+  type Done,
+  type Environment,
+} from './command.ts';
 import { until } from './harness.ts';
 import { clientRecord, eventRecord, NOW } from './store/records.ts';
 
@@ -34,12 +42,12 @@ async function run(args: readonly string[], environment: Environment, input?: st
 
 /** A store with a key, and events, whose texts came from somewhere that did not look at them. */
 async function evilStore(t: TestContext): Promise<Environment> {
-  const folder = makeFolder(t);
-  const store = await openSqliteStore({ file: join(folder, 'hallpass.db') });
+  const on = await makeStore(t, { HALLPASS_ISSUER: 'http://localhost:8080' });
+  const store = await openSqliteStore({ file: join(on.HALLPASS_DATA_DIR, 'hallpass.db') });
   const client = clientRecord({ clientId: 'evil', name: EVIL, scopes: [EVIL], audiences: [EVIL], origins: [EVIL] });
   await store.saveClient(client, { event: eventRecord(EVIL, { clientId: EVIL, grantId: EVIL, detail: `a${EVIL}b` }) });
   await store.close();
-  return { HALLPASS_DATA_DIR: folder, HALLPASS_ISSUER: 'http://localhost:8080' };
+  return on;
 }
 
 /** A token that nobody signed: everything in it is a stranger's. */
@@ -101,7 +109,9 @@ suite('a terminal', () => {
     assertHarmless({ stdout, stderr: '' });
     const { name, scopes }: Record<string, unknown> = JSON.parse(stdout);
     assert.deepEqual([name, scopes], [EVIL, [EVIL]]);
-    const backup = file(t, 'backup', await run(['store', 'backup', '-'], on));
+    const written = await startCommand(['store', 'backup', '-'], on);
+    assertHarmless(written);
+    const backup = file(t, 'backup', written.stdout);
     const masterKey = readFileSync(join(on['HALLPASS_DATA_DIR'] ?? '', 'master.key'), 'utf8').trim();
     const other = { ...on, HALLPASS_DATA_DIR: makeFolder(t), HALLPASS_MASTER_KEY: masterKey };
     assert.match(await run(['store', 'restore', backup], other), /Restored/);
@@ -142,14 +152,14 @@ suite('a terminal', () => {
     }
     const rows = `client_id,client_secret,name,scopes\n${EVIL},${'x'.repeat(30)},${EVIL},${EVIL}\n"a${EVIL}",,b,/c.read\n`;
     for (const text of [rows, `${EVIL},b\n1,2\n`, JSON.stringify([{ client_id: EVIL, [EVIL]: EVIL, name: EVIL }])]) {
-      const environment = { HALLPASS_DATA_DIR: makeFolder(t) };
+      const environment = await makeStore(t);
       await run(['keys', 'import', file(t, 'keys', text)], environment);
     }
   });
 
   test('arguments, paths, and names in the environment are repeated without obeying them', async (t) => {
     const missing = join(makeFolder(t), EVIL_WORD);
-    const on = { HALLPASS_DATA_DIR: makeFolder(t) };
+    const on = await makeStore(t);
     const occupied = file(t, 'occupied', '');
     for (const [words, environment] of [
       [[EVIL_WORD], {}],

@@ -1,6 +1,11 @@
 /** Values on the command line, as they are written there. */
 import { InvalidArgumentError } from 'commander';
 
+/** A number with its noun. */
+export function countOf(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? '' : 's'}`;
+}
+
 /** A duration to seconds. */
 export function parseSeconds(text: string): number {
   return parseDuration(text) / 1000;

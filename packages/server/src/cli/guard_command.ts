@@ -14,7 +14,7 @@ import {
 } from '@hallpass/guard';
 import { forwardAuth, OVERRIDES, PROXIES, type Override, type Proxy } from '@hallpass/guard/forward';
 import { KEEP_ALIVE_MS } from '../http/keep_alive.ts';
-import { standardError } from '../http/log.ts';
+import { standardError } from '../http/log_destination.ts';
 import { serveOneRequestAtATime } from '../http/one_request_at_a_time.ts';
 import { parseHostName } from '../http/operator_hosts.ts';
 import { OperatorRefusal } from '../operator/operator_refusal.ts';

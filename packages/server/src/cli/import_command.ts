@@ -183,7 +183,7 @@ async function keep(
   const stop = (): void => {
     told = true;
   };
-  process.once('SIGINT', stop).once('SIGTERM', stop);
+  process.once('SIGINT', stop).once('SIGTERM', stop).once('SIGHUP', stop);
   const rest = (): string =>
     `${count(counts.made, 'key')} of ${planned.length} were imported, and are kept. Import the rest with --on-conflict skip.`;
   try {
@@ -198,7 +198,7 @@ async function keep(
     if (error instanceof StoreUnavailable || error instanceof OperatorRefusal) printRemark(rest());
     throw error;
   } finally {
-    process.off('SIGINT', stop).off('SIGTERM', stop);
+    process.off('SIGINT', stop).off('SIGTERM', stop).off('SIGHUP', stop);
   }
   clearProgress();
   if (counts.made + counts.skipped < planned.length) throw new OperatorRefusal(`It was told to stop. ${rest()}`);

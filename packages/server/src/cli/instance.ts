@@ -22,7 +22,7 @@ import type { KeyOpener } from '../store/check.ts';
 import type { Store } from '../store/store.ts';
 import { readSecretFile, type SecretFile } from './closed_files.ts';
 import { BadSetting, isDevelopmentIssuer, type Settings } from './settings.ts';
-import { openStore } from './stores.ts';
+import { assertStoreFile, openExistingStore, openStore } from './stores.ts';
 
 export interface System {
   readonly clock: ServerClock;
@@ -42,13 +42,33 @@ export interface Instance extends System {
 /** What the clocks of instances may differ by (contract, Many instances). */
 const CLOCK_SKEW_SECONDS = 5;
 
-/** Opens the store and its keys. Throws `BadSetting` or `StoreUnusable`, each with a sentence for the operator. */
+/**
+ * Opens the store and its keys, and makes them where there are none. Throws `BadSetting` or `StoreUnusable`, each with a
+ * sentence for the operator.
+ */
 export async function openInstance(
   settings: Settings,
   system: System,
   open: (settings: Settings) => Promise<Store> = openStore,
 ): Promise<Instance> {
-  const masterKeys = findMasterKeys(settings, system.random);
+  return await openWith(settings, system, { open, mayMakeMasterKey: isDevelopmentIssuer(settings.issuer) });
+}
+
+/** Opens a store that is there, and makes nothing: neither folder nor store nor master key. Throws `StoreMissing` too. */
+export async function openExistingInstance(settings: Settings, system: System): Promise<Instance> {
+  assertStoreFile(settings);
+  return await openWith(settings, system, { open: openExistingStore, mayMakeMasterKey: false });
+}
+
+async function openWith(
+  settings: Settings,
+  system: System,
+  {
+    open,
+    mayMakeMasterKey,
+  }: { readonly open: (settings: Settings) => Promise<Store>; readonly mayMakeMasterKey: boolean },
+): Promise<Instance> {
+  const masterKeys = findMasterKeys(settings, mayMakeMasterKey ? system.random : undefined);
   const store = await open(settings);
   try {
     const { random } = system;
@@ -63,8 +83,8 @@ export async function openInstance(
   }
 }
 
-/** From the setting, from what a command prints, or from a file; made up only for a development server. */
-function findMasterKeys(settings: Settings, random: Random): readonly Uint8Array[] {
+/** From the setting, from what a command prints, or from a file. `random`: to make one up, for a development server. */
+function findMasterKeys(settings: Settings, random: Random | undefined): readonly Uint8Array[] {
   const { masterKey, masterKeyCommand } = settings;
   if ([masterKey, masterKeyCommand, settings.masterKeyFile].filter((given) => given !== undefined).length > 1) {
     throw new BadSetting(
@@ -76,7 +96,7 @@ function findMasterKeys(settings: Settings, random: Random): readonly Uint8Array
     return parseMasterKeys(runMasterKeyCommand(masterKeyCommand), 'what HALLPASS_MASTER_KEY_COMMAND prints');
   const file = settings.masterKeyFile ?? join(settings.dataDir, 'master.key');
   if (!existsSync(file)) {
-    if (settings.masterKeyFile !== undefined || !isDevelopmentIssuer(settings.issuer)) {
+    if (settings.masterKeyFile !== undefined || random === undefined) {
       throw new BadSetting(
         `There is no master key. Set HALLPASS_MASTER_KEY, or put one into ${file}: openssl rand 32 | basenc --base64url | tr -d = (and keep a copy elsewhere: without it the store cannot be opened).`,
       );

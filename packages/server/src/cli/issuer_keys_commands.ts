@@ -15,6 +15,8 @@ import {
 import type { KeyPrice } from '../operator/key_price.ts';
 import type { KeyUse } from '../store/store.ts';
 import { clockOption, type Clocked } from './clock_option.ts';
+import { countOf } from './command_values.ts';
+import { confirm, yesOption, type Confirmed, type Question } from './confirmation.ts';
 import type { WithInstance } from './keys_commands.ts';
 import { good, printFields, printJson, printLine, printMoment, printTable, strong, warn } from './output.ts';
 
@@ -34,22 +36,28 @@ interface Words {
   readonly document: (price: KeyPrice) => object;
 }
 
-const ENDS_EVERYTHING = 'Every token from before is dead; clients get new ones as usual.';
+/** What a stroke against everything ends, as far as it has rows to be counted. */
+const everythingOf = ({ apiKeys, grants }: KeyPrice): string =>
+  `Every token from before is dead, of ${countOf(apiKeys, 'API key')} and ${countOf(grants, 'refreshed grant')}; clients get new ones as usual.`;
+const everythingDocument = ({ apiKeys, grants }: KeyPrice): object => ({
+  api_keys: apiKeys,
+  refreshed_grants: grants,
+});
 
 const WORDS: Readonly<Record<KeyUse, Words>> = {
   sign: {
     work: 'tokens are signed with',
     ends: 'EVERY token there is ends',
     begins: 'signs',
-    price: () => [ENDS_EVERYTHING],
-    document: () => ({}),
+    price: (price) => [everythingOf(price)],
+    document: everythingDocument,
   },
   refresh_mac: {
     work: 'refresh tokens are sealed with',
     ends: 'every refresh token sealed with it ends',
     begins: 'seals',
     price: ({ grants }) => [
-      `Every refresh token sealed with it is dead: ${count(grants, 'refreshed grant')} at least, and those that were never refreshed.`,
+      `Every refresh token sealed with it is dead: ${countOf(grants, 'refreshed grant')} at least, and those that were never refreshed.`,
       'Access tokens live on. Clients ask for a new token with their own key (client_credentials), as usual.',
     ],
     document: ({ grants }) => ({ refreshed_grants: grants }),
@@ -62,7 +70,7 @@ const WORDS: Readonly<Record<KeyUse, Words>> = {
       secrets.length === 0
         ? ['No secret is hashed with it.']
         : [
-            `${count(secrets.length, 'secret')} hashed with it can no longer be used. Tokens live on. Make new secrets:`,
+            `${countOf(secrets.length, 'secret')} hashed with it can no longer be used. Tokens live on. Make new secrets:`,
             ...secretsOf(secrets),
           ],
     document: ({ secrets }) => ({
@@ -73,9 +81,11 @@ const WORDS: Readonly<Record<KeyUse, Words>> = {
     work: 'opaque access tokens are sealed with',
     ends: 'every opaque token sealed with it ends, and with them EVERY token there is',
     begins: 'seals',
-    price: ({ everything }) =>
-      everything ? [ENDS_EVERYTHING] : ['No API key takes opaque tokens, so none that is good is sealed with it.'],
-    document: ({ everything }) => ({ every_token: everything }),
+    price: (price) =>
+      price.everything
+        ? [everythingOf(price)]
+        : ['No API key takes opaque tokens, so none that is good is sealed with it.'],
+    document: (price) => ({ every_token: price.everything, ...(price.everything ? everythingDocument(price) : {}) }),
   },
 };
 
@@ -147,17 +157,25 @@ function commandOf(use: KeyUse, withInstance: WithInstance): Command {
     .description(`take a ${name} key out at once, for one that someone else may have: ${ends}`)
     .argument('<kid>')
     .option('--dry-run', 'say what that would cost, and do nothing')
+    .addOption(yesOption())
     .addOption(clockOption())
     .option('--json', 'print JSON')
-    .action(async (keyId: string, { dryRun, clock, json }: Json & Clocked & { readonly dryRun?: boolean }) => {
-      if (dryRun === true) {
-        const found = await withInstance((instance) => priceIssuerKey(instance, use, keyId));
-        if (json === true) return printJson({ kid: keyId, removed: false, ...document(found) });
-        return printPrice(`${warn('Would take out')} the ${name} key ${strong(keyId)}. Then:`, price(found));
-      }
-      const paid = await withInstance((instance) => removeIssuerKey(instance, use, keyId, clock));
-      if (json === true) return printJson({ kid: keyId, removed: true, ...document(paid) });
-      printPrice(`${good('Took out')} the ${name} key ${strong(keyId)}.`, price(paid));
+    .action(async (keyId: string, options: Json & Clocked & Confirmed & { readonly dryRun?: boolean }) => {
+      await withInstance(async (instance) => {
+        if (options.dryRun === true) {
+          const found = await priceIssuerKey(instance, use, keyId);
+          if (options.json === true) return printJson({ kid: keyId, removed: false, ...document(found) });
+          return printPrice(`${warn('Would take out')} the ${name} key ${strong(keyId)}. Then:`, price(found));
+        }
+        const question = async (): Promise<Question> => ({
+          does: `takes out the ${name} key ${keyId}`,
+          costs: price(await priceIssuerKey(instance, use, keyId)),
+        });
+        await confirm(question, options, instance.settings);
+        const paid = await removeIssuerKey(instance, use, keyId, options.clock);
+        if (options.json === true) return printJson({ kid: keyId, removed: true, ...document(paid) });
+        printPrice(`${good('Took out')} the ${name} key ${strong(keyId)}.`, price(paid));
+      });
     });
 
   return command;
@@ -166,10 +184,6 @@ function commandOf(use: KeyUse, withInstance: WithInstance): Command {
 function printPrice(head: string, sentences: readonly string[]): void {
   printLine(head);
   for (const sentence of sentences) printLine(`  ${sentence}`);
-}
-
-function count(number: number, noun: string): string {
-  return `${number} ${noun}${number === 1 ? '' : 's'}`;
 }
 
 /** How many API keys are named one by one; `--json` has them all. */

@@ -1,6 +1,8 @@
 /** API keys as the command line shows them: to people, and as JSON under the names that the wire has. */
-import type { MadeApiKey, ShownApiKey } from '../operator/api_keys.ts';
-import { good, printFields, printLine, printMoment, warn } from './output.ts';
+import type { MadeApiKey, PendingApiKey, ShownApiKey } from '../operator/api_keys.ts';
+import { good, printDocument, printFields, printLine, printMoment, warn } from './output.ts';
+import { deliver } from './secret_delivery.ts';
+import { systemClock } from './system.ts';
 
 /** When a key was last used, for people; undefined: never. */
 export function lastUse({ secrets }: ShownApiKey): string | undefined {
@@ -51,19 +53,50 @@ function suspicionsDocument({ refreshSuspicions }: ShownApiKey): object | null {
   return { count, last_at, last_reason: lastReason, last_grant_id: lastGrantId };
 }
 
+/** Shows a key with its secret, and keeps it once that was read. `end` tells a person what was made. */
+export async function deliverMade(
+  pending: PendingApiKey,
+  { json }: { readonly json?: boolean },
+  end: () => void,
+): Promise<void> {
+  if (json !== true) {
+    return await deliver(
+      pending,
+      { secret: () => printMade(pending), more: () => printRemarkOn(pending), end },
+      systemClock,
+    );
+  }
+  const text = `${JSON.stringify(madeDocument(pending), undefined, 2)}\n`;
+  // The bracket that makes it a document comes last: whoever reads it whole reads of a key that was kept.
+  const afterSecret = text.indexOf('\n', text.indexOf('"client_secret"')) + 1;
+  const beforeEnd = text.lastIndexOf('}');
+  await deliver(
+    pending,
+    {
+      secret: () => printDocument(text.slice(0, afterSecret)),
+      more: () => printDocument(text.slice(afterSecret, beforeEnd)),
+      end: () => printDocument(text.slice(beforeEnd)),
+    },
+    systemClock,
+  );
+}
+
 /** A key that was just made, with its secret, as JSON. */
-export function madeDocument({ client, clientSecret }: MadeApiKey): object {
+function madeDocument({ client, clientSecret }: MadeApiKey): object {
   return { client_id: client.clientId, client_secret: clientSecret ?? null, ...shownDocument(client) };
 }
 
 /** A key that was just made, with its secret, for people. */
-export function printMade({ client, clientSecret }: MadeApiKey): void {
+function printMade({ client, clientSecret }: MadeApiKey): void {
   printFields([
     ['client_id', client.clientId],
     ['client_secret', clientSecret],
     ['scopes', client.scopes.join(' ')],
     ['resource server for', client.resourceServerFor.join(' ')],
   ]);
+}
+
+function printRemarkOn({ clientSecret }: MadeApiKey): void {
   if (clientSecret === undefined)
     printLine('It has no secret: it signs an assertion with each request (private_key_jwt).');
   else printLine(warn('The secret is shown this once. Keep it where your other secrets are.'));

@@ -1,24 +1,29 @@
 /** `hallpass keys ...`: API keys on the configured store, with or without a running server beside it. */
 import { readFileSync } from 'node:fs';
-import { createInterface } from 'node:readline/promises';
 import { Command } from 'commander';
-import { escapeControls } from '@hallpass/protocol';
+import { numericDate } from '@hallpass/protocol';
 import { manageApiKeys, type ApiKeys } from '../operator/api_keys.ts';
 import { OperatorRefusal } from '../operator/operator_refusal.ts';
 import { clockOption, warnIfAhead, type Clocked } from './clock_option.ts';
-import { given, parseDuration } from './command_values.ts';
+import { countOf, given, parseDuration } from './command_values.ts';
+import { confirm, yesOption, type Confirmed } from './confirmation.ts';
 import { addImportCommand } from './import_command.ts';
 import type { Instance } from './instance.ts';
-import { lastUse, madeDocument, printKey, printMade, printRefreshAdvice, shownDocument } from './key_output.ts';
+import { deliverMade, lastUse, printKey, printRefreshAdvice, shownDocument } from './key_output.ts';
 import { policyOf, withPolicy, type PolicyOptions } from './key_policy_options.ts';
 import { good, printJson, printLine, printMoment, printTable, printWarning, strong, warn } from './output.ts';
 import { readStandardInput } from './standard_input.ts';
+import { namingTyped, rememberTyped } from './typed_options.ts';
 
 /** Runs something on an opened instance and closes it. */
 export type WithInstance = <Result>(work: (instance: Instance) => Promise<Result>) => Promise<Result>;
 
 interface Json {
   readonly json?: boolean;
+}
+
+interface UpdateOptions extends PolicyOptions, Json {
+  readonly name?: string;
 }
 
 interface CreateOptions extends PolicyOptions, Json {
@@ -47,20 +52,17 @@ export function keysCommand(withInstance: WithInstance): Command {
       'a file with a JWK or a JWK Set: the key signs with these, and has no secret (private_key_jwt)',
     )
     .option('--json', 'print JSON')
-    .action(async (name: string, options: CreateOptions) => {
+    .action(async (name: string, options: CreateOptions, command: Command) => {
       const publicKeys = options.publicKeys === undefined ? undefined : readJwks(options.publicKeys);
       const imported = await readImported(options);
-      const made = await withKeys((api) =>
-        api.create({
-          name,
-          ...policyOf(options),
-          ...given({ imported, publicKeys }),
-        }),
-      );
-      if (options.json === true) return printJson(madeDocument(made));
-      printLine(`${good('Made')} the API key ${strong(made.client.name)}.`);
-      printMade(made);
-      printRefreshAdvice(made);
+      await withInstance(async (instance) => {
+        const wanted = { name, ...policyOf(options), ...given({ imported, publicKeys }) };
+        const pending = await namingTyped(command, () => manageApiKeys(instance).prepare(wanted));
+        await deliverMade(pending, options, () => {
+          printLine(`${good('Made')} the API key ${strong(pending.client.name)}.`);
+          printRefreshAdvice(pending);
+        });
+      });
     });
 
   addImportCommand(keys, withInstance);
@@ -131,11 +133,11 @@ export function keysCommand(withInstance: WithInstance): Command {
       .option('--name <name>', 'what the key is called'),
   )
     .option('--json', 'print JSON')
-    .action(async (clientId: string, { json, name, ...options }: PolicyOptions & Json & { readonly name?: string }) => {
+    .action(async (clientId: string, { json, name, ...options }: UpdateOptions, command: Command) => {
       const changes = { ...given({ name }), ...policyOf(options) };
       if (Object.keys(changes).length === 0)
         throw new OperatorRefusal('Nothing was named to change. See: hallpass keys update --help');
-      const key = await withKeys((api) => api.update(clientId, changes));
+      const key = await withKeys((api) => namingTyped(command, () => api.update(clientId, changes)));
       if (json === true) return printJson(shownDocument(key));
       printLine(
         `${good('Changed')} ${strong(key.name)} (${clientId}). Tokens that are out live to their end; to end them: hallpass keys revoke-tokens ${clientId}`,
@@ -174,27 +176,31 @@ export function keysCommand(withInstance: WithInstance): Command {
     .description('delete an API key and end every token it was given, at once')
     .argument('<client_id>')
     .option('--dry-run', 'say what would be deleted, and delete nothing')
-    .option('--yes', 'do not ask')
+    .addOption(yesOption())
     .addOption(clockOption())
-    .option('--json', 'print JSON, and do not ask')
-    .action(
-      async (clientId: string, options: Json & Clocked & { readonly dryRun?: boolean; readonly yes?: boolean }) => {
-        const key = await withKeys((api) => api.show(clientId));
+    .option('--json', 'print JSON')
+    .action(async (clientId: string, options: Json & Clocked & Confirmed & { readonly dryRun?: boolean }) => {
+      await withInstance(async (instance) => {
+        const api = manageApiKeys(instance);
+        const key = await api.show(clientId);
+        const grants = await instance.store.countGrants(numericDate(instance.clock.now()), clientId);
+        const document = { ...shownDocument(key), refreshed_grants: grants };
+        const costs = [
+          `Every token it was given ends, ${countOf(grants, 'refreshed grant')} among them.`,
+          `It cannot be brought back; to stop it for a while: hallpass keys disable ${clientId}`,
+        ];
         if (options.dryRun === true) {
-          if (options.json === true) return printJson({ ...shownDocument(key), deleted: false });
-          printLine(
-            `${warn('Would delete')} this key. It cannot be brought back; to stop it for a while: hallpass keys disable ${clientId}`,
-          );
+          if (options.json === true) return printJson({ ...document, deleted: false });
+          printLine(`${warn('Would delete')} this key. ${costs.join(' ')}`);
           return printKey(key);
         }
-        const ask = options.yes !== true && options.json !== true && process.stdin.isTTY;
-        if (ask && !(await confirm(`Delete ${key.name} (${clientId}) for good?`)))
-          return printLine('Nothing was deleted.');
-        await withKeys((api) => api.delete(clientId, options.clock));
-        if (options.json === true) return printJson({ ...shownDocument(key), deleted: true });
+        const does = `deletes the API key ${key.name} (${clientId})`;
+        await confirm(async () => ({ does, costs }), options, instance.settings);
+        await api.delete(clientId, options.clock);
+        if (options.json === true) return printJson({ ...document, deleted: true });
         printLine(`${good('Deleted')} ${strong(key.name)} (${clientId}).`);
-      },
-    );
+      });
+    });
 
   keys
     .command('rotate-secret')
@@ -207,19 +213,22 @@ export function keysCommand(withInstance: WithInstance): Command {
       86_400_000,
     )
     .option('--json', 'print JSON')
-    .action(async (clientId: string, { overlap, json }: Json & { readonly overlap: number }) => {
-      const made = await withKeys((api) => api.rotateSecret(clientId, overlap));
-      if (json === true) return printJson(madeDocument(made));
-      const [, old] = made.client.secrets;
-      printLine(`${good('Made')} a new secret for ${strong(made.client.name)}.`);
-      printMade(made);
-      printLine(
-        old?.expiresAt === undefined
-          ? 'The old secret has ended.'
-          : `The old secret works until ${printMoment(old.expiresAt)}.`,
-      );
+    .action(async (clientId: string, options: Json & { readonly overlap: number }) => {
+      await withInstance(async (instance) => {
+        const pending = await manageApiKeys(instance).prepareSecret(clientId, options.overlap);
+        const [, old] = pending.client.secrets;
+        await deliverMade(pending, options, () => {
+          printLine(`${good('Made')} a new secret for ${strong(pending.client.name)}.`);
+          printLine(
+            old?.expiresAt === undefined
+              ? 'The old secret has ended.'
+              : `The old secret works until ${printMoment(old.expiresAt)}.`,
+          );
+        });
+      });
     });
 
+  for (const command of keys.commands) rememberTyped(command);
   return keys;
 }
 
@@ -254,11 +263,4 @@ async function readImported({
     'Every user of this machine can read a command line. To keep a secret off it, say --client-secret - and give the secret on standard input.',
   );
   return { clientId, clientSecret, allowWeak: allowWeakSecret };
-}
-
-async function confirm(question: string): Promise<boolean> {
-  const terminal = createInterface({ input: process.stdin, output: process.stderr });
-  const answer = await terminal.question(`${escapeControls(question)} Type yes: `);
-  terminal.close();
-  return answer.trim().toLowerCase() === 'yes';
 }

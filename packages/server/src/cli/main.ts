@@ -7,27 +7,35 @@ import { eventsCommand } from './events_command.ts';
 import { explainCommand } from './explain_command.ts';
 import { guardCommand } from './guard_command.ts';
 import { readGuardEnvironment } from './guard_settings.ts';
-import { openInstance, type Instance } from './instance.ts';
+import { openExistingInstance, openInstance, type Instance } from './instance.ts';
 import { issuerKeysCommands } from './issuer_keys_commands.ts';
 import { keysCommand, type WithInstance } from './keys_commands.ts';
 import { masterKeyCommand } from './master_key_commands.ts';
-import { printBug, printError } from './output.ts';
+import { endWithNpm } from './npm_parent.ts';
+import { goOnWithoutReaders, printBug, printError, ReaderGone, watchReaders } from './output.ts';
 import { policyCommand } from './policy_commands.ts';
 import { revokeEverythingCommand } from './revoke_everything_command.ts';
 import { serveCommand } from './serve_command.ts';
-import { BadSetting, readSettings } from './settings.ts';
+import { BadSetting, isDevelopmentIssuer, readSettings } from './settings.ts';
 import { listSettings } from './settings_list.ts';
 import { storeCommand } from './store_commands.ts';
+import { printStore } from './stores.ts';
 import { systemClock, systemRandom } from './system.ts';
 import { tokenCommand } from './token_commands.ts';
 import { readVersion } from './version.ts';
 
-const open = (): Promise<Instance> =>
-  openInstance(readSettings(process.env), { clock: systemClock, random: systemRandom });
+const system = { clock: systemClock, random: systemRandom };
+
+/** A server begins a store by itself in development alone: in production, a mistyped folder must not pass for a new one. */
+const openForServing = (): Promise<Instance> => {
+  const settings = readSettings(process.env);
+  return isDevelopmentIssuer(settings.issuer) ? openInstance(settings, system) : openExistingInstance(settings, system);
+};
 
 const withInstance: WithInstance = async (work) => {
-  const instance = await open();
+  const instance = await openExistingInstance(readSettings(process.env), system);
   try {
+    printStore(instance.settings);
     return await work(instance);
   } finally {
     await instance.store.close();
@@ -35,7 +43,7 @@ const withInstance: WithInstance = async (work) => {
 };
 
 const allCommands = [
-  serveCommand(open),
+  serveCommand(openForServing),
   keysCommand(withInstance),
   tokenCommand(withInstance),
   ...issuerKeysCommands(withInstance),
@@ -67,6 +75,14 @@ for (const command of [program, ...program.commands, ...program.commands.flatMap
     .configureOutput({ outputError: (text, write) => write(escapeControlsInLines(text)) });
 }
 
+/** Those that go on serving when whoever reads their output leaves. */
+const SERVING = new Set(['serve', 'guard']);
+
+watchReaders();
+if (process.env['npm_lifecycle_event'] !== undefined) endWithNpm();
+program.hook('preAction', (_program, command) => {
+  if (SERVING.has(command.name())) goOnWithoutReaders();
+});
 try {
   await program.parseAsync();
 } catch (error) {
@@ -77,6 +93,7 @@ try {
 function exitCodeOf(error: unknown): number {
   // commander has printed its own sentence already.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  if (error instanceof ReaderGone) return error.exitCode;
   if (error instanceof BadSetting || error instanceof StoreUnusable) {
     printError(error.message);
     return 2;

@@ -3,9 +3,62 @@
  * Names, claims, files and answers of servers come from outside, and may hold what a terminal obeys. Everything passes
  * one door, `write`, where all of it is escaped but the styles that were put in here.
  */
+import { constants } from 'node:os';
 import { inspect, styleText } from 'node:util';
 import { escapeControls, escapeControlsInLines, printBase64url } from '@hallpass/protocol';
 import { systemRandom } from './system.ts';
+
+/** Standard output can no longer be written: its reader has left, as `head` does, or the disk is full. */
+export class ReaderGone extends Error {
+  override readonly name = 'ReaderGone';
+  /** As the shell reports a process that SIGPIPE has ended; 1 for any other failure. */
+  readonly exitCode: number;
+
+  constructor(cause: Error) {
+    super('Standard output can no longer be written.', { cause });
+    this.exitCode = isReaderGone(cause) ? 128 + constants.signals.SIGPIPE : 1;
+  }
+}
+
+function isReaderGone(error: Error): boolean {
+  return 'code' in error && (error.code === 'EPIPE' || error.code === 'ERR_STREAM_DESTROYED');
+}
+
+/**
+ * Lets a command finish its work when whoever reads its output leaves, and end with the code for that, without a stack.
+ * Standard error that nobody reads is no reason for anything.
+ */
+export function watchReaders(): void {
+  process.stdout.on('error', (error) => {
+    if (goesOn) return;
+    if (lost === undefined && !isReaderGone(error)) printError(`Standard output cannot be written: ${error.message}.`);
+    lost ??= new ReaderGone(error);
+  });
+  process.stderr.on('error', () => undefined);
+  process.once('exit', (code) => {
+    if (code === 0 && lost !== undefined) process.exitCode = lost.exitCode;
+  });
+}
+
+/** For a server: what it prints is not what it is run for. */
+export function goOnWithoutReaders(): void {
+  goesOn = true;
+}
+
+let lost: ReaderGone | undefined;
+let goesOn = false;
+
+/** Runs what prints on standard output, and resolves when all of it is out of this process. Rejects with `ReaderGone`. */
+export async function written(print: () => void): Promise<void> {
+  print();
+  await new Promise<void>((resolve, reject) => {
+    process.stdout.write('', (error) => {
+      const failure = error ?? process.stdout.errored;
+      if (failure) reject(new ReaderGone(failure));
+      else resolve();
+    });
+  });
+}
 
 /** One JSON document on standard output. */
 export function printJson(document: unknown): void {

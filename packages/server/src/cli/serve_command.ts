@@ -1,25 +1,21 @@
 /** `hallpass serve`: the server, until it is told to stop. */
 import { Command, InvalidArgumentError } from 'commander';
-import { manageApiKeys } from '../operator/api_keys.ts';
+import type { PendingApiKey } from '../operator/api_keys.ts';
+import { KeyExists, OperatorRefusal } from '../operator/operator_refusal.ts';
+import { prepareFirstKey } from './first_key.ts';
 import type { Instance } from './instance.ts';
-import { good, printFields, printLine, strong, warn } from './output.ts';
+import { good, printFields, printLine, printWarning, strong, warn } from './output.ts';
+import { deliver } from './secret_delivery.ts';
 import { startServer, type Server } from './server.ts';
 import { isDevelopmentIssuer } from './settings.ts';
+import { describeStore } from './stores.ts';
+import { systemClock } from './system.ts';
 import { untilToldToStop } from './told_to_stop.ts';
 import { isWorker, leave, startAsWorker, startWorkers, untilAlone } from './workers.ts';
 
-/** What the first key of a development server may have: enough to try everything. */
-const FIRST_SCOPES = [
-  '/accounts.write',
-  '/accounts.read',
-  '/accounts/{accountID}/transfers.read',
-  '/accounts/{accountID}/transfers.write',
-  '/ping.read',
-];
-
 export function serveCommand(open: () => Promise<Instance>): Command {
   return new Command('serve')
-    .description('serve token requests until SIGTERM or SIGINT')
+    .description('serve token requests until SIGTERM, SIGINT or SIGHUP')
     .option('--workers <count>', 'processes that serve, to use several cores of one machine', parseCount, 1)
     .action(async ({ workers }: { readonly workers: number }) => {
       const instance = await open();
@@ -50,6 +46,7 @@ async function serve(instance: Instance, workers: number): Promise<void> {
   printLine(`${good('Hallpass is ready:')} ${strong(server.issuer)}`);
   if (server.issuer !== server.url) printLine(`  listening on ${server.url}`);
   if (workers > 1) printLine(`  with ${workers} workers`);
+  printLine(`  on the store ${describeStore(instance.settings)}`);
   printLine(`  for operators on ${server.operatorUrl}/metrics`);
   if (isDevelopmentIssuer(instance.settings.issuer)) await welcome(instance, server);
   await told;
@@ -66,30 +63,49 @@ async function work(instance: Instance): Promise<void> {
 }
 
 /** On a development server's empty store: a first key, printed once, with a line that works when it is pasted. */
-async function welcome(instance: Instance, { url }: Server): Promise<void> {
-  const someone = await instance.store.listClients({ limit: 1 });
-  if (someone.length > 0) {
-    return printLine('  keys: npx hallpass keys list');
+async function welcome(instance: Instance, server: Server): Promise<void> {
+  const first = await prepareFirstKey(instance);
+  if (first === undefined) return printLine(KEYS_LINE);
+  try {
+    await showFirstKey(first, server);
+  } catch (error) {
+    // Another server was first, or nobody reads what this one prints: neither is a reason not to serve.
+    if (!(error instanceof OperatorRefusal)) throw error;
+    if (error instanceof KeyExists) return printLine(KEYS_LINE);
+    printWarning('Nobody has read the secret of the first API key, so it was not made. Make one: ' + ANOTHER_KEY);
   }
-  const { client, clientSecret } = await manageApiKeys(instance).create({
-    name: 'first key',
-    mode: 'test',
-    scopes: FIRST_SCOPES,
-  });
-  printLine();
-  printLine(`A first API key was made for you. ${warn('Its secret is shown this once.')}`);
-  printFields([
-    ['client_id', client.clientId],
-    ['client_secret', clientSecret],
-    ['scopes', client.scopes.join(' ')],
-  ]);
-  printLine();
-  printLine('Ask for a token:');
-  printLine(
-    `  curl -s ${url}/oauth2/token -u ${client.clientId}:${clientSecret} -d grant_type=client_credentials -d scope=/accounts.write`,
-  );
-  printLine();
-  printLine(
-    'This is a development server, since its issuer is on this machine. To run it for others: docs/operating.md.',
+}
+
+const ANOTHER_KEY = 'npx hallpass keys create NAME --scope /accounts.write';
+const KEYS_LINE = `  keys: npx hallpass keys list; another one: ${ANOTHER_KEY}`;
+
+async function showFirstKey(first: PendingApiKey, { url }: Server): Promise<void> {
+  const { client, clientSecret } = first;
+  await deliver(
+    first,
+    {
+      secret: () => {
+        printLine();
+        printLine(`Your first API key. ${warn('Its secret is shown this once.')}`);
+        printFields([
+          ['client_id', client.clientId],
+          ['client_secret', clientSecret],
+          ['scopes', client.scopes.join(' ')],
+        ]);
+      },
+      more: () => printLine(`If you lose it: ${ANOTHER_KEY}`),
+      end: () => {
+        printLine();
+        printLine('Ask for a token:');
+        printLine(
+          `  curl -s ${url}/oauth2/token -u ${client.clientId}:${clientSecret} -d grant_type=client_credentials -d scope=/accounts.write`,
+        );
+        printLine();
+        printLine(
+          'This is a development server, since its issuer is on this machine. To run it for others: docs/operating.md.',
+        );
+      },
+    },
+    systemClock,
   );
 }

@@ -59,8 +59,8 @@ const OUTAGE_END_INTERVAL_MS = 1_000;
 /** Starts serving, both sides in this process. Rejects with `BadSetting` when a port is taken. */
 export async function startServer(instance: Instance): Promise<Server> {
   const readiness = new Readiness(instance.store, instance.clock);
-  const log = openServerLog(instance, readiness);
   const metrics = openMetrics();
+  const log = openServerLog(instance, { readiness, lineDropped: metrics.logLineDropped });
   const outside = await startPublicSide(instance, {
     log,
     metrics,
@@ -86,8 +86,12 @@ export async function startServer(instance: Instance): Promise<Server> {
 }
 
 /** The log of a process that serves, in which an outage of the store is a line and not one for each request. */
-export function openServerLog({ settings, clock }: Instance, readiness: Readiness): OutageLog {
-  return withOutageLines(openLog(settings.logLevel), { elapsed: clock.elapsed, check: () => readiness.check() });
+export function openServerLog(
+  { settings, clock }: Instance,
+  { readiness, lineDropped = () => undefined }: { readonly readiness: Readiness; readonly lineDropped?: () => void },
+): OutageLog {
+  const log = openLog(settings.logLevel, { format: settings.logFormat, lineDropped });
+  return withOutageLines(log, { elapsed: clock.elapsed, check: () => readiness.check() });
 }
 
 export interface PublicSide {

@@ -1,6 +1,7 @@
 /** Settings, one row each: from the environment, or from a JSON file under the same names in camel case. */
 import { ACCESS_TOKEN_SECONDS_MAX, SIGNING_ALGORITHMS, type SigningAlgorithm } from '@hallpass/protocol';
 import { LOG_LEVELS, type LogLevel } from '../http/log.ts';
+import { LOG_FORMATS, type LogFormat } from '../http/log_destination.ts';
 import { COPY_SECONDS_MAX } from '../oauth/client_copies.ts';
 import { GRANT_SECONDS_MAX, REFRESH_TOKEN_SECONDS_MAX } from '../oauth/revocation.ts';
 import { hasPassword } from '../store/postgres_address.ts';
@@ -57,6 +58,7 @@ export interface Settings {
   readonly signingKeyDays: number;
   readonly issuerKeyDays: number;
   readonly logLevel: LogLevel;
+  readonly logFormat: LogFormat;
 }
 
 interface Row<Value> {
@@ -122,7 +124,8 @@ export const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = 
     parse: (text) => text,
     otherwise: '.hallpass',
     must: 'a folder',
-    meaning: 'The folder of the embedded store, on a local file system. Made when it is not there.',
+    meaning:
+      'The folder of the embedded store, on a local file system. `hallpass store init` makes it, as does a development server.',
   },
   audience: {
     variable: 'HALLPASS_AUDIENCE',
@@ -300,7 +303,15 @@ export const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = 
     parse: (text) => LOG_LEVELS.find((level) => level === text),
     otherwise: 'info',
     must: `one of ${LOG_LEVELS.join(', ')}`,
-    meaning: 'How much is logged, as JSON lines on standard error.',
+    meaning: 'How much is logged, on standard error.',
+  },
+  logFormat: {
+    variable: 'HALLPASS_LOG_FORMAT',
+    parse: (text) => LOG_FORMATS.find((format) => format === text),
+    otherwise: 'auto',
+    must: `one of ${LOG_FORMATS.join(', ')}`,
+    meaning:
+      'What a line of the log looks like: `json`, or `text` for people, in colour unless `NO_COLOR` is set. `auto`: text on a terminal, JSON for files and pipes.',
   },
 };
 
@@ -385,6 +396,7 @@ export function readSettings(environment: Environment): Settings {
     signingKeyDays: value('signingKeyDays'),
     issuerKeyDays: value('issuerKeyDays'),
     logLevel: value('logLevel'),
+    logFormat: value('logFormat'),
   };
 }
 

@@ -1,5 +1,4 @@
 /** `hallpass store ...`: the whole store, to a file and back, and from one store to another, while servers go on. */
-import { once } from 'node:events';
 import {
   closeSync,
   createReadStream,
@@ -16,9 +15,19 @@ import { OperatorRefusal } from '../operator/operator_refusal.ts';
 import { restoreBackup, verifyBackup, writeBackup } from '../store/backup.ts';
 import { checkStore } from '../store/check.ts';
 import { MIGRATIONS } from '../store/migrations.ts';
+import { countReplaced, type Replaced } from '../store/replacement.ts';
 import { hasPassword } from '../store/postgres_address.ts';
 import { RESTORE } from '../store/store.ts';
-import { checkTables, copyTables, TransferRefusal, type Progress, type TableReport } from '../store/transfer.ts';
+import {
+  checkTables,
+  copyTables,
+  TransferRefusal,
+  type Progress,
+  type TableReport,
+  type Tables,
+} from '../store/transfer.ts';
+import { countOf } from './command_values.ts';
+import { confirm, yesOption, type Confirmed } from './confirmation.ts';
 import { findKeyOpener } from './instance.ts';
 import {
   clearProgress,
@@ -28,23 +37,30 @@ import {
   printJson,
   printLine,
   printProgress,
+  printRemark,
   printTable,
   printWarning,
+  ReaderGone,
   strong,
   warn,
+  written,
 } from './output.ts';
 import { DATABASE_URL_MUST, parseDatabaseUrl } from './setting_values.ts';
 import { BadSetting, type Settings } from './settings.ts';
 import { readStandardInput } from './standard_input.ts';
-import { openCheck, openTables, openTablesToRead, withTables } from './stores.ts';
+import { addInitCommand } from './store_init_command.ts';
+import { describeStore, isStore, openCheck, openTables, openTablesToRead, printStore, withTables } from './stores.ts';
 import { systemClock, systemRandom } from './system.ts';
+import { beforeStopping } from './told_to_stop.ts';
 
 interface Json {
   readonly json?: boolean;
 }
 
 export function storeCommand(read: () => Settings): Command {
-  const command = new Command('store').description('back up, restore, check and move the whole store');
+  const command = new Command('store').description('begin, back up, restore, check and move the whole store');
+
+  addInitCommand(command, read);
 
   command
     .command('backup')
@@ -69,7 +85,7 @@ export function storeCommand(read: () => Settings): Command {
         target.abandon();
         throw error;
       });
-      target.finish();
+      await target.finish();
       if (file === '-') return;
       if (json === true) return printJson({ file, ...tail });
       printLine(`${good('Backed up')} ${tail.rows} rows to ${strong(file)}.`);
@@ -78,25 +94,60 @@ export function storeCommand(read: () => Settings): Command {
 
   command
     .command('restore')
-    .description('fill an empty store from a backup, which is checked whole before anything is written')
+    .description(
+      'fill a store from a backup, which is checked whole before anything is written; a store that is in use is replaced',
+    )
     .argument('<file>')
-    .option('--dry-run', 'check the backup, and write nothing')
+    .option('--dry-run', 'check the backup, count what it would take the place of, and write nothing')
+    .addOption(yesOption())
     .option('--json', 'print JSON')
-    .action(async (file: string, { dryRun, json }: Json & { readonly dryRun?: boolean }) => {
+    .action(async (file: string, options: Json & Confirmed & { readonly dryRun?: boolean }) => {
+      const { json } = options;
       const { madeAt, byTable } = await refusing(() => verifyBackup(linesOf(file), MIGRATIONS.length));
       const rows = [...byTable.values()].reduce((sum, count) => sum + count, 0);
-      if (dryRun === true) {
-        if (json === true) return printJson({ file, madeAt, rows, restored: false });
-        return printLine(`Would restore ${rows} rows from a backup of ${madeAt}. It is whole.`);
+      const settings = read();
+      const replaced = await findReplaced(settings);
+      if (options.dryRun === true) {
+        const counts = { api_keys: replaced?.apiKeys ?? 0, refreshed_grants: replaced?.grants ?? 0 };
+        if (json === true) return printJson({ file, madeAt, rows, restored: false, replaced: counts });
+        printStore(settings);
+        printLine(`Would restore ${rows} rows from a backup of ${madeAt}. It is whole.`);
+        if (replaced !== undefined && isInUse(replaced))
+          printLine(`${warn('Would take the place')} of ${printReplaced(replaced)}.`);
+        return;
+      }
+      if (replaced !== undefined && isInUse(replaced)) {
+        const question = {
+          does: `puts a backup of ${madeAt} in the place of ${printReplaced(replaced)}`,
+          costs: [
+            'API keys, secrets and grants that the backup does not have are gone. What was revoked stays revoked.',
+          ],
+        };
+        await confirm(async () => question, options, settings);
       }
       // Lower-case letters and digits, as a store's own is.
       const feedId = Buffer.from(systemRandom(8)).toString('hex');
+      const event = { at: systemClock.now(), kind: 'store_restored', detail: `a backup of ${madeAt}` };
       const restored = await refusing(() =>
-        withTables(read(), (to) => restoreBackup(linesOf(file), { to, feedId, progress: progressOf('restoring') })),
+        withTables(
+          settings,
+          (to) =>
+            restoreBackup(linesOf(file), {
+              to,
+              feedId,
+              progress: progressOf('restoring'),
+              ...(replaced === undefined ? {} : { over: { replaced, event } }),
+            }),
+          openTables,
+        ),
       );
       if (json === true) return printJson({ file, madeAt, rows: restored, restored: true });
       printLine(`${good('Restored')} ${restored} rows from a backup of ${madeAt}.`);
-      printLine('What was revoked after that is not in it. To end every token there is: hallpass revoke-everything');
+      printLine(
+        replaced === undefined || !isInUse(replaced)
+          ? 'What was revoked after that is not in it. To end every token there is: hallpass revoke-everything'
+          : 'What this store had revoked stays revoked.',
+      );
     });
 
   command
@@ -131,9 +182,12 @@ export function storeCommand(read: () => Settings): Command {
         withTables(
           settings,
           async (from) => {
-            const copy = await openTables({ ...settings, databaseUrl: url });
+            const target = { ...settings, databaseUrl: url };
+            const progress = progressOf(dryRun ? 'comparing' : 'copying');
+            printRemark(`Copy: ${describeStore(target)}`);
+            if (dryRun && !(await isStore(target))) return await wholeAsNew(from, progress);
+            const copy = await openTables(target);
             try {
-              const progress = progressOf(dryRun ? 'comparing' : 'copying');
               const copied = await copyTables({ from, to: copy, dryRun, progress });
               if (!dryRun) assertAlike(copied, await checkTables(copy, progressOf('checking')));
               return copied;
@@ -165,8 +219,9 @@ export function storeCommand(read: () => Settings): Command {
 
 /** Says what is in the store and what was found; exit code 1 when something is damaged. */
 async function verifyStore(settings: Settings, as: 'json' | 'text'): Promise<void> {
-  const openKey = findKeyOpener(settings, systemRandom);
   const store = await openCheck(settings);
+  printStore(settings);
+  const openKey = findKeyOpener(settings, systemRandom);
   const { findings, tables } = await checkStore(store, { openKey, progress: progressOf('checking') });
   clearProgress();
   const { faults, notChecked } = findings;
@@ -199,13 +254,38 @@ async function findTarget(to: string | undefined, { copyTo }: Settings): Promise
   const [line = ''] = to === '-' ? (await readStandardInput()).trim().split('\n') : [to];
   const url = parseDatabaseUrl(line.trim());
   // Not the text itself: it may hold a password.
-  if (url === undefined) throw new BadSetting(`The address to copy to must be ${DATABASE_URL_MUST}.`);
+  if (url === undefined)
+    throw new BadSetting(`${to === '-' ? 'The address on standard input' : '--to'} must be ${DATABASE_URL_MUST}.`);
   if (to !== '-' && hasPassword(url)) {
     throw new BadSetting(
       'There is a password in --to, and every user of this machine can read a command line. Set HALLPASS_COPY_TO, or say --to - and give the address on standard input.',
     );
   }
   return url;
+}
+
+/** What a restore would take the place of; undefined where there is no store. */
+async function findReplaced(settings: Settings): Promise<Replaced | undefined> {
+  if (!(await isStore(settings))) return undefined;
+  const tables = await openTables(settings, 'refuse');
+  try {
+    return await tables.snapshot(countReplaced);
+  } finally {
+    await tables.close();
+  }
+}
+
+function isInUse({ apiKeys, grants }: Replaced): boolean {
+  return apiKeys + grants > 0;
+}
+
+function printReplaced({ apiKeys, grants }: Replaced): string {
+  return `${countOf(apiKeys, 'API key')} and ${countOf(grants, 'refreshed grant')}`;
+}
+
+/** What a copy to a database without a store would write: a dry run must not make one to compare with. */
+async function wholeAsNew(from: Tables, progress: Progress): Promise<readonly TableReport[]> {
+  return (await checkTables(from, progress)).map((report) => ({ ...report, inserted: report.rows }));
 }
 
 /** What was written has to be what was read; unless somebody else writes to the copy, it is. */
@@ -234,18 +314,27 @@ function progressOf(verb: string): Progress {
 
 interface Target {
   readonly write: (text: string) => Promise<void>;
-  readonly finish: () => void;
+  readonly finish: () => Promise<void>;
   readonly abandon: () => void;
 }
 
 function standardOutput(): Target {
   return {
     write: async (text) => {
-      if (!process.stdout.write(text)) await once(process.stdout, 'drain');
+      if (!process.stdout.write(text) || process.stdout.errored !== null) await untilRead();
     },
-    finish: () => undefined,
+    finish: untilRead,
     abandon: () => undefined,
   };
+}
+
+async function untilRead(): Promise<void> {
+  try {
+    await written(() => undefined);
+  } catch (error) {
+    if (!(error instanceof ReaderGone)) throw error;
+    throw new OperatorRefusal('Standard output was closed before the backup was whole. Do not keep what was read.');
+  }
 }
 
 /** Whole or not at all, for its owner alone, and on disk before it has its name. */
@@ -258,18 +347,24 @@ function newFile(file: string): Target {
   } catch {
     throw new OperatorRefusal(`The file ${file} cannot be written. Name one in a folder that can.`);
   }
+  const abandon = (): void => {
+    closeSync(descriptor);
+    unlinkSync(draft);
+  };
+  const goOn = beforeStopping(abandon);
   return {
     write: async (text) => {
       writeFileSync(descriptor, text);
     },
-    finish: () => {
+    finish: async () => {
+      goOn();
       fsyncSync(descriptor);
       closeSync(descriptor);
       renameSync(draft, file);
     },
     abandon: () => {
-      closeSync(descriptor);
-      unlinkSync(draft);
+      goOn();
+      abandon();
     },
   };
 }

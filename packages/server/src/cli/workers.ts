@@ -30,7 +30,7 @@ export const isWorker = cluster.isWorker;
 /** Starts the workers, and resolves when all of them listen. Rejects with `BadSetting` when a port is taken. */
 export async function startWorkers(instance: Instance, count: number): Promise<Server> {
   const readiness = new Readiness(instance.store, instance.clock);
-  const log = openServerLog(instance, readiness);
+  const log = openServerLog(instance, { readiness });
   const crew = new Crew(log);
   const inside = await startOperatorSide(instance, { log, readiness, metrics: workersMetricsEndpoint() });
   try {
@@ -54,8 +54,9 @@ export async function startWorkers(instance: Instance, count: number): Promise<S
 /** The public side of a worker, which says to the process that started it where it listens. */
 export async function startAsWorker(instance: Instance): Promise<PublicSide> {
   const readiness = new Readiness(instance.store, instance.clock);
-  const log = openServerLog(instance, readiness);
-  const side = await startPublicSide(instance, { log, readiness, metrics: openMetrics(), shared: true });
+  const metrics = openMetrics();
+  const log = openServerLog(instance, { readiness, lineDropped: metrics.logLineDropped });
+  const side = await startPublicSide(instance, { log, readiness, metrics, shared: true });
   process.send?.({ issuer: side.issuer, url: side.url } satisfies Listening);
   return side;
 }

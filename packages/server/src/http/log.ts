@@ -1,8 +1,8 @@
-/** The log: JSON lines on standard error, one a request. It is given names and reasons, never headers or bodies. */
-import { escapeControlsInLines } from '@hallpass/protocol';
-import { pino, type DestinationStream } from 'pino';
+/** The log: lines on standard error, one a request; JSON, or short ones for a terminal. It is given names and reasons, never headers or bodies. */
+import { pino } from 'pino';
 import type { FastifyReply } from 'fastify';
 import type { StoreEvent } from '../store/store.ts';
+import { standardError, type LogDestinationOptions } from './log_destination.ts';
 
 export const LOG_LEVELS = ['silent', 'error', 'warn', 'info'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -23,8 +23,8 @@ export interface Log {
   readonly bug: (error: unknown) => void;
 }
 
-export function openLog(level: LogLevel): Log {
-  const log = pino({ level, base: null }, standardError());
+export function openLog(level: LogLevel, options: LogDestinationOptions = {}): Log {
+  const log = pino({ level, base: null }, standardError(options));
   return {
     request: ({ requestId, method, route, reply }) => {
       const milliseconds = Math.round(reply.elapsedTime * 10) / 10;
@@ -36,13 +36,6 @@ export function openLog(level: LogLevel): Log {
     outage: (error) => log.error({ cause: causesOf(error) }, error.message),
     bug: (error) => log.error({ stack: error instanceof Error ? error.stack : String(error) }, 'a bug'),
   };
-}
-
-/** Where lines of JSON go, without what a terminal would obey: JSON itself escapes no more than the first 32 characters. */
-export function standardError(): DestinationStream {
-  // Synchronous: the line before a crash is the one that is needed.
-  const destination = pino.destination({ fd: 2, sync: true });
-  return { write: (line) => destination.write(escapeControlsInLines(line)) };
 }
 
 function causesOf(error: Error): string | undefined {

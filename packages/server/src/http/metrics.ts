@@ -21,6 +21,8 @@ export interface Metrics {
   /** A proxy that is not trusted has said for whom it asks. */
   readonly noticeUntrustedForwarding: () => void;
   readonly refreshSuspected: (reason: SuspicionReason) => void;
+  /** A line of the log could not be written. */
+  readonly logLineDropped: () => void;
   readonly endpoint: Endpoint;
 }
 
@@ -56,12 +58,23 @@ export function openMetrics(): Metrics {
     boundReached: countBounds(registry),
     noticeUntrustedForwarding: meterForwarding(registry),
     refreshSuspected: (reason) => suspicions.inc({ reason }),
+    logLineDropped: countDroppedLines(registry),
     endpoint: async () => ({
       status: 200,
       headers: { 'content-type': registry.contentType, 'cache-control': 'no-store' },
       body: await registry.metrics(),
     }),
   };
+}
+
+/** Call what it gives for each line of the log that was lost. */
+function countDroppedLines(registry: Registry): () => void {
+  const dropped = new Counter({
+    name: 'hallpass_log_lines_dropped_total',
+    help: 'Lines of the log that could not be written to standard error: its reader left, or is too slow.',
+    registers: [registry],
+  });
+  return () => dropped.inc();
 }
 
 /** Call what it gives when a proxy that is not trusted has said for whom it asks. */

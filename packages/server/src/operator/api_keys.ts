@@ -16,13 +16,21 @@ import {
   type Store,
 } from '../store/store.ts';
 import { checkImported, checkLength, checkPolicy, checkPublicKey, type NewApiKey } from './key_policy.ts';
-import { KeyChanged, KeyExists, OperatorRefusal } from './operator_refusal.ts';
+import { judging, KeyChanged, KeyExists, OperatorRefusal } from './operator_refusal.ts';
 import { revokeUntilAcknowledged, type ClockChoice, type Dating } from './revocation_moment.ts';
 
 /** A key with its secret, which nobody will see again; undefined for one that signs, or of which only a hash is known. */
 export interface MadeApiKey {
   readonly client: Client;
   readonly clientSecret: string | undefined;
+}
+
+/** A key, or a new secret of one, that is not kept yet: for callers that must show the secret first. */
+export interface PendingApiKey extends MadeApiKey {
+  /** Keeps it. Rejects with `OperatorRefusal`, as `create` and `rotateSecret` do. */
+  readonly keep: () => Promise<void>;
+  /** Undoes `keep`, for a secret that nobody has seen. Rejects with `KeyChanged` when something else changed the key. */
+  readonly takeBack: () => Promise<void>;
 }
 
 /** A key as it is shown: everything but its secrets' hashes. */
@@ -47,6 +55,7 @@ const CLIENT_SECRET_BYTES = 32;
 
 export interface ApiKeys {
   readonly create: (wanted: NewApiKey) => Promise<MadeApiKey>;
+  readonly prepare: (wanted: NewApiKey) => Promise<PendingApiKey>;
   /** A key as `create` would make it. Nothing is kept; throws `OperatorRefusal` where `create` would reject. */
   readonly draft: (wanted: NewApiKey) => MadeApiKey;
   readonly list: () => Promise<readonly ShownApiKey[]>;
@@ -66,6 +75,7 @@ export interface ApiKeys {
   ) => Promise<ShownApiKey>;
   /** A new secret; the one before it works on for the overlap, in milliseconds. */
   readonly rotateSecret: (clientId: string, overlap: number) => Promise<MadeApiKey>;
+  readonly prepareSecret: (clientId: string, overlap: number) => Promise<PendingApiKey>;
 }
 
 /** Every function rejects with `OperatorRefusal` where the wish cannot be granted. */
@@ -122,17 +132,23 @@ export function manageApiKeys(
     });
     return outcome;
   };
+  const remove = async (clientId: string, choice: ClockChoice | undefined): Promise<void> => {
+    // First of all it gets no more tokens: a deletion that was committed and never answered could not be repeated.
+    if (!(await find(clientId)).disabled) await disable(clientId, choice);
+    const event = { at: clock.now(), kind: 'key_deleted', clientId };
+    if ((await store.deleteClient(clientId, { event })) === 'unknown') throw unknownKey(clientId);
+  };
   const draft = (wanted: NewApiKey): MadeApiKey => {
     const now = clock.now();
     const imported = wanted.imported === undefined ? undefined : checkImported(wanted.imported);
     const clientId = imported?.clientId ?? printId(random(CLIENT_ID_BYTES));
-    const publicKeys = (wanted.publicKeys ?? []).map(checkPublicKey);
+    const publicKeys = judging('publicKeys', () => (wanted.publicKeys ?? []).map(checkPublicKey));
     const signs = publicKeys.length > 0;
     const foreignHash = imported?.clientSecretHash;
     if (signs && (imported?.clientSecret !== undefined || foreignHash !== undefined)) {
       throw new OperatorRefusal('A key that signs takes no secret: leave out either the secret or the public key.');
     }
-    checkLength('public keys', publicKeys, SECRETS_MAX);
+    judging('publicKeys', () => checkLength('public keys', publicKeys, SECRETS_MAX));
     if (!signs && imported !== undefined && imported.clientSecret === undefined && foreignHash === undefined) {
       throw new OperatorRefusal(
         'A key that exists already needs what it has: a secret, a hash of one, or public keys.',
@@ -160,23 +176,66 @@ export function manageApiKeys(
     return { client, clientSecret };
   };
 
+  const prepareSecret = async (clientId: string, overlap: number): Promise<PendingApiKey> => {
+    const client = await find(clientId);
+    if (client.authentication !== 'client_secret') {
+      throw new OperatorRefusal(
+        `The API key ${clientId} signs, and has no secret. Change its public keys: hallpass keys set-public-keys ${clientId} FILE`,
+      );
+    }
+    const now = clock.now();
+    const clientSecret = printBase64url(random(CLIENT_SECRET_BYTES));
+    const kept = client.secrets
+      .filter(({ expiresAt = Infinity }) => expiresAt > now && overlap > 0)
+      .slice(0, SECRETS_MAX - 1)
+      .map((secret) => ({ ...secret, expiresAt: Math.min(secret.expiresAt ?? Infinity, now + overlap) }));
+    const secrets = [makeSecret(clientSecret, now), ...kept];
+    const event = { at: now, kind: 'key_secret_rotated', clientId, detail: `overlap ${overlap / 1000} s` };
+    // What `change` makes of it.
+    const changed = { ...client, secrets, updatedAt: now, version: client.version + 1 };
+    return {
+      client: changed,
+      clientSecret,
+      keep: async () => {
+        await change(client, { secrets }, { event });
+      },
+      takeBack: async () => {
+        const undone = { at: clock.now(), kind: 'key_secret_rotation_undone', clientId };
+        await change(changed, { secrets: client.secrets }, { event: undone });
+      },
+    };
+  };
+  const keepNew = async (client: Client): Promise<void> => {
+    const { clientId, createdAt, name } = client;
+    const event = { at: createdAt, kind: 'key_created', clientId, detail: name };
+    const outcome = await store.saveClient(client, { event });
+    if (outcome === 'too_many') {
+      throw new OperatorRefusal(
+        `There are ${CLIENTS_MAX} API keys, which is as many as a store keeps. Delete those that are not used.`,
+      );
+    }
+    if (outcome !== 'saved') throw keyExists(clientId);
+  };
+
   return {
     draft,
 
-    async create(wanted) {
+    create: async (wanted) => {
       const made = draft(wanted);
-      const { clientId, createdAt, name } = made.client;
-      const event = { at: createdAt, kind: 'key_created', clientId, detail: name };
-      const outcome = await store.saveClient(made.client, { event });
-      if (outcome === 'saved') return made;
-      if (outcome === 'too_many') {
-        throw new OperatorRefusal(
-          `There are ${CLIENTS_MAX} API keys, which is as many as a store keeps. Delete those that are not used.`,
-        );
-      }
-      throw new KeyExists(
-        `There is an API key with the client_id ${clientId} already. Delete it first, or import another.`,
-      );
+      await keepNew(made.client);
+      return made;
+    },
+
+    async prepare(wanted) {
+      const made = draft(wanted);
+      const { clientId } = made.client;
+      if ((await store.findClient(clientId)) !== undefined) throw keyExists(clientId);
+      return {
+        ...made,
+        keep: () => keepNew(made.client),
+        // As any other: whoever knew an imported secret may have a token already.
+        takeBack: () => remove(clientId, undefined),
+      };
     },
 
     async list() {
@@ -200,12 +259,7 @@ export function manageApiKeys(
       return await show(await change(client, { disabled: false }, { event }));
     },
 
-    async delete(clientId, choice) {
-      // First of all it gets no more tokens: a deletion that was committed and never answered could not be repeated.
-      if (!(await find(clientId)).disabled) await disable(clientId, choice);
-      const event = { at: clock.now(), kind: 'key_deleted', clientId };
-      if ((await store.deleteClient(clientId, { event })) === 'unknown') throw unknownKey(clientId);
-    },
+    delete: (clientId, choice) => remove(clientId, choice),
 
     async revokeTokens(clientId, choice) {
       await find(clientId);
@@ -221,7 +275,7 @@ export function manageApiKeys(
       const client = await find(clientId);
       if (client.authentication !== 'private_key_jwt') {
         throw new OperatorRefusal(
-          `The API key ${clientId} has a secret, and a key is used in one way only. Make another key with --public-key.`,
+          `The API key ${clientId} has a secret, and a key is used in one way only. Make another key with --public-keys.`,
         );
       }
       const publicKeys = jwks.map(checkPublicKey);
@@ -245,23 +299,19 @@ export function manageApiKeys(
     },
 
     async rotateSecret(clientId, overlap) {
-      const client = await find(clientId);
-      if (client.authentication !== 'client_secret') {
-        throw new OperatorRefusal(
-          `The API key ${clientId} signs, and has no secret. Change its public keys: hallpass keys set-public-keys ${clientId} FILE`,
-        );
-      }
-      const now = clock.now();
-      const clientSecret = printBase64url(random(CLIENT_SECRET_BYTES));
-      const kept = client.secrets
-        .filter(({ expiresAt = Infinity }) => expiresAt > now && overlap > 0)
-        .slice(0, SECRETS_MAX - 1)
-        .map((secret) => ({ ...secret, expiresAt: Math.min(secret.expiresAt ?? Infinity, now + overlap) }));
-      const event = { at: now, kind: 'key_secret_rotated', clientId, detail: `overlap ${overlap / 1000} s` };
-      const changed = await change(client, { secrets: [makeSecret(clientSecret, now), ...kept] }, { event });
-      return { client: changed, clientSecret };
+      const { keep, takeBack: _, ...made } = await prepareSecret(clientId, overlap);
+      await keep();
+      return made;
     },
+
+    prepareSecret,
   };
+}
+
+function keyExists(clientId: string): KeyExists {
+  return new KeyExists(
+    `There is an API key with the client_id ${clientId} already. Delete it first, or import another.`,
+  );
 }
 
 function unknownKey(clientId: string): OperatorRefusal {

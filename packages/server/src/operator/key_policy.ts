@@ -27,7 +27,7 @@ import { couldBeGuessed } from '../oauth/secret_hash.ts';
 import { canonicalOrigin } from '../oauth/origins.ts';
 import { GRANT_SECONDS_MAX, REFRESH_TOKEN_SECONDS_MAX } from '../oauth/revocation.ts';
 import type { Client } from '../store/store.ts';
-import { OperatorRefusal } from './operator_refusal.ts';
+import { judging, memberOf, OperatorRefusal } from './operator_refusal.ts';
 
 /** Credentials that exist already, of another system or of an earlier one. */
 export interface ImportedCredentials {
@@ -80,31 +80,37 @@ export function checkPolicy(wanted: NewApiKey): Policy {
   const { name, mode = 'live', requireOrigin = false, refresh = true } = wanted;
   const { scopes = [], defaultScopes = [], audiences = [], resourceServerFor = [], origins = [] } = wanted;
   if (name.trim() === '' || name.length > NAME_LENGTH_MAX || /\p{Cc}/u.test(name)) {
-    throw new OperatorRefusal(`A name is 1 to ${NAME_LENGTH_MAX} printable characters.`);
+    throw new OperatorRefusal(`A name is 1 to ${NAME_LENGTH_MAX} printable characters.`, { about: 'name' });
   }
-  checkLength('scopes', scopes, SCOPES_PER_KEY_MAX);
-  checkLength('default scopes', defaultScopes, SCOPES_PER_REQUEST_MAX);
+  judging('scopes', () => checkLength('scopes', scopes, SCOPES_PER_KEY_MAX));
+  judging('defaultScopes', () => checkLength('default scopes', defaultScopes, SCOPES_PER_REQUEST_MAX));
   if (defaultScopes.join(' ').length > SCOPE_LIST_LENGTH_MAX) {
     throw new OperatorRefusal(
       `The default scopes are longer than ${SCOPE_LIST_LENGTH_MAX} characters in all. Give the key fewer.`,
+      { about: 'defaultScopes' },
     );
   }
-  for (const [what, list] of Object.entries({ audiences, origins, 'resource servers': resourceServerFor }))
-    checkLength(what, list, LIST_ITEMS_MAX);
+  judging('audiences', () => checkLength('audiences', audiences, LIST_ITEMS_MAX));
+  judging('origins', () => checkLength('origins', origins, LIST_ITEMS_MAX));
+  judging('resourceServerFor', () => checkLength('resource servers', resourceServerFor, LIST_ITEMS_MAX));
   if (scopes.length === 0 && resourceServerFor.length === 0) {
     throw new OperatorRefusal(
       "A key needs at least one scope: --scope /accounts.write. (A resource server's key may have none.)",
     );
   }
-  const allowed = new ScopeSet(scopes.map((text) => checkGrantable(text)));
+  const allowed = new ScopeSet(judging('scopes', () => scopes.map((text) => checkGrantable(text))));
   for (const text of defaultScopes) {
-    const scope = checkScope(text);
+    const scope = judging('defaultScopes', () => checkScope(text));
     if (scope.parameters.length > 0)
       throw new OperatorRefusal(`A default scope has no parameters: ${text}. Put values in their places.`, {
         quoted: text,
+        about: 'defaultScopes',
       });
     if (!allowed.contains(scope))
-      throw new OperatorRefusal(`The default scope ${text} is not among the key's scopes.`, { quoted: text });
+      throw new OperatorRefusal(`The default scope ${text} is not among the key's scopes.`, {
+        quoted: text,
+        about: 'defaultScopes',
+      });
   }
   if (requireOrigin && origins.length === 0) {
     throw new OperatorRefusal(
@@ -116,9 +122,9 @@ export function checkPolicy(wanted: NewApiKey): Policy {
     mode,
     scopes: [...new Set(scopes)],
     defaultScopes: [...new Set(defaultScopes)],
-    audiences: [...new Set(audiences.map(checkAudience))],
-    resourceServerFor: [...new Set(resourceServerFor.map(checkAudience))],
-    origins: [...new Set(origins.map(checkOrigin))],
+    audiences: [...new Set(judging('audiences', () => audiences.map(checkAudience)))],
+    resourceServerFor: [...new Set(judging('resourceServerFor', () => resourceServerFor.map(checkAudience)))],
+    origins: [...new Set(judging('origins', () => origins.map(checkOrigin)))],
     requireOrigin,
     refresh,
     requireDpop: wanted.requireDpop ?? false,
@@ -134,7 +140,10 @@ function checkNumbers(wanted: NewApiKey): Pick<Client, keyof typeof NUMBERS> {
     const { min, max } = NUMBERS[name];
     if (value === undefined) continue;
     if (!Number.isSafeInteger(value) || value < min || value > max) {
-      throw new OperatorRefusal(`${name} must be a whole number from ${min} to ${max}.`);
+      const unit = name.endsWith('Seconds') ? ' of seconds' : '';
+      throw new OperatorRefusal(`${memberOf(name)} must be a whole number${unit} from ${min} to ${max}.`, {
+        about: name,
+      });
     }
     numbers[name] = value;
   }
@@ -221,12 +230,17 @@ function checkOrigin(text: string): string {
 export function checkImported(imported: ImportedCredentials): ImportedCredentials {
   const { clientId, clientSecret, clientSecretHash, allowWeak } = imported;
   if (!/^[\x21-\x7e]+$/.test(clientId) || clientId.length > CLIENT_ID_LENGTH_MAX) {
-    throw new OperatorRefusal(`A client_id is 1 to ${CLIENT_ID_LENGTH_MAX} printable ASCII characters without spaces.`);
+    throw new OperatorRefusal(
+      `A client_id is 1 to ${CLIENT_ID_LENGTH_MAX} printable ASCII characters without spaces.`,
+      {
+        about: 'clientId',
+      },
+    );
   }
   if (clientSecret !== undefined && clientSecretHash !== undefined) {
     throw new OperatorRefusal('A key is imported with its secret or with a hash of it. Leave out the hash.');
   }
-  if (clientSecret !== undefined) checkSecret(clientSecret, allowWeak);
+  if (clientSecret !== undefined) judging('clientSecret', () => checkSecret(clientSecret, allowWeak));
   if (clientSecretHash !== undefined) checkSecretHash(clientSecretHash);
   return imported;
 }

@@ -13,7 +13,12 @@ interface NamedSecret {
 export interface KeyPrice {
   /** Whether every token that there is ends, of whatever kind and key. */
   readonly everything: boolean;
-  /** How many grants were refreshed last under it; those that were never refreshed have no row to be counted. */
+  /** Where every token ends: how many API keys there are. */
+  readonly apiKeys: number;
+  /**
+   * How many grants end that were refreshed: all of them where every token ends, else those that were refreshed last under
+   * the key. Grants that were never refreshed have no row to be counted.
+   */
   readonly grants: number;
   /** The live secrets that are hashed with it. */
   readonly secrets: readonly NamedSecret[];
@@ -24,11 +29,11 @@ interface On {
   readonly clock: ServerClock;
 }
 
-const NOTHING: KeyPrice = { everything: false, grants: 0, secrets: [] };
+const NOTHING: KeyPrice = { everything: false, apiKeys: 0, grants: 0, secrets: [] };
 
 const PRICES: Readonly<Record<KeyUse, (on: On, keyId: string) => Promise<KeyPrice>>> = {
   // Guards drop a signing key when they hear of it; until then the tokens of everyone must be dead for them.
-  sign: async () => ({ ...NOTHING, everything: true }),
+  sign: findPriceOfEverything,
   refresh_mac: async ({ store, clock }, keyId) => {
     const grants = await store.countGrantsSealedBy(keyId, numericDate(clock.now()));
     return { ...NOTHING, grants };
@@ -46,11 +51,19 @@ const PRICES: Readonly<Record<KeyUse, (on: On, keyId: string) => Promise<KeyPric
   // tokens, none is good in the first place, and nobody has to pay.
   access_seal: async (on) => {
     for await (const client of clientsOf(on)) {
-      if (client.accessTokenFormat === 'opaque') return { ...NOTHING, everything: true };
+      if (client.accessTokenFormat === 'opaque') return await findPriceOfEverything(on);
     }
     return NOTHING;
   },
 };
+
+/** What it costs to end every token that there is. */
+export async function findPriceOfEverything(on: On): Promise<KeyPrice> {
+  let apiKeys = 0;
+  for await (const { clientId } of clientsOf(on)) if (clientId !== '') apiKeys += 1;
+  const grants = await on.store.countGrants(numericDate(on.clock.now()));
+  return { ...NOTHING, everything: true, apiKeys, grants };
+}
 
 /** What taking out a key costs now. */
 export function findKeyPrice(on: On, use: KeyUse, keyId: string): Promise<KeyPrice> {

@@ -3,7 +3,9 @@ import { createHash } from 'node:crypto';
 import { escapeControlsInLines } from '@hallpass/protocol';
 import { findFeedEnd } from './feed_verbs.ts';
 import { MIGRATIONS } from './migrations.ts';
+import { bringBack, makeWay, type Replaced } from './replacement.ts';
 import type { Sql, SqlRow, SqlValue } from './sql.ts';
+import type { StoreEvent } from './store.ts';
 import {
   columnsOf,
   listOf,
@@ -114,10 +116,22 @@ export async function verifyBackup(
  */
 export async function restoreBackup(
   lines: AsyncIterable<string>,
-  { to, feedId, progress }: { readonly to: Tables; readonly feedId: string; readonly progress: Progress },
+  {
+    to,
+    feedId,
+    progress,
+    over,
+  }: {
+    readonly to: Tables;
+    readonly feedId: string;
+    readonly progress: Progress;
+    /** Takes the place of what was found in the store, with an event; absent: a store that holds something is refused. */
+    readonly over?: { readonly replaced: Replaced; readonly event: StoreEvent };
+  },
 ): Promise<number> {
   return await to.transact(async (sql) => {
-    await assertEmpty(sql);
+    if (over === undefined) await assertEmpty(sql);
+    else await makeWay(sql, over.replaced);
     let rows = 0;
     let head: Head | undefined;
     for await (const line of lines) {
@@ -137,6 +151,7 @@ export async function restoreBackup(
       rows += 1;
       if (rows % PAGE_ROWS === 0) progress(table.name, rows);
     }
+    if (over !== undefined) await bringBack(sql, over.event);
     return rows;
   });
 }

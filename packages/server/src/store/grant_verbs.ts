@@ -28,6 +28,13 @@ export async function findFamily(sql: Sql, grantId: string): Promise<Family | un
   };
 }
 
+export async function countGrants(sql: Sql, now: NumericDate, clientId?: string): Promise<number> {
+  const all = 'SELECT COUNT(*) AS grants FROM families WHERE COALESCE(newest_expires_at, expires_at) > ?';
+  const [row] =
+    clientId === undefined ? await sql.all(all, now) : await sql.all(`${all} AND client_id = ?`, now, clientId);
+  return Number(row?.['grants']);
+}
+
 /**
  * The one statement that writes also judges; no transaction needed. The row is kept until the last of all generations
  * has ended: a later one may end sooner, where a setting was lowered in between.

@@ -17,7 +17,7 @@ import { migrate } from './postgres_migrations.ts';
 import { DatabaseFailure } from './postgres_session.ts';
 import type { Revoking } from './revocation_verbs.ts';
 import type { Sql } from './sql.ts';
-import { StoreUnavailable, StoreUnusable, type Store } from './store.ts';
+import { StoreUnavailable, StoreUnusable, type IfMissing, type Store } from './store.ts';
 import * as verbs from './verbs.ts';
 import { Watchers } from './watchers.ts';
 
@@ -27,6 +27,8 @@ export interface PostgresOptions extends PostgresAddress {
   readonly schema?: string;
   /** The most connections that this process has. Default 10. */
   readonly connections?: number;
+  /** What to do with a database that holds no store. Default `make`. */
+  readonly ifMissing?: IfMissing;
 }
 
 /**
@@ -34,10 +36,10 @@ export interface PostgresOptions extends PostgresAddress {
  * change, `StoreUnavailable` when the database cannot be reached now.
  */
 export async function openPostgresStore(options: PostgresOptions): Promise<Store> {
-  const { schema = 'public', connections: max = 10, random } = options;
+  const { schema = 'public', connections: max = 10, random, ifMissing = 'make' } = options;
   const connections = new Connections({ ...options, schema, connections: max, nextEventId: eventIds() });
   try {
-    await migrate(connections, schema, random);
+    await migrate(connections, { schema, random, ifMissing });
   } catch (error) {
     await connections.close();
     throw whyNotOpened(error);
@@ -80,6 +82,7 @@ function storeOn(connections: Connections): Store {
     addKey: (key, unlessMadeAfter, event) => transact((sql) => verbs.addKey(sql, key, unlessMadeAfter, event)),
     removeKey: (keyId, accompanied) => revoking(transact((sql) => verbs.removeKey(sql, keyId, accompanied))),
     rewrapKey: (keyId, wrapped) => write((sql) => verbs.rewrapKey(sql, keyId, wrapped)),
+    countGrants: (now, clientId) => read((sql) => verbs.countGrants(sql, now, clientId)),
     countGrantsSealedBy: (keyId, now) => read((sql) => verbs.countGrantsSealedBy(sql, keyId, now)),
     count: (counter) => write((sql) => verbs.count(sql, counter)),
     useOnce: (marks) => write((sql) => verbs.useOnce(sql, marks)),

@@ -4,7 +4,7 @@ import { firstRows, MIGRATIONS, newerSchema } from './migrations.ts';
 import type { Connections } from './postgres_connections.ts';
 import { DatabaseFailure } from './postgres_session.ts';
 import type { Sql } from './sql.ts';
-import { StoreUnusable } from './store.ts';
+import { StoreMissing, StoreUnusable, type IfMissing } from './store.ts';
 
 /** How long a step may take, in milliseconds: others that start wait for as long. */
 const STEP_DEADLINE_MS = 10 * 60_000;
@@ -18,10 +18,16 @@ const MADE_MEANWHILE = new Set(['42P06', '42P07', '42710', '23505']);
 /**
  * Brings the schema up to date, step by step, each in a transaction with its number. Killed at any moment, it goes on
  * from the last step that was committed; of instances that start together one takes a step, and the others wait for it.
+ *
+ * A database in which no step was taken holds no store: with `refuse` it stays as it is, and `StoreMissing` is thrown.
  */
-export async function migrate(connections: Connections, schema: string, random: Random): Promise<void> {
+export async function migrate(
+  connections: Connections,
+  { schema, random, ifMissing }: { readonly schema: string; readonly random: Random; readonly ifMissing: IfMissing },
+): Promise<void> {
   let version = await findVersion(connections);
   if (version === MIGRATIONS.length) return;
+  if (ifMissing === 'refuse' && (version ?? 0) === 0) throw new StoreMissing('There is no store in this database.');
   while (version === undefined) {
     await makeVersionTable(connections, schema);
     version = await findVersion(connections);

@@ -3,7 +3,7 @@
  * committed state only. Writing happens on a worker thread, many callers to a commit, so that no fsync ever holds up
  * the event loop and the price of one is shared.
  */
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { Worker } from 'node:worker_threads';
@@ -12,7 +12,7 @@ import type { Sql } from './sql.ts';
 import { sqlOf } from './sqlite_connection.ts';
 import { faultOf, isDamage, outageOf, type SqliteFault } from './sqlite_faults.ts';
 import { OpenFiles } from './sqlite_files.ts';
-import { StoreUnavailable, StoreUnusable, type Store } from './store.ts';
+import { StoreMissing, StoreUnavailable, StoreUnusable, type IfMissing, type Store } from './store.ts';
 import type { WriteVerb, WriterMessage, WriterOptions } from './sqlite_writer.ts';
 import * as verbs from './verbs.ts';
 import { Watchers } from './watchers.ts';
@@ -20,15 +20,22 @@ import { Watchers } from './watchers.ts';
 /** How long a caller waits for its commit before the effect is called unknown, in milliseconds. */
 const WRITE_TIMEOUT_MS = 8_000;
 
-/** Opens the store in this file, made when it is not there, its schema brought up to date. Throws `StoreUnusable`. */
-export async function openSqliteStore({ file }: { readonly file: string }): Promise<Store> {
+/** Opens the store in this file, its schema brought up to date. Throws `StoreUnusable`, or `StoreMissing` if asked to. */
+export async function openSqliteStore({
+  file,
+  ifMissing = 'make',
+}: {
+  readonly file: string;
+  readonly ifMissing?: IfMissing;
+}): Promise<Store> {
+  if (ifMissing === 'refuse' && !existsSync(file)) throw new StoreMissing(missingIn(file));
   try {
     mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
   } catch (cause) {
     throw new StoreUnusable(`The folder of the store cannot be made: ${dirname(file)}.`, { cause });
   }
   const state = new State();
-  const writer = await Writer.start({ file }, state);
+  const writer = await Writer.start({ file, ifMissing }, state);
   const reader = openReader(file);
   const files = new OpenFiles(file);
   const read = async <Result>(verb: (sql: Sql) => Promise<Result>): Promise<Result> => {
@@ -65,6 +72,7 @@ export async function openSqliteStore({ file }: { readonly file: string }): Prom
     addKey: (key, unlessMadeAfter, event) => writer.write('addKey', key, unlessMadeAfter, event),
     removeKey: (keyId, accompanied) => revoking(writer.write('removeKey', keyId, accompanied)),
     rewrapKey: (keyId, wrapped) => writer.write('rewrapKey', keyId, wrapped),
+    countGrants: (now, clientId) => read((sql) => verbs.countGrants(sql, now, clientId)),
     countGrantsSealedBy: (keyId, now) => read((sql) => verbs.countGrantsSealedBy(sql, keyId, now)),
     count: (counter) => writer.write('count', counter),
     useOnce: (marks) => writer.write('useOnce', marks),
@@ -96,6 +104,10 @@ export async function openSqliteStore({ file }: { readonly file: string }): Prom
       await writer.close();
     },
   };
+}
+
+function missingIn(file: string): string {
+  return `There is no store in the folder ${dirname(file)}.`;
 }
 
 /** Whether the store may be used, as far as this process has seen. */
@@ -153,6 +165,7 @@ class Writer {
       worker.once('message', resolve);
       worker.once('error', reject);
     });
+    if ('missing' in first) throw new StoreMissing(missingIn(options.file));
     if ('unusable' in first) throw new StoreUnusable(first.unusable);
     if ('busy' in first)
       throw new StoreUnavailable('Another process is writing to the store.', { cause: new Error(first.busy) });

@@ -15,10 +15,12 @@ import { faultOf, isBusy, isDamage, whyNotOpened, type SqliteFault } from './sql
 import { OpenFiles } from './sqlite_files.ts';
 import { assertWholeFile, Generations, isLogEmpty } from './sqlite_generation.ts';
 import { toSqlite } from './sqlite_schema.ts';
+import type { IfMissing } from './store.ts';
 import * as verbs from './verbs.ts';
 
 export interface WriterOptions {
   readonly file: string;
+  readonly ifMissing: IfMissing;
 }
 
 /** What a caller may ask of the writer: the writing verbs without the connection. */
@@ -37,6 +39,7 @@ export interface WriteRequest {
 export type WriterMessage =
   | { readonly ready: true }
   | { readonly unusable: string }
+  | { readonly missing: true }
   | { readonly busy: string }
   | { readonly id: number; readonly result: unknown }
   | { readonly id: number; readonly failed: SqliteFault };
@@ -73,7 +76,13 @@ if (parentPort !== null) start(parentPort, workerData);
 function start(port: MessagePort, options: WriterOptions): void {
   let opened: Opened;
   try {
-    opened = openForWriting(options.file);
+    const found = openForWriting(options);
+    if (found === 'missing') {
+      port.postMessage({ missing: true } satisfies WriterMessage);
+      port.close();
+      return;
+    }
+    opened = found;
   } catch (error) {
     const said = error instanceof Error ? error.message : String(error);
     port.postMessage((isBusy(faultOf(error)) ? { busy: said } : { unusable: said }) satisfies WriterMessage);
@@ -160,13 +169,18 @@ function makeForOwner(file: string): void {
   }
 }
 
-function openForWriting(file: string): Opened {
+function openForWriting({ file, ifMissing }: WriterOptions): Opened | 'missing' {
   const logWas = isLogEmpty(file) ? 'empty' : 'in use';
   let database: DatabaseSync | undefined;
   try {
-    makeForOwner(file);
+    if (ifMissing === 'make') makeForOwner(file);
     if (file !== IN_MEMORY) assertWholeFile(file, logWas);
     database = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS });
+    // Before the first pragma that writes: a file that no Hallpass has begun stays as it is.
+    if (ifMissing === 'refuse' && schemaVersionOf(database) === 0) {
+      database.close();
+      return 'missing';
+    }
     database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL');
     assertDurable(database);
     migrate(database);

@@ -33,8 +33,16 @@ export const RESTORE =
 
 /** The store cannot be used at all, and why, in a sentence for the operator. */
 export class StoreUnusable extends Error {
-  override readonly name = 'StoreUnusable';
+  override readonly name: string = 'StoreUnusable';
 }
+
+/** There is no store at this place, and the caller did not ask for one to be made. */
+export class StoreMissing extends StoreUnusable {
+  override readonly name = 'StoreMissing';
+}
+
+/** What to do at a place where there is no store: make one, or throw `StoreMissing` and leave everything as it is. */
+export type IfMissing = 'make' | 'refuse';
 
 /** The most clients that a store keeps: what may be listed, searched and copied has a bound. */
 export const CLIENTS_MAX = 100_000;
@@ -347,6 +355,8 @@ export interface Store {
 
   /** How many grants that live at `now` were refreshed last under this MAC key. Reads every refreshed grant. */
   countGrantsSealedBy(keyId: string, now: NumericDate): Promise<number>;
+  /** How many refreshed grants live at `now`, of one client or of all. Reads every refreshed grant. */
+  countGrants(now: NumericDate, clientId?: string): Promise<number>;
 
   // Grants
 

@@ -36,6 +36,7 @@ const EVERY_VERB: {
   loadKeys: (store) => store.loadKeys(),
   addKey: (store) => store.addKey(keyRecord(), -1),
   removeKey: (store) => store.removeKey('key', { event: eventRecord('removed') }),
+  countGrants: (store) => store.countGrants(NOW, 'client'),
   countGrantsSealedBy: (store) => store.countGrantsSealedBy('key', NOW),
   rewrapKey: (store) => store.rewrapKey('key', { from: 'wrapped', to: 'wrapped anew' }),
   count: (store) => store.count({ name: 'name', period: 1, by: 1, expiresAt: NOW }),

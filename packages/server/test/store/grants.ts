@@ -9,6 +9,20 @@ export function testGrants(storeTest: StoreTest): void {
     assert.equal(await store.findFamily('grant'), undefined);
   });
 
+  storeTest('refreshed grants that live are counted, of one client and of all', async ({ open }) => {
+    const store = await open();
+    for (const [grantId, clientId, expiresAt] of [
+      ['one', 'client', NOW + 1],
+      ['two', 'client', NOW + 1],
+      ['over', 'client', NOW],
+      ['another', 'other', NOW + 1],
+    ] as const) {
+      await store.rotate(rotationRecord({ grantId, clientId, expiresAt }));
+    }
+    const counted = [undefined, 'client', 'other', 'nobody'].map((clientId) => store.countGrants(NOW, clientId));
+    assert.deepEqual(await Promise.all(counted), [3, 2, 1, 0]);
+  });
+
   storeTest(
     'a rotation moves its family one generation on, for every process and after a restart',
     async ({ open, close }) => {

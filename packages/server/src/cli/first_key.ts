@@ -1,0 +1,40 @@
+/** The first API key of a development server: made once, so that the first token takes one paste. */
+import { printBase64url } from '@hallpass/protocol';
+import { manageApiKeys, type PendingApiKey } from '../operator/api_keys.ts';
+import { KeyExists } from '../operator/operator_refusal.ts';
+import type { Instance } from './instance.ts';
+
+/** What it may have: enough to try everything. */
+const FIRST_SCOPES = [
+  '/accounts.write',
+  '/accounts.read',
+  '/accounts/{accountID}/transfers.read',
+  '/accounts/{accountID}/transfers.write',
+  '/ping.read',
+];
+const SECRET_BYTES = 32;
+
+/**
+ * Prepares the key if the store has none at all; its secret is yet to be shown. Servers that start together on one store
+ * give it the same id, which they make of a key that they share, so that only one of them can keep it.
+ */
+export async function prepareFirstKey(instance: Instance): Promise<PendingApiKey | undefined> {
+  const { store, keys, random } = instance;
+  if ((await store.listClients({ limit: 1 })).length > 0) return undefined;
+  const id = keys.secret.mac('the id of the first API key').subarray(0, 12);
+  try {
+    return await manageApiKeys(instance).prepare({
+      name: 'first key',
+      mode: 'test',
+      scopes: FIRST_SCOPES,
+      imported: {
+        clientId: printBase64url(id).replace(/^[-_]/, 'k'),
+        clientSecret: printBase64url(random(SECRET_BYTES)),
+        allowWeak: false,
+      },
+    });
+  } catch (error) {
+    if (error instanceof KeyExists) return undefined;
+    throw error;
+  }
+}
