@@ -13,7 +13,15 @@ import { REVOCATIONS_MAX } from '../packages/guard/src/revocation_set.ts';
 import { openapiDocument } from '../packages/server/src/oauth/openapi.ts';
 import { GUARD_VARIABLES } from '../packages/server/src/cli/guard_settings.ts';
 import { listSettings } from '../packages/server/src/cli/settings.ts';
-import { HEADER_BYTES_MAX, REQUEST_TIMEOUT_MS, UNREAD_ANSWER_MS_MAX } from '../packages/server/src/http/listener.ts';
+import {
+  KEEP_ALIVE_MS_MAX,
+  LINGER_MS_MAX,
+  REQUEST_TIMEOUT_MS,
+  STOP_ANSWERS_MS_MAX,
+  STOP_ARRIVAL_MS_MAX,
+  UNREAD_ANSWER_MS_MAX,
+} from '../packages/server/src/http/connection_ends.ts';
+import { HEADER_BYTES_MAX } from '../packages/server/src/http/listener.ts';
 import { REQUESTS_PER_CONNECTION_MAX } from '../packages/server/src/http/one_request_at_a_time.ts';
 import { BOUNDS } from '../packages/server/src/oauth/bounds.ts';
 import { SECRETS_MAX } from '../packages/server/src/oauth/client_auth.ts';
@@ -108,6 +116,30 @@ const LIMITS: readonly (readonly [name: string, value: number, what: string, bey
     UNREAD_ANSWER_MS_MAX,
     'milliseconds that a caller leaves an answer unread',
     'the connection ends',
+  ],
+  [
+    'KEEP_ALIVE_MS_MAX',
+    KEEP_ALIVE_MS_MAX,
+    'milliseconds that a connection is kept without a request',
+    'the connection ends',
+  ],
+  [
+    'LINGER_MS_MAX',
+    LINGER_MS_MAX,
+    'milliseconds that a client keeps its half of a connection after the last answer, or after a refusal',
+    'the connection is cut',
+  ],
+  [
+    'STOP_ARRIVAL_MS_MAX',
+    STOP_ARRIVAL_MS_MAX,
+    'milliseconds for a request that has begun to arrive, and for a reader of the feed to read on, once the server has drained',
+    'the connection is cut',
+  ],
+  [
+    'STOP_ANSWERS_MS_MAX',
+    STOP_ANSWERS_MS_MAX,
+    'milliseconds for answers to get out, once the server has drained',
+    'the connection is cut',
   ],
   ['CLIENT_ID_LENGTH_MAX', protocol.CLIENT_ID_LENGTH_MAX, 'characters of a `client_id`', '401 `invalid_client`'],
   [
