@@ -7,14 +7,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { openLog, type Log } from '../http/log.ts';
 import { openMetrics, workersMetricsEndpoint } from '../http/metrics.ts';
 import type { Instance } from './instance.ts';
-import { startOperatorSide, startPublicSide, type PublicSide, type Server } from './server.ts';
-import { BadSetting } from './settings.ts';
+import { startOperatorSide, startPublicSide, watchDescriptorsOf, type PublicSide, type Server } from './server.ts';
+import { BadSetting, drainSecondsOf } from './settings.ts';
 
 /** How long a worker may take to listen, in milliseconds. */
 const START_TIMEOUT_MS = 30_000;
 /** How long after a worker has died the next one is started, in milliseconds: one that dies at once must not spin. */
 const RESTART_DELAY_MS = 500;
-/** How long a worker may take to end when it is told to, in milliseconds; what it has begun takes ten seconds at most. */
+/** How long a worker may take to end when it has drained, in milliseconds; what it has begun takes ten seconds at most. */
 const STOP_TIMEOUT_MS = 15_000;
 
 /** What a worker says when it listens. */
@@ -29,7 +29,8 @@ export const isWorker = cluster.isWorker;
 /** Starts the workers, and resolves when all of them listen. Rejects with `BadSetting` when a port is taken. */
 export async function startWorkers(instance: Instance, count: number): Promise<Server> {
   const log = openLog(instance.settings.logLevel);
-  const crew = new Crew(log);
+  const crew = new Crew(log, { drainMs: drainSecondsOf(instance.settings) * 1_000 });
+  const stopWatching = watchDescriptorsOf(instance, log);
   const inside = await startOperatorSide(instance, { log, metrics: workersMetricsEndpoint() });
   try {
     // The first alone: when the port is taken, one sentence is enough.
@@ -38,12 +39,19 @@ export async function startWorkers(instance: Instance, count: number): Promise<S
     return {
       ...first,
       operatorUrl: inside.url,
+      // Each worker drains by itself when it is told to stop.
+      drain: async () => {
+        inside.startDraining();
+        await crew.stop();
+      },
       close: async () => {
+        stopWatching();
         await Promise.all([crew.stop(), inside.close()]);
         await instance.store.close();
       },
     };
   } catch (error) {
+    stopWatching();
     await Promise.all([crew.stop(), inside.close()]);
     throw error;
   }
@@ -53,6 +61,7 @@ export async function startWorkers(instance: Instance, count: number): Promise<S
 export async function startAsWorker(instance: Instance): Promise<PublicSide> {
   const log = openLog(instance.settings.logLevel);
   const side = await startPublicSide(instance, { log, metrics: openMetrics(), shared: true });
+  watchDescriptorsOf(instance, log);
   process.send?.({ issuer: side.issuer, url: side.url } satisfies Listening);
   return side;
 }
@@ -72,11 +81,16 @@ export function leave(): void {
 /** The workers. One that dies is replaced; its clients repeat what it has not answered. */
 class Crew {
   readonly #log: Log;
+  readonly #stopMs: number;
   readonly #workers = new Set<Worker>();
-  #stopping = false;
+  #stopping: Promise<unknown> | undefined;
 
-  constructor(log: Log) {
+  constructor(log: Log, { drainMs }: { readonly drainMs: number }) {
     this.#log = log;
+    this.#stopMs = drainMs + STOP_TIMEOUT_MS;
+    // The workers take connections from one listening socket. If this process took them and passed them on, those on their
+    // way to a worker that dies would never be answered, and never be closed (ADR 37).
+    cluster.schedulingPolicy = cluster.SCHED_NONE;
   }
 
   async start(): Promise<Listening> {
@@ -89,17 +103,17 @@ class Crew {
     });
     worker.once('exit', (code, signal) => {
       this.#workers.delete(worker);
-      if (!this.#stopping) void this.#replace(signal ?? `exit code ${code}`);
+      if (this.#stopping === undefined) void this.#replace(signal ?? `exit code ${code}`);
     });
     return listening;
   }
 
   async #replace(reason: string): Promise<void> {
     this.#log.outage(new Error(`A worker has died (${reason}) and is replaced.`));
-    while (!this.#stopping) {
+    while (this.#stopping === undefined) {
       await sleep(RESTART_DELAY_MS);
       try {
-        if (!this.#stopping) await this.start();
+        if (this.#stopping === undefined) await this.start();
         return;
       } catch (cause) {
         this.#log.outage(new Error('A worker could not be replaced; it is tried again.', { cause }));
@@ -108,8 +122,8 @@ class Crew {
   }
 
   async stop(): Promise<void> {
-    this.#stopping = true;
-    await Promise.all([...this.#workers].map(stopWorker));
+    this.#stopping ??= Promise.all([...this.#workers].map((worker) => stopWorker(worker, this.#stopMs)));
+    await this.#stopping;
   }
 }
 
@@ -134,13 +148,13 @@ function untilListening(worker: Worker): Promise<Listening> {
   });
 }
 
-async function stopWorker(worker: Worker): Promise<void> {
+async function stopWorker(worker: Worker, stopMs: number): Promise<void> {
   const ended = new Promise<void>((resolve) => {
     worker.once('exit', () => resolve());
   });
   worker.process.kill('SIGTERM');
   const abort = new AbortController();
-  const late = sleep(STOP_TIMEOUT_MS, undefined, { signal: abort.signal }).then(
+  const late = sleep(stopMs, undefined, { signal: abort.signal }).then(
     () => worker.process.kill('SIGKILL'),
     () => undefined,
   );
