@@ -13,7 +13,15 @@ import { REVOCATIONS_MAX } from '../packages/guard/src/revocation_set.ts';
 import { openapiDocument } from '../packages/server/src/oauth/openapi.ts';
 import { GUARD_VARIABLES } from '../packages/server/src/cli/guard_settings.ts';
 import { listSettings } from '../packages/server/src/cli/settings_list.ts';
-import { HEADER_BYTES_MAX, REQUEST_TIMEOUT_MS, UNREAD_ANSWER_MS_MAX } from '../packages/server/src/http/listener.ts';
+import {
+  KEEP_ALIVE_MS_MAX,
+  LINGER_MS_MAX,
+  REQUEST_TIMEOUT_MS,
+  STOP_ANSWERS_MS_MAX,
+  STOP_ARRIVAL_MS_MAX,
+  UNREAD_ANSWER_MS_MAX,
+} from '../packages/server/src/http/connection_ends.ts';
+import { HEADER_BYTES_MAX } from '../packages/server/src/http/listener.ts';
 import { LOG_WAIT_MS_MAX } from '../packages/server/src/http/log_destination.ts';
 import { OUTAGE_LINE_MS, OUTAGE_REASONS_MAX } from '../packages/server/src/http/outage_lines.ts';
 import { REQUESTS_PER_CONNECTION_MAX } from '../packages/server/src/http/one_request_at_a_time.ts';
@@ -138,6 +146,30 @@ const LIMITS: readonly (readonly [name: string, value: number, what: string, bey
     LOG_WAIT_MS_MAX,
     'milliseconds that a line of the log waits for its reader',
     'the line is dropped and counted (`hallpass_log_lines_dropped_total`); until a line can be written at once, none waits',
+  ],
+  [
+    'KEEP_ALIVE_MS_MAX',
+    KEEP_ALIVE_MS_MAX,
+    'milliseconds that a connection is kept without a request',
+    'the connection ends',
+  ],
+  [
+    'LINGER_MS_MAX',
+    LINGER_MS_MAX,
+    'milliseconds that a client keeps its half of a connection after the last answer, or after a refusal',
+    'the connection is cut',
+  ],
+  [
+    'STOP_ARRIVAL_MS_MAX',
+    STOP_ARRIVAL_MS_MAX,
+    'milliseconds for a request that has begun to arrive, and for a reader of the feed to read on, once the server has drained',
+    'the connection is cut',
+  ],
+  [
+    'STOP_ANSWERS_MS_MAX',
+    STOP_ANSWERS_MS_MAX,
+    'milliseconds for answers to get out, once the server has drained',
+    'the connection is cut',
   ],
   ['CLIENT_ID_LENGTH_MAX', protocol.CLIENT_ID_LENGTH_MAX, 'characters of a `client_id`', '401 `invalid_client`'],
   [

@@ -1,14 +1,16 @@
 /** `hallpass serve --workers N`: several processes behave as one server (contract, Many instances). */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { Agent, request } from 'node:http';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createKey, makeDataDir, RIG, startHallpass, type Credentials } from './hallpass_process.ts';
+import { createKey, findPort, makeDataDir, RIG, startHallpass, type Credentials } from './hallpass_process.ts';
 
 const WORKERS = 3;
 const PATIENCE_MS = 15_000;
+const KILLS = 5;
 
 /** The processes that a process has started. */
 function childrenOf(pid: number): readonly number[] {
@@ -123,6 +125,69 @@ test('a worker that dies is replaced, and the others serve on; and all end with 
   await killed.kill();
   await until(() => orphans.every((pid) => !isRunning(pid)));
 });
+
+test('killing workers under load, again and again, leaves no request without an end and no descriptor behind', async (t) => {
+  const { dataDir, remove } = makeDataDir();
+  t.after(remove);
+  const key = await createKey(dataDir, ['partner', '--scope', '/accounts.write']);
+  const settings = { ...RIG, HALLPASS_LOG_LEVEL: 'silent', HALLPASS_PORT: String(await findPort()) };
+  const server = await startHallpass(dataDir, settings, ['--workers', '2']);
+  t.after(() => server.stop());
+  const ask = { grant_type: 'client_credentials', scope: '/accounts.write' };
+  // Elsewhere than on Linux one kill is all that can be judged.
+  const [kills, descriptors] = process.platform === 'linux' ? [KILLS, descriptorsOf(server.pid).length] : [1, 0];
+  const areServing = (): boolean => {
+    const workers = childrenOf(server.pid);
+    return workers.length === 2 && workers.every((pid) => isListening(pid, new URL(server.url).port));
+  };
+  const over = new AbortController();
+  let [answered, cut, waiting] = [0, 0, 0];
+  const callers = Array.from({ length: 8 }, async () => {
+    while (!over.signal.aborted) {
+      waiting += 1;
+      await post(`${server.url}/oauth2/token`, key, ask).then(
+        () => (answered += 1),
+        () => (cut += 1),
+      );
+      waiting -= 1;
+    }
+  });
+  for (let round = 0; round < kills; round++) {
+    await until(areServing);
+    const [enough, [victim = 0]] = [answered + 20, childrenOf(server.pid)];
+    await until(() => answered >= enough);
+    process.kill(victim, 'SIGKILL');
+    await until(() => !childrenOf(server.pid).includes(victim));
+  }
+  over.abort();
+  await until(() => waiting === 0);
+  await Promise.all(callers);
+  // What a worker was answering is cut off with it: at most what all callers had asked.
+  assert.ok(cut <= kills * callers.length, `${cut} of ${answered + cut} requests`);
+  await until(areServing);
+  if (process.platform === 'linux') await until(() => descriptorsOf(server.pid).length <= descriptors);
+});
+
+/** What a process has open, as Linux tells it; it may end meanwhile. */
+function descriptorsOf(pid: number): readonly string[] {
+  const folder = `/proc/${pid}/fd`;
+  try {
+    return readdirSync(folder).map((name) => readlinkSync(join(folder, name)));
+  } catch {
+    return [];
+  }
+}
+
+/** Whether a process has the socket that listens on a port. */
+function isListening(pid: number, port: string): boolean {
+  if (process.platform !== 'linux') return true;
+  const listening = `:${Number(port).toString(16).toUpperCase().padStart(4, '0')} 00000000:0000 0A`;
+  const line = readFileSync('/proc/net/tcp', 'utf8')
+    .split('\n')
+    .find((each) => each.includes(listening));
+  const inode = line?.trim().split(/\s+/)[9];
+  return inode !== undefined && descriptorsOf(pid).includes(`socket:[${inode}]`);
+}
 
 function isRunning(pid: number): boolean {
   try {

@@ -265,6 +265,12 @@ suite('the command', { concurrency: 3 }, () => {
     ['a bad port', { HALLPASS_PORT: '99999' }, /HALLPASS_PORT must be a port/],
     ['a bad lifetime', { HALLPASS_ACCESS_TTL_SECONDS: '15m' }, /HALLPASS_ACCESS_TTL_SECONDS must be whole seconds/],
     ['a lifetime that is too long', { HALLPASS_ACCESS_TTL_SECONDS: '3601' }, /HALLPASS_ACCESS_TTL_SECONDS/],
+    [
+      'a drain without end',
+      { HALLPASS_DRAIN_SECONDS: '601' },
+      /HALLPASS_DRAIN_SECONDS must be whole seconds, 0 to 600/,
+    ],
+    ['a misspelt drain', { HALLPASS_DRAIN_SECOND: '5' }, /not a setting\. Did you mean HALLPASS_DRAIN_SECONDS\?/],
     ['a bad algorithm', { HALLPASS_SIGNING_ALGORITHM: 'none' }, /HALLPASS_SIGNING_ALGORITHM must be one of/],
     [
       'an http issuer on a public host',

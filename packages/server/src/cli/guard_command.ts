@@ -1,6 +1,6 @@
 /** `hallpass guard`: the guard as a process of its own, which a proxy asks about each request. */
-import { once } from 'node:events';
-import { createServer, type RequestListener, type Server } from 'node:http';
+import type { RequestListener } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { pino } from 'pino';
 import {
@@ -13,10 +13,10 @@ import {
   type WhenStale,
 } from '@hallpass/guard';
 import { forwardAuth, OVERRIDES, PROXIES, type Override, type Proxy } from '@hallpass/guard/forward';
-import { KEEP_ALIVE_MS } from '../http/keep_alive.ts';
 import { standardError } from '../http/log_destination.ts';
-import { serveOneRequestAtATime } from '../http/one_request_at_a_time.ts';
+import { watchDescriptors } from '../http/descriptors.ts';
 import { parseHostName } from '../http/operator_hosts.ts';
+import { startPlainServer, type PlainServer } from '../http/plain_server.ts';
 import { OperatorRefusal } from '../operator/operator_refusal.ts';
 import { collect, given } from './command_values.ts';
 import {
@@ -30,7 +30,8 @@ import {
 import { sideListener } from './guard_side.ts';
 import { good, printDocument, printLine, strong } from './output.ts';
 import { proxyConfiguration } from './proxy_configuration.ts';
-import { BadSetting } from './settings.ts';
+import { BadSetting, DRAIN_SECONDS, DRAIN_SECONDS_MAX, isDevelopmentIssuer } from './settings.ts';
+import { systemClock } from './system.ts';
 import { untilToldToStop } from './told_to_stop.ts';
 
 interface GuardCommandOptions extends PolicyFile {
@@ -49,6 +50,7 @@ interface GuardCommandOptions extends PolicyFile {
   readonly opaqueTokens?: number;
   readonly apiKeys?: number;
   readonly passOverride?: readonly Override[];
+  readonly drain?: number;
   readonly printConfig?: boolean;
 }
 
@@ -87,6 +89,11 @@ export function guardCommand(readEnvironment: () => GuardEnvironment): Command {
     .option('--opaque-tokens <seconds>', 'take opaque tokens; how long introspection is believed', Number)
     .option('--api-keys <seconds>', 'take API keys over Basic; how long they are believed', Number)
     .option('--pass-override <name>', 'let an override through to the API; repeat it', collectOverride)
+    .option(
+      '--drain <seconds>',
+      `how long to go on answering after SIGTERM, while it says that it is not ready (default: ${DRAIN_SECONDS}; 0 with an issuer on this machine)`,
+      parseDrain,
+    )
     .option('--print-config', 'print the configuration of the proxy, and end')
     .addHelpText(
       'after',
@@ -123,6 +130,9 @@ async function serve(
   });
   const told = untilToldToStop();
   const log = pino({ base: null }, standardError());
+  const drainSeconds = options.drain ?? (URL.canParse(issuer) && isDevelopmentIssuer(issuer) ? 0 : DRAIN_SECONDS);
+  let draining = false;
+  watchDescriptors({ report: (message) => log.error(message), elapsed: systemClock.elapsed });
   const guard = open({
     ...given({
       issuerAddress: options.issuerAddress,
@@ -147,19 +157,23 @@ async function serve(
         onRefusal: (refusal) => log.info(refusal, 'refused'),
       }),
     );
-    const side = await listen(sideListener(guard, policy, { hosts }), options.side);
+    const isDraining = (): boolean => draining;
+    const side = await listen(sideListener(guard, policy, { hosts, isDraining }), { at: options.side, log });
     // Asked before it knows what is revoked, it would refuse everybody; a proxy takes what does not listen for down.
     const first = await Promise.race([fit(guard).then(() => 'ready'), told]).catch(async (error: unknown) => {
-      await close(side);
+      await side.close();
       throw error;
     });
-    if (first !== 'ready') return await close(side);
-    const asked = await listen(ask, options.listen);
+    if (first !== 'ready') return await side.close();
+    const asked = await listen(ask, { at: options.listen, log });
     printLine(`${good('The guard is ready:')} ${strong(`${proxy} asks ${addressOf(asked)}`)}`);
     printLine(`  tokens of ${issuer} for ${audience}, by ${options.policy}`);
     printLine(`  health, metrics and metadata on ${addressOf(side)}`);
     await told;
-    await Promise.all([close(asked), close(side)]);
+    draining = true;
+    asked.startDraining();
+    await sleep(drainSeconds * 1_000);
+    await Promise.all([asked.close(), side.close()]);
   } finally {
     guard.close();
   }
@@ -202,31 +216,20 @@ function logEvent(log: pino.Logger, { kind, ...detail }: GuardEvent): void {
   else log.warn(detail, kind);
 }
 
-async function listen(listener: RequestListener, { host, port }: Address): Promise<Server> {
-  // Headers have less time than a connection may be idle: it begins with their first byte.
-  const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, listener);
-  serveOneRequestAtATime(server);
-  server.listen(port, host);
+async function listen(
+  listener: RequestListener,
+  { at, log }: { readonly at: Address; readonly log: pino.Logger },
+): Promise<PlainServer> {
   try {
-    await once(server, 'listening');
+    return await startPlainServer(listener, { ...at, onRefusal: (refused) => log.info(refused, 'refused') });
   } catch (error) {
     const why = error instanceof Error && 'code' in error ? String(error.code) : 'unknown';
-    throw new OperatorRefusal(`Nobody can listen on ${host}:${port} (${why}). Choose with --listen and --side.`);
+    throw new OperatorRefusal(`Nobody can listen on ${at.host}:${at.port} (${why}). Choose with --listen and --side.`);
   }
-  return server;
 }
 
-async function close(server: Server): Promise<void> {
-  const closed = once(server, 'close');
-  server.close();
-  server.closeIdleConnections();
-  await closed;
-}
-
-function addressOf(server: Server): string {
-  const address = server.address();
-  if (typeof address !== 'object' || address === null) return '';
-  return printAddress({ host: address.address, port: address.port });
+function addressOf({ address: { address: host, port } }: PlainServer): string {
+  return printAddress({ host, port });
 }
 
 function printAddress({ host, port }: Address): string {
@@ -236,6 +239,12 @@ function printAddress({ host, port }: Address): string {
 function addressOption(name: string, what: string, otherwise: Address): Option {
   const { host, port } = otherwise;
   return new Option(`${name} <address>`, what).argParser(parseAddress).default(otherwise, `${host}:${port}`);
+}
+
+function parseDrain(text: string): number {
+  const seconds = /^[0-9]{1,3}$/.test(text) ? Number(text) : DRAIN_SECONDS_MAX + 1;
+  if (seconds <= DRAIN_SECONDS_MAX) return seconds;
+  throw new InvalidArgumentError(`Whole seconds, 0 to ${DRAIN_SECONDS_MAX}.`);
 }
 
 function collectOverride(text: string, others: readonly Override[] = []): readonly Override[] {

@@ -12,7 +12,7 @@ import { isForOperators } from '../http/operator_hosts.ts';
 export function sideListener(
   guard: Guard,
   policy: Policy,
-  { hosts }: { readonly hosts: readonly string[] },
+  { hosts, isDraining }: { readonly hosts: readonly string[]; readonly isDraining: () => boolean },
 ): RequestListener {
   const registry = new Registry();
   const gauge = (name: string, help: string, read: () => number): void => {
@@ -57,8 +57,9 @@ export function sideListener(
     if (path === '/health/live') return answer(200, { status: 'live' });
     if (path === '/health/ready') {
       const { connected, stalenessSeconds, ...health } = guard.health();
-      const status = connected ? 'ready' : 'not_ready';
-      return answer(connected ? 200 : 503, { status, stalenessSeconds: orNull(stalenessSeconds), ...health });
+      const isReady = connected && !isDraining();
+      const status = isReady ? 'ready' : 'not_ready';
+      return answer(isReady ? 200 : 503, { status, stalenessSeconds: orNull(stalenessSeconds), ...health });
     }
     if (path === '/metrics') return void metrics(response);
     if (isPublic && metadata !== undefined) return send(200, metadata);

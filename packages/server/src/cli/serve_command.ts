@@ -50,14 +50,17 @@ async function serve(instance: Instance, workers: number): Promise<void> {
   printLine(`  for operators on ${server.operatorUrl}/metrics`);
   if (isDevelopmentIssuer(instance.settings.issuer)) await welcome(instance, server);
   await told;
+  await server.drain();
   await server.close();
 }
 
 /** What a worker does: it serves, and says nothing. */
 async function work(instance: Instance): Promise<void> {
-  const told = Promise.race([untilToldToStop(), untilAlone()]);
+  const alone = untilAlone().then(() => 'alone' as const);
+  const told = Promise.race([untilToldToStop().then(() => 'told' as const), alone]);
   const side = await startAsWorker(instance);
-  await told;
+  // With the process that started it, the operators' side has gone, and nobody can see that this one drains.
+  if ((await told) === 'told') await Promise.race([side.drain(), alone]);
   await side.close();
   await instance.store.close();
 }

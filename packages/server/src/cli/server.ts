@@ -1,5 +1,6 @@
 /** The running server: its public side and its operators' side, and what has to be done from time to time. */
 import { metadataURL, openidConfigurationURLs, PATHS, splitURL } from '@hallpass/protocol';
+import { watchDescriptors } from '../http/descriptors.ts';
 import { listen, type Listener, type Routes } from '../http/listener.ts';
 import { openLog, type Log } from '../http/log.ts';
 import { openMetrics, type Metrics } from '../http/metrics.ts';
@@ -32,7 +33,7 @@ import { revokeUntilAcknowledged } from '../operator/revocation_moment.ts';
 import { ClockKeeping } from './clock_keeping.ts';
 import { forgetExpired } from './forgetting.ts';
 import type { Instance } from './instance.ts';
-import { BadSetting } from './settings.ts';
+import { BadSetting, drainSecondsOf } from './settings.ts';
 import { readVersion } from './version.ts';
 
 export interface Server {
@@ -40,6 +41,8 @@ export interface Server {
   /** Where the public listener really is. */
   readonly url: string;
   readonly operatorUrl: string;
+  /** Says that it is not ready, and serves on, for as long as those who send it requests need to notice. */
+  readonly drain: () => Promise<void>;
   /** Answers what has begun, writes what is pending, and closes everything, the store included. */
   readonly close: () => Promise<void>;
 }
@@ -74,11 +77,17 @@ export async function startServer(instance: Instance): Promise<Server> {
       throw error;
     },
   );
+  const stopWatching = watchDescriptorsOf(instance, log);
   return {
     issuer: outside.issuer,
     url: outside.url,
     operatorUrl: inside.url,
+    drain: async () => {
+      inside.startDraining();
+      await outside.drain();
+    },
     close: async () => {
+      stopWatching();
       await Promise.all([outside.close(), inside.close()]);
       await instance.store.close();
     },
@@ -94,9 +103,16 @@ export function openServerLog(
   return withOutageLines(log, { elapsed: clock.elapsed, check: () => readiness.check() });
 }
 
+/** Says in the log when there is no descriptor left for another connection. */
+export function watchDescriptorsOf({ clock }: Instance, log: Log): () => void {
+  return watchDescriptors({ report: (message) => log.outage(new Error(message)), elapsed: () => clock.elapsed() });
+}
+
 export interface PublicSide {
   readonly issuer: string;
   readonly url: string;
+  /** See `Server`. */
+  readonly drain: () => Promise<void>;
   readonly close: () => Promise<void>;
 }
 
@@ -215,6 +231,11 @@ export async function startPublicSide(
   return {
     issuer,
     url: listener.url,
+    drain: async () => {
+      draining = true;
+      listener.startDraining();
+      await instance.clock.sleep(drainSecondsOf(settings) * 1_000);
+    },
     close: async () => {
       draining = true;
       for (const timer of care) clearInterval(timer);
@@ -238,13 +259,14 @@ export async function startOperatorSide(
     readonly readiness: Readiness;
     readonly boundReached?: BoundReached;
   },
-): Promise<{ readonly url: string; readonly close: () => Promise<void> }> {
+): Promise<{ readonly url: string; readonly startDraining: () => void; readonly close: () => Promise<void> }> {
   const { settings } = instance;
+  let draining = false;
   const listener = await listenOrExplain(
     {
       '/metrics': { GET: metrics },
       [PATHS.live]: { GET: liveEndpoint },
-      [PATHS.ready]: { GET: readyEndpoint(readiness, () => false) },
+      [PATHS.ready]: { GET: readyEndpoint(readiness, () => draining) },
     },
     {
       host: settings.operatorAddress,
@@ -264,7 +286,11 @@ export async function startOperatorSide(
   ];
   return {
     url: listener.url,
+    startDraining: () => {
+      draining = true;
+    },
     close: async () => {
+      draining = true;
       for (const timer of care) clearInterval(timer);
       await listener.close();
     },

@@ -55,6 +55,8 @@ export interface Settings {
   readonly keyRevocationsPerHour: number;
   readonly addressFailuresPerMinute: number;
   readonly trustedProxies: readonly string[];
+  /** Undefined: by whether this is a development server. See `drainSecondsOf`. */
+  readonly drainSeconds: number | undefined;
   readonly signingKeyDays: number;
   readonly issuerKeyDays: number;
   readonly logLevel: LogLevel;
@@ -71,6 +73,15 @@ interface Row<Value> {
   /** What a good value is, to end the sentence `HALLPASS_X must be ...`. */
   readonly must: string;
   readonly meaning: string;
+}
+
+/** What a load balancer needs to notice, as a rule: Kubernetes takes a pod out of a Service in about a second. */
+export const DRAIN_SECONDS = 5;
+export const DRAIN_SECONDS_MAX = 600;
+
+/** How long this server drains: on a developer's machine nobody balances, and Ctrl-C should end it. */
+export function drainSecondsOf({ drainSeconds, issuer }: Settings): number {
+  return drainSeconds ?? (isDevelopmentIssuer(issuer) ? 0 : DRAIN_SECONDS);
 }
 
 export const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = {
@@ -282,6 +293,13 @@ export const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = 
     must: 'IP addresses or networks, separated by commas, such as 10.0.0.7, 10.1.0.0/16',
     meaning: 'The proxies whose `X-Forwarded-For` tells the address of a caller. From anyone else it is not believed.',
   },
+  drainSeconds: {
+    variable: 'HALLPASS_DRAIN_SECONDS',
+    parse: wholeNumber(0, DRAIN_SECONDS_MAX),
+    otherwise: undefined,
+    must: `whole seconds, 0 to ${DRAIN_SECONDS_MAX} (0: stop at once)`,
+    meaning: `How long the server goes on taking requests after SIGTERM, while \`/health/ready\` is 503, so that a load balancer can notice. Unset: ${DRAIN_SECONDS} seconds, and 0 for a development server.`,
+  },
   signingKeyDays: {
     variable: 'HALLPASS_SIGNING_KEY_DAYS',
     parse: wholeNumber(0, 3_650),
@@ -393,6 +411,7 @@ export function readSettings(environment: Environment): Settings {
     keyRevocationsPerHour: value('keyRevocationsPerHour'),
     addressFailuresPerMinute: value('addressFailuresPerMinute'),
     trustedProxies: value('trustedProxies'),
+    drainSeconds: value('drainSeconds'),
     signingKeyDays: value('signingKeyDays'),
     issuerKeyDays: value('issuerKeyDays'),
     logLevel: value('logLevel'),

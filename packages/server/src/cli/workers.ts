@@ -8,14 +8,21 @@ import type { Log } from '../http/log.ts';
 import { openMetrics, workersMetricsEndpoint } from '../http/metrics.ts';
 import { Readiness } from '../oauth/readiness.ts';
 import type { Instance } from './instance.ts';
-import { openServerLog, startOperatorSide, startPublicSide, type PublicSide, type Server } from './server.ts';
-import { BadSetting } from './settings.ts';
+import {
+  openServerLog,
+  startOperatorSide,
+  startPublicSide,
+  watchDescriptorsOf,
+  type PublicSide,
+  type Server,
+} from './server.ts';
+import { BadSetting, drainSecondsOf } from './settings.ts';
 
 /** How long a worker may take to listen, in milliseconds. */
 const START_TIMEOUT_MS = 30_000;
 /** How long after a worker has died the next one is started, in milliseconds: one that dies at once must not spin. */
 const RESTART_DELAY_MS = 500;
-/** How long a worker may take to end when it is told to, in milliseconds; what it has begun takes ten seconds at most. */
+/** How long a worker may take to end when it has drained, in milliseconds; what it has begun takes ten seconds at most. */
 const STOP_TIMEOUT_MS = 15_000;
 
 /** What a worker says when it listens. */
@@ -31,7 +38,8 @@ export const isWorker = cluster.isWorker;
 export async function startWorkers(instance: Instance, count: number): Promise<Server> {
   const readiness = new Readiness(instance.store, instance.clock);
   const log = openServerLog(instance, { readiness });
-  const crew = new Crew(log);
+  const crew = new Crew(log, { drainMs: drainSecondsOf(instance.settings) * 1_000 });
+  const stopWatching = watchDescriptorsOf(instance, log);
   const inside = await startOperatorSide(instance, { log, readiness, metrics: workersMetricsEndpoint() });
   try {
     // The first alone: when the port is taken, one sentence is enough.
@@ -40,12 +48,19 @@ export async function startWorkers(instance: Instance, count: number): Promise<S
     return {
       ...first,
       operatorUrl: inside.url,
+      // Each worker drains by itself when it is told to stop.
+      drain: async () => {
+        inside.startDraining();
+        await crew.stop();
+      },
       close: async () => {
+        stopWatching();
         await Promise.all([crew.stop(), inside.close()]);
         await instance.store.close();
       },
     };
   } catch (error) {
+    stopWatching();
     await Promise.all([crew.stop(), inside.close()]);
     throw error;
   }
@@ -57,6 +72,7 @@ export async function startAsWorker(instance: Instance): Promise<PublicSide> {
   const metrics = openMetrics();
   const log = openServerLog(instance, { readiness, lineDropped: metrics.logLineDropped });
   const side = await startPublicSide(instance, { log, readiness, metrics, shared: true });
+  watchDescriptorsOf(instance, log);
   process.send?.({ issuer: side.issuer, url: side.url } satisfies Listening);
   return side;
 }
@@ -76,11 +92,16 @@ export function leave(): void {
 /** The workers. One that dies is replaced; its clients repeat what it has not answered. */
 class Crew {
   readonly #log: Log;
+  readonly #stopMs: number;
   readonly #workers = new Set<Worker>();
-  #stopping = false;
+  #stopping: Promise<unknown> | undefined;
 
-  constructor(log: Log) {
+  constructor(log: Log, { drainMs }: { readonly drainMs: number }) {
     this.#log = log;
+    this.#stopMs = drainMs + STOP_TIMEOUT_MS;
+    // The workers take connections from one listening socket. If this process took them and passed them on, those on their
+    // way to a worker that dies would never be answered, and never be closed (ADR 37).
+    cluster.schedulingPolicy = cluster.SCHED_NONE;
   }
 
   async start(): Promise<Listening> {
@@ -93,17 +114,17 @@ class Crew {
     });
     worker.once('exit', (code, signal) => {
       this.#workers.delete(worker);
-      if (!this.#stopping) void this.#replace(signal ?? `exit code ${code}`);
+      if (this.#stopping === undefined) void this.#replace(signal ?? `exit code ${code}`);
     });
     return listening;
   }
 
   async #replace(reason: string): Promise<void> {
     this.#log.outage(new Error(`A worker has died (${reason}) and is replaced.`));
-    while (!this.#stopping) {
+    while (this.#stopping === undefined) {
       await sleep(RESTART_DELAY_MS);
       try {
-        if (!this.#stopping) await this.start();
+        if (this.#stopping === undefined) await this.start();
         return;
       } catch (cause) {
         this.#log.outage(new Error('A worker could not be replaced; it is tried again.', { cause }));
@@ -112,8 +133,8 @@ class Crew {
   }
 
   async stop(): Promise<void> {
-    this.#stopping = true;
-    await Promise.all([...this.#workers].map(stopWorker));
+    this.#stopping ??= Promise.all([...this.#workers].map((worker) => stopWorker(worker, this.#stopMs)));
+    await this.#stopping;
   }
 }
 
@@ -138,13 +159,13 @@ function untilListening(worker: Worker): Promise<Listening> {
   });
 }
 
-async function stopWorker(worker: Worker): Promise<void> {
+async function stopWorker(worker: Worker, stopMs: number): Promise<void> {
   const ended = new Promise<void>((resolve) => {
     worker.once('exit', () => resolve());
   });
   worker.process.kill('SIGTERM');
   const abort = new AbortController();
-  const late = sleep(STOP_TIMEOUT_MS, undefined, { signal: abort.signal }).then(
+  const late = sleep(stopMs, undefined, { signal: abort.signal }).then(
     () => worker.process.kill('SIGKILL'),
     () => undefined,
   );

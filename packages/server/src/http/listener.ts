@@ -2,13 +2,20 @@
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { randomUUID } from 'node:crypto';
 import assert from 'node:assert/strict';
+import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import { Readable } from 'node:stream';
-import { BODY_BYTES_MAX, refuse } from '@hallpass/protocol';
+import { BODY_BYTES_MAX, refuse, type Refusal } from '@hallpass/protocol';
 import type { BoundReached } from '../oauth/bounds.ts';
 import { respondRefusal, type Endpoint, type WireRequest, type WireResponse } from '../oauth/wire.ts';
 import { StoreUnavailable } from '../store/store.ts';
-import { KEEP_ALIVE_MS } from './keep_alive.ts';
+import {
+  ConnectionEnds,
+  KEEP_ALIVE_MS_MAX,
+  LINGER_MS_MAX,
+  REQUEST_TIMEOUT_MS,
+  UNREAD_ANSWER_MS_MAX,
+} from './connection_ends.ts';
 import type { Log } from './log.ts';
 import { serveOneRequestAtATime } from './one_request_at_a_time.ts';
 import { isForOperators } from './operator_hosts.ts';
@@ -21,16 +28,12 @@ export type Routes = Readonly<Record<string, Readonly<Record<string, Endpoint>>>
 export interface Listener {
   /** With the port that was really taken. */
   readonly url: string;
+  /** Goes on as before, and asks each client to come again on another connection: another instance may take it. */
+  readonly startDraining: () => void;
   /** Takes no more requests, ends open streams, and resolves when the last answer is out. */
   readonly close: () => Promise<void>;
 }
 
-/** The time for a request to arrive whole, in milliseconds. */
-export const REQUEST_TIMEOUT_MS = 10_000;
-/** How long a caller may leave an answer unread before its connection ends, in milliseconds. */
-export const UNREAD_ANSWER_MS_MAX = 30_000;
-/** How long answers may take to get out once the server is told to stop, in milliseconds. */
-const DRAIN_TIMEOUT_MS = 10_000;
 /** The largest head of a request, in bytes. */
 export const HEADER_BYTES_MAX = 16 * 1024;
 
@@ -49,6 +52,7 @@ export async function listen(
     boundReached = () => undefined,
     requestTimeoutMs = REQUEST_TIMEOUT_MS,
     unreadAnswerMs = UNREAD_ANSWER_MS_MAX,
+    lingerMs = LINGER_MS_MAX,
   }: {
     readonly host: string;
     readonly port: number;
@@ -67,15 +71,18 @@ export async function listen(
     readonly requestTimeoutMs?: number;
     /** Milliseconds. */
     readonly unreadAnswerMs?: number;
+    /** Milliseconds. */
+    readonly lingerMs?: number;
   },
 ): Promise<Listener> {
   const streams = new Streams();
+  let draining = false;
   const app = Fastify({
     bodyLimit: BODY_BYTES_MAX,
     trustProxy: trustedProxies.length > 0 ? [...trustedProxies] : false,
     requestTimeout: requestTimeoutMs,
     connectionTimeout: unreadAnswerMs,
-    keepAliveTimeout: KEEP_ALIVE_MS,
+    keepAliveTimeout: KEEP_ALIVE_MS_MAX,
     http: {
       maxHeaderSize: HEADER_BYTES_MAX,
       headersTimeout: requestTimeoutMs,
@@ -88,7 +95,7 @@ export async function listen(
     // What has begun to arrive when the server is told to stop is answered like any other request.
     return503OnClosing: false,
     genReqId: () => randomUUID(),
-    clientErrorHandler: refuseSocket,
+    clientErrorHandler: ({ code }, socket) => refuseSocket(socket, refuse('malformed_request', { because: code })),
     frameworkErrors: (error, _request, reply) => void send(reply, respondError(error, log)),
   });
   // What a body means is for the endpoint to say, whatever it is labelled.
@@ -107,6 +114,7 @@ export async function listen(
   };
   app.setErrorHandler(fail);
   app.addHook('onRequest', async (request, reply) => {
+    if (draining) reply.header('connection', 'close');
     if (!isGone(request)) untrustedForwarding?.look(request.raw);
     const repeated = findRepeatedField(request.raw.rawHeaders);
     if (repeated !== undefined)
@@ -130,20 +138,40 @@ export async function listen(
     if (isAnswering(socket)) boundReached('UNREAD_ANSWER_MS_MAX');
     socket.destroy();
   });
+  const ends = new ConnectionEnds(app.server, {
+    isAnswering,
+    lingerMs,
+    unreadAnswerMs,
+    onUnread: () => boundReached('UNREAD_ANSWER_MS_MAX'),
+  });
+  /** What never became a request is answered by hand, and the connection ended: nothing behind it may pass for a request. */
+  const refuseSocket = (socket: Socket, refusal: Refusal, method?: string): void => {
+    if (socket.destroyed || !socket.writable) return;
+    const { status, headers, body } = respondRefusal(refusal);
+    const requestId = randomUUID();
+    answered?.('none', status, 0);
+    log.refusedConnection({ requestId, status, method, because: refusal.because });
+    // RFC 9110 §15.5.6 wants an Allow, and there is nothing that may be done with what CONNECT names.
+    const allow = status === 405 ? { allow: '' } : {};
+    ends.linger(socket, printAnswer({ status, headers: { ...headers, ...allow, 'x-request-id': requestId }, body }));
+  };
+  // RFC 9110 §9.3.6. Without a listener Node would end the connection without a word.
+  app.server.on('connect', (request, socket: Socket) => {
+    refuseSocket(socket, refuse('method_not_allowed', { because: 'CONNECT' }), request.method);
+  });
   // The name may stand for two addresses, and Fastify would make a second server that nobody drains.
   await app.listen({ host: host === 'localhost' ? '127.0.0.1' : host, port });
   const address = app.server.address();
   assert(typeof address === 'object' && address !== null, 'a TCP listener has a port');
   return {
     url: `http://${host.includes(':') ? `[${host}]` : host}:${address.port}`,
+    startDraining: () => {
+      draining = true;
+    },
     close: async () => {
+      draining = true;
       streams.end();
-      // A connection that is kept alive falls idle only when its last answer is out, and nobody looks again by itself.
-      const sweeping = setInterval(() => app.server.closeIdleConnections(), 50);
-      const giveUp = setTimeout(() => app.server.closeAllConnections(), DRAIN_TIMEOUT_MS);
-      await app.close();
-      clearInterval(sweeping);
-      clearTimeout(giveUp);
+      await ends.endAll(app.close(), () => streams.destroy());
     },
   };
 }
@@ -210,12 +238,12 @@ function toWire(request: FastifyRequest, reply: FastifyReply, streams: Streams):
 
 /** The answers that go on until someone ends them: the caller by leaving, or this server when it is told to stop. */
 class Streams {
-  readonly #open = new Set<AbortController>();
+  readonly #open = new Map<AbortController, FastifyReply>();
   #ended = false;
 
   begin(reply: FastifyReply): AbortSignal {
     const controller = new AbortController();
-    this.#open.add(controller);
+    this.#open.set(controller, reply);
     reply.raw.once('close', () => {
       this.#open.delete(controller);
       controller.abort();
@@ -226,7 +254,12 @@ class Streams {
 
   end(): void {
     this.#ended = true;
-    for (const controller of this.#open) controller.abort();
+    for (const controller of this.#open.keys()) controller.abort();
+  }
+
+  /** For readers that do not read on, so that their streams cannot end. */
+  destroy(): void {
+    for (const reply of this.#open.values()) reply.raw.destroy();
   }
 }
 
@@ -265,12 +298,10 @@ function respondError(error: unknown, log: Log): WireResponse {
   return respondRefusal(refuse('server_error'));
 }
 
-/** What is not even HTTP is answered by hand, and the connection ended: nothing behind it may pass for a request. */
-function refuseSocket(_error: Error, socket: Socket): void {
-  if (socket.destroyed || !socket.writable) return;
-  const { status, headers, body } = respondRefusal(refuse('malformed_request'));
-  const lines = Object.entries({ ...headers, 'x-request-id': randomUUID(), connection: 'close' });
+/** An answer as the bytes of HTTP/1.1, after which the connection ends. */
+function printAnswer({ status, headers, body }: WireResponse): string {
   const text = typeof body === 'string' ? body : '';
-  const head = [`HTTP/1.1 ${status} Bad Request`, ...lines.map(([name, value]) => `${name}: ${value}`)];
-  socket.end(`${head.join('\r\n')}\r\ncontent-length: ${Buffer.byteLength(text)}\r\n\r\n${text}`);
+  const fields = { ...headers, connection: 'close', 'content-length': Buffer.byteLength(text) };
+  const lines = Object.entries(fields).map(([name, value]) => `${name}: ${value}`);
+  return [`HTTP/1.1 ${status} ${STATUS_CODES[status]}`, ...lines, '', text].join('\r\n');
 }

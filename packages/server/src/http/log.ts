@@ -14,6 +14,13 @@ export interface Log {
     readonly route: string;
     readonly reply: FastifyReply;
   }) => void;
+  /** What was answered before it was a request. */
+  readonly refusedConnection: (entry: {
+    readonly requestId: string;
+    readonly status: number;
+    readonly method?: string | undefined;
+    readonly because?: string | undefined;
+  }) => void;
   readonly info: (message: string) => void;
   /** Something an operator should change, while all works. */
   readonly warn: (message: string) => void;
@@ -30,6 +37,7 @@ export function openLog(level: LogLevel, options: LogDestinationOptions = {}): L
       const milliseconds = Math.round(reply.elapsedTime * 10) / 10;
       log.info({ requestId, method, route, status: reply.statusCode, milliseconds, ...reply.note }, 'request');
     },
+    refusedConnection: (entry) => log.info({ route: 'none', ...entry }, 'request'),
     info: (message) => log.info(message),
     warn: (message) => log.warn(message),
     suspicion: ({ kind, clientId, grantId, detail }) => log.warn({ clientId, grantId, detail }, kind),

@@ -12,7 +12,6 @@ import { Gathering } from './gathering.ts';
 import { ParsedClients } from './parsed_clients.ts';
 import type { PostgresAddress } from './postgres_address.ts';
 import { Connections, DEADLINE_MS, isOwnFault } from './postgres_connections.ts';
-import { SETTINGS, settingsOf, whyUnusable } from './postgres_durability.ts';
 import { migrate } from './postgres_migrations.ts';
 import { DatabaseFailure } from './postgres_session.ts';
 import type { Revoking } from './revocation_verbs.ts';
@@ -39,6 +38,7 @@ export async function openPostgresStore(options: PostgresOptions): Promise<Store
   const { schema = 'public', connections: max = 10, random, ifMissing = 'make' } = options;
   const connections = new Connections({ ...options, schema, connections: max, nextEventId: eventIds() });
   try {
+    await connections.look();
     await migrate(connections, { schema, random, ifMissing });
   } catch (error) {
     await connections.close();
@@ -103,7 +103,11 @@ function storeOn(connections: Connections): Store {
     findTime: () => read(verbs.findTime),
     keepTime: (time) => write((sql) => verbs.keepTime(sql, time)),
     forgetExpired: (now, limit) => write((sql) => verbs.forgetExpired(sql, now, limit)),
-    check: () => write(check),
+    // Also that the server still keeps what it acknowledges: that can be switched off while it runs.
+    check: async () => {
+      await connections.look().catch(outage);
+      await write(check);
+    },
     close: async () => {
       closing = true;
       watchers.close();
@@ -118,11 +122,7 @@ async function readClock(sql: Sql): Promise<number> {
   return Number(row?.['now']);
 }
 
-/** Also that the server still keeps what it acknowledges: `fsync` can be switched off while it runs. */
 async function check(sql: Sql): Promise<void> {
-  const [row] = await sql.all(SETTINGS);
-  const fault = whyUnusable(settingsOf(row));
-  if (fault !== undefined) throw new StoreUnavailable(fault);
   await verbs.findFeedEnd(sql);
   await verbs.probe(sql);
 }
@@ -134,18 +134,27 @@ function outage(cause: unknown): never {
   throw new StoreUnavailable(message, { cause });
 }
 
-/** What the server, or TLS, says when an operator has to do something, and what that is. */
-const OPERATORS_MATTERS: readonly (readonly [code: RegExp, sentence: string])[] = [
-  [/^28/, 'The database does not let Hallpass in'],
-  [/^3D000$/, 'The database has not been made'],
-  [/^42501$/, 'The role of Hallpass may not make its tables in the database'],
+/** What the server, TLS or a pooler says when an operator has to do something, and what that is. A pooler has one code for all. */
+const OPERATORS_MATTERS: readonly (readonly [said: RegExp, sentence: string])[] = [
+  [/^28|^08P01 (?:.*authentication failed|no such user)/, 'The database does not let Hallpass in'],
+  [/^3D000|^08P01 (?:database .* does not exist|no such database)/, 'The database has not been made'],
+  [/^42501/, 'The role of Hallpass may not make its tables in the database'],
   [/CERT|^ERR_TLS|^UNABLE_TO|^ERR_SSL/, 'The certificate of the database does not hold'],
+  [
+    /^08P01 unsupported startup parameter/,
+    'The pooler in front of the database does not take a setting in the address',
+  ],
 ];
+/** A commit of several statements is all or nothing, and in this mode there is no such commit. */
+const STATEMENT_MODE =
+  'The pooler in front of the database is in statement mode, in which nothing can be written as a whole. ' +
+  'Set pool_mode = transaction, or session.';
 
 function whyNotOpened(error: unknown): unknown {
   const cause = error instanceof Error ? error.cause : undefined;
   if (error instanceof StoreUnusable || !(cause instanceof DatabaseFailure)) return error;
-  const known = OPERATORS_MATTERS.find(([code]) => code.test(cause.code));
+  if (cause.message.includes('statement pooling mode')) return new StoreUnusable(STATEMENT_MODE, { cause });
+  const known = OPERATORS_MATTERS.find(([said]) => said.test(`${cause.code} ${cause.message}`));
   if (known === undefined) return new StoreUnavailable(`The database cannot be reached: ${cause.message}.`, { cause });
   return new StoreUnusable(`${known[1]} (${cause.message}). Is HALLPASS_DATABASE_URL right?`, { cause });
 }

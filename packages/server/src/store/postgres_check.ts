@@ -16,11 +16,7 @@ const UNDEFINED_TABLE = '42P01';
 export async function openPostgresCheck(options: PostgresOptions): Promise<Checkable> {
   const schema = options.schema ?? 'public';
   const connections = new Connections({ ...options, schema, connections: 2, nextEventId: eventIds() });
-  const read: Checkable['read'] = (work) =>
-    connections.transact(async (sql) => {
-      await sql.run('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY');
-      return await work(sql);
-    }, DEADLINE_MS);
+  const read: Checkable['read'] = (work) => connections.snapshot(work, DEADLINE_MS);
   try {
     const version = await findVersion(read);
     if (version > MIGRATIONS.length) throw new StoreUnusable(newerSchema(version));

@@ -1,11 +1,12 @@
 /**
- * Connections to PostgreSQL: each is checked before its first use, every use has an end, and none is used again that may
- * be broken. Verbs run here, in a transaction or statement by statement, and are tried again where another was first.
+ * Connections to PostgreSQL, or to a pooler in front of it: every use has an end, and none is used again that may be
+ * broken. Verbs run here, in a transaction or statement by statement, and are tried again where another was first.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Random } from '@hallpass/protocol';
-import { Pool, TypeOverrides, escapeIdentifier, type ClientBase, type PoolClient } from 'pg';
+import { Pool, TypeOverrides, type ClientBase, type PoolClient } from 'pg';
 import { connectionOf, type PostgresAddress } from './postgres_address.ts';
+import { openTransaction } from './postgres_opening.ts';
 import { DatabaseFailure, isBroken, Session } from './postgres_session.ts';
 import type { Sql } from './sql.ts';
 import { StoreUnavailable } from './store.ts';
@@ -21,7 +22,7 @@ const LOCK_TIMEOUT_MS = 3_000;
 const STATEMENT_TIMEOUT_MS = 6_000;
 /** When the server gives up a transaction whose client has gone without a word, and its locks with it, in milliseconds. */
 const ABANDONED_TIMEOUT_MS = 8_000;
-/** A connection is renewed, and checked anew, after this many seconds: settings of the server can change. */
+/** A connection is renewed after this many seconds: an address can come to lead to another server. */
 const CONNECTION_SECONDS_MAX = 300;
 const IDLE_MS_MAX = 30_000;
 /** How often a verb is tried when others were first. */
@@ -57,7 +58,10 @@ export class Connections {
   readonly #pool: Pool;
   readonly #random: Random;
   readonly #secret: string;
-  readonly #settings: string;
+  readonly #schema: string;
+  /** How transactions open that may take as long as anything else. */
+  readonly #toRead: string;
+  readonly #toWrite: string;
   readonly #nextEventId: () => number;
   readonly #sessions = new WeakMap<ClientBase, Session>();
   readonly #running = new Set<Promise<unknown>>();
@@ -78,25 +82,35 @@ export class Connections {
       maxLifetimeSeconds: CONNECTION_SECONDS_MAX,
       keepAlive: true,
       allowExitOnIdle: true,
+      // A statement, and the transaction around it, are sent together.
+      pipeline: true,
     });
     this.#random = options.random;
     this.#secret = secret;
     this.#nextEventId = options.nextEventId;
-    this.#settings = sessionSettings(options.schema);
+    this.#schema = options.schema;
+    const limits = { lockMs: LOCK_TIMEOUT_MS, statementMs: STATEMENT_TIMEOUT_MS, abandonedMs: ABANDONED_TIMEOUT_MS };
+    this.#toRead = openTransaction({ to: 'read', schema: options.schema, ...limits });
+    this.#toWrite = openTransaction({ to: 'write', schema: options.schema, ...limits });
     // A connection that dies while nobody uses it is gone from the pool already; who uses one hears of it there.
     this.#pool.on('error', () => undefined);
     this.#pool.on('connect', (client) => this.#sessions.set(client, new Session(client, secret)));
   }
 
+  /** Whether the server does for a store: all that each transaction looks at, and more. */
+  look(): Promise<void> {
+    return this.#perform((session) => session.look(), READ_DEADLINE_MS);
+  }
+
   /** Statement by statement, each for itself: a verb that only reads. */
   read<Result>(verb: Work<Result>): Promise<Result> {
-    return this.#perform((session) => verb(session.sql(this.#nextEventId)), READ_DEADLINE_MS);
+    return this.#perform((session) => verb(session.sqlAlone(this.#toRead, this.#nextEventId)), READ_DEADLINE_MS);
   }
 
   /** Statement by statement, each its own transaction: a verb of which `sql.ts` says that it needs none. */
   write<Result>(verb: Work<Result>): Promise<Result> {
     return this.#perform(async (session) => {
-      const result = await verb(session.sql(this.#nextEventId));
+      const result = await verb(session.sqlAlone(this.#toWrite, this.#nextEventId));
       session.assertCommitted();
       return result;
     }, DEADLINE_MS);
@@ -104,8 +118,34 @@ export class Connections {
 
   /** A verb in one transaction. One that may take longer than the deadline of all others is given its own, as a whole. */
   transact<Result>(verb: Work<Result>, deadline = DEADLINE_MS): Promise<Result> {
-    const begin = deadline === DEADLINE_MS ? 'BEGIN' : beginLong(deadline);
-    return this.#perform((session) => session.transact(begin, () => verb(session.sql(this.#nextEventId))), deadline);
+    return this.#transact(verb, { deadline, opening: deadline === DEADLINE_MS ? this.#toWrite : this.#long(deadline) });
+  }
+
+  /** A verb that reads, in one transaction that sees one state of everything. */
+  snapshot<Result>(verb: Work<Result>, deadline: number): Promise<Result> {
+    const reading: Work<Result> = async (sql) => {
+      await sql.run('SET TRANSACTION READ ONLY');
+      return await verb(sql);
+    };
+    return this.#transact(reading, { deadline, opening: this.#long(deadline, 'REPEATABLE READ') });
+  }
+
+  #transact<Result>(
+    verb: Work<Result>,
+    { deadline, opening }: { readonly deadline: number; readonly opening: string },
+  ): Promise<Result> {
+    return this.#perform((session) => session.transact(opening, () => verb(session.sql(this.#nextEventId))), deadline);
+  }
+
+  /** Of a transaction whose statements, and the pauses between them, may take as long as all of it. */
+  #long(deadline: number, isolation?: 'REPEATABLE READ'): string {
+    const limits = { lockMs: deadline, statementMs: deadline, abandonedMs: deadline };
+    return openTransaction({
+      to: 'write',
+      schema: this.#schema,
+      ...limits,
+      ...(isolation === undefined ? {} : { isolation }),
+    });
   }
 
   /** Resolves when everything that was asked has been answered. */
@@ -162,7 +202,6 @@ export class Connections {
     const giveBack = session.lend(client);
     deadline.whenPassed(() => giveBack('broken'));
     try {
-      await session.prepare(this.#settings);
       const result = await work(session);
       giveBack('sound');
       return result;
@@ -206,24 +245,4 @@ class Deadline {
   clear(): void {
     clearTimeout(this.#timer);
   }
-}
-
-/**
- * What every connection is set to. Each bound is the server's own as well, so that what this process has given up ends
- * there too, and lets go of its locks.
- */
-function sessionSettings(schema: string): string {
-  return [
-    `SET search_path = ${escapeIdentifier(schema)}, pg_temp`,
-    "SET default_transaction_isolation = 'read committed'",
-    `SET lock_timeout = ${LOCK_TIMEOUT_MS}`,
-    `SET statement_timeout = ${STATEMENT_TIMEOUT_MS}`,
-    `SET idle_in_transaction_session_timeout = ${ABANDONED_TIMEOUT_MS}`,
-  ].join('; ');
-}
-
-/** A transaction whose statements, and the pauses between them, may take as long as all of it. */
-function beginLong(milliseconds: number): string {
-  const limits = ['lock_timeout', 'statement_timeout', 'idle_in_transaction_session_timeout'];
-  return ['BEGIN', ...limits.map((name) => `SET LOCAL ${name} = ${milliseconds}`)].join('; ');
 }

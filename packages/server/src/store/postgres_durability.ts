@@ -2,20 +2,34 @@
  * Whether a server keeps what it acknowledges. Refused, and not overruled: who has switched durability off for a role,
  * a database or a server did it for a reason or by mistake, and should hear of it; `fsync` cannot be overruled anyway.
  */
-import type { SqlRow, SqlValue } from './sql.ts';
-
 const VERSION_MIN = 13;
 
-/** Asked of each new connection. A setting that an engine does not have is null: it has no such switch. */
-export const SETTINGS = `
-  SELECT current_setting('server_version_num', true) AS version,
-         current_setting('fsync', true) AS fsync,
-         current_setting('full_page_writes', true) AS full_page_writes,
-         current_setting('synchronous_commit', true) AS synchronous_commit,
-         current_setting('synchronous_standby_names', true) AS standbys,
-         current_setting('transaction_read_only', true) AS read_only,
-         CASE WHEN pg_is_in_recovery() THEN 'on' ELSE 'off' END AS recovering,
-         (SELECT COUNT(*) FROM pg_catalog.pg_proc WHERE proname = 'aurora_version') AS aurora`;
+/** Asked at the start, and by whoever asks whether the store is ready. A setting that an engine does not have is null: it has no such switch. */
+export const SETTINGS = `SELECT ${[
+  "current_setting('server_version_num', true) AS version",
+  "current_setting('fsync', true) AS fsync",
+  "current_setting('full_page_writes', true) AS full_page_writes",
+  "current_setting('synchronous_commit', true) AS synchronous_commit",
+  "current_setting('synchronous_standby_names', true) AS standbys",
+  "current_setting('transaction_read_only', true) AS read_only",
+  "CASE WHEN pg_is_in_recovery() THEN 'on' ELSE 'off' END AS recovering",
+  "to_regproc('aurora_version') IS NOT NULL AS aurora",
+].join(', ')}`;
+
+/** What each transaction asks: that this is no standby. */
+export const READABLE = 'SHOW transaction_read_only';
+/**
+ * And where it writes, that what it writes is kept. What was found is kept for the rest of the transaction, so that a reload of
+ * the server's settings does not lower it under way. `local` is `on` where there are no standbys, and is refused where there are.
+ */
+export const KEPT = [
+  'SHOW synchronous_commit',
+  `SELECT ${[
+    "current_setting('fsync', true) AS fsync",
+    "current_setting('synchronous_standby_names', true) AS synchronous_standby_names",
+    "CASE current_setting('synchronous_commit') WHEN 'local' THEN set_config('synchronous_commit', 'on', true) ELSE set_config('synchronous_commit', current_setting('synchronous_commit'), true) END",
+  ].join(', ')}`,
+].join('; ');
 
 export interface DurabilitySettings {
   readonly version: number;
@@ -27,12 +41,12 @@ export interface DurabilitySettings {
   readonly recovering: boolean;
 }
 
-export function settingsOf(row: SqlRow | undefined): DurabilitySettings {
+export function settingsOf(row: Readonly<Record<string, unknown>> | undefined): DurabilitySettings {
   return {
     version: Math.floor(Number(textOf(row?.['version']) ?? 0) / 10_000),
     fsync: textOf(row?.['fsync']),
     // Aurora's storage has no torn pages, and so has this off.
-    fullPageWrites: Number(row?.['aurora']) > 0 ? undefined : textOf(row?.['full_page_writes']),
+    fullPageWrites: row?.['aurora'] === true ? undefined : textOf(row?.['full_page_writes']),
     synchronousCommit: textOf(row?.['synchronous_commit']),
     standbys: textOf(row?.['standbys']) ?? '',
     readOnly: row?.['read_only'] === 'on',
@@ -40,20 +54,40 @@ export function settingsOf(row: SqlRow | undefined): DurabilitySettings {
   };
 }
 
-function textOf(value: SqlValue | undefined): string | undefined {
+function textOf(value: unknown): string | undefined {
   return typeof value === 'string' ? value : undefined;
 }
 
 /** Why such a server cannot be the store, in a sentence; `undefined` when it can. */
 export function whyUnusable(settings: DurabilitySettings): string | undefined {
-  const { version, fsync, fullPageWrites, synchronousCommit, standbys, readOnly, recovering } = settings;
+  const { version, fullPageWrites, readOnly, recovering } = settings;
   if (version < VERSION_MIN) {
     return `The database is PostgreSQL ${version}; Hallpass needs ${VERSION_MIN} or later.`;
   }
   if (recovering) return 'The database is a standby: HALLPASS_DATABASE_URL must lead to the primary.';
   if (readOnly) return 'The database is read only (default_transaction_read_only = on).';
-  if (fsync === 'off') return noPromise('fsync = off', 'fsync');
   if (fullPageWrites === 'off') return noPromise('full_page_writes = off', 'full_page_writes');
+  return whyNotKept(settings);
+}
+
+/** The same, of what a transaction has shown of the server that it is on. */
+export function whyUnusableNow(shown: Readonly<Record<string, unknown>>): string | undefined {
+  if (shown['transaction_read_only'] !== 'off') {
+    return 'The database is read only, or a standby: HALLPASS_DATABASE_URL must lead to the primary.';
+  }
+  return whyNotKept({
+    fsync: textOf(shown['fsync']),
+    synchronousCommit: textOf(shown['synchronous_commit']),
+    standbys: textOf(shown['synchronous_standby_names']) ?? '',
+  });
+}
+
+function whyNotKept({
+  fsync,
+  synchronousCommit,
+  standbys,
+}: Pick<DurabilitySettings, 'fsync' | 'synchronousCommit' | 'standbys'>): string | undefined {
+  if (fsync === 'off') return noPromise('fsync = off', 'fsync');
   if (synchronousCommit === 'off') return noPromise('synchronous_commit = off', 'synchronous_commit');
   if (synchronousCommit === 'local' && standbys !== '') {
     return noPromise('synchronous_commit = local beside synchronous_standby_names', 'synchronous_commit');

@@ -1,6 +1,10 @@
-/** One connection to PostgreSQL: checked before its first use, and asked in the way in which the verbs ask. */
-import { DatabaseError, type ClientBase, type PoolClient, type QueryConfig, type QueryResult } from 'pg';
-import { SETTINGS, settingsOf, whyUnusable } from './postgres_durability.ts';
+/**
+ * One connection to PostgreSQL, which may be a pooler's: behind it each transaction can be on another server process. So
+ * nothing is left in a session for later (ADR 36). Every statement is in a transaction, and every transaction opens with
+ * its settings and a look at the server that it is on.
+ */
+import { DatabaseError, type PoolClient, type QueryConfig, type QueryResult } from 'pg';
+import { SETTINGS, settingsOf, whyUnusable, whyUnusableNow } from './postgres_durability.ts';
 import { newCommitId } from './commit_id.ts';
 import type { Sql, SqlRow, SqlValue } from './sql.ts';
 import { StoreUnavailable, StoreUnusable } from './store.ts';
@@ -36,12 +40,11 @@ export function isBroken(error: unknown): boolean {
 
 /** One connection, over all of its uses. */
 export class Session {
-  readonly #client: ClientBase;
+  readonly #client: PoolClient;
   readonly #secret: string;
-  #prepared = false;
   #warning: string | undefined;
 
-  constructor(client: ClientBase, secret: string) {
+  constructor(client: PoolClient, secret: string) {
     this.#client = client;
     this.#secret = secret;
     // One that dies in use fails what is being asked of it; without this the process would die as well.
@@ -64,27 +67,39 @@ export class Session {
     };
   }
 
-  /** Settings can differ for a role or a database, and after a failover it is another server: each connection is asked. */
-  async prepare(settings: string): Promise<void> {
-    if (this.#prepared) return;
+  /** Everything that there is to know of a server before it is a store. */
+  async look(): Promise<void> {
     const { rows } = await this.#ask(SETTINGS);
-    const found = settingsOf(rows[0]);
-    const fault = whyUnusable(found);
+    const fault = whyUnusable(settingsOf(rows[0]));
     if (fault !== undefined) throw new StoreUnusable(fault);
-    // Kept for as long as the connection lives, so that a reload of the server's settings does not lower it under way.
-    const pinned = found.synchronousCommit === 'local' ? 'on' : found.synchronousCommit;
-    await this.#ask(settings + (pinned === undefined ? '' : `; SET synchronous_commit = ${pinned}`));
-    this.#prepared = true;
-    this.#warning = undefined;
   }
 
-  async transact<Result>(begin: string, verb: () => Promise<Result>): Promise<Result> {
-    await this.#ask(begin);
-    const result = await this.#orRollBack(verb);
+  /** A verb in one transaction. `opening`: see `openTransaction`. */
+  async transact<Result>(opening: string, verb: () => Promise<Result>): Promise<Result> {
+    const result = await this.#orRollBack(async () => {
+      assertUsable(await this.#ask(opening));
+      return await verb();
+    });
     // A commit whose answer is lost rejects, and is not repeated: see `#attempt`.
-    const { command } = await this.#ask('COMMIT');
-    if (command !== 'COMMIT') throw new StoreUnavailable('The database rolled the transaction back.');
+    assertDone(await this.#ask('COMMIT'));
     this.assertCommitted();
+    return result;
+  }
+
+  /**
+   * One statement in a transaction of its own. All of it is sent at once, so that it takes one round trip. Where the server
+   * turns out not to do for a store, the statement may have had its effect: the caller hears that it is unknown.
+   */
+  async #alone(opening: string, query: QueryConfig): Promise<QueryResult<SqlRow>> {
+    const { stream } = this.#client.connection;
+    stream.cork();
+    const sent = [this.#ask(opening), this.#ask(query), this.#ask('COMMIT')] as const;
+    stream.uncork();
+    const [opened, asked, ended] = await Promise.allSettled(sent);
+    // In this order: once one has failed, the next can only say that the transaction was aborted.
+    assertUsable(valueOf(opened));
+    const result = valueOf(asked);
+    assertDone(valueOf(ended));
     return result;
   }
 
@@ -106,15 +121,14 @@ export class Session {
     throw new StoreUnavailable(`The database committed with a warning: ${this.#warning}`);
   }
 
+  /** Within `transact`. */
   sql(nextEventId: () => number): Sql {
-    const ask = (text: string, values: readonly SqlValue[]) =>
-      this.#ask({ ...statementOf(text, values.length), values: values.map(storable) });
-    return {
-      all: async (text, ...values) => (await ask(text, values)).rows,
-      run: async (text, ...values) => (await ask(text, values)).rowCount ?? 0,
-      nextEventId,
-      newCommitId,
-    };
+    return sqlOf((query) => this.#ask(query), nextEventId);
+  }
+
+  /** Each statement in a transaction of its own, which begins with `opening`. */
+  sqlAlone(opening: string, nextEventId: () => number): Sql {
+    return sqlOf((query) => this.#alone(opening, query), nextEventId);
   }
 
   async #ask(query: string | QueryConfig): Promise<QueryResult<SqlRow>> {
@@ -126,6 +140,35 @@ export class Session {
   }
 }
 
+function sqlOf(ask: (query: QueryConfig) => Promise<QueryResult<SqlRow>>, nextEventId: () => number): Sql {
+  const query = (text: string, values: readonly SqlValue[]): QueryConfig => ({
+    text: numbered(text),
+    values: values.map(storable),
+  });
+  return {
+    all: async (text, ...values) => (await ask(query(text, values))).rows,
+    run: async (text, ...values) => (await ask(query(text, values))).rowCount ?? 0,
+    nextEventId,
+    newCommitId,
+  };
+}
+
+/** Judges what a transaction that opens has shown. The driver has a result for each of its statements. */
+function assertUsable(opened: QueryResult<SqlRow> | readonly QueryResult<SqlRow>[]): void {
+  const rows = [opened].flat().flatMap((result) => result.rows);
+  const fault = whyUnusableNow(Object.fromEntries(rows.flatMap((row) => Object.entries(row))));
+  if (fault !== undefined) throw new StoreUnusable(fault);
+}
+
+function assertDone({ command }: QueryResult<SqlRow>): void {
+  if (command !== 'COMMIT') throw new StoreUnavailable('The database rolled the transaction back.');
+}
+
+function valueOf<Value>(settled: PromiseSettledResult<Value>): Value {
+  if (settled.status === 'rejected') throw settled.reason;
+  return settled.value;
+}
+
 /**
  * PostgreSQL has no text with a zero character in it. What arrives with one from outside is looked for, and kept, with
  * the character that stands for what cannot be shown: it finds nothing, which is no outage.
@@ -134,24 +177,16 @@ function storable(value: SqlValue): SqlValue {
   return typeof value === 'string' ? value.replaceAll('\0', '\u{FFFD}') : value;
 }
 
-interface Statement {
-  readonly name?: string;
-  readonly text: string;
-}
+/** The most texts that are kept. Those of statements of many rows are as many as there are counts of rows. */
+const NUMBERED_MAX = 1_000;
+const numberedTexts = new Map<string, string>();
 
-/** The most texts, and values in one, that a connection keeps prepared; statements of many rows are not worth it. */
-const PREPARED_MAX = 100;
-const PREPARED_VALUES_MAX = 16;
-const prepared = new Map<string, Statement>();
-
-/** With `$1` for the first `?`, and the name that it is prepared under. */
-function statementOf(text: string, values: number): Statement {
-  const known = prepared.get(text);
+/** With `$1` for the first `?`. */
+function numbered(text: string): string {
+  const known = numberedTexts.get(text);
   if (known !== undefined) return known;
   let at = 0;
-  const numbered = text.replaceAll('?', () => `$${++at}`);
-  if (values > PREPARED_VALUES_MAX || prepared.size >= PREPARED_MAX) return { text: numbered };
-  const statement = { name: `hallpass_${prepared.size}`, text: numbered };
-  prepared.set(text, statement);
-  return statement;
+  const made = text.replaceAll('?', () => `$${++at}`);
+  if (numberedTexts.size < NUMBERED_MAX) numberedTexts.set(text, made);
+  return made;
 }

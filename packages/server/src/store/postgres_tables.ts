@@ -16,11 +16,7 @@ export function openPostgresTables(options: PostgresOptions): Tables {
     nextEventId: eventIds(),
   });
   return {
-    snapshot: (work) =>
-      connections.transact(async (sql) => {
-        await sql.run('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY');
-        return await work(sql);
-      }, DEADLINE_MS),
+    snapshot: (work) => connections.snapshot(work, DEADLINE_MS),
     transact: (work) => connections.transact(work, DEADLINE_MS),
     close: () => connections.close(),
   };

@@ -195,18 +195,26 @@ suite('durability', () => {
     await store.check();
   });
 
-  test('a connection is not lowered under way, and a commit that a standby did not confirm is none', async (t) => {
+  test('a transaction is not lowered under way, and a commit that a standby did not confirm is none', async (t) => {
     const { store, url } = await openFresh(t, { connections: 1 });
     await store.revoke(token('confirmed'));
+    const other = await outsider(t, url);
+    await other.query('UPDATE feed SET last_position = last_position');
+    const revoked = outcomeOf(store.revoke(token('unconfirmed')));
+    await until(t, "SELECT COUNT(*) = 1 AS so FROM pg_stat_activity WHERE wait_event_type = 'Lock'", url);
     await cluster.configure({ synchronous_commit: 'off', synchronous_standby_names: 'nobody' });
     t.after(() => cluster.configure({ synchronous_commit: undefined, synchronous_standby_names: undefined }));
-    const revoked = outcomeOf(store.revoke(token('unconfirmed')));
+    await other.query('ROLLBACK');
     // It waits, as it would not with what the server has now. The operator gives the standby up:
     await until(t, "SELECT COUNT(*) = 1 AS so FROM pg_stat_activity WHERE wait_event = 'SyncRep'", url);
     await cluster.query("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'", { url });
     const { error } = await revoked;
     assert.ok(error instanceof StoreUnavailable, inspect(error));
     assert.match(error.message, /with a warning: .*synchronous replication/);
+    await assert.rejects(store.revoke(token('refused')), {
+      name: 'StoreUnavailable',
+      message: /synchronous_commit = off/,
+    });
   });
 
   test('a standby is refused, and its primary is not', async (t) => {

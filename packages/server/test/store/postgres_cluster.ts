@@ -259,13 +259,13 @@ async function freePort(): Promise<number> {
   return address.port;
 }
 
-interface User {
+export interface User {
   readonly uid: number;
   readonly gid: number;
 }
 
 /** PostgreSQL does not run as root; as root, it runs as a user who may do little. */
-function unprivilegedUser(): User | undefined {
+export function unprivilegedUser(): User | undefined {
   if (process.getuid?.() !== 0) return undefined;
   const users = readFileSync('/etc/passwd', 'utf8')
     .split('\n')

@@ -1,0 +1,43 @@
+/** A server that has no file descriptor left says so, does not die of it, and takes connections again when it has. */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { makeDataDir, RIG, startHallpass } from './hallpass_process.ts';
+
+const DESCRIPTORS = 90;
+const PATIENCE_MS = 30_000;
+
+test('more connections than descriptors: one line in the log, one when it is over, and service goes on', async (t) => {
+  const { dataDir, remove } = makeDataDir();
+  t.after(remove);
+  const log = join(dataDir, 'log');
+  const limited = ['/bin/sh', '-c', `ulimit -n ${DESCRIPTORS}; exec "$@" 2>"$0"`, log];
+  const server = await startHallpass(dataDir, RIG, [], limited);
+  t.after(() => server.stop());
+  const lines = (of: RegExp): number =>
+    readFileSync(log, 'utf8')
+      .split('\n')
+      .filter((line) => of.test(line)).length;
+  const until = async (holds: () => Promise<boolean> | boolean): Promise<void> => {
+    const end = performance.now() + PATIENCE_MS;
+    while (!(await holds())) {
+      assert.ok(performance.now() < end, `it did not come to hold in time: ${readFileSync(log, 'utf8')}`);
+      await sleep(20);
+    }
+  };
+  const { hostname, port } = new URL(server.url);
+  const sockets = Array.from({ length: DESCRIPTORS }, () => {
+    const socket = connect(Number(port), hostname);
+    socket.on('error', () => undefined);
+    return socket;
+  });
+  await until(() => lines(/No file descriptor is free/) > 0);
+  for (const socket of sockets) socket.destroy();
+  await until(() => lines(/free file descriptors again/) > 0);
+  assert.equal((await fetch(`${server.url}/health/ready`)).status, 200);
+  assert.equal(lines(/No file descriptor is free/), 1);
+  assert.equal(await server.stop(), 0);
+});
