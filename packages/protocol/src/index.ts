@@ -9,6 +9,7 @@ export * from './dpop.ts';
 export * from './identifier.ts';
 export * from './jws.ts';
 export * from './likeness.ts';
+export * from './media_type.ts';
 export * from './messages.ts';
 export * from './network_address.ts';
 export * from './parameters.ts';

@@ -4,7 +4,6 @@ import {
   isRefusal,
   numericDate,
   openRefreshToken,
-  parseParameters,
   refuse,
   type AccessTokenClaims,
   type IntrospectionResponse,
@@ -12,7 +11,7 @@ import {
 import type { Client } from '../store/store.ts';
 import { lifetimesOf, type Authority } from './authority.ts';
 import { challengeFor, identifyClient } from './client_auth.ts';
-import { spendOnce } from './client_request.ts';
+import { readParameters, spendOnce } from './client_request.ts';
 import { canRepeat, judgeGeneration } from './grants/refresh_token.ts';
 import { endOfGrant } from './grant_end.ts';
 import { equalBytes } from './key_ring.ts';
@@ -26,7 +25,7 @@ const OTHER_AUDIENCE = 'the token is for another audience than those of this res
 
 export function introspectionEndpoint(authority: Authority): Endpoint {
   return async (request) => {
-    const parameters = parseParameters(request.header('content-type'), request.body);
+    const parameters = readParameters(request);
     if (isRefusal(parameters)) return respondRefusal(parameters);
     const caller = await identifyClient(authority, request, parameters);
     if (isRefusal(caller)) return respondRefusal(caller, { headers: challengeFor(authority, request, caller) });
