@@ -69,7 +69,7 @@ for (const [parameters, named] of [
   ['charset=utf-8; charset=utf-16', 'utf-8, utf-16'],
   ['charset="utf-8\\" x"', 'utf-8? x'],
   ['a=b; charset=utf-7', 'utf-7'],
-  [`charset=${'x'.repeat(500)}`, `${'x'.repeat(40)}`],
+  [`charset=${'x'.repeat(500)}`, 'x'.repeat(40)],
 ] as const) {
   test(`${parameters.slice(0, 40)} is 415, with the charset named, under both labels and on every endpoint (RFC 9110 §8.3.2)`, async () => {
     for (const path of [TOKEN, '/oauth2/revoke', '/oauth2/introspect']) {

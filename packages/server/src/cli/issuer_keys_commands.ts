@@ -17,6 +17,7 @@ import type { KeyUse } from '../store/store.ts';
 import { clockOption, type Clocked } from './clock_option.ts';
 import type { WithInstance } from './keys_commands.ts';
 import { good, printFields, printJson, printLine, printMoment, printTable, strong, warn } from './output.ts';
+import { shellWord } from '../operator/shell_word.ts';
 
 interface Json {
   readonly json?: boolean;
@@ -177,7 +178,7 @@ const NAMED_MAX = 20;
 
 function secretsOf(secrets: KeyPrice['secrets']): readonly string[] {
   const clients = [...new Set(secrets.map(({ clientId }) => clientId))];
-  const named = clients.slice(0, NAMED_MAX).map((clientId) => `hallpass keys rotate-secret ${clientId}`);
+  const named = clients.slice(0, NAMED_MAX).map((clientId) => `hallpass keys rotate-secret ${shellWord(clientId)}`);
   return clients.length > NAMED_MAX ? [...named, `and ${clients.length - NAMED_MAX} more (--json names all)`] : named;
 }
 

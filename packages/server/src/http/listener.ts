@@ -107,7 +107,11 @@ export async function listen(
   };
   app.setErrorHandler(fail);
   app.addHook('onRequest', async (request, reply) => {
-    if (!isGone(request)) untrustedForwarding?.look(request.raw);
+    if (!isGone(request)) {
+      untrustedForwarding?.look(request.raw);
+      // Now, since the socket has none any more when the answer is out and the connection has ended.
+      reply.address = request.ip;
+    }
     const repeated = findRepeatedField(request.raw.rawHeaders);
     if (repeated !== undefined)
       return await send(reply, respondRefusal(repeated, { headers: { connection: 'close' } }));
@@ -248,6 +252,8 @@ function isStream(body: WireResponse['body']): body is AsyncIterable<string> {
 declare module 'fastify' {
   interface FastifyReply {
     note?: WireResponse['note'];
+    /** Where the request came from; absent when the caller had gone. */
+    address?: string;
   }
 }
 

@@ -28,7 +28,10 @@ export function openLog(level: LogLevel): Log {
   return {
     request: ({ requestId, method, route, reply }) => {
       const milliseconds = Math.round(reply.elapsedTime * 10) / 10;
-      log.info({ requestId, method, route, status: reply.statusCode, milliseconds, ...reply.note }, 'request');
+      // An address is personal data: it is kept where somebody will have to find out who was refused, and why.
+      const { statusCode: status, note, address } = reply;
+      const from = note?.refused === undefined || address === undefined ? {} : { address };
+      log.info({ requestId, method, route, status, milliseconds, ...from, ...note }, 'request');
     },
     info: (message) => log.info(message),
     warn: (message) => log.warn(message),

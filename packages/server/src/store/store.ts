@@ -61,8 +61,11 @@ export interface Client {
   readonly clientId: string;
   readonly name: string;
   readonly mode: 'test' | 'live';
-  /** How the key shows that it is itself (RFC 6749 §2.3.1, RFC 7523 §2.2). It can do so in this one way alone. */
-  readonly authentication: 'client_secret' | 'private_key_jwt';
+  /**
+   * How the key shows that it is itself (RFC 6749 §2.3.1, RFC 7523 §2.2), and the only way in which it can (ADR 40).
+   * `client_secret`: its secret, by Basic or in the body.
+   */
+  readonly authentication: 'client_secret' | 'client_secret_basic' | 'client_secret_post' | 'private_key_jwt';
   /** At most two, the newest first. */
   readonly secrets: readonly ClientSecret[];
   /** With `private_key_jwt`: at most two, the newest first. */
