@@ -9,6 +9,7 @@ import type { Authority } from '../oauth/authority.ts';
 import type { BoundReached } from '../oauth/bounds.ts';
 import { countAlone, type Count } from '../oauth/counts.ts';
 import { ClientCopies } from '../oauth/client_copies.ts';
+import { EventAllowance } from '../oauth/event_allowance.ts';
 import { feedEndpoint } from '../oauth/feed.ts';
 import { FeedStreams } from '../oauth/feed_streams.ts';
 import { Followers } from '../oauth/followers.ts';
@@ -60,7 +61,7 @@ const OUTAGE_END_INTERVAL_MS = 1_000;
 export async function startServer(instance: Instance): Promise<Server> {
   const readiness = new Readiness(instance.store, instance.clock);
   const log = openServerLog(instance, readiness);
-  const metrics = openMetrics();
+  const metrics = openMetrics(readVersion());
   const outside = await startPublicSide(instance, {
     log,
     metrics,
@@ -154,6 +155,7 @@ export async function startPublicSide(
     { port: 'HALLPASS_PORT', host: 'HALLPASS_HOST' },
   );
   const issuer = settings.issuer ?? listener.url;
+  metrics.watchSigningKey(() => (instance.clock.now() - instance.keys.signing.createdAt) / 1000);
   authority = {
     issuer,
     defaultAudience: settings.audience ?? issuer,
@@ -182,6 +184,8 @@ export async function startPublicSide(
       count,
       boundReached,
     }),
+    eventAllowance: new EventAllowance({ clock: instance.clock, count, boundReached }),
+    noteRevocation: metrics.revoked,
     endEverythingOf: async (clientId, event) => {
       await revokeUntilAcknowledged(instance, 'issuing', {
         revocationAt: (moment) => revocationOfClient(clientId, moment),

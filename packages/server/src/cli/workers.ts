@@ -10,6 +10,7 @@ import { Readiness } from '../oauth/readiness.ts';
 import type { Instance } from './instance.ts';
 import { openServerLog, startOperatorSide, startPublicSide, type PublicSide, type Server } from './server.ts';
 import { BadSetting } from './settings.ts';
+import { readVersion } from './version.ts';
 
 /** How long a worker may take to listen, in milliseconds. */
 const START_TIMEOUT_MS = 30_000;
@@ -55,7 +56,7 @@ export async function startWorkers(instance: Instance, count: number): Promise<S
 export async function startAsWorker(instance: Instance): Promise<PublicSide> {
   const readiness = new Readiness(instance.store, instance.clock);
   const log = openServerLog(instance, readiness);
-  const side = await startPublicSide(instance, { log, readiness, metrics: openMetrics(), shared: true });
+  const side = await startPublicSide(instance, { log, readiness, metrics: openMetrics(readVersion()), shared: true });
   process.send?.({ issuer: side.issuer, url: side.url } satisfies Listening);
   return side;
 }

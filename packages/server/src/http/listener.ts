@@ -10,6 +10,7 @@ import { respondRefusal, type Endpoint, type WireRequest, type WireResponse } fr
 import { StoreUnavailable } from '../store/store.ts';
 import { KEEP_ALIVE_MS } from './keep_alive.ts';
 import type { Log } from './log.ts';
+import type { Answered } from './metrics.ts';
 import { serveOneRequestAtATime } from './one_request_at_a_time.ts';
 import { isForOperators } from './operator_hosts.ts';
 import { findRepeatedField } from './single_fields.ts';
@@ -53,7 +54,7 @@ export async function listen(
     readonly host: string;
     readonly port: number;
     readonly log: Log;
-    readonly answered?: (route: string, status: number, seconds: number) => void;
+    readonly answered?: (answer: Answered) => void;
     /** Whose X-Forwarded-For is believed. */
     readonly trustedProxies?: readonly string[];
     /** Looks at each request for a proxy that is not among them. */
@@ -96,7 +97,7 @@ export async function listen(
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
   app.addHook('onResponse', async (request, reply) => {
     const route = request.routeOptions.url ?? 'none';
-    answered?.(route, reply.statusCode, reply.elapsedTime / 1000);
+    answered?.({ route, status: reply.statusCode, seconds: reply.elapsedTime / 1000, note: reply.note });
     if (reply.statusCode === 413) boundReached('BODY_BYTES_MAX');
     log.request({ requestId: request.id, method: request.method, route, reply });
   });

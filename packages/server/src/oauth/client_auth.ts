@@ -102,10 +102,13 @@ function claimedBy(refusal: Refusal, claimedClientId: string | undefined): Refus
  * time must not tell.
  */
 async function withClaim({ store }: Authority, { readings }: SecretEvidence, refusal: Refusal): Promise<Refusal> {
-  const [{ clientId, clientSecret } = NO_CREDENTIALS] = readings;
-  const isSwapped = (await store.findClient(clientSecret.slice(0, CLIENT_ID_LENGTH_MAX))) !== undefined;
+  let isSwapped = false;
+  for (const { clientSecret } of readings) {
+    isSwapped = (await store.findClient(clientSecret.slice(0, CLIENT_ID_LENGTH_MAX))) !== undefined || isSwapped;
+  }
   if (refusal.claimedClientId !== undefined) return refusal;
   if (isSwapped) return { ...refusal, because: 'client_id and client_secret are swapped' };
+  const [{ clientId, clientSecret } = NO_CREDENTIALS] = readings;
   return claimedBy(refusal, screenClaim(clientId, clientSecret));
 }
 

@@ -83,8 +83,20 @@ async function introspectRefreshToken(
   const { refreshGraceSeconds: graceSeconds } = lifetimes;
   const standing = judgeGeneration({ presented: state, family, now, graceSeconds });
   if (standing !== 'newest' && !(standing === 'predecessor' && canRepeat(keys, family))) return INACTIVE;
-  const { scope, clientId, audiences, issuedAt } = state;
+  const { scope, clientId, audiences, issuedAt, grantId, generation } = state;
   const [audience = '', ...more] = audiences;
-  const aud = more.length === 0 ? audience : audiences;
-  return { active: true, scope, client_id: clientId, sub: clientId, iss: issuer, aud, iat: issuedAt, exp: end };
+  return {
+    active: true,
+    scope,
+    client_id: clientId,
+    sub: clientId,
+    iss: issuer,
+    aud: more.length === 0 ? audience : audiences,
+    iat: issuedAt,
+    exp: end,
+    // Its own id, in a form that no access token has. Events and logs name a grant and a generation too.
+    jti: `${grantId}.${generation}`,
+    // Not Bearer: nobody may take it for what opens an API (RFC 7662 §4).
+    token_type: 'refresh_token',
+  };
 }

@@ -180,15 +180,22 @@ function selectWith<Selection>(
 
 /** A refusal that must be remembered is answered only when it is on disk: the family of a reused token is dead by then. */
 async function remember(
-  { store, revocationAllowance, endEverythingOf }: Authority,
+  { store, revocationAllowance, eventAllowance, endEverythingOf, noteRevocation }: Authority,
   { client: { clientId } }: Caller,
   { refusal, event, revocations = [] }: Extract<Decision, { decided: 'refuse' }>,
 ): Promise<Refusal> {
   if (event === undefined) return refusal;
+  const kept = await eventAllowance.admit(event);
+  if (revocations.length === 0) {
+    if (kept !== undefined) await store.recordEvent(kept);
+    return refusal;
+  }
   // The response to a theft is never refused. Beyond what a key may add, one entry for all that it was given stands for
   // its families: a key that makes reuse by the thousand must not fill the guards (ADR 19).
-  const isRoom = revocations.length === 0 || (await revocationAllowance.takeReuse(clientId));
-  await (isRoom ? store.revoke(revocations, event) : endEverythingOf(clientId, event));
+  const isRoom = await revocationAllowance.takeReuse(clientId);
+  await (isRoom ? store.revoke(revocations, kept) : endEverythingOf(clientId, kept));
+  const ended = event.kind === 'refresh_token_reused' ? 'reused' : 'newer_than_store';
+  noteRevocation(isRoom ? ended : 'client');
   return refusal;
 }
 
