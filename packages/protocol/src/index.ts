@@ -7,6 +7,7 @@ export * from './client_credentials.ts';
 export * from './clock.ts';
 export * from './dpop.ts';
 export * from './identifier.ts';
+export * from './issuer.ts';
 export * from './jws.ts';
 export * from './likeness.ts';
 export * from './media_type.ts';

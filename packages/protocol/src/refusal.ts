@@ -372,6 +372,9 @@ const ROWS = {
 /** Every reason for which a request may be refused. */
 export type RefusalReason = keyof typeof ROWS;
 
+// oxlint-disable-next-line no-unsafe-type-assertion -- the names of an object of ours
+const REASONS = Object.keys(ROWS) as readonly RefusalReason[];
+
 /** A request that may not have what it asks for: a value, never thrown. */
 export interface Refusal {
   readonly refused: RefusalReason;
@@ -417,8 +420,8 @@ export function wordsOf(refusal: Refusal): {
 }
 
 /** Every row, for the documentation. */
-export function listRefusals(): readonly (Row & { readonly reason: string })[] {
-  return Object.entries(ROWS).map(([reason, row]) => ({ reason, ...row }));
+export function listRefusals(): readonly (Row & { readonly reason: RefusalReason })[] {
+  return REASONS.map((reason) => ({ reason, ...ROWS[reason] }));
 }
 
 function sentence(description: string): string {
