@@ -8,7 +8,8 @@ const DEFAULT_PORTS: Readonly<Record<string, number>> = { https: 443, http: 80 }
  * §6.2.3). The path is another matter, its case and its last slash included: it stays as it is. Undefined for what is no
  * address of an issuer: credentials, a query, a fragment, a host that is not ASCII.
  */
-export function canonicalIssuer(text: string): string | undefined {
+export function canonicalIssuer(text: unknown): string | undefined {
+  if (typeof text !== 'string') return undefined;
   const [, scheme = '', host = '', port, path = ''] = ISSUER.exec(text) ?? [];
   if (scheme === '' || Number(port ?? 0) > 65_535) return undefined;
   const lower = scheme.toLowerCase();
