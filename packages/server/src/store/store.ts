@@ -322,8 +322,8 @@ export interface Store {
   /** In order of `clientId`, those after `after`. */
   listClients(page: { readonly after?: string; readonly limit: number }): Promise<readonly Client[]>;
   /**
-   * Keeps a client, if the kept version is `client.version - 1` (0: there is none), with its event and revocations
-   * in one transaction. A new one beyond `CLIENTS_MAX` is not kept.
+   * Keeps a client, if the kept version is `client.version - 1` (0: there is none) and was made when it was, with its
+   * event and revocations in one transaction. A new one beyond `CLIENTS_MAX` is not kept.
    */
   saveClient(client: Client, accompanied: Accompanied): Promise<'saved' | 'changed_meanwhile' | 'too_many'>;
   deleteClient(clientId: string, accompanied: Accompanied): Promise<'deleted' | 'unknown'>;
