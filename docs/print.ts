@@ -28,6 +28,7 @@ import { REQUESTS_PER_CONNECTION_MAX } from '../packages/server/src/http/one_req
 import { BOUNDS } from '../packages/server/src/oauth/bounds.ts';
 import { SECRETS_MAX } from '../packages/server/src/oauth/client_auth.ts';
 import * as foreignHash from '../packages/server/src/oauth/foreign_hash.ts';
+import { SECURITY_EVENTS_PER_CLIENT_HOUR_MAX } from '../packages/server/src/oauth/event_allowance.ts';
 import { CONFIRMATIONS_PER_CLIENT_PER_SECOND_MAX, PAGE_ENTRIES_MAX } from '../packages/server/src/oauth/feed.ts';
 import { READINESS_MS, READINESS_WRITE_MS_MAX } from '../packages/server/src/oauth/readiness.ts';
 import { FAULTS_MAX } from '../packages/server/src/store/findings.ts';
@@ -230,6 +231,12 @@ const LIMITS: readonly (readonly [name: string, value: number, what: string, bey
     'the setting is refused',
   ],
   ['LINEAGE_MAX', protocol.LINEAGE_MAX, 'tokens cut one from the other', '400 `invalid_request`'],
+  [
+    'SECURITY_EVENTS_PER_CLIENT_HOUR_MAX',
+    SECURITY_EVENTS_PER_CLIENT_HOUR_MAX,
+    'events of one kind that the refresh tokens which an API key shows lead to in an hour',
+    'answered as ever, logged and counted, without an event',
+  ],
   [
     'SUSPICION_EVENTS_PER_CLIENT_HOUR_MAX',
     SUSPICION_EVENTS_PER_CLIENT_HOUR_MAX,

@@ -9,6 +9,7 @@ import {
   parseErrorResponse,
   parseTokenResponse,
   printBasic,
+  printPlainBasic,
   refuse,
   type ClientCredentials,
   type Refusal,
@@ -118,7 +119,7 @@ export class ApiKeys {
 
   /** Whether there is such a key, whatever it may have: for a request that no scope would open. Throws `Outage`. */
   async authenticate(key: ClientCredentials, address: string | undefined): Promise<Refusal | undefined> {
-    const basic = printBasic(key);
+    const basic = printPlainBasic(key);
     // Every scope begins with a slash: this digest is none of theirs.
     const digest = await digestOf(`${basic} `);
     const found = await this.#find(digest, { key, address }, async () => {

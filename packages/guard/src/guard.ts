@@ -22,6 +22,7 @@ import {
   type RouteDecision,
 } from './decision.ts';
 import type { GuardEvent } from './guard_event.ts';
+import { GuardCounts, type GuardMetrics } from './guard_metrics.ts';
 import type { Holder, Identified } from './holder.ts';
 import { Identity } from './identity.ts';
 import { IssuerCheck } from './issuer_check.ts';
@@ -82,6 +83,8 @@ export interface Guard<Scopes extends string = string> {
   /** Ends all connections and timers. A closed guard answers 503. */
   readonly close: () => void;
   readonly health: () => GuardHealth;
+  /** What was decided and what has happened since the guard was made, in numbers. */
+  readonly metrics: () => GuardMetrics;
   /**
    * What this API says of itself (RFC 9728 §2), with the scopes of a policy that are the same for all requests. Throws
    * a TypeError when the audience is no address.
@@ -123,6 +126,7 @@ export function createGuard<const Scopes extends string = string>(
     ready: () => guard.ready(),
     close: () => guard.close(),
     health: () => guard.health(),
+    metrics: () => guard.metrics(),
     metadata: (policy) => guard.metadata(policy),
     metadataPath: guard.metadataPath,
   };
@@ -171,6 +175,7 @@ class ApiGuard {
   readonly #origin: DenialOrigin;
   /** The audiences that were reported. */
   readonly #otherAudiences = new Set<string>();
+  readonly #counts = new GuardCounts();
 
   constructor(settings: GuardSettings) {
     const { clock, algorithms, leewaySeconds, maxStalenessSeconds, startWaitSeconds } = settings;
@@ -276,7 +281,10 @@ class ApiGuard {
       if (this.#isRevoked(holder)) return await this.#deny(REVOKED, presented);
       const asked = demand();
       if (isRefusal(asked)) return await this.#deny(asked, presented);
-      if (opens(holder.scopes, asked.scope)) return grantAccess(holder, asked, examined?.newNonce);
+      if (opens(holder.scopes, asked.scope)) {
+        this.#counts.allow();
+        return grantAccess(holder, asked, examined?.newNonce);
+      }
       return await this.#deny(refuse('insufficient_scope', { subject: asked.scope.text }), presented);
     } catch (error) {
       if (!(error instanceof Outage)) throw error;
@@ -388,6 +396,7 @@ class ApiGuard {
 
   /** In the scheme that was tried, if one was (RFC 9449 §7.1). */
   async #deny(refusal: Refusal, tried?: PresentedCredentials): Promise<Denial> {
+    this.#counts.refuse(refusal.refused);
     const nonces = await this.#nonces?.now();
     if (refusal.refused === 'clock_differs') this.#issuerTime.doubt();
     return deny(this.#withClock(refusal), {
@@ -408,6 +417,7 @@ class ApiGuard {
   /** Whoever listens to events must not be able to change a decision, by throwing for instance. */
   #report(event: GuardEvent): void {
     if (this.#closing.signal.aborted) return;
+    this.#counts.hear(event.kind);
     if (event.kind === 'feed_connected') void this.#issuerCheck.look();
     try {
       this.#settings.onEvent(event);
@@ -431,6 +441,10 @@ class ApiGuard {
     const clockOffsetSeconds = this.#issuerTime.offsetSeconds();
     const revocations = this.#revocations.size;
     return { stalenessSeconds, revocations, connected, transport, lastError, clockOffsetSeconds };
+  }
+
+  metrics(): GuardMetrics {
+    return this.#counts.read();
   }
 
   metadata(policy?: Policy): ResourceMetadata {

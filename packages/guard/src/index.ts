@@ -3,6 +3,7 @@ export { createGuard, type Guard, type GuardHealth, type ValuesFor } from './gua
 export type { GuardOptions, WhenStale } from './options.ts';
 export { Misconfigured } from './misconfigured.ts';
 export type { GuardEvent } from './guard_event.ts';
+export type { GuardMetrics } from './guard_metrics.ts';
 export type { GuardedRequest } from './request.ts';
 export type { Access, Decision, Denial, PathValues, RouteAccess, RouteDecision } from './decision.ts';
 export { metadataPath, type ResourceMetadata } from './resource_metadata.ts';

@@ -1,5 +1,13 @@
 /** The guard's line to its issuer: one place that says how long, how much and where to. */
-import { metadataURL, parseUtf8, PATHS, printBase64url, printBasic, type ClientCredentials } from '@hallpass/protocol';
+import {
+  metadataURL,
+  parseUtf8,
+  PATHS,
+  printBase64url,
+  printBasic,
+  printPlainBasic,
+  type ClientCredentials,
+} from '@hallpass/protocol';
 import { nameOf, Outage, Refused } from './outage.ts';
 import { alarm, randomBytes } from './surroundings.ts';
 
@@ -39,7 +47,9 @@ export class IssuerClient {
   readonly #options: IssuerClientOptions;
   readonly #base: string;
   readonly #metadataURL: string;
+  /** At the endpoints of OAuth (RFC 6749 §2.3.1), and at the feed, a protected resource (RFC 7617). */
   readonly #basic: string;
+  readonly #plainBasic: string;
   readonly #followerId = printBase64url(randomBytes(FOLLOWER_ID_BYTES));
 
   constructor(options: IssuerClientOptions) {
@@ -47,6 +57,7 @@ export class IssuerClient {
     this.#base = options.issuerAddress.replace(/\/$/, '');
     this.#metadataURL = metadataURL(options.issuerAddress);
     this.#basic = printBasic(options.credentials);
+    this.#plainBasic = printPlainBasic(options.credentials);
   }
 
   /** The issuer's keys, as JSON (RFC 7517 §5). Throws `Outage`. */
@@ -82,7 +93,7 @@ export class IssuerClient {
     return this.#ask(PATHS.token, { method: 'POST', headers: this.#onBehalfOf(basic, address), body });
   }
 
-  /** Whether there is such a key: 200 or 403 if so (contract §2). Throws `Outage`. */
+  /** Whether there is such a key, as RFC 7617 has it in `basic`: 200 or 403 if so (contract §2). Throws `Outage`. */
   ping(basic: string, address: string | undefined): Promise<IssuerAnswer> {
     return this.#ask(PATHS.ping, { headers: this.#onBehalfOf(basic, address) });
   }
@@ -114,12 +125,12 @@ export class IssuerClient {
 
   /** The same for a guard that reads once more what it has. It confirms nothing: the issuer is not told who reads. */
   rereadFeed(cursor: string | undefined): Promise<unknown> {
-    const headers = { Authorization: this.#basic, Accept: 'application/json' };
+    const headers = { Authorization: this.#plainBasic, Accept: 'application/json' };
     return this.#fetchJson(`${PATHS.revocations}?after=${cursor ?? ''}`, { headers }, PAGE_BYTES_MAX);
   }
 
   #following(accept: string): Readonly<Record<string, string>> {
-    return { Authorization: this.#basic, Accept: accept, 'Hallpass-Follower': this.#followerId };
+    return { Authorization: this.#plainBasic, Accept: accept, 'Hallpass-Follower': this.#followerId };
   }
 
   /**

@@ -1,5 +1,6 @@
 /** What a guard has to be told, and what it assumes otherwise. */
 import {
+  canonicalIssuer,
   isScope,
   parseScope,
   SIGNING_ALGORITHMS,
@@ -156,7 +157,9 @@ const MAX_STALENESS_SECONDS_MIN = 3;
 
 /** Options to settings. Throws a TypeError that says what to change; it never repeats a credential. */
 export function parseOptions(options: GuardOptions): GuardSettings {
-  const { issuer, audience, credentials } = options;
+  const { audience, credentials } = options;
+  // As the server spells it.
+  const issuer = canonicalIssuer(options.issuer) ?? options.issuer;
   checkAddress('issuer', issuer);
   const { issuerAddress, publicURL } = options;
   if (issuerAddress !== undefined) checkIssuerAddress(issuerAddress, options.issuerPlaintext);

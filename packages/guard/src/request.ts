@@ -1,7 +1,7 @@
 /** The credentials that a guard reads of a request: from its headers alone, never from a query or a body. */
 import {
   parseAccessTokenHeader,
-  parseBasic,
+  parsePlainBasic,
   refuse,
   type ClientCredentials,
   type PresentedToken,
@@ -46,7 +46,7 @@ export function readCredentials(
     return refuse('malformed_credentials', { because: 'more than one Authorization' });
   }
   if (!takesKeys || value === undefined || !BASIC.test(value)) return parseAccessTokenHeader(value);
-  const key = parseBasic(value);
+  const key = parsePlainBasic(value);
   return key === undefined
     ? refuse('malformed_credentials', { because: 'malformed Basic' })
     : { scheme: 'Basic', key, address };

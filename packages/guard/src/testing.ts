@@ -15,6 +15,7 @@ import {
   numericDate,
   OPAQUE_TOKEN_PREFIX,
   parseBasic,
+  parsePlainBasic,
   PATHS,
   printBase64url,
   type AccessTokenClaims,
@@ -112,7 +113,8 @@ export async function createTestIssuer({ audience, clock = SYSTEM_CLOCK }: TestI
   const answer = async (request: Request): Promise<Response> => {
     const { pathname: path, searchParams } = new URL(request.url);
     if (path === PATHS.jwks) return Response.json({ keys: [jwk] });
-    const caller = parseBasic(request.headers.get('authorization') ?? '');
+    const isResource = path === PATHS.ping || path === PATHS.revocations;
+    const caller = (isResource ? parsePlainBasic : parseBasic)(request.headers.get('authorization') ?? '');
     if (path === PATHS.token) return await issueTo(caller, new URLSearchParams(await request.text()));
     if (path === PATHS.ping) return keyOf(caller) === undefined ? refuseWith(401, 'invalid_client') : new Response();
     if (caller?.clientSecret !== credentials.clientSecret) return refuseWith(401, 'invalid_client');

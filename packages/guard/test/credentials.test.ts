@@ -64,7 +64,7 @@ test('anything but one token after Bearer is a malformed request: 400 invalid_re
     `Bearer ${token} ${token}`,
     `Bearer ${token},${token}`,
     `Bearer ${token}, Bearer ${token}`,
-    `Bearer  ${token}`,
+    `Bearer\t${token}`,
     `Bearer\t${token}`,
     `Bearer "${token}"`,
     `Bearer ${token};x`,

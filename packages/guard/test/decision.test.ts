@@ -75,13 +75,11 @@ const CHALLENGED: Readonly<Partial<Record<RefusalReason, RegExp>>> = {
 
 test('every refusal there is has its status and its words, a challenge where it is about credentials, and a time where time helps', () => {
   for (const { reason, status, error } of listRefusals()) {
-    // oxlint-disable-next-line no-unsafe-type-assertion -- the table's own keys
-    const refused = reason as RefusalReason;
-    const { headers, ...denial } = deny(refuse(refused), REALM);
+    const { headers, ...denial } = deny(refuse(reason), REALM);
     assert.deepEqual({ ...denial, body: denial.body.error }, { allowed: false, status, body: error, because: reason });
     const { 'WWW-Authenticate': challenge, 'Retry-After': retryAfter, ...others } = headers;
     assert.deepEqual(others, JSON_HEADERS, reason);
-    const expected = CHALLENGED[refused];
+    const expected = CHALLENGED[reason];
     if (expected === undefined) assert.equal(challenge, undefined, reason);
     else assert.match(challenge ?? '', expected, reason);
     assert.equal(retryAfter, ['rate_limited', 'temporarily_unavailable'].includes(reason) ? '2' : undefined, reason);

@@ -104,6 +104,13 @@ test('the global fetch is looked up when it is used, with what it is used with',
   }
 });
 
+test('the issuer is spelled as the server spells it: scheme and host in lower case, no default port', () => {
+  for (const issuer of ['HTTPS://Auth.Example.COM', 'https://auth.example.com:443']) {
+    assert.equal(settingsOf({ issuer }).issuer, 'https://auth.example.com');
+  }
+  assert.equal(settingsOf({ issuer: 'https://a.example/Tenant' }).issuer, 'https://a.example/Tenant');
+});
+
 test('a number is one within its bounds', () => {
   const bounds = {
     opaqueTokenSeconds: [0, 60],
@@ -180,7 +187,7 @@ test('plain http is for this machine alone', () => {
     for (const host of ['localhost', 'LOCALHOST', 'auth.localhost', 'a.b-1.localhost', '127.0.0.1', '[::1]']) {
       for (const port of ['', ':8080']) {
         const address = `http://${host}${port}`;
-        assert.equal(settingsOf({ [name]: address })[name], address);
+        assert.equal(settingsOf({ [name]: address })[name]?.toLowerCase(), address.toLowerCase());
       }
     }
     for (const host of [

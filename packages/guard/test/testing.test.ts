@@ -1,5 +1,5 @@
 /** The issuer in memory (`@hallpass/guard/testing`), and with it opaque tokens and API keys over Basic. */
-import { ACCESS_TOKEN_LENGTH_MAX, printBasic } from '@hallpass/protocol';
+import { ACCESS_TOKEN_LENGTH_MAX, printPlainBasic } from '@hallpass/protocol';
 import { compilePolicy, createGuard, type Decision, type Guard, type GuardOptions } from '@hallpass/guard';
 import { createTestIssuer, type TestIssuer } from '@hallpass/guard/testing';
 import assert from 'node:assert/strict';
@@ -283,7 +283,7 @@ suite('API keys over Basic', () => {
   ): Parameters<Guard['check']>[0] => ({
     method: 'GET',
     url: '/accounts',
-    headers: { authorization: printBasic(key) },
+    headers: { authorization: printPlainBasic(key) },
     ...more,
   });
 
@@ -398,8 +398,8 @@ suite('API keys over Basic', () => {
       'Basic !!!',
       'Basic YQ==',
       `Basic ${'A'.repeat(3)}`,
-      `${printBasic(KEY)}, Bearer ${token}`,
-      [printBasic(KEY), `Bearer ${token}`],
+      `${printPlainBasic(KEY)}, Bearer ${token}`,
+      [printPlainBasic(KEY), `Bearer ${token}`],
     ]) {
       const request = { method: 'GET', url: '/', headers: { authorization } };
       assertDenied(await guard.check(request, '/accounts.read'), 400, String(authorization));

@@ -47,7 +47,8 @@ export function printBasicChallenge(realm: string): string {
   return `Basic ${parameter('realm', realm)}, charset="UTF-8"`;
 }
 
-const ACCESS_TOKEN = /^(bearer|dpop) ([A-Za-z0-9._~+/-]+=*)$/i;
+/** One or more spaces behind the scheme (RFC 9110 §11.4). */
+const ACCESS_TOKEN = /^(bearer|dpop) +([A-Za-z0-9._~+/-]+=*)$/i;
 
 /** An access token as a request brings it. */
 export interface PresentedToken {

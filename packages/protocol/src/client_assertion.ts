@@ -1,6 +1,6 @@
 /** A client that authenticates by a signed assertion (RFC 7523 §2.2, §3): what it says, and whether that holds. */
 import type { NumericDate } from './clock.ts';
-import { parseJws, type UnverifiedJws } from './jws.ts';
+import { asksForMore, parseJws, type UnverifiedJws } from './jws.ts';
 
 /** The one value of `client_assertion_type` (RFC 7523 §2.2). */
 export const CLIENT_ASSERTION_TYPE = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer';
@@ -21,15 +21,14 @@ export interface UnverifiedAssertion extends UnverifiedJws {
 }
 
 const TYPES: readonly unknown[] = [undefined, 'JWT', 'client-authentication+jwt'];
-const HEADER_MEMBERS: readonly string[] = ['alg', 'kid', 'typ'];
 
 /** A text to an assertion, or undefined for what has not the form of one that we take. */
 export function parseClientAssertion(text: string): UnverifiedAssertion | undefined {
   if (text.length > CLIENT_ASSERTION_LENGTH_MAX) return undefined;
   const jws = parseJws(text);
   if (jws === undefined || !TYPES.includes(jws.header.get('typ'))) return undefined;
-  // `crit`, `b64`, `jwk`, `jku` and the like ask for a treatment that is not given here (RFC 7515 §4.1.11).
-  if ([...jws.header.keys()].some((name) => !HEADER_MEMBERS.includes(name))) return undefined;
+  // The key is the registered one, so `jwk`, `jku` and `x5c` are read by nobody.
+  if (asksForMore(jws.header)) return undefined;
   // The claims are read before the signature for this one purpose: to find the client whose key has to fit.
   const clientId = jws.claims()?.get('sub');
   if (typeof clientId !== 'string') return undefined;

@@ -1,6 +1,6 @@
 /** Demonstrating proof of possession (RFC 9449): what a proof says, and whether it fits the request that it came with. */
 import type { NumericDate } from './clock.ts';
-import { parseJws, parsePublicJwk, type ClientPublicKey, type UnverifiedJws } from './jws.ts';
+import { asksForMore, parseJws, parsePublicJwk, type ClientPublicKey, type UnverifiedJws } from './jws.ts';
 
 /** The longest proof, in characters. */
 export const DPOP_PROOF_LENGTH_MAX = 4_096;
@@ -14,14 +14,12 @@ export interface UnverifiedProof extends UnverifiedJws {
   readonly key: ClientPublicKey;
 }
 
-const HEADER_MEMBERS: readonly string[] = ['typ', 'alg', 'jwk'];
-
 /** The value of the one `DPoP` header to a proof; undefined for what has not the form of one (RFC 9449 §4.3, 1 to 7). */
 export function parseDpopProof(header: string): UnverifiedProof | undefined {
   if (header.length > DPOP_PROOF_LENGTH_MAX) return undefined;
   const jws = parseJws(header);
   if (jws === undefined || jws.header.get('typ') !== 'dpop+jwt') return undefined;
-  if ([...jws.header.keys()].some((name) => !HEADER_MEMBERS.includes(name))) return undefined;
+  if (asksForMore(jws.header)) return undefined;
   const key = parsePublicJwk(jws.header.get('jwk'));
   // The algorithm is the key's; the header may only agree.
   if (typeof key === 'string' || jws.header.get('alg') !== key.algorithm) return undefined;

@@ -48,6 +48,15 @@ function bytesOf(text: string): Uint8Array {
   return parseBase64url(text) ?? new Uint8Array();
 }
 
+/**
+ * Whether a header asks for a treatment that is not given here: any `crit`, since no extension is understood (RFC 7515
+ * §4.1.11), and `b64`, which changes what is signed (RFC 7797 §6). Whatever else a header says and nobody reads is
+ * ignored (RFC 7515 §4): it can name neither a key nor an algorithm.
+ */
+export function asksForMore(header: ReadonlyMap<string, unknown>): boolean {
+  return header.has('crit') || header.has('b64');
+}
+
 /** What a JSON object holds, by name. */
 export type Members = Readonly<Record<string, unknown>>;
 

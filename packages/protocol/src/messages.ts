@@ -26,10 +26,10 @@ export type IntrospectionResponse =
       readonly aud: string | readonly string[];
       readonly iat: NumericDate;
       readonly exp: NumericDate;
-      /** Access tokens only. */
-      readonly jti?: string;
-      /** Access tokens only (RFC 6749 §5.1 speaks of how an access token is used). */
-      readonly token_type?: 'Bearer' | 'DPoP';
+      /** Of a refresh token: its grant and its generation, with a dot between. */
+      readonly jti: string;
+      /** How an access token is used (RFC 6749 §5.1), or `refresh_token` for what is none. */
+      readonly token_type: 'Bearer' | 'DPoP' | 'refresh_token';
       readonly cnf?: { readonly jkt: string };
     };
 
@@ -39,6 +39,8 @@ export type IntrospectionResponse =
  */
 export function parseIntrospectedToken(value: unknown): AccessTokenClaims | undefined {
   if (typeof value !== 'object' || value === null || !('active' in value) || value.active !== true) return undefined;
+  // A refresh token opens nothing, however active it is.
+  if ('token_type' in value && value.token_type === 'refresh_token') return undefined;
   const claims = parseAccessTokenClaims({ ...value, grant_id: NO_GRANT });
   return claims === undefined ? undefined : { ...claims, grant_id: '' };
 }

@@ -4,7 +4,8 @@
  * clients expect. The query string is not read here or anywhere else.
  */
 import { parseUtf8, utf8 } from './bytes.ts';
-import { hasRepeat, isObject, namesOf } from './jws.ts';
+import { isObject, namesOf } from './jws.ts';
+import { findUnreadableLabel, parseMediaType } from './media_type.ts';
 import { refuse, type Refusal } from './refusal.ts';
 
 /** The largest body, in bytes. */
@@ -43,11 +44,17 @@ export interface Parameters {
 /** What `receiveParameters` and the rules after it need to know of a body that was refused. */
 export type Dialect = Parameters['dialect'];
 
-/** A body under its content type to its parameters. Never throws. */
-export function parseParameters(contentType: string | undefined, body: Uint8Array): Parameters | Refusal {
+/** A body under its label to its parameters. Never throws. */
+export function parseParameters(
+  contentType: string | undefined,
+  body: Uint8Array,
+  { contentEncoding }: { readonly contentEncoding?: string | undefined } = {},
+): Parameters | Refusal {
   if (body.length > BODY_BYTES_MAX) return refuse('body_too_large');
   const dialect = dialectOf(contentType, body);
   if (dialect === undefined) return refuse('unsupported_media_type');
+  const unreadable = findUnreadableLabel(parseMediaType(contentType ?? ''), contentEncoding);
+  if (unreadable !== undefined) return unreadable;
   const text = parseUtf8(body);
   if (text === undefined) return refuse('malformed_body', { because: 'not UTF-8' });
   const pairs = dialect === 'json' ? parseFlatJson(text) : parseForm(text);
@@ -81,22 +88,37 @@ function gather(dialect: Dialect, pairs: Pairs): Parameters | Refusal {
       const list = Array.isArray(value) ? value : [value];
       for (const item of list) {
         if (typeof item === 'string') {
-          if (!isWellFormed(item)) return refuse('malformed_parameter', { because: name });
+          if (!isWellFormed(item)) return malformed(name);
           if (item !== '') resources.push(item);
-        } else if (item !== null || Array.isArray(value)) return refuse('malformed_parameter', { because: name });
+        } else if (item !== null || Array.isArray(value)) return malformed(name);
       }
       continue;
     }
     const known = KNOWN.find((candidate) => candidate === name);
-    // The name of an unknown one is the sender's text, and may be a secret that slipped.
-    if (!first) return refuse('repeated_parameter', { because: known ?? 'an unknown parameter' });
+    if (!first) return repeated(name);
     if (known === undefined) continue;
     if (typeof value === 'string') {
-      if (!isWellFormed(value)) return refuse('malformed_parameter', { because: name });
+      if (!isWellFormed(value)) return malformed(name);
       if (value !== '') values.set(known, value);
-    } else if (value !== null) return refuse('malformed_parameter', { because: name });
+    } else if (value !== null) return malformed(name);
   }
   return { dialect, values, resources };
+}
+
+function malformed(name: string): Refusal {
+  return refuse('malformed_parameter', { because: name, subject: name });
+}
+
+/** How much of a name that is not ours is repeated to its sender, in characters. */
+const NAME_REPEATED_LENGTH_MAX = 64;
+
+/** For the log, the name of an unknown one is the sender's text, and may be a secret that slipped. */
+function repeated(name: string): Refusal {
+  const known = name === REPEATABLE || KNOWN.some((candidate) => candidate === name);
+  return refuse('repeated_parameter', {
+    because: known ? name : 'an unknown parameter',
+    subject: name === '' ? 'one without a name' : name.slice(0, NAME_REPEATED_LENGTH_MAX),
+  });
 }
 
 /** JSON can name half a character (`\ud800`), which has no bytes of its own: two such texts would hash alike. */
@@ -163,6 +185,7 @@ function parseFlatJson(text: string): Pairs | Refusal {
   // Its own names alone: what is inside an unknown member is ignored, whatever it is.
   const [names = []] = namesOf(text);
   if (names.length > PARAMETERS_MAX) return refuse('too_many_parameters');
-  if (hasRepeat(names)) return refuse('repeated_parameter', { because: 'a JSON member' });
+  const twice = names.find((name, at) => names.indexOf(name) !== at);
+  if (twice !== undefined) return repeated(twice);
   return names.map((name) => [name, members.get(name)]);
 }

@@ -44,6 +44,16 @@ const ROWS = {
     error: 'invalid_request',
     description: 'Send the parameters as application/x-www-form-urlencoded or application/json.',
   },
+  unsupported_charset: {
+    status: 415,
+    error: 'invalid_request',
+    description: 'Bodies are read as UTF-8. Send charset=utf-8 in Content-Type, once, or no charset. This was sent',
+  },
+  unsupported_content_coding: {
+    status: 415,
+    error: 'invalid_request',
+    description: 'Send the body without Content-Encoding. This coding is not read',
+  },
   malformed_body: {
     status: 400,
     error: 'invalid_request',
@@ -57,12 +67,12 @@ const ROWS = {
   repeated_parameter: {
     status: 400,
     error: 'invalid_request',
-    description: 'A parameter is given twice. Send each parameter once; only resource may repeat.',
+    description: 'Send each parameter once; only resource may repeat. This one is given twice',
   },
   malformed_parameter: {
     status: 400,
     error: 'invalid_request',
-    description: 'A parameter has the wrong type. Values are strings; only resource may be an array of strings.',
+    description: 'Values are strings of whole characters; only resource may be an array of them. This one is not',
   },
   malformed_wait: {
     status: 400,
@@ -141,13 +151,13 @@ const ROWS = {
     status: 400,
     error: 'invalid_scope',
     description:
-      'A scope is malformed. A scope is a path with a verb, such as /accounts.write; separate several by one space.',
+      'A scope is a path with a verb, such as /accounts.write; separate several by one space. This is malformed',
   },
   scope_value_not_allowed: {
     status: 400,
     error: 'invalid_scope',
     description:
-      'A scope holds a value or a segment that no scope can hold. They are up to 128 letters (A to Z), digits, and _ ~ -, with single dots inside: no e-mail address, no URN, no percent-encoding.',
+      'A scope holds a value or a segment that no scope can hold. They are up to 128 letters (A to Z), digits, and _ ~ -, with single dots inside: no e-mail address, no URN, no percent-encoding. The scope is',
   },
   unfilled_scope: {
     status: 400,
@@ -362,6 +372,9 @@ const ROWS = {
 /** Every reason for which a request may be refused. */
 export type RefusalReason = keyof typeof ROWS;
 
+// oxlint-disable-next-line no-unsafe-type-assertion -- the names of an object of ours
+const REASONS = Object.keys(ROWS) as readonly RefusalReason[];
+
 /** A request that may not have what it asks for: a value, never thrown. */
 export interface Refusal {
   readonly refused: RefusalReason;
@@ -371,6 +384,8 @@ export interface Refusal {
   readonly retryAfterSeconds?: number;
   /** For the log and the audit only. */
   readonly because?: string;
+  /** For the log only: the client that the request says it is from, where that is fit for a log. */
+  readonly claimedClientId?: string;
 }
 
 /** A refusal; the reason must have a row in the table. */
@@ -405,8 +420,8 @@ export function wordsOf(refusal: Refusal): {
 }
 
 /** Every row, for the documentation. */
-export function listRefusals(): readonly (Row & { readonly reason: string })[] {
-  return Object.entries(ROWS).map(([reason, row]) => ({ reason, ...row }));
+export function listRefusals(): readonly (Row & { readonly reason: RefusalReason })[] {
+  return REASONS.map((reason) => ({ reason, ...ROWS[reason] }));
 }
 
 function sentence(description: string): string {

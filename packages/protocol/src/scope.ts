@@ -203,7 +203,11 @@ export function opens(tokenScope: string | readonly string[], required: Scope): 
 }
 
 /** Why a text is not a list of scopes. */
-export type ScopeListFault = { readonly fault: ScopeFault | 'bad_spacing' | 'too_many' | 'list_too_long' };
+export interface ScopeListFault {
+  readonly fault: ScopeFault | 'bad_spacing' | 'too_many' | 'list_too_long';
+  /** The first word that is wrong, and its place; absent where the list as a whole is. */
+  readonly word?: { readonly text: string; readonly place: number; readonly of: number };
+}
 
 /**
  * A `scope` parameter (RFC 6749 §3.3) to its scopes: one space between, none around, doubles dropped, the order kept.
@@ -212,15 +216,42 @@ export type ScopeListFault = { readonly fault: ScopeFault | 'bad_spacing' | 'too
 export function parseScopeList(text: string): readonly Scope[] | ScopeListFault {
   if (text.length > SCOPE_LIST_LENGTH_MAX) return { fault: 'list_too_long' };
   const words = text.split(' ');
-  if (words.length > SCOPES_PER_REQUEST_MAX) return { fault: 'too_many' };
+  const of = words.length;
+  if (of > SCOPES_PER_REQUEST_MAX) return { fault: 'too_many' };
   const scopes = new Map<string, Scope>();
-  for (const word of words) {
-    if (word === '') return { fault: 'bad_spacing' };
-    const scope = parseScope(word);
-    if (!isScope(scope)) return { fault: scope };
+  for (const [at, word] of words.entries()) {
+    const scope = word === '' ? 'bad_spacing' : parseScope(word);
+    if (typeof scope === 'string') return { fault: scope, word: { text: word, place: at + 1, of } };
     scopes.set(scope.text, scope);
   }
   return [...scopes.values()];
+}
+
+const SCOPE_LIST_FAULTS: Readonly<Record<ScopeListFault['fault'], string>> = {
+  too_long: `longer than ${SCOPE_LENGTH_MAX} characters`,
+  not_absolute: 'it does not begin with a slash',
+  no_verb: 'it has no verb behind its last dot',
+  bad_verb: 'its verb is not lower-case letters',
+  empty_segment: 'a segment is empty',
+  dot_segment: 'a segment begins or ends with a dot, or has two in a row',
+  segment_too_long: `a segment is longer than ${SEGMENT_LENGTH_MAX} characters`,
+  bad_character: 'a segment has a character that is not allowed',
+  bad_parameter: 'a parameter is not a whole segment such as {name}',
+  repeated_parameter: 'a parameter is there twice',
+  bad_spacing: 'there is a space too many before or behind it',
+  too_many: `more than ${SCOPES_PER_REQUEST_MAX} scopes`,
+  list_too_long: `longer than ${SCOPE_LIST_LENGTH_MAX} characters in all`,
+};
+/** How much of a word that is no scope is repeated to its sender, in characters. */
+const WORD_REPEATED_LENGTH_MAX = 100;
+
+/** What is wrong with a list of scopes, for whoever sent it: which one, where, and why. */
+export function describeScopeListFault({ fault, word }: ScopeListFault): string {
+  const why = SCOPE_LIST_FAULTS[fault];
+  if (word === undefined) return why;
+  const { text, place, of } = word;
+  const shown = text.length > WORD_REPEATED_LENGTH_MAX ? `${text.slice(0, WORD_REPEATED_LENGTH_MAX)}...` : text;
+  return `${shown === '' ? 'an empty word' : shown} (scope ${place} of ${of}: ${why})`;
 }
 
 /** Scopes to a `scope` parameter or claim. */

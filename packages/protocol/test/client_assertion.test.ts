@@ -69,8 +69,18 @@ test('a jti is remembered for as long as its assertion would be taken, and no cl
   );
 });
 
-test('what the header may say: alg, kid and a typ of two (RFC 7515 §4.1)', () => {
-  for (const header of [{}, { alg: 'ES256' }, { kid: 'a' }, { typ: 'JWT' }, { typ: 'client-authentication+jwt' }]) {
+test('what the header may say: a typ of two, and what nobody has to understand (RFC 7515 §4)', () => {
+  for (const header of [
+    {},
+    { alg: 'ES256' },
+    { kid: 'a' },
+    { typ: 'JWT' },
+    { typ: 'client-authentication+jwt' },
+    { 'x5t#S256': 'a' },
+    { jwk: {} },
+    { jku: 'x' },
+    { zip: 'DEF' },
+  ]) {
     assert.equal(parseClientAssertion(make(header))?.clientId, 'me');
   }
   for (const header of [
@@ -78,9 +88,9 @@ test('what the header may say: alg, kid and a typ of two (RFC 7515 §4.1)', () =
     { typ: 'dpop+jwt' },
     { typ: null },
     { crit: [] },
-    { jwk: {} },
-    { jku: 'x' },
-    { zip: 'DEF' },
+    { crit: ['exp'] },
+    { crit: null },
+    { b64: true },
   ]) {
     assert.equal(parseClientAssertion(make(header)), undefined);
   }

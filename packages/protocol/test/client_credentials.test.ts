@@ -1,4 +1,11 @@
-import { parseBasic, printBasic } from '@hallpass/protocol';
+import {
+  isReadInTwoWays,
+  parseBasic,
+  parseBasicReadings,
+  parsePlainBasic,
+  printBasic,
+  printPlainBasic,
+} from '@hallpass/protocol';
 import * as fc from 'fast-check';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -35,7 +42,6 @@ for (const pair of ['a:bc1', 'a:bc', 'a:b']) {
     assert.ok(parseBasic(good));
     const wrong = [
       encoded,
-      `Basic  ${encoded}`,
       ` Basic ${encoded}`,
       `Basic\t${encoded}`,
       `Basic ${encoded} `,
@@ -75,6 +81,56 @@ test('Basic: no colon, bytes that are not UTF-8, bad percent-encoding: no creden
   }
 });
 
+test('Basic: one or more spaces stand behind the scheme (RFC 9110 §11.4)', () => {
+  assert.deepEqual(parseBasic(basic('a:b').replace(' ', '   ')), { clientId: 'a', clientSecret: 'b' });
+});
+
+test('Basic of RFC 7617 is split at the first colon and not decoded; without a colon in the id it is printed and parsed', () => {
+  assert.deepEqual(parsePlainBasic(basic('a%20b:c+d:%zz')), { clientId: 'a%20b', clientSecret: 'c+d:%zz' });
+  fc.assert(
+    fc.property(text, text, (clientId, clientSecret) => {
+      fc.pre(!clientId.includes(':'));
+      assert.deepEqual(parsePlainBasic(printPlainBasic({ clientId, clientSecret })), { clientId, clientSecret });
+    }),
+  );
+});
+
+for (const [pair, secrets] of [
+  ['id:plain-secret_43', ['plain-secret_43']],
+  ['id:with/slash=and$more', ['with/slash=and$more']],
+  // Base64 as it is: rather a plus than a space.
+  ['id:aGVsbG8+d29ybGQ/Zm9v', ['aGVsbG8+d29ybGQ/Zm9v', 'aGVsbG8 d29ybGQ/Zm9v']],
+  ['id:aGVsbG8+d29ybGQ', ['aGVsbG8+d29ybGQ', 'aGVsbG8 d29ybGQ']],
+  // Form-encoded as a whole.
+  ['id:aGVsbG8%2Bd29ybGQ%2F', ['aGVsbG8+d29ybGQ/', 'aGVsbG8%2Bd29ybGQ%2F']],
+  // An encoder would not have left the ampersand.
+  ['id:50%25&more', ['50%25&more', '50%&more']],
+  ['id:100%zz', ['100%zz']],
+  ['id:%ff', ['%ff']],
+] as const) {
+  test(`Basic: ${pair} reads as ${secrets.join(' or ')} (RFC 6749 §2.3.1, RFC 7617)`, () => {
+    const readings = parseBasicReadings(basic(pair));
+    assert.deepEqual(
+      readings.map(({ clientSecret }) => clientSecret),
+      secrets,
+    );
+  });
+}
+
+test('Basic: what was sent is always among the readings, encoded or not', () => {
+  fc.assert(
+    fc.property(text, text, (clientId, clientSecret) => {
+      const sent = { clientId, clientSecret };
+      const holds = (header: string): boolean =>
+        parseBasicReadings(header).some((read) => read.clientId === clientId && read.clientSecret === clientSecret);
+      assert.ok(holds(printBasic(sent)));
+      if (!clientId.includes(':')) assert.ok(holds(printPlainBasic(sent)));
+      if (!isReadInTwoWays(sent) && !clientId.includes(':'))
+        assert.equal(parseBasicReadings(printPlainBasic(sent)).length, 1);
+    }),
+  );
+});
+
 test('Basic: no text throws', () => {
   fc.assert(
     fc.property(
@@ -84,6 +140,8 @@ test('Basic: no text throws', () => {
       ),
       (header) => {
         parseBasic(header);
+        parsePlainBasic(header);
+        parseBasicReadings(header);
       },
     ),
   );

@@ -87,13 +87,17 @@ test('a jti is remembered for as long as its proof would be taken, and no claims
 });
 
 test("a proof brings its key, and the algorithm is the key's (RFC 9449 §4.3)", () => {
-  assert.equal(parseDpopProof(make(HEADER))?.key.algorithm, 'EdDSA');
+  // RFC 7515 §4: what is not understood is ignored.
+  for (const more of [{}, { kid: 'a' }, { 'x5t#S256': 'a' }, { jku: 'https://a.example' }, { foo: { bar: [] } }]) {
+    assert.equal(parseDpopProof(make({ ...HEADER, ...more }))?.key.algorithm, 'EdDSA');
+  }
   for (const header of [
     { ...HEADER, typ: 'JWT' },
     { ...HEADER, alg: 'ES256' },
     { ...HEADER, alg: 'none' },
-    { ...HEADER, kid: 'a' },
     { ...HEADER, crit: ['a'] },
+    { ...HEADER, crit: [] },
+    { ...HEADER, b64: true },
     { ...HEADER, jwk: { ...jwk, d: 'AAAA' } },
     { ...HEADER, jwk: { ...jwk, x: 'AAAA' } },
     { ...HEADER, jwk: undefined },

@@ -27,6 +27,10 @@ for (const [type, body] of [
   ['application/json', ASK_JSON],
   ['APPLICATION/JSON; charset=utf-8', ASK_JSON],
   ['application/json', ` \n\t${ASK_JSON}\n`],
+  [`${FORM}; charset="UTF-8"`, ASK_FORM],
+  [`${FORM} ; Charset=uTf-8 ;`, ASK_FORM],
+  [`${FORM}; boundary="a;b=\\"c"; charset=utf-8`, ASK_FORM],
+  ['application/json; version=1', ASK_JSON],
   [FORM, ASK_JSON],
   [FORM, ` \r\n\t${ASK_JSON}`],
 ] as const) {
@@ -52,6 +56,97 @@ for (const type of [
       for (const body of [ASK_FORM, ASK_JSON])
         assert.equal((await send(body, type, path)).outcome, '415 invalid_request');
     }
+  });
+}
+
+for (const [parameters, named] of [
+  ['charset=utf-16', 'utf-16'],
+  ['charset=iso-8859-1', 'iso-8859-1'],
+  ['charset="ISO-8859-1"', 'ISO-8859-1'],
+  ['CHARSET=us-ascii', 'us-ascii'],
+  ['charset=', 'an empty one'],
+  ['charset=""', 'an empty one'],
+  ['charset=utf-8; charset=utf-16', 'utf-8, utf-16'],
+  ['charset="utf-8\\" x"', 'utf-8? x'],
+  ['a=b; charset=utf-7', 'utf-7'],
+  [`charset=${'x'.repeat(500)}`, 'x'.repeat(40)],
+] as const) {
+  test(`${parameters.slice(0, 40)} is 415, with the charset named, under both labels and on every endpoint (RFC 9110 §8.3.2)`, async () => {
+    for (const path of [TOKEN, '/oauth2/revoke', '/oauth2/introspect']) {
+      for (const [type, body] of [
+        [FORM, ASK_FORM],
+        ['application/json', ASK_JSON],
+      ] as const) {
+        const answer = await send(body, `${type}; ${parameters}`, path);
+        assert.equal(answer.outcome, '415 invalid_request');
+        assert.ok(String(answer.body['error_description']).endsWith(`: ${named}`), answer.text);
+      }
+    }
+  });
+}
+
+for (const type of [
+  `${FORM}; charset = utf-16`,
+  `${FORM}; charset`,
+  `${FORM}; charset="utf-8`,
+  `${FORM} charset=utf-8`,
+]) {
+  test(`a label with a malformed parameter is 415: ${type} (RFC 9110 §5.6.6)`, async () => {
+    assert.equal((await send(ASK_FORM, type)).outcome, '415 invalid_request');
+  });
+}
+
+test('a body that is encoded is 415, and says so; one that says it is as it is, is read (RFC 9110 §8.4)', async () => {
+  const encoded = (coding: string): Promise<Answer> =>
+    hallpass.form(TOKEN, ASK, { key, headers: { 'content-encoding': coding } });
+  for (const coding of ['gzip', 'GZIP', 'br', 'deflate', 'identity, gzip']) {
+    const answer = await encoded(coding);
+    assert.equal(answer.outcome, '415 invalid_request', coding);
+    assert.ok(String(answer.body['error_description']).endsWith(`: ${coding.toLowerCase()}`), answer.text);
+    assert.equal(answer.header('accept-encoding'), 'identity');
+  }
+  assert.equal((await encoded('identity')).status, 200);
+});
+
+for (const [name, body, named] of [
+  ['a known name', `${ASK_FORM}&scope=%2Faccounts.read`, ': scope'],
+  ['an unknown name', `${ASK_FORM}&foo=1&foo=2`, ': foo'],
+  ['a name that could break a header', `${ASK_FORM}&%0d%0a%22%c3%a9=1&%0d%0a%22%c3%a9=2`, ': ????'],
+  ['no name', `${ASK_FORM}&=1&=2`, ': one without a name'],
+  ['a long name', `${ASK_FORM}&${'n'.repeat(300)}=1&${'n'.repeat(300)}=2`, `: ${'n'.repeat(64)}`],
+] as const) {
+  test(`given twice, ${name}: the answer says which (RFC 6749 §3.2, §5.2)`, async () => {
+    const answer = await send(body, FORM);
+    assert.equal(answer.outcome, '400 invalid_request');
+    assert.ok(String(answer.body['error_description']).endsWith(named), answer.text);
+  });
+}
+
+for (const [body, named] of [
+  ['{"scope":"/a.read","scope":"/b.read"}', ': scope'],
+  ['{"grant_type":1}', ': grant_type'],
+  ['{"scope":["/a.read"]}', ': scope'],
+  ['{"resource":["https://a.example",7]}', ': resource'],
+  ['{"client_id":"\\ud800"}', ': client_id'],
+] as const) {
+  test(`${body}: the answer says which parameter it is about`, async () => {
+    const answer = await send(body, 'application/json');
+    assert.equal(answer.outcome, '400 invalid_request');
+    assert.ok(String(answer.body['error_description']).endsWith(named), answer.text);
+  });
+}
+
+for (const [scope, named] of [
+  ['/accounts.read accounts.write', 'accounts.write (scope 2 of 2: it does not begin with a slash)'],
+  ['/accounts.read  /accounts.write', 'an empty word (scope 2 of 3: there is a space too many before or behind it)'],
+  ['/accounts.read /a"\\\r\n.read', '/a????.read (scope 2 of 2: a segment has a character that is not allowed)'],
+  [`/${'x'.repeat(600)}.read`, `/${'x'.repeat(99)}... (scope 1 of 1: longer than 512 characters)`],
+  [Array.from({ length: 101 }, (_, at) => `/s${at}.read`).join(' '), 'more than 100 scopes'],
+] as const) {
+  test(`a malformed scope is named, with its place: ${named.slice(-60)}`, async () => {
+    const answer = await hallpass.form(TOKEN, { ...ASK, scope }, { key });
+    assert.equal(answer.outcome, '400 invalid_scope');
+    assert.ok(String(answer.body['error_description']).endsWith(`: ${named}`), answer.text);
   });
 }
 

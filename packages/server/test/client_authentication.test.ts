@@ -95,9 +95,14 @@ test('the scheme is case-insensitive (RFC 9110 §11.1)', async () => {
   }
 });
 
+test('one or more spaces stand behind the scheme (RFC 9110 §11.4)', async () => {
+  const credentials = base64(`${key.clientId}:${key.clientSecret}`);
+  assert.equal((await withAuthorization(`Basic   ${credentials}`)).status, 200);
+});
+
 const good = base64(`${key.clientId}:${key.clientSecret}`);
 for (const [name, authorization] of [
-  ['two spaces', `Basic  ${good}`],
+  ['two spaces and something behind it', `Basic  ${good} x`],
   ['a tab instead of the space', `Basic\t${good}`],
   ['something behind it', `Basic ${good} x`],
   ['a comma list', `Basic ${good}, Basic ${good}`],

@@ -10,6 +10,7 @@ import { printBase64url } from '@hallpass/protocol';
 import { manageApiKeys } from '../src/operator/api_keys.ts';
 import { OperatorRefusal } from '../src/operator/operator_refusal.ts';
 import { CSV_FIELDS_MAX, parseCsv } from '../src/operator/csv.ts';
+import { basicReadingOf, remarksOnBasic } from '../src/operator/import_basic.ts';
 import { IMPORT_BYTES_MAX, readImportFile } from '../src/operator/import_files.ts';
 import type { ImportFile, ReadOptions } from '../src/operator/import_rows.ts';
 import { keepImport, planImport } from '../src/operator/import_keys.ts';
@@ -537,6 +538,133 @@ suite("Ory Hydra's export", async () => {
   });
 });
 
+suite('a CSV file of a spreadsheet', () => {
+  const columns = ['client_id', 'client_secret', 'name', 'scopes', 'authentication'];
+  const cells = ['partner', secretOf('partner'), 'Half; "quoted", with all', '/a.read /b.read', 'client_secret_basic'];
+  const quote = (cell: string): string => `"${cell.replaceAll('"', '""')}"`;
+
+  for (const [name, separator] of [
+    ['commas', ','],
+    ['semicolons', ';'],
+    ['tabs', '\t'],
+  ] as const) {
+    for (const [ending, header] of [
+      ['\n', columns],
+      ['\r\n', columns.map(quote)],
+    ] as const) {
+      test(`${name}, lines that end in ${JSON.stringify(ending)}, a byte order mark: the same key`, () => {
+        const lines = [header.join(separator), cells.map(quote).join(separator), ''];
+        const { rows, remarks, format } = readImportFile(bytes(`\ufeff${lines.join(ending)}`), {
+          policy: {},
+          allowWeak: false,
+        });
+        assert.equal(format, 'csv');
+        assert.deepEqual(remarks, name === 'commas' ? [] : [`Its columns are separated by ${name}.`]);
+        const [row] = rows;
+        assert.ok(row !== undefined && 'wanted' in row, JSON.stringify(row));
+        assert.equal(row.wanted.name, cells[2]);
+        assert.deepEqual(row.wanted.scopes, ['/a.read', '/b.read']);
+        assert.equal(row.wanted.authentication, 'client_secret_basic');
+        assert.equal(row.wanted.imported.clientSecret, secretOf('partner'));
+      });
+    }
+  }
+
+  test('rows that are separated in another way than the header are refused, with what the header says', () => {
+    const { rows } = readImportFile(bytes(`client_id;client_secret\npartner,${secretOf('partner')}\n`), {
+      policy: { scopes: [SCOPE] },
+      allowWeak: false,
+    });
+    assert.match(JSON.stringify(rows), /1 fields, and the header has 2\. The header separates them by semicolons/);
+    assert.doesNotMatch(JSON.stringify(rows), new RegExp(secretOf('partner')));
+  });
+
+  test('a first line without client_id is refused, and says what may separate the columns', () => {
+    assert.throws(
+      () => readImportFile(bytes('id|secret\na|b\n'), { policy: {}, allowWeak: false, format: 'csv' }),
+      /separated by commas, semicolons or tabs/,
+    );
+  });
+});
+
+suite('ids, secrets and methods of other systems', () => {
+  test('a client_id and a secret may hold spaces (RFC 6749 appendix A.1, A.2), and nothing beyond printable ASCII', async () => {
+    const hallpass = await startHallpass();
+    const key = { clientId: ' Acme Payroll ', clientSecret: ' correct horse: battery staple ' };
+    const text = `client_id,client_secret\n${key.clientId},${key.clientSecret}\n`;
+    assert.deepEqual(await importText(hallpass, text), []);
+    assert.equal((await ask(hallpass, key)).status, 200);
+    for (const changed of [key.clientId.trim(), `${key.clientId} `]) {
+      assert.equal((await ask(hallpass, { ...key, clientId: changed })).outcome, '401 invalid_client');
+    }
+    assert.equal(
+      (await ask(hallpass, { ...key, clientSecret: key.clientSecret.trim() })).outcome,
+      '401 invalid_client',
+    );
+    for (const bad of ['a\tb', 'caf\u00e9', 'a\u007fb']) {
+      const faults = await importText(hallpass, `client_id,client_secret\n${bad},${key.clientSecret}x\n`);
+      assert.match(String(faults[0]?.fault), /printable ASCII/, JSON.stringify(bad));
+    }
+    const disabled = await hallpass.keys.disable(key.clientId);
+    assert.equal(disabled.clientId, key.clientId);
+    assert.deepEqual(await eventsOf(hallpass, 'key_disabled'), [key.clientId]);
+  });
+
+  test('the method comes along: from a column, from an option, from Hydra; one that does not fit is named', async () => {
+    const hallpass = await startHallpass();
+    const methodOf = async (clientId: string): Promise<string> => (await hallpass.keys.show(clientId)).authentication;
+    const csv = [
+      'client_id,client_secret,authentication',
+      `a,${secretOf('a')},client_secret_post`,
+      `b,${secretOf('b')},`,
+    ];
+    const policy = { scopes: [SCOPE], authentication: 'client_secret_basic' } as const;
+    assert.deepEqual(await importText(hallpass, csv.join('\n'), { policy }), []);
+    assert.deepEqual([await methodOf('a'), await methodOf('b')], ['client_secret_post', 'client_secret_basic']);
+    const { jwk } = await Signer.make();
+    const signs = JSON.stringify([{ client_id: 'c', public_keys: [jwk] }]);
+    assert.deepEqual(await importText(hallpass, signs, { policy }), []);
+    assert.equal(await methodOf('c'), 'private_key_jwt');
+    const hydra = ['client_secret_post', 'client_secret_basic', undefined].map((method, at) => ({
+      client_id: `h${at}`,
+      client_secret: secretOf(`h${at}`),
+      grant_types: ['client_credentials'],
+      token_endpoint_auth_method: method,
+    }));
+    assert.deepEqual(await importText(hallpass, JSON.stringify(hydra), { format: 'hydra' }), []);
+    assert.deepEqual(
+      [await methodOf('h0'), await methodOf('h1'), await methodOf('h2')],
+      ['client_secret_post', 'client_secret_basic', 'client_secret_basic'],
+    );
+    const bad = [csv[0], `d,${secretOf('d')},private_key_jwt`, `e,${secretOf('e')},basic`];
+    const faults = await importText(hallpass, bad.join('\n'));
+    assert.match(String(faults[0]?.fault), /public keys and no secret/);
+    assert.match(String(faults[1]?.fault), /authentication must be client_secret or/);
+  });
+
+  test('what a file tells of how its clients may use Basic: which keys, never a secret', () => {
+    const csv = [
+      'client_id,client_secret,client_secret_hash',
+      `plain,${secretOf('plain')},`,
+      `plus,${secretOf('plus')}+x,`,
+      `hash,,sha256:${hexOf('x')}`,
+      `urn:a,${secretOf('colon')},`,
+    ];
+    const { rows } = readImportFile(bytes(csv.join('\n')), { policy: { scopes: [SCOPE] }, allowWeak: false });
+    const keys = rows.flatMap((row) => ('wanted' in row ? [row] : []));
+    assert.deepEqual(
+      keys.map(({ wanted }) => basicReadingOf(wanted)),
+      ['same', 'both', 'unknown', 'encoded'],
+    );
+    const [both, unknown, encoded] = remarksOnBasic(keys);
+    assert.match(String(both), /^A \+ or %.*: line 3\.$/);
+    assert.match(String(unknown), /^Only a hash is known.*: line 4\.$/);
+    assert.match(String(encoded), /^A colon.*: line 5\.$/);
+    const many = Array.from({ length: 100 }, () => keys[1]).flatMap((key) => key ?? []);
+    assert.match(String(remarksOnBasic(many)[0]), /line 3 and 80 more\.$/);
+  });
+});
+
 suite('an import', () => {
   test('a bad row keeps everything out, and each is named with a sentence', async () => {
     const hallpass = await startHallpass();
@@ -550,7 +678,7 @@ suite('an import', () => {
       `both,${secretOf('both')},sha256:${hexOf('x')},`,
       `good,${secretOf('again')},,`,
       `${PAIR.clientId},${PAIR.clientSecret},,`,
-      `"a b",${secretOf('space')},,`,
+      `café,${secretOf('space')},,`,
       `scope,${secretOf('scope')},,accounts.write`,
       `mixed,${secretOf('other')},,${mixed}`,
       'costly,,$2b$15$abcdefghijklmnopqrstuu5s2v8.iXieOjg/.AySBTTZIIVFJeBui,',
@@ -718,6 +846,11 @@ suite('hallpass keys import', { concurrency: 2 }, () => {
     assert.equal(dry.code, 0, dry.stderr);
     assert.match(dry.stdout, /line 2 +first +First +secret +enabled +\/accounts.write/);
     assert.match(dry.stdout, /Would import 2 API keys/);
+    assert.doesNotMatch(dry.stderr, /A \+ or %/);
+    const odd = `client_id;client_secret\nodd;${secretOf('odd')}+\n`;
+    const both = await importOf(t, environment, odd, '--scope', SCOPE, '--dry-run');
+    assert.match(both.stderr, /separated by semicolons[^]*A \+ or %.*: line 2\./);
+    assert.ok(!`${both.stdout}${both.stderr}`.includes(secretOf('odd')));
     const json = await importOf(t, environment, csv, '--scope', SCOPE, '--dry-run', '--json');
     assert.deepEqual(JSON.parse(json.stdout), {
       format: 'csv',
@@ -732,6 +865,7 @@ suite('hallpass keys import', { concurrency: 2 }, () => {
         name: at === 0 ? 'First' : name,
         scopes: [SCOPE],
         credential: 'secret',
+        basic: 'same',
         disabled: false,
         exists: false,
       })),

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { isTokenIdentifier, parseIntrospectedToken } from '@hallpass/protocol';
 import { decode, GRANT_SECONDS, startHallpass, tokensOf } from './harness.ts';
 
 const hallpass = await startHallpass();
@@ -26,20 +27,34 @@ test('an active access token is described by its own claims, and by nothing else
 
 test('an active refresh token is described to its own client', async () => {
   const { refreshToken } = await hallpass.issue(key);
-  const { active, client_id, scope, aud, iss, iat, exp } = (await hallpass.introspect(key, refreshToken)).body;
   const now = hallpass.clock.seconds;
-  assert.deepEqual(
-    { active, client_id, scope, aud, iss, iat, exp },
-    {
-      active: true,
-      client_id: key.clientId,
-      scope: '/accounts.write',
-      aud: API,
-      iss: hallpass.issuer,
-      iat: now,
-      exp: now + GRANT_SECONDS,
-    },
-  );
+  const { jti, ...said } = (await hallpass.introspect(key, refreshToken)).body;
+  assert.match(String(jti), /^[0-9a-f-]{36}\.0$/);
+  assert.deepEqual(said, {
+    active: true,
+    token_type: 'refresh_token',
+    sub: key.clientId,
+    client_id: key.clientId,
+    scope: '/accounts.write',
+    aud: API,
+    iss: hallpass.issuer,
+    iat: now,
+    exp: now + GRANT_SECONDS,
+  });
+});
+
+test("the jti of a refresh token is one generation's, and of no form that an access token has (RFC 7519 §4.1.7)", async () => {
+  const first = await hallpass.issue(key);
+  const jtiOf = async (token: string): Promise<unknown> => (await hallpass.introspect(key, token)).body['jti'];
+  const jtis = [await jtiOf(first.refreshToken), await jtiOf(first.accessToken)];
+  const { refreshToken } = tokensOf(await hallpass.refresh(key, first.refreshToken));
+  jtis.push(await jtiOf(refreshToken));
+  assert.equal(new Set(jtis).size, 3);
+  assert.equal(String(jtis[2]), String(jtis[0]).replace(/0$/, '1'));
+  assert.equal(isTokenIdentifier(jtis[0]), false);
+  assert.equal(isTokenIdentifier(jtis[1]), true);
+  const described = (await hallpass.introspect(key, refreshToken)).body;
+  assert.equal(parseIntrospectedToken(described), undefined, 'an API that asks about it takes it for no access token');
 });
 
 test('a refresh token is never active to a resource server, nor to another client (RFC 7662 §4)', async () => {

@@ -342,7 +342,7 @@ suite('secrets after a new key', () => {
       const settings = { ...instance.settings, addressFailuresPerMinute: 50 };
       const readiness = new Readiness(instance.store, instance.clock);
       const log = openServerLog(instance, { readiness });
-      const more = { log, readiness, metrics: openMetrics(), shared: true };
+      const more = { log, readiness, metrics: openMetrics('0.0.0'), shared: true };
       const { url, close } = await startPublicSide({ ...instance, settings }, more);
       t.after(close);
       const headers = { authorization: basicOf({ ...key, clientSecret: 'wrong' }) };

@@ -5,7 +5,7 @@ import { listen } from '../src/http/listener.ts';
 import { openLog } from '../src/http/log.ts';
 import { publish } from '../src/oauth/metadata.ts';
 import { ACCESS_TOKEN_TYPE_URN } from '@hallpass/protocol';
-import { claimOf, startHallpass, type Answer } from './harness.ts';
+import { claimOf, startHallpass, tokensOf, type Answer } from './harness.ts';
 import { Signer } from './signer.ts';
 
 const hallpass = await startHallpass();
@@ -25,6 +25,24 @@ const pathOf = (name: string): string => {
   assert.ok(address.startsWith(`${hallpass.issuer}/`), `${name} is below the issuer`);
   return address.slice(hallpass.issuer.length);
 };
+
+test('an issuer that was typed in another spelling is published, and named in tokens, in the one spelling (RFC 3986 §6.2)', async () => {
+  const typed = await startHallpass({ environment: { HALLPASS_ISSUER: 'HTTP://LocalHost:80/Tenant' } });
+  const published = await typed.request('/.well-known/oauth-authorization-server/Tenant');
+  assert.equal(published.body['issuer'], 'http://localhost/Tenant');
+  assert.equal(published.body['token_endpoint'], 'http://localhost/Tenant/oauth2/token');
+  const issuer = await typed.makeKey();
+  const answer = await typed.form(
+    '/Tenant/oauth2/token',
+    { grant_type: 'client_credentials', scope: '/accounts.write' },
+    { key: issuer },
+  );
+  const { accessToken } = tokensOf(answer);
+  assert.deepEqual(
+    [claimOf(accessToken, 'iss'), claimOf(accessToken, 'aud')],
+    Array(2).fill('http://localhost/Tenant'),
+  );
+});
 
 test('the metadata is a JSON object that names the issuer exactly as iss does (RFC 8414 §2, §3.2)', () => {
   assert.equal(metadata.status, 200);

@@ -61,7 +61,15 @@ test('a refresh token opens nothing (RFC 8725 §3.12)', async () => {
   assert.equal((await ping(`Bearer ${refreshToken}`)).outcome, '401 invalid_token');
 });
 
-for (const authorization of ['Bearer', 'Bearer ', 'Bearer a b', 'Bearer  a', 'Bearer a, Bearer b', 'Bearer "a"']) {
+for (const authorization of [
+  'Bearer',
+  'Bearer ',
+  'Bearer a b',
+  'Bearer  a b',
+  'Bearer\ta',
+  'Bearer a, Bearer b',
+  'Bearer "a"',
+]) {
   test(`${JSON.stringify(authorization)} is malformed: 400 invalid_request (RFC 6750 §3.1)`, async () => {
     assert.equal((await ping(authorization)).outcome, '400 invalid_request');
   });

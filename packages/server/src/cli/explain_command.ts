@@ -12,6 +12,7 @@ import {
   type PolicyFile,
 } from './guard_settings.ts';
 import { good, printFields, printJson, printLine, printMoment, strong, warn } from './output.ts';
+import { shellWord } from '../operator/shell_word.ts';
 import { BadSetting } from './settings.ts';
 import { readStandardInput } from './standard_input.ts';
 
@@ -168,7 +169,7 @@ function nextStep(decision: RouteDecision, claims: AccessTokenClaims | undefined
   const { body, status } = decision;
   const key = claims?.client_id ?? 'CLIENT_ID';
   if (body.scope !== undefined) {
-    return `Ask for a token with scope=${body.scope}. Whether the key may have it: hallpass keys show ${key}`;
+    return `Ask for a token with scope=${body.scope}. Whether the key may have it: hallpass keys show ${shellWord(key)}`;
   }
   if (body.error_description.startsWith(VALUE_NOT_ALLOWED)) {
     return 'Give what the path names an id that a scope can hold, or check that route in its handler: guard.check(request, SCOPE).';

@@ -1,9 +1,10 @@
 /** What a guard that runs by itself says of itself: on a listener of its own, since the other one answers for an API. */
 import type { RequestListener, ServerResponse } from 'node:http';
-import { Gauge, Registry } from '@prometheus-io/client';
-import { refuse, wordsOf } from '@hallpass/protocol';
+import { Counter, Gauge, Registry } from '@prometheus-io/client';
+import { listRefusals, refuse, wordsOf } from '@hallpass/protocol';
 import type { Guard, Policy } from '@hallpass/guard';
 import { isForOperators } from '../http/operator_hosts.ts';
+import { readVersion } from './version.ts';
 
 /**
  * `/health/live`, `/health/ready`, `/metrics`, and the API's metadata (RFC 9728) for the proxy to pass on. `hosts`: the names
@@ -35,6 +36,8 @@ export function sideListener(
     () => guard.health().clockOffsetSeconds ?? Number.NaN,
   );
 
+  counters(registry, guard);
+
   const metrics = async (response: ServerResponse): Promise<void> => {
     const text = await registry.metrics();
     response.writeHead(200, { ...HEADERS, 'Content-Type': registry.contentType }).end(text);
@@ -65,6 +68,49 @@ export function sideListener(
     if (isPublic && metadata !== undefined) return send(200, metadata);
     answer(404, { error: 'not_found' });
   };
+}
+
+/** What the guard has counted by itself, as it stands when somebody asks. */
+function counters(registry: Registry, guard: Guard): void {
+  const registers = [registry];
+  const allowed: Counter = new Counter({
+    name: 'hallpass_guard_allowed_total',
+    help: 'Requests that were let through.',
+    registers,
+    collect: () => {
+      allowed.reset();
+      allowed.inc(guard.metrics().allowed);
+    },
+  });
+  const refusals = new Counter({
+    name: 'hallpass_guard_refusals_total',
+    help: 'Requests that were refused, by the reason in docs/errors.md.',
+    labelNames: ['reason'] as const,
+    registers,
+    collect: () => {
+      refusals.reset();
+      const { refused } = guard.metrics();
+      // An alert on a rate needs the zero that comes before the first time.
+      for (const { reason } of listRefusals()) refusals.inc({ reason }, refused[reason] ?? 0);
+    },
+  });
+  const events = new Counter({
+    name: 'hallpass_guard_events_total',
+    help: 'What happened to the guard, by kind: see docs/guard.md.',
+    labelNames: ['kind'] as const,
+    registers,
+    collect: () => {
+      events.reset();
+      for (const [kind, count] of Object.entries(guard.metrics().events)) events.inc({ kind }, count);
+    },
+  });
+  const build = new Gauge({
+    name: 'hallpass_build_info',
+    help: 'Always 1; the labels say which Hallpass runs, and on which Node.',
+    labelNames: ['version', 'node'] as const,
+    registers,
+  });
+  build.set({ version: readVersion(), node: process.versions.node }, 1);
 }
 
 const HEADERS = { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' };

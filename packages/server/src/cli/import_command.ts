@@ -3,6 +3,7 @@ import { createReadStream, statSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import { manageApiKeys } from '../operator/api_keys.ts';
 import { OperatorRefusal } from '../operator/operator_refusal.ts';
+import { basicReadingOf, remarksOnBasic } from '../operator/import_basic.ts';
 import { IMPORT_BYTES_MAX, readImportFile } from '../operator/import_files.ts';
 import { IMPORT_FORMATS, type ImportFormat } from '../operator/import_rows.ts';
 import {
@@ -141,6 +142,7 @@ function keysOf(planned: readonly PlannedKey[]): readonly object[] {
     name: key.drafted.name,
     scopes: key.drafted.scopes,
     credential: credentialOf(key),
+    basic: basicReadingOf(key.wanted),
     disabled: key.drafted.disabled,
     exists: key.exists,
   }));
@@ -170,6 +172,7 @@ function printPlan(planned: readonly PlannedKey[], { format, options }: Shown): 
       ]),
     );
   }
+  for (const sentence of remarksOnBasic(planned.filter(({ exists }) => !exists))) printRemark(sentence);
   printLine(`${warn('Would import')} ${count(fresh, 'API key')}; ${planned.length - fresh} exist already.`);
 }
 

@@ -19,6 +19,7 @@ import { countOf } from './command_values.ts';
 import { confirm, yesOption, type Confirmed, type Question } from './confirmation.ts';
 import type { WithInstance } from './keys_commands.ts';
 import { good, printFields, printJson, printLine, printMoment, printTable, strong, warn } from './output.ts';
+import { shellWord } from '../operator/shell_word.ts';
 
 interface Json {
   readonly json?: boolean;
@@ -191,7 +192,7 @@ const NAMED_MAX = 20;
 
 function secretsOf(secrets: KeyPrice['secrets']): readonly string[] {
   const clients = [...new Set(secrets.map(({ clientId }) => clientId))];
-  const named = clients.slice(0, NAMED_MAX).map((clientId) => `hallpass keys rotate-secret ${clientId}`);
+  const named = clients.slice(0, NAMED_MAX).map((clientId) => `hallpass keys rotate-secret ${shellWord(clientId)}`);
   return clients.length > NAMED_MAX ? [...named, `and ${clients.length - NAMED_MAX} more (--json names all)`] : named;
 }
 

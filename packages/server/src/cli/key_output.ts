@@ -1,5 +1,6 @@
 /** API keys as the command line shows them: to people, and as JSON under the names that the wire has. */
 import type { MadeApiKey, PendingApiKey, ShownApiKey } from '../operator/api_keys.ts';
+import { shellWord } from '../operator/shell_word.ts';
 import { good, printDocument, printFields, printLine, printMoment, warn } from './output.ts';
 import { deliver } from './secret_delivery.ts';
 import { systemClock } from './system.ts';
@@ -106,8 +107,15 @@ function printRemarkOn({ clientSecret }: MadeApiKey): void {
 export function printRefreshAdvice({ client }: MadeApiKey): void {
   if (!client.refresh || client.scopes.length === 0 || client.origins.length > 0) return;
   printLine('It gets refresh tokens. A server that holds its credentials can ask at any time, and needs none:');
-  printLine(`  hallpass keys update ${client.clientId} --no-refresh`);
+  printLine(`  hallpass keys update ${shellWord(client.clientId)} --no-refresh`);
 }
+
+const AUTHENTICATION_WORDS: Record<ShownApiKey['authentication'], string> = {
+  client_secret: 'its secret, by Basic or in the body',
+  client_secret_basic: 'its secret, by Basic alone (client_secret_basic)',
+  client_secret_post: 'its secret, in the body alone (client_secret_post)',
+  private_key_jwt: 'signed assertions (private_key_jwt)',
+};
 
 /** A key for people, everything that is kept of it. */
 export function printKey(key: ShownApiKey): void {
@@ -123,7 +131,7 @@ export function printKey(key: ShownApiKey): void {
     ['origins', key.origins.join(' ')],
     ['requires an origin', key.requireOrigin ? 'yes' : undefined],
     ['refresh tokens', key.refresh ? 'yes' : 'no'],
-    ['authenticates by', key.authentication === 'private_key_jwt' ? 'signed assertions' : undefined],
+    ['authenticates by', AUTHENTICATION_WORDS[key.authentication]],
     ['bound tokens only', key.requireDpop ? 'yes' : undefined],
     ['access tokens', key.accessTokenFormat === 'opaque' ? 'opaque' : undefined],
     ['access tokens live', seconds(key.accessTtlSeconds)],

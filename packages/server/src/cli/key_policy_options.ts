@@ -1,6 +1,6 @@
 /** The options by which a key's policy is said on the command line, the same where one is made and where it is changed. */
 import { Option, type Command } from 'commander';
-import type { NewApiKey } from '../operator/key_policy.ts';
+import { AUTHENTICATIONS, type NewApiKey } from '../operator/key_policy.ts';
 import type { Client } from '../store/store.ts';
 import { collect, given, parseSeconds } from './command_values.ts';
 
@@ -14,6 +14,7 @@ export interface PolicyOptions {
   readonly resourceServer?: readonly string[];
   readonly refresh?: boolean;
   readonly mode?: Client['mode'];
+  readonly authentication?: Client['authentication'];
   readonly requireDpop?: boolean;
   readonly opaque?: boolean;
   readonly accessTtl?: number | typeof AS_SERVER;
@@ -61,6 +62,12 @@ export function withPolicy(command: Command): Command {
       'give no refresh tokens; advised for a server that holds its secret and can ask for a token at any time',
     )
     .addOption(new Option('--mode <mode>', 'a label: what the key is for (default: live)').choices(['live', 'test']))
+    .addOption(
+      new Option(
+        '--authentication <method>',
+        'the one way in which the key authenticates; client_secret: by Basic or in the body (default, unless it has public keys)',
+      ).choices(AUTHENTICATIONS),
+    )
     .option('--require-dpop', 'give only tokens that are bound to a key of the caller (RFC 9449)')
     .option('--no-require-dpop', 'give others too (the default)')
     .option('--opaque', 'give access tokens that only introspection can read')
@@ -104,6 +111,7 @@ export function policyOf(options: PolicyOptions): Omit<Partial<NewApiKey>, 'name
       resourceServerFor: options.resourceServer,
       refresh: options.refresh,
       mode: options.mode,
+      authentication: options.authentication,
       requireDpop: options.requireDpop,
       accessTokenFormat: options.opaque === undefined ? undefined : options.opaque ? 'opaque' : 'jwt',
     }),

@@ -4,6 +4,7 @@ import { Command } from 'commander';
 import { numericDate } from '@hallpass/protocol';
 import { manageApiKeys, type ApiKeys } from '../operator/api_keys.ts';
 import { OperatorRefusal } from '../operator/operator_refusal.ts';
+import { shellWord } from '../operator/shell_word.ts';
 import { clockOption, warnIfAhead, type Clocked } from './clock_option.ts';
 import { countOf, given, parseDuration } from './command_values.ts';
 import { confirm, yesOption, type Confirmed } from './confirmation.ts';
@@ -140,7 +141,7 @@ export function keysCommand(withInstance: WithInstance): Command {
       const key = await withKeys((api) => namingTyped(command, () => api.update(clientId, changes)));
       if (json === true) return printJson(shownDocument(key));
       printLine(
-        `${good('Changed')} ${strong(key.name)} (${clientId}). Tokens that are out live to their end; to end them: hallpass keys revoke-tokens ${clientId}`,
+        `${good('Changed')} ${strong(key.name)} (${clientId}). Tokens that are out live to their end; to end them: hallpass keys revoke-tokens ${shellWord(clientId)}`,
       );
       printKey(key);
     });
@@ -187,7 +188,7 @@ export function keysCommand(withInstance: WithInstance): Command {
         const document = { ...shownDocument(key), refreshed_grants: grants };
         const costs = [
           `Every token it was given ends, ${countOf(grants, 'refreshed grant')} among them.`,
-          `It cannot be brought back; to stop it for a while: hallpass keys disable ${clientId}`,
+          `It cannot be brought back; to stop it for a while: hallpass keys disable ${shellWord(clientId)}`,
         ];
         if (options.dryRun === true) {
           if (options.json === true) return printJson({ ...document, deleted: false });
@@ -257,10 +258,15 @@ async function readImported({
     throw new OperatorRefusal('To import credentials give both --client-id and --client-secret.');
   }
   if (clientSecret === '-') {
-    return { clientId, clientSecret: (await readStandardInput()).trim(), allowWeak: allowWeakSecret };
+    return { clientId, clientSecret: withoutLineEnd(await readStandardInput()), allowWeak: allowWeakSecret };
   }
   printWarning(
     'Every user of this machine can read a command line. To keep a secret off it, say --client-secret - and give the secret on standard input.',
   );
   return { clientId, clientSecret, allowWeak: allowWeakSecret };
+}
+
+/** A secret may begin and end with spaces; the line that it came in ends behind it. */
+function withoutLineEnd(text: string): string {
+  return text.replace(/[\r\n]+$/, '');
 }

@@ -10,6 +10,7 @@ import type { Authority } from '../oauth/authority.ts';
 import type { BoundReached } from '../oauth/bounds.ts';
 import { countAlone, type Count } from '../oauth/counts.ts';
 import { ClientCopies } from '../oauth/client_copies.ts';
+import { EventAllowance } from '../oauth/event_allowance.ts';
 import { feedEndpoint } from '../oauth/feed.ts';
 import { FeedStreams } from '../oauth/feed_streams.ts';
 import { Followers } from '../oauth/followers.ts';
@@ -62,7 +63,7 @@ const OUTAGE_END_INTERVAL_MS = 1_000;
 /** Starts serving, both sides in this process. Rejects with `BadSetting` when a port is taken. */
 export async function startServer(instance: Instance): Promise<Server> {
   const readiness = new Readiness(instance.store, instance.clock);
-  const metrics = openMetrics();
+  const metrics = openMetrics(readVersion());
   const log = openServerLog(instance, { readiness, lineDropped: metrics.logLineDropped });
   const outside = await startPublicSide(instance, {
     log,
@@ -174,6 +175,7 @@ export async function startPublicSide(
     { port: 'HALLPASS_PORT', host: 'HALLPASS_HOST' },
   );
   const issuer = settings.issuer ?? listener.url;
+  metrics.watchSigningKey(() => (instance.clock.now() - instance.keys.signing.createdAt) / 1000);
   authority = {
     issuer,
     defaultAudience: settings.audience ?? issuer,
@@ -202,6 +204,8 @@ export async function startPublicSide(
       count,
       boundReached,
     }),
+    eventAllowance: new EventAllowance({ clock: instance.clock, count, boundReached }),
+    noteRevocation: metrics.revoked,
     endEverythingOf: async (clientId, event) => {
       await revokeUntilAcknowledged(instance, 'issuing', {
         revocationAt: (moment) => revocationOfClient(clientId, moment),

@@ -1,5 +1,10 @@
 /** Settings, one row each: from the environment, or from a JSON file under the same names in camel case. */
-import { ACCESS_TOKEN_SECONDS_MAX, SIGNING_ALGORITHMS, type SigningAlgorithm } from '@hallpass/protocol';
+import {
+  ACCESS_TOKEN_SECONDS_MAX,
+  canonicalIssuer,
+  SIGNING_ALGORITHMS,
+  type SigningAlgorithm,
+} from '@hallpass/protocol';
 import { LOG_LEVELS, type LogLevel } from '../http/log.ts';
 import { LOG_FORMATS, type LogFormat } from '../http/log_destination.ts';
 import { COPY_SECONDS_MAX } from '../oauth/client_copies.ts';
@@ -435,5 +440,6 @@ function parseIssuer(text: string): string | undefined {
   if (!URL.canParse(text) || /[?#\s]/.test(text) || text.endsWith('/')) return undefined;
   const { protocol, hostname, username, password } = new URL(text);
   if (username !== '' || password !== '') return undefined;
-  return protocol === 'https:' || (protocol === 'http:' && LOOPBACK.has(hostname)) ? text : undefined;
+  // As guards spell it, or none of its tokens would pass them.
+  return protocol === 'https:' || (protocol === 'http:' && LOOPBACK.has(hostname)) ? canonicalIssuer(text) : undefined;
 }

@@ -17,6 +17,7 @@ import {
   type Server,
 } from './server.ts';
 import { BadSetting, drainSecondsOf } from './settings.ts';
+import { readVersion } from './version.ts';
 
 /** How long a worker may take to listen, in milliseconds. */
 const START_TIMEOUT_MS = 30_000;
@@ -69,7 +70,7 @@ export async function startWorkers(instance: Instance, count: number): Promise<S
 /** The public side of a worker, which says to the process that started it where it listens. */
 export async function startAsWorker(instance: Instance): Promise<PublicSide> {
   const readiness = new Readiness(instance.store, instance.clock);
-  const metrics = openMetrics();
+  const metrics = openMetrics(readVersion());
   const log = openServerLog(instance, { readiness, lineDropped: metrics.logLineDropped });
   const side = await startPublicSide(instance, { log, readiness, metrics, shared: true });
   watchDescriptorsOf(instance, log);

@@ -17,6 +17,7 @@ import {
   UNREAD_ANSWER_MS_MAX,
 } from './connection_ends.ts';
 import type { Log } from './log.ts';
+import type { Answered } from './metrics.ts';
 import { serveOneRequestAtATime } from './one_request_at_a_time.ts';
 import { isForOperators } from './operator_hosts.ts';
 import { findRepeatedField } from './single_fields.ts';
@@ -57,7 +58,7 @@ export async function listen(
     readonly host: string;
     readonly port: number;
     readonly log: Log;
-    readonly answered?: (route: string, status: number, seconds: number) => void;
+    readonly answered?: (answer: Answered) => void;
     /** Whose X-Forwarded-For is believed. */
     readonly trustedProxies?: readonly string[];
     /** Looks at each request for a proxy that is not among them. */
@@ -103,7 +104,7 @@ export async function listen(
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
   app.addHook('onResponse', async (request, reply) => {
     const route = request.routeOptions.url ?? 'none';
-    answered?.(route, reply.statusCode, reply.elapsedTime / 1000);
+    answered?.({ route, status: reply.statusCode, seconds: reply.elapsedTime / 1000, note: reply.note });
     if (reply.statusCode === 413) boundReached('BODY_BYTES_MAX');
     log.request({ requestId: request.id, method: request.method, route, reply });
   });
@@ -115,7 +116,11 @@ export async function listen(
   app.setErrorHandler(fail);
   app.addHook('onRequest', async (request, reply) => {
     if (draining) reply.header('connection', 'close');
-    if (!isGone(request)) untrustedForwarding?.look(request.raw);
+    if (!isGone(request)) {
+      untrustedForwarding?.look(request.raw);
+      // Now, since the socket has none any more when the answer is out and the connection has ended.
+      reply.address = request.ip;
+    }
     const repeated = findRepeatedField(request.raw.rawHeaders);
     if (repeated !== undefined)
       return await send(reply, respondRefusal(repeated, { headers: { connection: 'close' } }));
@@ -149,8 +154,9 @@ export async function listen(
     if (socket.destroyed || !socket.writable) return;
     const { status, headers, body } = respondRefusal(refusal);
     const requestId = randomUUID();
-    answered?.('none', status, 0);
-    log.refusedConnection({ requestId, status, method, because: refusal.because });
+    const { refused, because } = refusal;
+    answered?.({ route: 'none', status, seconds: 0, note: { refused } });
+    log.refusedConnection({ requestId, status, method, address: socket.remoteAddress, refused, because });
     // RFC 9110 §15.5.6 wants an Allow, and there is nothing that may be done with what CONNECT names.
     const allow = status === 405 ? { allow: '' } : {};
     ends.linger(socket, printAnswer({ status, headers: { ...headers, ...allow, 'x-request-id': requestId }, body }));
@@ -281,6 +287,8 @@ function isStream(body: WireResponse['body']): body is AsyncIterable<string> {
 declare module 'fastify' {
   interface FastifyReply {
     note?: WireResponse['note'];
+    /** Where the request came from; absent when the caller had gone. */
+    address?: string;
   }
 }
 

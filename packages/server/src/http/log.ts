@@ -1,4 +1,5 @@
 /** The log: lines on standard error, one a request; JSON, or short ones for a terminal. It is given names and reasons, never headers or bodies. */
+import type { RefusalReason } from '@hallpass/protocol';
 import { pino } from 'pino';
 import type { FastifyReply } from 'fastify';
 import type { StoreEvent } from '../store/store.ts';
@@ -19,6 +20,8 @@ export interface Log {
     readonly requestId: string;
     readonly status: number;
     readonly method?: string | undefined;
+    readonly address?: string | undefined;
+    readonly refused: RefusalReason;
     readonly because?: string | undefined;
   }) => void;
   readonly info: (message: string) => void;
@@ -35,7 +38,10 @@ export function openLog(level: LogLevel, options: LogDestinationOptions = {}): L
   return {
     request: ({ requestId, method, route, reply }) => {
       const milliseconds = Math.round(reply.elapsedTime * 10) / 10;
-      log.info({ requestId, method, route, status: reply.statusCode, milliseconds, ...reply.note }, 'request');
+      // An address is personal data: it is kept where somebody will have to find out who was refused, and why.
+      const { statusCode: status, note, address } = reply;
+      const from = note?.refused === undefined || address === undefined ? {} : { address };
+      log.info({ requestId, method, route, status, milliseconds, ...from, ...note }, 'request');
     },
     refusedConnection: (entry) => log.info({ route: 'none', ...entry }, 'request'),
     info: (message) => log.info(message),

@@ -7,13 +7,18 @@ import {
   Histogram,
   type Registry,
 } from '@prometheus-io/client';
+import { GRANT_TYPES, listRefusals } from '@hallpass/protocol';
+import { REVOCATION_KINDS, type RevocationKind } from '../oauth/authority.ts';
 import { BOUNDS, type BoundReached } from '../oauth/bounds.ts';
 import type { FeedMeters } from '../oauth/followers.ts';
-import type { Endpoint } from '../oauth/wire.ts';
+import type { Endpoint, Note } from '../oauth/wire.ts';
 import type { SuspicionReason } from '../store/store.ts';
 
 export interface Metrics {
-  readonly answered: (route: string, status: number, seconds: number) => void;
+  readonly answered: (answer: Answered) => void;
+  readonly revoked: (kind: RevocationKind) => void;
+  /** `ageSeconds`: of the key that signs now. */
+  readonly watchSigningKey: (ageSeconds: () => number) => void;
   readonly feed: FeedMeters;
   /** How far this machine's clock is ahead of the time that is gone by, in seconds. */
   readonly clockAhead: (seconds: number) => void;
@@ -26,8 +31,19 @@ export interface Metrics {
   readonly endpoint: Endpoint;
 }
 
-/** The metrics of this process. In a worker they are also told to the process that it works for, when that one asks. */
-export function openMetrics(): Metrics {
+/** A request that was answered. */
+export interface Answered {
+  readonly route: string;
+  readonly status: number;
+  readonly seconds: number;
+  readonly note: Note | undefined;
+}
+
+/**
+ * The metrics of this process, of this version of Hallpass. In a worker they are also told to the process that it works
+ * for, when that one asks.
+ */
+export function openMetrics(version: string): Metrics {
   const registry = new AggregatorRegistry();
   collectDefaultMetrics({ register: registry });
   AggregatorRegistry.setRegistries(registry);
@@ -49,10 +65,17 @@ export function openMetrics(): Metrics {
     labelNames: ['reason'] as const,
     registers: [registry],
   });
+  const countWork = countAnswers(registry);
+  meterBuild(registry, version);
   // There from the start, so that an alert on the rate sees the first.
   for (const reason of ['late', 'successive'] as const) suspicions.inc({ reason }, 0);
   return {
-    answered: (route, status, seconds) => requests.observe({ route, status: String(status) }, seconds),
+    answered: ({ route, status, seconds, note }) => {
+      requests.observe({ route, status: String(status) }, seconds);
+      countWork(note, status);
+    },
+    revoked: countRevocations(registry),
+    watchSigningKey: (ageSeconds) => meterSigningKey(registry, ageSeconds),
     feed: meterFeed(registry),
     clockAhead: (seconds) => clockAhead.set(seconds),
     boundReached: countBounds(registry),
@@ -75,6 +98,61 @@ function countDroppedLines(registry: Registry): () => void {
     registers: [registry],
   });
   return () => dropped.inc();
+}
+
+/** Tokens by the grant that they were issued for, and refusals by their reason in docs/errors.md. */
+function countAnswers(registry: Registry): (note: Note | undefined, status: number) => void {
+  const tokens = new Counter({
+    name: 'hallpass_tokens_total',
+    help: 'Access tokens that were issued, by grant type.',
+    labelNames: ['grant'] as const,
+    registers: [registry],
+  });
+  const refusals = new Counter({
+    name: 'hallpass_refusals_total',
+    help: 'Requests that were refused, by the reason in docs/errors.md.',
+    labelNames: ['reason'] as const,
+    registers: [registry],
+  });
+  for (const grant of GRANT_TYPES) tokens.inc({ grant }, 0);
+  for (const { reason } of listRefusals()) refusals.inc({ reason }, 0);
+  return (note, status) => {
+    if (note?.refused !== undefined) refusals.inc({ reason: note.refused });
+    else if (note?.grantType !== undefined && status === 200) tokens.inc({ grant: note.grantType });
+  };
+}
+
+function countRevocations(registry: Registry): (kind: RevocationKind) => void {
+  const revocations = new Counter({
+    name: 'hallpass_revocations_total',
+    help: 'Revocations that requests have led to, by what was ended. What operators revoke by a command is in the events.',
+    labelNames: ['kind'] as const,
+    registers: [registry],
+  });
+  for (const kind of REVOCATION_KINDS) revocations.inc({ kind }, 0);
+  return (kind) => revocations.inc({ kind });
+}
+
+/** The same of all workers. */
+function meterBuild(registry: Registry, version: string): void {
+  const build = new Gauge({
+    name: 'hallpass_build_info',
+    help: 'Always 1; the labels say which Hallpass runs, and on which Node.',
+    labelNames: ['version', 'node'] as const,
+    registers: [registry],
+    aggregator: 'max',
+  });
+  build.set({ version, node: process.versions.node }, 1);
+}
+
+function meterSigningKey(registry: Registry, ageSeconds: () => number): void {
+  const age: Gauge = new Gauge({
+    name: 'hallpass_signing_key_age_seconds',
+    help: 'How long ago the key was made that signs access tokens now.',
+    registers: [registry],
+    aggregator: 'max',
+    collect: () => age.set(ageSeconds()),
+  });
 }
 
 /** Call what it gives when a proxy that is not trusted has said for whom it asks. */

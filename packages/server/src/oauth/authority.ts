@@ -3,6 +3,7 @@ import type { Clock, Random } from '@hallpass/protocol';
 import type { Client, PredecessorOutcome, PredecessorShown, Store, StoreEvent } from '../store/store.ts';
 import type { BoundReached } from './bounds.ts';
 import type { ClientCopies } from './client_copies.ts';
+import type { EventAllowance } from './event_allowance.ts';
 import type { FeedStreams } from './feed_streams.ts';
 import type { FeedMeters, Followers } from './followers.ts';
 import type { KeyRing } from './key_ring.ts';
@@ -15,6 +16,14 @@ export interface ServerClock extends Clock {
   /** Milliseconds of a clock that nobody can set, since whenever. */
   readonly elapsed: () => number;
 }
+
+/**
+ * What a request has ended: `token` and `grant` at its owner's wish; `reused` a grant whose old refresh token was shown;
+ * `newer_than_store` a grant that the store has never seen so new; `client` everything of a key, in place of too many of
+ * the two before.
+ */
+export const REVOCATION_KINDS = ['token', 'grant', 'reused', 'newer_than_store', 'client'] as const;
+export type RevocationKind = (typeof REVOCATION_KINDS)[number];
 
 export interface Lifetimes {
   /** Of an access token, in seconds. */
@@ -44,12 +53,15 @@ export interface Authority {
   readonly clockSkewSeconds: number;
   readonly limits: Limits;
   readonly revocationAllowance: RevocationAllowance;
-  /** Ends all that a client was given until the acknowledgement, durably, with an event beside it. */
-  readonly endEverythingOf: (clientId: string, event: StoreEvent) => Promise<void>;
+  /** Ends all that a client was given until the acknowledgement, durably, with an event beside it if there is one. */
+  readonly endEverythingOf: (clientId: string, event: StoreEvent | undefined) => Promise<void>;
+  readonly eventAllowance: EventAllowance;
   readonly followers: Followers;
   readonly feedStreams: FeedStreams;
   readonly feedMeters: FeedMeters;
   readonly boundReached: BoundReached;
+  /** Told of each revocation that a request has led to, when it is on disk. */
+  readonly noteRevocation: (kind: RevocationKind) => void;
   /** Whether proofs of possession must carry a nonce of ours (RFC 9449 §8). */
   readonly dpopNonces: boolean;
   /** Told of each secret that opened a door; best effort. */

@@ -1,7 +1,6 @@
 /** Who asks (contract §3): a client with a secret, in the header, in the body or in both alike, or with a signed assertion. */
 import {
   CLIENT_ALGORITHMS,
-  CLIENT_ASSERTION_TYPE,
   CLIENT_ID_LENGTH_MAX,
   CLIENT_SECRET_LENGTH_MAX,
   isRefusal,
@@ -20,9 +19,10 @@ import {
 } from '@hallpass/protocol';
 import type { Client, ClientSecret, OnceMark } from '../store/store.ts';
 import type { Authority } from './authority.ts';
+import { findEvidence, screenClaim, takesSecretFrom, type AssertionEvidence, type SecretEvidence } from './evidence.ts';
 import { findForeignSecret } from './foreign_secret.ts';
 import { equalBytes } from './key_ring.ts';
-import type { Attempt, Budget, Source } from './limits.ts';
+import type { Budget, Source } from './limits.ts';
 import { isSignedBy, sha256 } from './public_key.ts';
 import { renewHash } from './secret_hash.ts';
 import type { WireRequest } from './wire.ts';
@@ -36,11 +36,6 @@ export interface AuthenticatedClient {
   /** What it used of the things that can be used once. To be marked when all else holds, and before the answer. */
   readonly once: readonly OnceMark[];
 }
-
-/** What a request brings to show who it is from. */
-type Evidence =
-  | ({ readonly method: 'client_secret' } & ClientCredentials)
-  | { readonly method: 'private_key_jwt'; readonly assertion: string; readonly clientId: string | undefined };
 
 /**
  * The client that sent a request, or a refusal. Unknown client, wrong secret, expired secret, wrong method and disabled
@@ -63,28 +58,61 @@ export async function identifyClient(
   parameters?: Parameters,
 ): Promise<AuthenticatedClient | Refusal> {
   const evidence = findEvidence(request.header('authorization'), parameters);
-  if (isRefusal(evidence)) return evidence;
+  if (isRefusal(evidence)) return claimedBy(evidence, screenClaim(parameters?.values.get('client_id')));
   // Asked for at most once, and not at all by a request that is right: that one needs no guard to vouch for its address.
   let source: Promise<Source> | undefined;
   const findSourceOnce = (): Promise<Source> => (source ??= findSource(authority, request));
-  const authenticated =
-    evidence.method === 'client_secret'
-      ? await authenticateBySecret(authority, evidence, findSourceOnce)
-      : await authenticateByAssertion(authority, evidence);
+  if (evidence.method === 'private_key_jwt') {
+    const authenticated = await authenticateByAssertion(authority, evidence);
+    if (!isRefusal(authenticated)) return authenticated;
+    const attempts = { source: await findSourceOnce(), clientIds: [evidence.clientId] };
+    return (await limitFailure(authority, attempts, authenticated)) ?? authenticated;
+  }
+  const authenticated = await authenticateBySecret(authority, evidence, findSourceOnce);
   if (!isRefusal(authenticated)) return authenticated;
-  const attempt = { source: await findSourceOnce(), clientId: evidence.clientId };
-  return (await limitFailure(authority, attempt, authenticated)) ?? authenticated;
+  // Each reading is a guess.
+  const clientIds = evidence.readings.map(({ clientId }) => clientId);
+  const limited = await limitFailure(authority, { source: await findSourceOnce(), clientIds }, authenticated);
+  return limited ?? (await withClaim(authority, evidence, authenticated));
 }
 
 /** The answer in place of a failure, when its source has failed too often: the same whatever was wrong. */
 async function limitFailure(
   { limits }: Authority,
-  attempt: Attempt,
-  { refused }: Refusal,
+  { source, clientIds }: { readonly source: Source; readonly clientIds: readonly (string | undefined)[] },
+  refusal: Refusal,
 ): Promise<Refusal | undefined> {
-  // A secret that was not verified, or could not be right now: nothing was found out, so nothing is counted.
-  return refused === 'authentication_failed' ? await limits.countFailure(attempt) : limits.findBlock(attempt);
+  let limited: Refusal | undefined;
+  for (const clientId of clientIds) {
+    // A secret that was not verified, or could not be right now: nothing was found out, so nothing is counted.
+    const isFailure = refusal.refused === 'authentication_failed';
+    const full = isFailure ? await limits.countFailure({ source, clientId }) : limits.findBlock({ source, clientId });
+    limited ??= full;
+  }
+  return limited === undefined ? undefined : claimedBy(limited, refusal.claimedClientId);
 }
+
+function claimedBy(refusal: Refusal, claimedClientId: string | undefined): Refusal {
+  return claimedClientId === undefined ? refusal : { ...refusal, claimedClientId };
+}
+
+/**
+ * The same refusal with the id that an unknown caller claims to have. If what it sent as its secret is the id of a key, the
+ * two were swapped, and what stands in the place of the id is a secret. Looked up for every failure, known or not: the
+ * time must not tell.
+ */
+async function withClaim({ store }: Authority, { readings }: SecretEvidence, refusal: Refusal): Promise<Refusal> {
+  let isSwapped = false;
+  for (const { clientSecret } of readings) {
+    isSwapped = (await store.findClient(clientSecret.slice(0, CLIENT_ID_LENGTH_MAX))) !== undefined || isSwapped;
+  }
+  if (refusal.claimedClientId !== undefined) return refusal;
+  if (isSwapped) return { ...refusal, because: 'client_id and client_secret are swapped' };
+  const [{ clientId, clientSecret } = NO_CREDENTIALS] = readings;
+  return claimedBy(refusal, screenClaim(clientId, clientSecret));
+}
+
+const NO_CREDENTIALS: ClientCredentials = { clientId: '', clientSecret: '' };
 
 /** How a guard shows, with a key that it passes on, that it is a resource server's (ADR 17): Basic, with its own key. */
 const GUARD_HEADER = 'hallpass-guard';
@@ -101,7 +129,13 @@ async function findSource(authority: Authority, request: WireRequest): Promise<S
   if (header === undefined) return own;
   const credentials = parseBasic(header);
   const guard =
-    credentials === undefined ? undefined : await authenticateBySecret(authority, credentials, async () => own);
+    credentials === undefined
+      ? undefined
+      : await authenticateBySecret(
+          authority,
+          { method: 'client_secret', from: 'header', readings: [credentials] },
+          async () => own,
+        );
   if (guard !== undefined && !isRefusal(guard) && guard.client.resourceServerFor.length > 0) {
     return { address: request.header(CALLER_HEADER) ?? '', reportedBy: guard.client.clientId };
   }
@@ -116,66 +150,91 @@ export function challengeFor(authority: Authority, request: WireRequest, refusal
   return { 'www-authenticate': printBasicChallenge(authority.issuer) };
 }
 
-function findEvidence(header: string | undefined, parameters: Parameters | undefined): Evidence | Refusal {
-  const values = parameters?.values;
-  const assertion = values?.get('client_assertion');
-  const type = values?.get('client_assertion_type');
-  const clientId = values?.get('client_id');
-  if (assertion === undefined && type === undefined) {
-    return findSecret(header, clientId, values?.get('client_secret'));
-  }
-  // One way to authenticate at a time (RFC 6749 §2.3).
-  const alone = header === undefined && values?.get('client_secret') === undefined;
-  if (assertion === undefined || type !== CLIENT_ASSERTION_TYPE || !alone) return refuse('malformed_assertion');
-  return { method: 'private_key_jwt', assertion, clientId };
-}
-
-function findSecret(
-  header: string | undefined,
-  clientId: string | undefined,
-  clientSecret: string | undefined,
-): Evidence | Refusal {
-  if (header === undefined) {
-    if (clientId === undefined || clientSecret === undefined) {
-      return refuse('authentication_failed', { because: 'no credentials' });
-    }
-    return { method: 'client_secret', clientId, clientSecret };
-  }
-  const basic = parseBasic(header);
-  if (basic === undefined)
-    return refuse('authentication_failed', { because: 'Authorization is not well-formed Basic' });
-  const agree =
-    (clientId ?? basic.clientId) === basic.clientId && (clientSecret ?? basic.clientSecret) === basic.clientSecret;
-  return agree ? { method: 'client_secret', ...basic } : refuse('conflicting_credentials');
+/** A reading of the credentials, with the client of that id, and the one of its secrets that is the same. */
+interface Candidate {
+  readonly credentials: ClientCredentials;
+  readonly client: Client | undefined;
+  /** Undefined also where only a foreign hash could tell. */
+  readonly own: ClientSecret | undefined;
 }
 
 async function authenticateBySecret(
   authority: Authority,
-  { clientId, clientSecret }: ClientCredentials,
+  { from, readings }: SecretEvidence,
   findSourceOnce: () => Promise<Source>,
 ): Promise<AuthenticatedClient | Refusal> {
   // Before hashing: a secret of a megabyte must not cost one (RFC 6749 §10.10).
-  if (clientId.length > CLIENT_ID_LENGTH_MAX || clientSecret.length > CLIENT_SECRET_LENGTH_MAX) {
-    return refuse('authentication_failed', { because: 'credentials too long' });
+  const short = readings.filter(
+    ({ clientId, clientSecret }) =>
+      clientId.length <= CLIENT_ID_LENGTH_MAX && clientSecret.length <= CLIENT_SECRET_LENGTH_MAX,
+  );
+  if (short.length === 0) return refuse('authentication_failed', { because: 'credentials too long' });
+  const candidates = await findCandidates(authority, short);
+  const known = candidates.find(({ client }) => client !== undefined)?.client;
+  const no = (because: string): Refusal => claimedBy(refuse('authentication_failed', { because }), known?.clientId);
+  // A key's secret in the wrong place is a wrong secret, and costs what one costs.
+  const usable = candidates.filter(({ client }) => client !== undefined && takesSecretFrom(client, from));
+  const matching =
+    usable.find(({ own }) => own !== undefined) ?? (await findImported(authority, usable, findSourceOnce));
+  if (isRefusal(matching)) return matching;
+  const { client, own, credentials: { clientId, clientSecret } = NO_CREDENTIALS } = matching ?? {};
+  if (client === undefined || own === undefined) {
+    if (known === undefined) return no('unknown client');
+    return no(
+      usable.length === 0 ? `another method than that of ${known.clientId}` : `wrong secret for ${known.clientId}`,
+    );
   }
-  const client = await authority.store.findClient(clientId);
-  const own = findMatchingSecret(authority, clientSecret, client?.secrets ?? NOBODYS_SECRETS);
-  if (client === undefined) return refuse('authentication_failed', { because: 'unknown client' });
-  // An imported key that was not used yet answers in its own time (docs/threats.md); disabled, in that of all others.
-  const imported = client.secrets.some(({ foreign }) => foreign !== undefined) && !client.disabled;
-  const costly = own === undefined && imported;
-  if (costly || own?.guessable === true) {
+  if (own.guessable === true) {
     const blocked = authority.limits.findGuessBlock({ source: await findSourceOnce(), clientId });
-    if (blocked !== undefined) return blocked;
+    if (blocked !== undefined) return claimedBy(blocked, clientId);
   }
-  const matching = costly ? await findForeignSecret(authority, client, clientSecret) : own;
-  if (matching !== undefined && isRefusal(matching)) return matching;
-  if (matching === undefined && costly) await authority.limits.countCostlyGuess(await findSourceOnce());
-  if (matching === undefined) return refuse('authentication_failed', { because: `wrong secret for ${clientId}` });
-  if (client.disabled) return refuse('authentication_failed', { because: `${clientId} is disabled` });
-  if (own !== undefined) renewHash(authority, { client, secret: own, clientSecret });
-  authority.noteSecretUse(clientId, matching.secretId);
+  if (client.disabled) return no(`${clientId} is disabled`);
+  if (own.foreign === undefined) renewHash(authority, { client, secret: own, clientSecret });
+  authority.noteSecretUse(clientId, own.secretId);
   return { client, once: [] };
+}
+
+/** All readings are looked at, whatever comes of the first: the time is one of the request, not of its key. */
+async function findCandidates(
+  authority: Authority,
+  readings: readonly ClientCredentials[],
+): Promise<readonly Candidate[]> {
+  const candidates: Candidate[] = [];
+  for (const credentials of readings) {
+    const { clientId, clientSecret } = credentials;
+    const before = candidates.find((candidate) => candidate.credentials.clientId === clientId);
+    const client = before === undefined ? await authority.store.findClient(clientId) : before.client;
+    const own = findMatchingSecret(authority, clientSecret, client?.secrets ?? NOBODYS_SECRETS);
+    candidates.push({ credentials, client, own });
+  }
+  return candidates;
+}
+
+/**
+ * The reading that fits the foreign hash of an imported secret (ADR 39). Each that is tried costs a password hash: the
+ * second one is tried only when the first was wrong, and a guesser pays for both.
+ */
+async function findImported(
+  authority: Authority,
+  candidates: readonly Candidate[],
+  findSourceOnce: () => Promise<Source>,
+): Promise<Candidate | undefined | Refusal> {
+  let tried = 0;
+  for (const candidate of candidates) {
+    const { client, credentials } = candidate;
+    // A key that was not used yet answers in its own time (docs/threats.md); disabled, in that of all others.
+    const isImported = client?.disabled === false && client.secrets.some(({ foreign }) => foreign !== undefined);
+    if (!isImported) continue;
+    const { clientId, clientSecret } = credentials;
+    const blocked = authority.limits.findGuessBlock({ source: await findSourceOnce(), clientId });
+    if (blocked !== undefined) return claimedBy(blocked, clientId);
+    const found = await findForeignSecret(authority, client, clientSecret);
+    if (isRefusal(found)) return claimedBy(found, clientId);
+    if (found !== undefined) return { ...candidate, own: found };
+    tried += 1;
+  }
+  for (; tried > 0; tried--) await authority.limits.countCostlyGuess(await findSourceOnce());
+  return undefined;
 }
 
 /** In place of those of a client that is not there: no text hashes to it, and it ended long ago. */
@@ -205,13 +264,16 @@ function findMatchingSecret(
 /** RFC 7523 §3, with the issuer as the one audience (rfc7523bis §4). */
 async function authenticateByAssertion(
   { store, clock, issuer }: Authority,
-  { assertion, clientId }: Extract<Evidence, { method: 'private_key_jwt' }>,
+  { assertion, clientId }: AssertionEvidence,
 ): Promise<AuthenticatedClient | Refusal> {
-  const no = (because: string): Refusal => refuse('authentication_failed', { because });
+  let claimed = screenClaim(clientId);
+  const no = (because: string): Refusal => claimedBy(refuse('authentication_failed', { because }), claimed);
   const parsed = parseClientAssertion(assertion);
   if (parsed === undefined) return no('not an assertion');
+  claimed = screenClaim(parsed.clientId);
   if (clientId !== undefined && clientId !== parsed.clientId) return no('client_id is not the sub of the assertion');
   const client = await store.findClient(parsed.clientId);
+  claimed = client?.clientId ?? claimed;
   const signed = isSignedByOneOf(client?.publicKeys ?? [], parsed);
   if (client === undefined || client.authentication !== 'private_key_jwt' || !signed) return no('wrong signature');
   const claims = parsed.claims() ?? new Map<string, unknown>();

@@ -4,7 +4,7 @@ import type { OnceMark, Store } from '../store/store.ts';
 import type { Authority } from './authority.ts';
 import { authenticateClient, challengeFor, type AuthenticatedClient } from './client_auth.ts';
 import { corsFor, corsForAny, judgeOrigin } from './origins.ts';
-import { noted, respondRefusal, type WireRequest, type WireResponse } from './wire.ts';
+import { grantTypeOf, noted, respondRefusal, type WireRequest, type WireResponse } from './wire.ts';
 
 /** A client as a request found it. */
 export interface Caller extends AuthenticatedClient {
@@ -30,7 +30,7 @@ export async function receiveFromClient(
   request: WireRequest,
 ): Promise<ClientRequest | WireResponse> {
   const contentType = request.header('content-type');
-  const parameters = parseParameters(contentType, request.body);
+  const parameters = readParameters(request);
   if (isRefusal(parameters)) {
     const headers = await corsForAny(authority, request);
     return respondRefusal(parameters, { dialect: dialectOf(contentType, request.body), headers });
@@ -39,14 +39,19 @@ export async function receiveFromClient(
   const known = await authenticateClient(authority, request, { parameters });
   if (isRefusal(known)) {
     const headers = { ...(await corsForAny(authority, request)), ...challengeFor(authority, request, known) };
-    return respondRefusal(known, { dialect: parameters.dialect, headers });
+    return noted(respondRefusal(known, { dialect: parameters.dialect, headers }), grantTypeOf(parameters));
   }
   const stranger = judgeOrigin(known.client, request);
   if (stranger !== undefined) {
     const answer = respondRefusal(stranger, { dialect: parameters.dialect, headers: { vary: 'Origin' } });
-    return noted(answer, { clientId: known.client.clientId });
+    return noted(answer, { clientId: known.client.clientId, ...grantTypeOf(parameters) });
   }
   return { caller: { ...known, at, jkt: undefined }, parameters, headers: corsFor(known.client, request) };
+}
+
+/** The parameters in the body of a request. */
+export function readParameters({ header, body }: WireRequest): Parameters | Refusal {
+  return parseParameters(header('content-type'), body, { contentEncoding: header('content-encoding') });
 }
 
 /** Marks what can be used once; a refusal when some of it was used before (RFC 7523 §3, RFC 9449 §11.1). */

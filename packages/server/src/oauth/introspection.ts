@@ -4,7 +4,6 @@ import {
   isRefusal,
   numericDate,
   openRefreshToken,
-  parseParameters,
   refuse,
   type AccessTokenClaims,
   type IntrospectionResponse,
@@ -12,7 +11,7 @@ import {
 import type { Client } from '../store/store.ts';
 import { lifetimesOf, type Authority } from './authority.ts';
 import { challengeFor, identifyClient } from './client_auth.ts';
-import { spendOnce } from './client_request.ts';
+import { readParameters, spendOnce } from './client_request.ts';
 import { canRepeat, judgeGeneration } from './grants/refresh_token.ts';
 import { endOfGrant } from './grant_end.ts';
 import { equalBytes } from './key_ring.ts';
@@ -26,7 +25,7 @@ const OTHER_AUDIENCE = 'the token is for another audience than those of this res
 
 export function introspectionEndpoint(authority: Authority): Endpoint {
   return async (request) => {
-    const parameters = parseParameters(request.header('content-type'), request.body);
+    const parameters = readParameters(request);
     if (isRefusal(parameters)) return respondRefusal(parameters);
     const caller = await identifyClient(authority, request, parameters);
     if (isRefusal(caller)) return respondRefusal(caller, { headers: challengeFor(authority, request, caller) });
@@ -84,8 +83,20 @@ async function introspectRefreshToken(
   const { refreshGraceSeconds: graceSeconds } = lifetimes;
   const standing = judgeGeneration({ presented: state, family, now, graceSeconds });
   if (standing !== 'newest' && !(standing === 'predecessor' && canRepeat(keys, family))) return INACTIVE;
-  const { scope, clientId, audiences, issuedAt } = state;
+  const { scope, clientId, audiences, issuedAt, grantId, generation } = state;
   const [audience = '', ...more] = audiences;
-  const aud = more.length === 0 ? audience : audiences;
-  return { active: true, scope, client_id: clientId, sub: clientId, iss: issuer, aud, iat: issuedAt, exp: end };
+  return {
+    active: true,
+    scope,
+    client_id: clientId,
+    sub: clientId,
+    iss: issuer,
+    aud: more.length === 0 ? audience : audiences,
+    iat: issuedAt,
+    exp: end,
+    // Its own id, in a form that no access token has. Events and logs name a grant and a generation too.
+    jti: `${grantId}.${generation}`,
+    // Not Bearer: nobody may take it for what opens an API (RFC 7662 §4).
+    token_type: 'refresh_token',
+  };
 }

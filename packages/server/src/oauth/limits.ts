@@ -24,7 +24,7 @@ export interface Source {
 }
 
 /** An attempt to authenticate. `clientId`: the key it names; undefined: an assertion that stands alone. */
-export interface Attempt {
+interface Attempt {
   readonly source: Source;
   readonly clientId: string | undefined;
 }

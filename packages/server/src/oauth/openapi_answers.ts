@@ -85,6 +85,8 @@ export const ANYWHERE = [
   'repeated_field',
   'body_too_large',
   'unsupported_media_type',
+  'unsupported_charset',
+  'unsupported_content_coding',
   'server_error',
 ] as const;
 export const BODY = ['malformed_body', 'too_many_parameters', 'repeated_parameter', 'malformed_parameter'] as const;

@@ -200,8 +200,8 @@ export const SCHEMAS = {
     active: { const: false },
   }),
   ActiveToken: object(
-    'RFC 7662 §2.2. `jti` and `token_type` for access tokens only.',
-    ['active', 'scope', 'client_id', 'sub', 'iss', 'aud', 'iat', 'exp'],
+    'RFC 7662 §2.2.',
+    ['active', 'scope', 'client_id', 'sub', 'iss', 'aud', 'iat', 'exp', 'jti', 'token_type'],
     {
       active: { const: true },
       scope: ref('ScopeList'),
@@ -212,7 +212,9 @@ export const SCHEMAS = {
       iat: date('Issued; seconds since 1970.'),
       exp: date('Expires; seconds since 1970.'),
       jti: text('Its identifier.'),
-      token_type: { enum: ['Bearer', 'DPoP'] },
+      token_type: text('How an access token is used, or that it is a refresh token.', {
+        enum: ['Bearer', 'DPoP', 'refresh_token'],
+      }),
       cnf: object('The key that it is bound to (RFC 7800 §3).', ['jkt'], { jkt: text('Its thumbprint (RFC 7638).') }),
     },
   ),

@@ -1,5 +1,6 @@
 /** What a client may have: scopes and audiences against its policy. Pure rules. */
 import {
+  describeScopeListFault,
   isRefusal,
   isScope,
   parseScope,
@@ -17,8 +18,8 @@ import type { Client } from '../store/store.ts';
 export function parseRequestedScopes(text: string): readonly Scope[] | Refusal {
   const scopes = parseScopeList(text);
   if ('fault' in scopes) {
-    const isOfValue = VALUE_FAULTS.has(scopes.fault);
-    return refuse(isOfValue ? 'scope_value_not_allowed' : 'malformed_scope', { because: scopes.fault });
+    const reason = VALUE_FAULTS.has(scopes.fault) ? 'scope_value_not_allowed' : 'malformed_scope';
+    return refuse(reason, { because: scopes.fault, subject: describeScopeListFault(scopes) });
   }
   const unfilled = scopes.find((scope) => scope.parameters.length > 0);
   return unfilled === undefined ? scopes : refuse('unfilled_scope', { subject: unfilled.text });

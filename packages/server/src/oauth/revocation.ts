@@ -12,6 +12,7 @@ import {
 } from '@hallpass/protocol';
 import type { KeptRevocation } from '../store/store.ts';
 import type { Authority } from './authority.ts';
+import { shownByAnother } from './event_allowance.ts';
 import { receiveFromClient, spendOnce } from './client_request.ts';
 import { equalBytes } from './key_ring.ts';
 import { isAlive, openAccessToken } from './mint.ts';
@@ -45,6 +46,7 @@ export function revocationEndpoint(authority: Authority): Endpoint {
       if (spent !== undefined) return no(spent);
       // The answer waits for the disk; what cannot be stored is a 503, never a success (contract §4).
       await authority.store.revoke([found.revocation]);
+      authority.noteRevocation(found.revocation.kind === 'token' ? 'token' : 'grant');
     }
     const guards = await tellOfGuards(authority, { wait, isRevoked: found.isRevoked, clientId, request });
     return noted(respondRevoked(parameters.dialect, { ...headers, ...guards }), note);
@@ -121,7 +123,13 @@ async function findRevocation(
   if (state !== undefined) {
     if (earliest >= state.expiresAt && !(await isOfLivingFamily(authority, state, earliest))) return NOTHING;
     const isRevoked = await store.isRevoked(state);
-    if (state.clientId !== clientId) return isRevoked ? NOTHING : refuse('token_of_another_client');
+    if (state.clientId !== clientId) {
+      if (isRevoked) return NOTHING;
+      const event = shownByAnother(state, { clientId, at: authority.clock.now() });
+      const kept = await authority.eventAllowance.admit(event);
+      if (kept !== undefined) await store.recordEvent(kept);
+      return refuse('token_of_another_client', { because: `issued to ${state.clientId}` });
+    }
     // Any generation, however old, ends the family when its owner says so.
     if (isRevoked) return REVOKED_ALREADY;
     return { revocation: revocationOfGrant(state, numericDate(time.latest())), isRevoked: true };

@@ -10,6 +10,8 @@ export type PublicJwk = Readonly<Record<string, string>>;
 export interface SigningKey {
   readonly keyId: string;
   readonly algorithm: SigningAlgorithm;
+  /** Milliseconds. */
+  readonly createdAt: number;
   /** The first segment of every token that this key signs. */
   readonly header: string;
   readonly publicJwk: PublicJwk;
@@ -37,7 +39,7 @@ export function generateSigningKey(algorithm: SigningAlgorithm): Uint8Array {
 }
 
 /** Throws `StoreUnusable` for a key of an algorithm that is not known. */
-export function openSigningKey({ keyId, algorithm: name, bytes }: OpenedKey): SigningKey {
+export function openSigningKey({ keyId, algorithm: name, createdAt, bytes }: OpenedKey): SigningKey {
   const algorithm = SIGNING_ALGORITHMS.find((candidate) => candidate === name);
   if (algorithm === undefined)
     throw new StoreUnusable(`The store holds a signing key for ${name}, which is not known.`);
@@ -47,6 +49,7 @@ export function openSigningKey({ keyId, algorithm: name, bytes }: OpenedKey): Si
   return {
     keyId,
     algorithm,
+    createdAt,
     header: printAccessTokenHeader({ alg: algorithm, kid: keyId }),
     publicJwk: publicJwkOf(publicKey, { keyId, algorithm }),
     sign: (input) => sign(digest, Buffer.from(input), { key: privateKey, ...options }),

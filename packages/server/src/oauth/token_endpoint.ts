@@ -30,7 +30,15 @@ import { NO_LIMITS, onlyGuessLimits } from './limits.ts';
 import { mint } from './mint.ts';
 import { receiveFromClient, spendOnce, type Caller, type ClientRequest } from './client_request.ts';
 import { nonceHeader, readProof } from './dpop.ts';
-import { noted, respondJson, respondRefusal, type Endpoint, type WireRequest, type WireResponse } from './wire.ts';
+import {
+  grantTypeOf,
+  noted,
+  respondJson,
+  respondRefusal,
+  type Endpoint,
+  type WireRequest,
+  type WireResponse,
+} from './wire.ts';
 
 /** A selection whose grant is settled: from here on the steps need not know which it is. */
 type Selected = (authority: Authority, caller: Caller) => Promise<Decision>;
@@ -51,7 +59,7 @@ export function tokenEndpoint(authority: Authority): Endpoint {
     const headers = { ...forAll, ...nonceHeader(authority) };
     const caller = showPossession(authority, received.caller, request);
     const answer = isRefusal(caller) ? caller : await grant(authority, caller, parameters); // 3 to 6
-    const note = { clientId: received.caller.client.clientId };
+    const note = { clientId: received.caller.client.clientId, ...grantTypeOf(parameters) };
     return isRefusal(answer) // 7
       ? noted(respondRefusal(answer, { dialect: parameters.dialect, headers }), note)
       : noted(respondJson(200, answer, headers), note);
@@ -122,7 +130,8 @@ async function receiveFromCopy(
   const { parameters, headers } = received;
   const spent = await authority.limits.spend(client, 'requests');
   if (spent !== undefined) {
-    return noted(respondRefusal(spent, { dialect: parameters.dialect, headers }), { clientId: client.clientId });
+    const answer = respondRefusal(spent, { dialect: parameters.dialect, headers });
+    return noted(answer, { clientId: client.clientId, ...grantTypeOf(parameters) });
   }
   return { ...received, caller: { ...received.caller, at: copy.at } };
 }
@@ -171,15 +180,22 @@ function selectWith<Selection>(
 
 /** A refusal that must be remembered is answered only when it is on disk: the family of a reused token is dead by then. */
 async function remember(
-  { store, revocationAllowance, endEverythingOf }: Authority,
+  { store, revocationAllowance, eventAllowance, endEverythingOf, noteRevocation }: Authority,
   { client: { clientId } }: Caller,
   { refusal, event, revocations = [] }: Extract<Decision, { decided: 'refuse' }>,
 ): Promise<Refusal> {
   if (event === undefined) return refusal;
+  const kept = await eventAllowance.admit(event);
+  if (revocations.length === 0) {
+    if (kept !== undefined) await store.recordEvent(kept);
+    return refusal;
+  }
   // The response to a theft is never refused. Beyond what a key may add, one entry for all that it was given stands for
   // its families: a key that makes reuse by the thousand must not fill the guards (ADR 19).
-  const isRoom = revocations.length === 0 || (await revocationAllowance.takeReuse(clientId));
-  await (isRoom ? store.revoke(revocations, event) : endEverythingOf(clientId, event));
+  const isRoom = await revocationAllowance.takeReuse(clientId);
+  await (isRoom ? store.revoke(revocations, kept) : endEverythingOf(clientId, kept));
+  const ended = event.kind === 'refresh_token_reused' ? 'reused' : 'newer_than_store';
+  noteRevocation(isRoom ? ended : 'client');
   return refusal;
 }
 

@@ -1,5 +1,12 @@
 /** Requests and answers without a framework: what every endpoint takes and gives. */
-import { wordsOf, type Dialect, type Refusal } from '@hallpass/protocol';
+import {
+  GRANT_TYPES,
+  wordsOf,
+  type Dialect,
+  type Parameters,
+  type Refusal,
+  type RefusalReason,
+} from '@hallpass/protocol';
 
 export interface WireRequest {
   readonly method: string;
@@ -18,8 +25,22 @@ export interface WireResponse {
   readonly headers: Readonly<Record<string, string>>;
   /** Bytes are sent as they are, so that a document may be printed once for all answers. */
   readonly body: string | Buffer | AsyncIterable<string>;
-  /** For the log: who asked, and why not. */
-  readonly note?: { readonly clientId?: string; readonly refused?: string; readonly because?: string };
+  /** For the log and the metrics: who asked for what, and why not. */
+  readonly note?: Note;
+}
+
+/** What is logged of an answer, beside its request. Never a secret: each text from outside is screened before it comes here. */
+export interface Note {
+  /** Who was authenticated. */
+  readonly clientId?: string;
+  /** One of `GRANT_TYPES`, or `other`. */
+  readonly grantType?: string;
+  readonly refused?: RefusalReason;
+  readonly because?: string;
+  /** The scope that was refused. */
+  readonly scope?: string;
+  /** Who a request that was not authenticated says it is from. */
+  readonly claimedClientId?: string;
 }
 
 export type Endpoint = (request: WireRequest) => Promise<WireResponse>;
@@ -52,15 +73,41 @@ export function respondRefusal(
 ): WireResponse {
   const { status, body, field } = wordsOf(refusal);
   const seconds = refusal.retryAfterSeconds ?? (status === 503 ? RETRY_AFTER_SECONDS : undefined);
-  const retry: WireResponse['headers'] = seconds === undefined ? {} : { 'retry-after': String(seconds) };
+  const retry: WireResponse['headers'] = {
+    ...(seconds === undefined ? {} : { 'retry-after': String(seconds) }),
+    // RFC 9110 §15.5.16: which codings would have been read.
+    ...(refusal.refused === 'unsupported_content_coding' ? { 'accept-encoding': 'identity' } : {}),
+  };
   const answer =
     field !== undefined && dialect === 'json'
       ? respondJson(422, { ...body, [field]: body.error_description }, { ...retry, ...headers })
       : respondJson(status, body, { ...retry, ...headers });
-  return noted(answer, {
-    refused: refusal.refused,
-    ...(refusal.because === undefined ? {} : { because: refusal.because }),
-  });
+  return noted(answer, noteOf(refusal));
+}
+
+/** The refusals whose subject is a well-formed scope. A malformed one is for its sender alone: it could be anything. */
+const NAME_A_SCOPE: ReadonlySet<string> = new Set<RefusalReason>([
+  'unfilled_scope',
+  'scope_not_allowed',
+  'scope_not_granted',
+  'scope_not_in_subject',
+  'insufficient_scope',
+]);
+
+function noteOf({ refused, because, subject, claimedClientId }: Refusal): Note {
+  return {
+    refused,
+    ...(because === undefined ? {} : { because }),
+    ...(subject !== undefined && NAME_A_SCOPE.has(refused) ? { scope: subject } : {}),
+    ...(claimedClientId === undefined ? {} : { claimedClientId }),
+  };
+}
+
+/** The grant that a request asks for, as far as a log may hold it: what else stands there could be a secret that slipped. */
+export function grantTypeOf({ values }: Parameters): Pick<Note, 'grantType'> {
+  const asked = values.get('grant_type');
+  if (asked === undefined) return {};
+  return { grantType: GRANT_TYPES.find((offered) => offered === asked) ?? 'other' };
 }
 
 /** The answer to a successful revocation: the other place where the dialects differ (contract §4). */
@@ -70,6 +117,6 @@ export function respondRevoked(dialect: Dialect, headers: WireResponse['headers'
 }
 
 /** The same answer with more for the log. */
-export function noted(response: WireResponse, note: NonNullable<WireResponse['note']>): WireResponse {
+export function noted(response: WireResponse, note: Note): WireResponse {
   return { ...response, note: { ...response.note, ...note } };
 }

@@ -15,9 +15,18 @@ import {
   type SecretUse,
   type Store,
 } from '../store/store.ts';
-import { checkImported, checkLength, checkPolicy, checkPublicKey, type NewApiKey } from './key_policy.ts';
+import {
+  checkAuthentication,
+  checkImported,
+  checkLength,
+  checkPolicy,
+  checkPublicKey,
+  checkResourceServer,
+  type NewApiKey,
+} from './key_policy.ts';
 import { judging, KeyChanged, KeyExists, OperatorRefusal } from './operator_refusal.ts';
 import { revokeUntilAcknowledged, type ClockChoice, type Dating } from './revocation_moment.ts';
+import { shellWord } from './shell_word.ts';
 
 /** A key with its secret, which nobody will see again; undefined for one that signs, or of which only a hash is known. */
 export interface MadeApiKey {
@@ -165,7 +174,7 @@ export function manageApiKeys(
     const client: Client = {
       clientId,
       ...checkPolicy(wanted),
-      authentication: signs ? 'private_key_jwt' : 'client_secret',
+      authentication: checkAuthentication(wanted.authentication, { signs }),
       secrets,
       publicKeys,
       disabled: imported?.disabled ?? false,
@@ -173,14 +182,15 @@ export function manageApiKeys(
       updatedAt: now,
       version: 1,
     };
+    checkResourceServer(client);
     return { client, clientSecret };
   };
 
   const prepareSecret = async (clientId: string, overlap: number): Promise<PendingApiKey> => {
     const client = await find(clientId);
-    if (client.authentication !== 'client_secret') {
+    if (client.authentication === 'private_key_jwt') {
       throw new OperatorRefusal(
-        `The API key ${clientId} signs, and has no secret. Change its public keys: hallpass keys set-public-keys ${clientId} FILE`,
+        `The API key ${clientId} signs, and has no secret. Change its public keys: hallpass keys set-public-keys ${shellWord(clientId)} FILE`,
       );
     }
     const now = clock.now();
@@ -293,7 +303,10 @@ export function manageApiKeys(
       const policy = checkPolicy({ ...client, ...changes });
       const event = { at: clock.now(), kind: 'key_updated', clientId, detail: Object.keys(changes).join(', ') };
       // Of the kept client only what is no policy: a number that was taken away must not come back from it.
-      const { secrets, publicKeys, authentication, disabled, createdAt, version } = client;
+      const { secrets, publicKeys, disabled, createdAt, version } = client;
+      const signs = client.authentication === 'private_key_jwt';
+      const authentication = checkAuthentication(changes.authentication ?? client.authentication, { signs });
+      if (changes.resourceServerFor !== undefined) checkResourceServer({ clientId, ...policy });
       const rest = { clientId, secrets, publicKeys, authentication, disabled, createdAt, version };
       return await show(await change({ ...rest, ...policy, updatedAt: event.at }, {}, { event }));
     },

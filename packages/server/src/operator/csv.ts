@@ -1,4 +1,10 @@
-/** CSV as RFC 4180 has it: commas, quotes that are doubled inside, lines that end in CRLF or LF. Empty lines are left out. */
+/**
+ * CSV as RFC 4180 has it: quotes that are doubled inside, lines that end in CRLF or LF. Empty lines are left out. Fields are
+ * separated by commas, or by what spreadsheets put there instead where the comma is for decimals.
+ */
+
+export const CSV_SEPARATORS = [',', ';', '\t'] as const;
+export type CsvSeparator = (typeof CSV_SEPARATORS)[number];
 
 /** A line of fields, and which line of the text it begins on, from 1. */
 export interface CsvRecord {
@@ -17,7 +23,11 @@ const CSV_FIELD_LENGTH_MAX = 262_144;
 export const CSV_FIELDS_MAX = 64;
 
 /** The records of a text, or the first thing that is wrong with it. Never throws. */
-export function parseCsv(text: string, recordsMax: number): readonly CsvRecord[] | CsvFault {
+export function parseCsv(
+  text: string,
+  recordsMax: number,
+  separator: CsvSeparator = ',',
+): readonly CsvRecord[] | CsvFault {
   const records: CsvRecord[] = [];
   let at = 0;
   let line = 1;
@@ -31,7 +41,7 @@ export function parseCsv(text: string, recordsMax: number): readonly CsvRecord[]
     const start = line;
     const fields: string[] = [];
     for (;;) {
-      const field = readField(text, at);
+      const field = readField(text, at, separator);
       if ('fault' in field) return { line, fault: field.fault };
       fields.push(field.value);
       at = field.end;
@@ -40,7 +50,7 @@ export function parseCsv(text: string, recordsMax: number): readonly CsvRecord[]
         return { line: start, fault: `a field is longer than ${CSV_FIELD_LENGTH_MAX} characters` };
       if (fields.length > CSV_FIELDS_MAX)
         return { line: start, fault: `there are more than ${CSV_FIELDS_MAX} fields in a line` };
-      if (text.charAt(at) !== ',') break;
+      if (text.charAt(at) !== separator) break;
       at += 1;
     }
     const end = lineEnd(text, at);
@@ -70,15 +80,16 @@ type Field =
     }
   | { readonly fault: string };
 
-function readField(text: string, at: number): Field {
-  return text.charAt(at) === '"' ? readQuoted(text, at + 1) : readPlain(text, at);
+function readField(text: string, at: number, separator: CsvSeparator): Field {
+  return text.charAt(at) === '"' ? readQuoted(text, at + 1, separator) : readPlain(text, at, separator);
 }
 
-const PLAIN = /[^,"\r\n]*/y;
+const PLAIN: Record<CsvSeparator, RegExp> = { ',': /[^,"\r\n]*/y, ';': /[^;"\r\n]*/y, '\t': /[^\t"\r\n]*/y };
 
-function readPlain(text: string, at: number): Field {
-  PLAIN.lastIndex = at;
-  const value = PLAIN.exec(text)?.[0] ?? '';
+function readPlain(text: string, at: number, separator: CsvSeparator): Field {
+  const plain = PLAIN[separator];
+  plain.lastIndex = at;
+  const value = plain.exec(text)?.[0] ?? '';
   const end = at + value.length;
   if (text.charAt(end) !== '"') return { value, end, lines: 0 };
   return {
@@ -86,7 +97,7 @@ function readPlain(text: string, at: number): Field {
   };
 }
 
-function readQuoted(text: string, start: number): Field {
+function readQuoted(text: string, start: number, separator: CsvSeparator): Field {
   let at = start;
   for (;;) {
     const quote = text.indexOf('"', at);
@@ -96,8 +107,10 @@ function readQuoted(text: string, start: number): Field {
       continue;
     }
     const end = quote + 1;
-    if (end < text.length && text.charAt(end) !== ',' && lineEnd(text, end) === 0)
-      return { fault: 'something stands behind the closing quote of a field: only a comma or the end of the line may' };
+    if (end < text.length && text.charAt(end) !== separator && lineEnd(text, end) === 0)
+      return {
+        fault: 'something stands behind the closing quote of a field: only a separator or the end of the line may',
+      };
     const raw = text.slice(start, quote);
     return { value: raw.replaceAll('""', '"'), end, lines: raw.split('\n').length - 1 };
   }

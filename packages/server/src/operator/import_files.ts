@@ -3,7 +3,7 @@
  * it, and the client export of Ory Hydra. No sentence about a file repeats what could be a secret.
  */
 import { CLIENTS_MAX } from '../store/store.ts';
-import { parseCsv } from './csv.ts';
+import { CSV_SEPARATORS, parseCsv, type CsvSeparator } from './csv.ts';
 import { isHydras, readHydra } from './import_hydra.ts';
 import {
   BadRow,
@@ -24,6 +24,7 @@ import {
   type Members,
   type ReadOptions,
 } from './import_rows.ts';
+import { AUTHENTICATIONS, type NewApiKey } from './key_policy.ts';
 import { OperatorRefusal } from './operator_refusal.ts';
 
 /** The largest file, in bytes. */
@@ -34,7 +35,7 @@ export function readImportFile(bytes: Uint8Array, options: ReadOptions): ImportF
   const text = decode(bytes);
   const looksLikeJson = /^\s*[[{]/.test(text);
   if (options.format === 'csv' || (options.format === undefined && !looksLikeJson)) {
-    return { format: 'csv', rows: readCsv(text, options), remarks: [] };
+    return readCsv(text, options);
   }
   const document = parseJson(text);
   const format = options.format ?? (isHydras(document) ? 'hydra' : 'json');
@@ -68,6 +69,7 @@ const MEMBERS: Readonly<Record<string, Kind>> = {
   origins: 'list',
   require_origin: 'flag',
   refresh: 'flag',
+  authentication: 'text',
   require_dpop: 'flag',
   access_token_format: 'text',
   access_ttl_seconds: 'number',
@@ -78,7 +80,6 @@ const MEMBERS: Readonly<Record<string, Kind>> = {
   disabled: 'flag',
   // In JSON alone: what a cell cannot hold, and what our own output says beside.
   public_keys: 'keys',
-  authentication: 'ignored',
   created_at: 'ignored',
   updated_at: 'ignored',
   refresh_suspicions: 'ignored',
@@ -90,8 +91,25 @@ const COLUMNS = Object.entries(MEMBERS).flatMap(([name, kind]) =>
 
 // CSV
 
-function readCsv(text: string, options: ReadOptions): readonly ImportRow[] {
-  const records = parseCsv(text, CLIENTS_MAX + 1);
+const SEPARATOR_NAMES: Record<CsvSeparator, string> = { ',': 'commas', ';': 'semicolons', '\t': 'tabs' };
+
+/** What separates the columns: whatever leaves `client_id` standing by itself in the first line. Only names stand there. */
+function separatorOf(text: string): CsvSeparator {
+  const [header = ''] = /[^\r\n]+/.exec(text) ?? [];
+  const columns = (separator: CsvSeparator): readonly string[] =>
+    header.split(separator).map((name) => name.replaceAll(/^"|"$/g, ''));
+  return CSV_SEPARATORS.find((separator) => columns(separator).includes('client_id')) ?? ',';
+}
+
+function readCsv(text: string, options: ReadOptions): ImportFile {
+  const separator = separatorOf(text);
+  const rows = readRows(text, separator, options);
+  const remarks = separator === ',' ? [] : [`Its columns are separated by ${SEPARATOR_NAMES[separator]}.`];
+  return { format: 'csv', rows, remarks };
+}
+
+function readRows(text: string, separator: CsvSeparator, options: ReadOptions): readonly ImportRow[] {
+  const records = parseCsv(text, CLIENTS_MAX + 1, separator);
   if ('fault' in records) throw new OperatorRefusal(`Line ${records.line} cannot be read as CSV: ${records.fault}.`);
   const [header, ...rows] = records;
   const columns = checkHeader(header?.fields ?? []);
@@ -99,7 +117,7 @@ function readCsv(text: string, options: ReadOptions): readonly ImportRow[] {
     readRow(`line ${line}`, () => {
       if (fields.length !== columns.length) {
         throw new BadRow(
-          `It has ${fields.length} fields, and the header has ${columns.length}. Quote a field that holds a comma.`,
+          `It has ${fields.length} fields, and the header has ${columns.length}. The header separates them by ${SEPARATOR_NAMES[separator]}: quote a field that holds one.`,
         );
       }
       const members = columns.flatMap((name, at) => {
@@ -115,7 +133,7 @@ function checkHeader(columns: readonly string[]): readonly string[] {
   // A file without a header has a key on its first line, of which nothing may be repeated here.
   if (!columns.includes('client_id'))
     throw new OperatorRefusal(
-      `The first line of a CSV file names its columns, and client_id must be among them: ${COLUMNS.join(',')}. (It must not be a key already.)`,
+      `The first line of a CSV file names its columns, separated by commas, semicolons or tabs, and client_id must be among them: ${COLUMNS.join(',')}. (It must not be a key already.)`,
     );
   for (const [at, name] of columns.entries()) {
     if (!COLUMNS.includes(name))
@@ -189,6 +207,7 @@ function keyOf(members: Members, { policy, allowWeak }: ReadOptions): ImportedKe
     origins: listOf(members, 'origins'),
     requireOrigin: flagOf(members, 'require_origin'),
     refresh: flagOf(members, 'refresh'),
+    authentication: authenticationOf(members, { policy, signs: publicKeys.length > 0 }),
     requireDpop: flagOf(members, 'require_dpop'),
     accessTokenFormat: choiceOf(members, 'access_token_format', ['jwt', 'opaque']),
     accessTtlSeconds: numberOf(members, 'access_ttl_seconds'),
@@ -208,4 +227,13 @@ function keyOf(members: Members, { policy, allowWeak }: ReadOptions): ImportedKe
       ...present({ clientSecret, clientSecretHash, disabled: flagOf(members, 'disabled') }),
     },
   };
+}
+
+/** What the options say of the method is for keys with a secret. */
+function authenticationOf(
+  members: Members,
+  { policy, signs }: Pick<ReadOptions, 'policy'> & { readonly signs: boolean },
+): NewApiKey['authentication'] {
+  const said = choiceOf(members, 'authentication', AUTHENTICATIONS);
+  return said ?? (signs ? 'private_key_jwt' : policy.authentication);
 }

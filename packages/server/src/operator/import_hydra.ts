@@ -1,5 +1,6 @@
 /** The client export of Ory Hydra, as rows of keys. */
 import { ACCESS_TOKEN_SECONDS_MAX } from '@hallpass/protocol';
+import { AUTHENTICATIONS } from './key_policy.ts';
 import {
   BadRow,
   checkCount,
@@ -73,9 +74,17 @@ function hydrasKey(members: Members, { policy, allowWeak }: ReadOptions): Import
   return {
     ...present(said),
     ...policy,
+    ...present({ authentication: authenticationOf(members, policy) }),
     name: textOf(members, 'client_name') ?? nameAfter(clientId),
     ...hydrasCredentials(members, { clientId, allowWeak }),
   };
+}
+
+/** Hydra takes a client's credentials in the one way that is registered, and so do we. */
+function authenticationOf(members: Members, policy: ReadOptions['policy']): ImportedKey['authentication'] {
+  const method = AUTHENTICATIONS.find((known) => known === textOf(members, 'token_endpoint_auth_method'));
+  if (method === 'private_key_jwt') return method;
+  return policy.authentication ?? method ?? 'client_secret_basic';
 }
 
 function hydrasCredentials(

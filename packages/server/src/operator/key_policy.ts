@@ -40,9 +40,19 @@ export interface ImportedCredentials {
   readonly disabled?: boolean;
 }
 
+/** The ways in which a key can show that it is itself; `client_secret`: by Basic or in the body (ADR 40). */
+export const AUTHENTICATIONS = [
+  'client_secret',
+  'client_secret_basic',
+  'client_secret_post',
+  'private_key_jwt',
+] as const satisfies readonly Client['authentication'][];
+
 /** What a new key is to be. */
 export interface NewApiKey {
   readonly name: string;
+  /** Default: `private_key_jwt` for one with public keys, else `client_secret`. */
+  readonly authentication?: Client['authentication'];
   readonly mode?: Client['mode'];
   readonly scopes?: readonly string[];
   readonly defaultScopes?: readonly string[];
@@ -226,16 +236,16 @@ function checkOrigin(text: string): string {
   );
 }
 
+/** RFC 6749 appendix A.1, A.2: a space is one of them. */
+const VSCHARS = /^[\x20-\x7e]+$/;
+
 /** Credentials of another system, if they can be taken over. */
 export function checkImported(imported: ImportedCredentials): ImportedCredentials {
   const { clientId, clientSecret, clientSecretHash, allowWeak } = imported;
-  if (!/^[\x21-\x7e]+$/.test(clientId) || clientId.length > CLIENT_ID_LENGTH_MAX) {
-    throw new OperatorRefusal(
-      `A client_id is 1 to ${CLIENT_ID_LENGTH_MAX} printable ASCII characters without spaces.`,
-      {
-        about: 'clientId',
-      },
-    );
+  if (!VSCHARS.test(clientId) || clientId.length > CLIENT_ID_LENGTH_MAX) {
+    throw new OperatorRefusal(`A client_id is 1 to ${CLIENT_ID_LENGTH_MAX} printable ASCII characters.`, {
+      about: 'clientId',
+    });
   }
   if (clientSecret !== undefined && clientSecretHash !== undefined) {
     throw new OperatorRefusal('A key is imported with its secret or with a hash of it. Leave out the hash.');
@@ -245,11 +255,34 @@ export function checkImported(imported: ImportedCredentials): ImportedCredential
   return imported;
 }
 
+/** How a key authenticates, if it can with what it has. `signs`: it has public keys, and so no secret. */
+export function checkAuthentication(
+  wanted: Client['authentication'] | undefined,
+  { signs }: { readonly signs: boolean },
+): Client['authentication'] {
+  const authentication = wanted ?? (signs ? 'private_key_jwt' : 'client_secret');
+  if (signs === (authentication === 'private_key_jwt')) return authentication;
+  throw new OperatorRefusal(
+    signs
+      ? `A key with public keys signs, and authenticates by private_key_jwt alone: leave out ${authentication}.`
+      : 'A key that authenticates by private_key_jwt has public keys and no secret. Make it with --public-keys.',
+  );
+}
+
+/** A guard follows the feed by Basic, as RFC 7617 has it: an id with a colon would be cut there. */
+export function checkResourceServer({
+  clientId,
+  resourceServerFor,
+}: Pick<Client, 'clientId' | 'resourceServerFor'>): void {
+  if (resourceServerFor.length === 0 || !clientId.includes(':')) return;
+  throw new OperatorRefusal(
+    "The client_id of a resource server's key has no colon: its guard sends it by Basic (RFC 7617). Make a new key for the API.",
+  );
+}
+
 function checkSecret(clientSecret: string, allowWeak: boolean): void {
-  if (!/^[\x21-\x7e]+$/.test(clientSecret) || clientSecret.length > CLIENT_SECRET_LENGTH_MAX) {
-    throw new OperatorRefusal(
-      `A client_secret is 1 to ${CLIENT_SECRET_LENGTH_MAX} printable ASCII characters without spaces.`,
-    );
+  if (!VSCHARS.test(clientSecret) || clientSecret.length > CLIENT_SECRET_LENGTH_MAX) {
+    throw new OperatorRefusal(`A client_secret is 1 to ${CLIENT_SECRET_LENGTH_MAX} printable ASCII characters.`);
   }
   if (couldBeGuessed(clientSecret) && !allowWeak) {
     throw new OperatorRefusal(

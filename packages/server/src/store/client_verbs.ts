@@ -96,8 +96,10 @@ export async function saveClient(
   }
   const record = printClient(client);
   const digest = digestOf({ clientId: client.clientId, version: client.version, record });
+  const before = client.version === 1 ? undefined : await findRecordOf(sql, client);
+  if (client.version > 1 && before === undefined) return 'changed_meanwhile';
   const written =
-    client.version === 1
+    before === undefined
       ? await sql.run(
           `INSERT INTO clients (client_id, version, record, digest, revision) VALUES (?, 1, ?, ?, '1-' || ${CHANCE})
            ON CONFLICT (client_id) DO NOTHING`,
@@ -107,13 +109,14 @@ export async function saveClient(
         )
       : await sql.run(
           `UPDATE clients SET version = ?, revision = CAST(? AS TEXT) || ${CHANCE}, record = ?, digest = ?
-            WHERE client_id = ? AND version = ?`,
+            WHERE client_id = ? AND version = ? AND record = ?`,
           client.version,
           `${client.version}-`,
           record,
           digest,
           client.clientId,
           client.version - 1,
+          before,
         );
   if (written === 0) return 'changed_meanwhile';
   await sql.run('DELETE FROM client_origins WHERE client_id = ?', client.clientId);
@@ -122,6 +125,27 @@ export async function saveClient(
   }
   await accompany(sql, accompanied);
   return 'saved';
+}
+
+/**
+ * The record that a change replaces. Undefined when there is another one by now: of a later version, or of a client that
+ * was made anew under the same id. That one counts from version 1 again, and a change that was begun before must not bring
+ * the old one back, with its secrets.
+ */
+async function findRecordOf(sql: Sql, { clientId, version, createdAt }: Client): Promise<string | undefined> {
+  const [row] = await sql.all('SELECT record FROM clients WHERE client_id = ? AND version = ?', clientId, version - 1);
+  if (row === undefined) return undefined;
+  const record = String(row['record']);
+  return wasMadeAt(record, createdAt) ? record : undefined;
+}
+
+/** A record that cannot be read tells nothing: a change may put a good one in its place. */
+function wasMadeAt(record: string, createdAt: number): boolean {
+  try {
+    return parseClient(record).createdAt === createdAt;
+  } catch {
+    return true;
+  }
 }
 
 /**

@@ -69,8 +69,11 @@ export interface Client {
   readonly clientId: string;
   readonly name: string;
   readonly mode: 'test' | 'live';
-  /** How the key shows that it is itself (RFC 6749 §2.3.1, RFC 7523 §2.2). It can do so in this one way alone. */
-  readonly authentication: 'client_secret' | 'private_key_jwt';
+  /**
+   * How the key shows that it is itself (RFC 6749 §2.3.1, RFC 7523 §2.2), and the only way in which it can (ADR 40).
+   * `client_secret`: its secret, by Basic or in the body.
+   */
+  readonly authentication: 'client_secret' | 'client_secret_basic' | 'client_secret_post' | 'private_key_jwt';
   /** At most two, the newest first. */
   readonly secrets: readonly ClientSecret[];
   /** With `private_key_jwt`: at most two, the newest first. */
@@ -327,8 +330,8 @@ export interface Store {
   /** In order of `clientId`, those after `after`. */
   listClients(page: { readonly after?: string; readonly limit: number }): Promise<readonly Client[]>;
   /**
-   * Keeps a client, if the kept version is `client.version - 1` (0: there is none), with its event and revocations
-   * in one transaction. A new one beyond `CLIENTS_MAX` is not kept.
+   * Keeps a client, if the kept version is `client.version - 1` (0: there is none) and was made when it was, with its
+   * event and revocations in one transaction. A new one beyond `CLIENTS_MAX` is not kept.
    */
   saveClient(client: Client, accompanied: Accompanied): Promise<'saved' | 'changed_meanwhile' | 'too_many'>;
   deleteClient(clientId: string, accompanied: Accompanied): Promise<'deleted' | 'unknown'>;

@@ -51,6 +51,17 @@ export function testClients(storeTest: StoreTest): void {
     assert.equal((await store.findClient('client'))?.name, 'a key');
   });
 
+  storeTest('a change of a client that was deleted and made anew under its id has come too late', async ({ open }) => {
+    const store = await open();
+    await store.saveClient(clientRecord(), { event });
+    await store.deleteClient('client', { event });
+    const anew = clientRecord({ name: 'anew', createdAt: clientRecord().createdAt + 1 });
+    await store.saveClient(anew, { event });
+    assert.equal(await store.saveClient(clientRecord({ version: 2, name: 'old' }), { event }), 'changed_meanwhile');
+    assert.deepEqual(await store.findClient('client'), anew);
+    assert.equal(await store.saveClient({ ...anew, version: 2, name: 'next' }, { event }), 'saved');
+  });
+
   storeTest(
     'a change has to follow the kept version: neither the same, nor one ahead, nor of nobody',
     async ({ open }) => {

@@ -21,6 +21,7 @@ import {
 import type { Family } from '../../store/store.ts';
 import { lifetimesOf, type Authority, type Lifetimes } from '../authority.ts';
 import type { Caller } from '../client_request.ts';
+import { shownByAnother } from '../event_allowance.ts';
 import { endOfGrant, endOfNext } from '../grant_end.ts';
 import { equalBytes, type KeyRing } from '../key_ring.ts';
 import { judgePredecessor } from '../predecessor.ts';
@@ -46,6 +47,13 @@ export const refreshToken: Grant<Selection> = {
     const lifetimes = lifetimesOf(authority, caller.client);
     const { refreshGraceSeconds: graceSeconds } = lifetimes;
     const now = caller.at;
+    // Ownership first: what another client does with a token must not end its owner's family (contract §3).
+    if (presented.clientId !== caller.client.clientId) {
+      const refused = no(`issued to ${presented.clientId}`);
+      // One whose time is over is no leak that anybody could use.
+      if (numericDate(now) >= presented.expiresAt) return refused;
+      return { ...refused, event: shownByAnother(presented, { clientId: caller.client.clientId, at: now }) };
+    }
     const { grantId, clientId, issuedAt, generation } = presented;
     // Not by the token alone: one that has ended may be of a family that lives, and be a theft that comes to light.
     const family = await store.findFamily(grantId);
@@ -122,10 +130,6 @@ function select({ keys }: Authority, { client }: Caller, parameters: Parameters)
   if (token === undefined) return refuse('missing_refresh_token');
   const presented = openRefreshToken(token, { find: keys.findRefresh, equal: equalBytes });
   if (presented === undefined) return refuse('refresh_token_not_good', { because: 'not a token of ours' });
-  // Ownership first: what another client does with a token must not end its owner's family (contract §3).
-  if (presented.clientId !== client.clientId) {
-    return refuse('refresh_token_not_good', { because: `issued to ${presented.clientId}` });
-  }
   return { presented, requestedScope: parameters.values.get('scope'), resources: parameters.resources };
 }
 
