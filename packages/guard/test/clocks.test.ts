@@ -198,7 +198,7 @@ suite('how fresh the guard is, is measured by a clock that nobody sets', () => {
   test('what was said of an opaque token or an API key is believed for its time, whatever the clock is set to', async (t) => {
     const options = { maxStalenessSeconds: HOUR, opaqueTokenSeconds: 30, apiKeySeconds: 30 };
     const { issuer, guard, clock, asked, set } = await open(t, options, 60);
-    const key = { clientId: 'partner', clientSecret: 'a secret', scopes: [SCOPE] };
+    const key = { clientId: 'partner', clientSecret: 'a-secret', scopes: [SCOPE] };
     issuer.addKey(key);
     const token = await issuer.token({ scope: SCOPE, opaque: true });
     const basic = { method: 'GET', url: '/', headers: { authorization: printBasic(key) } };

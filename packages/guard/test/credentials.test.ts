@@ -141,11 +141,12 @@ test('a bad token is 401 invalid_token, one that lacks the scope 403 insufficien
   );
 });
 
-test('why a token was refused stays in the log, but for one that was good and has expired: its holder is told', async () => {
+test('why a token was refused stays in the log, unless it was good: then its holder hears what is wrong with it', async () => {
   const answers = new Set<string>();
   for (const bad of [
     'abc',
-    await issuer.token({ aud: 'x' }),
+    // For another audience, but nobody vouches for that.
+    (await issuer.token({ aud: 'x' })).replace(/.{4}$/, 'AAAA'),
     // Expired, but nobody vouches for that.
     (await issuer.token({ exp: 1 })).replace(/.{4}$/, 'AAAA'),
     await issuer.token({}, { kid: 'x' }),
@@ -156,6 +157,9 @@ test('why a token was refused stays in the log, but for one that was good and ha
   const expired = await send([`Authorization: Bearer ${await issuer.token({ exp: 1 })}`]);
   assert.equal(expired.status, 401);
   assert.match(JSON.stringify(expired), /invalid_token.*has expired/);
+  const elsewhere = await send([`Authorization: Bearer ${await issuer.token({ aud: 'x' })}`]);
+  assert.equal(elsewhere.status, 401);
+  assert.match(JSON.stringify(elsewhere), /invalid_token.*meant for another API/);
 });
 
 test('a denial holds neither the token nor a credential of the guard', async () => {

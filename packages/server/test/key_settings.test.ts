@@ -209,23 +209,23 @@ suite('lifetimes of a key (contract §9 Per key or server)', () => {
     assert.equal(readSettings({}).refreshMaxTtlSeconds, undefined);
   });
 
-  for (const [name, value] of [
-    ['accessTtlSeconds', 0],
-    ['accessTtlSeconds', 3_601],
-    ['accessTtlSeconds', 1.5],
-    ['accessTtlSeconds', Number.NaN],
-    ['refreshTtlSeconds', 0],
-    ['refreshTtlSeconds', 400 * 86_400 + 1],
-    ['refreshMaxTtlSeconds', 0],
-    ['refreshMaxTtlSeconds', 3_650 * 86_400 + 1],
-    ['refreshGraceSeconds', -1],
-    ['requestsPerSecond', 0],
-    ['requestsPerSecond', Infinity],
+  for (const [name, member, value] of [
+    ['accessTtlSeconds', 'access_ttl_seconds', 0],
+    ['accessTtlSeconds', 'access_ttl_seconds', 3_601],
+    ['accessTtlSeconds', 'access_ttl_seconds', 1.5],
+    ['accessTtlSeconds', 'access_ttl_seconds', Number.NaN],
+    ['refreshTtlSeconds', 'refresh_ttl_seconds', 0],
+    ['refreshTtlSeconds', 'refresh_ttl_seconds', 400 * 86_400 + 1],
+    ['refreshMaxTtlSeconds', 'refresh_max_ttl_seconds', 0],
+    ['refreshMaxTtlSeconds', 'refresh_max_ttl_seconds', 3_650 * 86_400 + 1],
+    ['refreshGraceSeconds', 'refresh_grace_seconds', -1],
+    ['requestsPerSecond', 'requests_per_second', 0],
+    ['requestsPerSecond', 'requests_per_second', Infinity],
   ] as const) {
-    test(`${name} ${value} is no setting of a key, when it is made nor when it is changed`, async () => {
+    test(`${member} ${value} is no setting of a key, when it is made nor when it is changed`, async () => {
       const at = await startHallpass();
       const wanted = { [name]: value };
-      const refused = { name: 'OperatorRefusal', message: new RegExp(`^${name} must be a whole number`) };
+      const refused = { name: 'OperatorRefusal', message: new RegExp(`^${member} must be a whole number`) };
       await assert.rejects(at.makeKey(wanted), refused);
       const key = await at.makeKey({ accessTtlSeconds: 60 });
       await assert.rejects(at.keys.update(key.clientId, wanted), refused);
@@ -320,7 +320,7 @@ suite('settings by the command, on a running server', { concurrency: 3 }, () => 
     const unsaid = await run('keys', 'update', key.clientId, '--access-ttl', 'default');
     assert.equal(unsaid.code, 2);
     assert.match(unsaid.stderr, /A duration is a number/);
-    assertRefused(await run('keys', 'update', key.clientId, '--access-ttl', '0s'), /whole number from 1/);
+    assertRefused(await run('keys', 'update', key.clientId, '--access-ttl', '0s'), /whole number of seconds from 1/);
   });
 
   test('keys update --requests-per-second: the budget holds within a second', async (t) => {
