@@ -64,6 +64,8 @@ export class RevocationFeed {
   #transport: FeedTransport = 'none';
   /** The status with which the issuer does not let us in, now. */
   #refusedStatus: number | undefined;
+  /** The stream was. Pages are not asked for then, and come back with it. */
+  #streamRefused = false;
   #lastError: string | undefined;
   #started: { readonly settled: Promise<void> } | undefined;
   #onAnswer: (() => void)[] = [];
@@ -171,13 +173,14 @@ export class RevocationFeed {
         continue;
       }
       if (this.#transport === 'stream') failures = 0;
+      this.#streamRefused = error instanceof Refused;
       this.#hearRefused(error);
       this.#lastError = nameOf(error);
       // What was no stream while pages did has taken nothing away.
       if (this.#transport !== 'poll') this.#lose(error);
       const backoffMs = Math.min(BACKOFF_MS * 2 ** failures, BACKOFF_MS_MAX);
       const pauseMs = this.#transport === 'poll' ? STREAM_AGAIN_MS : backoffMs;
-      await pause(jittered(this.#refusedStatus === undefined ? pauseMs : REFUSED_PAUSE_MS), closing);
+      await pause(jittered(this.#streamRefused ? REFUSED_PAUSE_MS : pauseMs), closing);
       failures += 1;
     }
   }
@@ -236,8 +239,7 @@ export class RevocationFeed {
         continue;
       }
       // Whom the issuer does not let in has nothing to gain from asking twice.
-      const error =
-        this.#refusedStatus !== undefined ? undefined : await this.#readPages().catch((thrown: unknown) => thrown);
+      const error = this.#streamRefused ? undefined : await this.#readPages().catch((thrown: unknown) => thrown);
       failures = error === undefined ? 0 : failures + 1;
       if (error instanceof Refused) this.#hearRefused(error);
       if (error !== undefined && this.#transport === 'poll') this.#lose(error);

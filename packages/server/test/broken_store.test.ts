@@ -1,5 +1,6 @@
 /** Commands meant for broken stores survive broken stores: a sentence that says what to do, and never a stack. */
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -23,8 +24,10 @@ async function makeStore(t: TestContext): Promise<string> {
   return folder;
 }
 
+const MASTER_KEY = randomBytes(32).toString('base64url');
+
 function settingsOf(folder: string): Environment {
-  return { HALLPASS_DATA_DIR: folder, HALLPASS_ISSUER: 'http://localhost:8080' };
+  return { HALLPASS_DATA_DIR: folder, HALLPASS_ISSUER: 'http://localhost:8080', HALLPASS_MASTER_KEY: MASTER_KEY };
 }
 
 function rootPageOf(file: string, name: string): number {
@@ -64,7 +67,7 @@ const BROKEN: Readonly<Record<string, { readonly how: (file: string) => void; re
     },
     says: /The store is not a file: .*Is HALLPASS_DATA_DIR right\?/,
   },
-  'that is not there': { how: (file) => rmSync(file), says: /There is no store: .*Is HALLPASS_DATA_DIR right\?/ },
+  'that is not there': { how: (file) => rmSync(file), says: /There is no store here: .*set HALLPASS_DATA_DIR/ },
 };
 
 suite('a store', () => {

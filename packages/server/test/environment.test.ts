@@ -7,7 +7,7 @@ import { suite, test } from 'node:test';
 import { exposureOf } from '../src/cli/closed_files.ts';
 import { readGuardEnvironment } from '../src/cli/guard_settings.ts';
 import { readSettings } from '../src/cli/settings.ts';
-import { makeFolder, spawnHallpass, startCommand } from './command.ts';
+import { makeFolder, makeStore, spawnHallpass, startCommand } from './command.ts';
 
 /** What Kubernetes sets beside Services called hallpass, hallpass-guard and hallpass-operator. */
 const KUBERNETES = Object.fromEntries(
@@ -65,7 +65,7 @@ suite('the variables of Kubernetes', () => {
     const { HALLPASS_PORT: _port, HALLPASS_OPERATOR_PORT: _operatorPort, ...services } = KUBERNETES;
     const server = await spawnHallpass(t, services);
     assert.equal((await fetch(`${server.url}/health/ready`)).status, 200);
-    const listed = await startCommand(['keys', 'list'], { ...KUBERNETES, HALLPASS_DATA_DIR: makeFolder(t) });
+    const listed = await startCommand(['keys', 'list'], { ...KUBERNETES, ...(await makeStore(t)) });
     assert.equal(listed.code, 0, listed.stderr);
   });
 });
@@ -104,10 +104,11 @@ suite('secrets', () => {
 
   test('a settings file and a master key file may begin with a byte order mark, and end with a line break', async (t) => {
     const folder = makeFolder(t);
+    const { HALLPASS_DATA_DIR: dataDir } = await makeStore(t, { HALLPASS_MASTER_KEY: masterKey });
     const keyFile = join(folder, 'master.key');
     writeFileSync(keyFile, `\uFEFF${masterKey}\r\n`, { mode: 0o600 });
     const file = join(folder, 'settings.json');
-    const settings = { masterKeyFile: keyFile, dataDir: folder, issuer: 'https://a.example\n' };
+    const settings = { masterKeyFile: keyFile, dataDir, issuer: 'https://a.example\n' };
     writeFileSync(file, `\uFEFF${JSON.stringify(settings)}\n`);
     const done = await startCommand(['keys', 'list'], { HALLPASS_CONFIG: file });
     assert.equal(done.code, 0, done.stderr);
@@ -152,7 +153,8 @@ suite('secrets', () => {
     const folder = makeFolder(t);
     const file = join(folder, 'mounted.key');
     writeFileSync(file, masterKey, { mode: 0o600 });
-    const on = { HALLPASS_MASTER_KEY_FILE: file, HALLPASS_DATA_DIR: folder, HALLPASS_ISSUER: 'https://a.example' };
+    const { HALLPASS_DATA_DIR } = await makeStore(t, { HALLPASS_MASTER_KEY: masterKey });
+    const on = { HALLPASS_MASTER_KEY_FILE: file, HALLPASS_DATA_DIR, HALLPASS_ISSUER: 'https://a.example' };
     chmodSync(file, 0o644);
     const open = await startCommand(['keys', 'list'], on);
     assert.equal(open.code, 2);

@@ -84,8 +84,8 @@ suite('an option that is refused', () => {
     const secret = ['--client-secret', 'short-and-weak'];
     for (const [words, refusal] of [
       [
-        [...create, '--client-id', 'with space', '--client-secret', 'x'.repeat(30)],
-        /^--client-id with space: A client_id is/,
+        [...create, '--client-id', 'schlüssel', '--client-secret', 'x'.repeat(30)],
+        /^--client-id schlüssel: A client_id is/,
       ],
       [[...create, '--client-id', 'x', ...secret], /^--client-secret: This client_secret could be guessed/],
       [[...create, '--public-keys', join(folder, 'key.json')], /^--public-keys \S+key\.json: This is not a public key/],
