@@ -115,7 +115,8 @@ test('a store is copied while it serves, and after the switch everything goes on
   assert.equal(page.cursor.split('-')[0], cursor.split('-')[0]);
   assert.equal((await issue(after.url))['status'], 200);
 
-  // Servers run there now: to copy once more would undo what they have done since.
+  // Servers run there now: to copy once more would undo what they have done since, though they have revoked nothing yet.
+  await assert.rejects(copy(), /A server has run on the other store since it was copied/);
   await revoke(after.url, (await issue(after.url))['access_token']);
   await assert.rejects(copy(), /by itself since it was copied/);
   const another = makeDataDir();

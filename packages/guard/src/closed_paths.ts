@@ -39,7 +39,7 @@ const [ONE, MANY] = ['\ue000', '\ue001'];
 function shapesOf({ route, method, prefix, template, except = new Set() }: ClosedPath): readonly ClosedShape[] {
   // Without a slash at its start some put one there, and others do not.
   const whole = [`${prefix ?? ''}/${template}`, ...(template.startsWith('/') ? [] : [`${prefix ?? ''}${template}`])];
-  return whole.map(normalise).map((path) => ({
+  return [...new Set(whole.flatMap(readingsOf))].map((path) => ({
     route,
     method,
     except,
@@ -69,19 +69,36 @@ function segmentsOf(path: string): readonly Segment[] {
 }
 
 /**
- * A template as requests for it look after they were read: what follows `?`, `#` or `;` is no part of a path, slashes at
- * the end or beside each other are one to some frameworks, case is nothing to others.
+ * What a template may mean. `?` or `#` ends the path, or is a character of a segment, which a request writes `%3F`; spaces
+ * around a segment are part of it, or a slip.
  */
-function normalise(template: string): string {
-  const marked = template
-    .replaceAll(/\{[?&#;][^{}]*\}/g, '')
-    .replaceAll(/\{([^{}]*)\}/g, (_, name: string) => (/^[.]|[/*+]|\.\.\./.test(name) ? MANY : ONE))
-    // A brace without its other half: a parameter was meant.
-    .replaceAll(/[{}][^/]*/g, ONE)
-    .replace(/[?#][^]*$/, '')
-    .replaceAll(/;[^/]*/g, '');
+function readingsOf(template: string): readonly string[] {
+  const marked = markParameters(template);
+  const trimmed = (text: string): string =>
+    text
+      .split('/')
+      .map((segment) => segment.trim())
+      .join('/');
+  return [marked, marked.replace(/[?#][^]*$/, '')].flatMap((text) => [normalise(text), normalise(trimmed(text))]);
+}
+
+function markParameters(template: string): string {
+  return (
+    template
+      .replaceAll(/\{[?&#;][^{}]*\}/g, '')
+      .replaceAll(/\{([^{}]*)\}/g, (_, name: string) => (/^[.]|[/*+]|\.\.\./.test(name) ? MANY : ONE))
+      // A brace without its other half: a parameter was meant.
+      .replaceAll(/[{}][^/]*/g, ONE)
+  );
+}
+
+/**
+ * A path as requests for it look after they were read: what follows `;` is no part of it, slashes at the end or beside
+ * each other are one to some frameworks, case is nothing to others.
+ */
+function normalise(path: string): string {
   const segments: string[] = [];
-  for (const segment of decode(marked).split(/[/\\]+/)) {
+  for (const segment of decode(path.replaceAll(/;[^/]*/g, '')).split(/[/\\]+/)) {
     if (segment === '..') segments.pop();
     else if (segment !== '' && segment !== '.') segments.push(segment);
   }

@@ -86,7 +86,7 @@ function parse({ text, file }: Text, { start, end, line }: Span): Readonly<Recor
 }
 
 /** A line that begins a member of a map: no comment, no part of a list, no end of a bracket. */
-const MEMBER = /^( *)(?![ \t\r#}\]]|-(?:[ \t\r]|$))./;
+const MEMBER = /^( *)(?![ \t\r#}\]]|-(?:[ \t\r]|$))[^\n]/;
 
 /** A map between its members, as many together as make a piece. */
 function cut({ text, file, pieceLengthMax }: Text, { start, end, line: first }: Span): readonly Span[] {

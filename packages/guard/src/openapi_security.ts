@@ -37,6 +37,8 @@ interface SecurityContext {
 export class SecurityReader {
   readonly #context: SecurityContext;
   readonly #schemes = new Map<string, Scheme | PolicyFault | undefined>();
+  /** What the document's own security asks for, which thousands of operations may leave it to. */
+  #ofDocument: Demand | undefined;
 
   constructor(context: SecurityContext) {
     this.#context = context;
@@ -52,7 +54,11 @@ export class SecurityReader {
    * `mutualTLS`), may stand beside it.
    */
   demandOf(operation: Pick<Operation, 'security'>): Demand {
-    const security = this.of(operation);
+    if (operation.security !== undefined) return this.#read(operation.security);
+    return (this.#ofDocument ??= this.#read(this.of(operation)));
+  }
+
+  #read(security: Spot): Demand {
     if (security.value === undefined) return { asks: 'no_scope' };
     if (!Array.isArray(security.value)) return malformed(security, LIST);
     const collapsed: string[] = [];

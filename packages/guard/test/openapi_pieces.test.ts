@@ -69,6 +69,7 @@ const line = fc.tuple(
     'paths:',
     '/a:',
     'get:',
+    '\u2028z: 1',
   ),
 );
 

@@ -19,6 +19,7 @@ import {
 import { basicOf, until, type Key } from './harness.ts';
 import { clientRecord, eventRecord, NOW, revocationBefore, revocationRecord } from './store/records.ts';
 
+const USES = ['signing-keys', 'refresh-keys', 'secret-keys', 'opaque-keys'] as const;
 const ISSUER = { HALLPASS_ISSUER: 'http://localhost:8080' };
 const FORM = 'application/x-www-form-urlencoded';
 
@@ -294,5 +295,52 @@ suite('a backup', () => {
     const { entries } = await store.readRevocations({ limit: 10, now: NOW });
     assert.deepEqual(entries.map(({ kind }) => kind).toSorted(), ['client', 'token'], 'guards hear of both');
     await store.close();
+  });
+
+  test('restored over a store in use, it makes no retired refresh token good again', async (t) => {
+    const on = await makeStore(t, ISSUER);
+    const key = await makeKey(on);
+    const at = await spawnHallpass(t, on);
+    const before = await issue(at, key);
+    const first = await refresh(at, key, before['refresh_token']);
+    const file = join(makeFolder(t), 'backup');
+    parse(await startCommand(['store', 'backup', file, '--json'], on));
+    const second = await refresh(at, key, first['refresh_token']);
+    const third = await refresh(at, key, second['refresh_token']);
+    const since = await issue(at, key);
+    const sinceFirst = await refresh(at, key, since['refresh_token']);
+    const sinceSecond = await refresh(at, key, sinceFirst['refresh_token']);
+    const sinceThird = await refresh(at, key, sinceSecond['refresh_token']);
+
+    assert.equal(parse(await startCommand(['store', 'restore', file, '--yes', '--json'], on))['restored'], true);
+    // Neither the newest of a grant in the backup is lost, nor is one that the backup does not know begun anew.
+    assert.equal((await refresh(at, key, third['refresh_token']))['status'], 200);
+    assert.equal((await refresh(at, key, sinceThird['refresh_token']))['status'], 200);
+    for (const retired of [first, since]) {
+      assert.equal((await refresh(at, key, retired['refresh_token']))['status'], 400);
+    }
+  });
+
+  test('restored over a store in use, it brings no issuer key back that was removed', async (t) => {
+    const on = await makeStore(t, ISSUER);
+    await makeKey(on);
+    const file = join(makeFolder(t), 'backup');
+    parse(await startCommand(['store', 'backup', file, '--json'], on));
+    const list = async (): Promise<string[]> => {
+      const lists = USES.map(async (use) => (await startCommand([use, 'list', '--json'], on)).stdout);
+      return (await Promise.all(lists)).map((text) => [...text.matchAll(/"kid":\s*"([^"]+)"/g)].join());
+    };
+    const kidOf = (text: string | undefined): string => /"kid":\s*"([^"]+)"/.exec(text ?? '')?.[1] ?? '';
+    const before = await list();
+    for (const [index, use] of USES.entries()) {
+      const { code, stderr } = await startCommand([use, 'remove', kidOf(before[index]), '--yes'], on);
+      assert.equal(code, 0, stderr);
+    }
+    assert.equal(parse(await startCommand(['store', 'restore', file, '--yes', '--json'], on))['restored'], true);
+    const after = await list();
+    for (const [index, use] of USES.entries()) {
+      assert.notEqual(kidOf(after[index]), '', use);
+      assert.ok(!after[index]?.includes(kidOf(before[index])), use);
+    }
   });
 });

@@ -120,7 +120,7 @@ export function storeCommand(read: () => Settings): Command {
         const question = {
           does: `puts a backup of ${madeAt} in the place of ${printReplaced(replaced)}`,
           costs: [
-            'API keys, secrets and grants that the backup does not have are gone. What was revoked stays revoked.',
+            'API keys and secrets that the backup does not have are gone, with their grants. What was revoked, retired or removed stays so.',
           ],
         };
         await confirm(async () => question, options, settings);
@@ -146,7 +146,7 @@ export function storeCommand(read: () => Settings): Command {
       printLine(
         replaced === undefined || !isInUse(replaced)
           ? 'What was revoked after that is not in it. To end every token there is: hallpass revoke-everything'
-          : 'What this store had revoked stays revoked.',
+          : 'What this store had revoked, retired or removed stays so.',
       );
     });
 

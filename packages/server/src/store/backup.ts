@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { escapeControlsInLines } from '@hallpass/protocol';
 import { findFeedEnd } from './feed_verbs.ts';
 import { MIGRATIONS } from './migrations.ts';
-import { bringBack, makeWay, type Replaced } from './replacement.ts';
+import { bringBack, makeWay, putFamily, type Replaced } from './replacement.ts';
 import type { Sql, SqlRow, SqlValue } from './sql.ts';
 import type { StoreEvent } from './store.ts';
 import {
@@ -147,7 +147,8 @@ export async function restoreBackup(
           row['subject'] ?? null,
         );
       }
-      await put(sql, table, table.name === 'feed' ? { ...row, feed_id: feedId } : row);
+      if (table.name === 'families') await putFamily(sql, table, row);
+      else await put(sql, table, table.name === 'feed' ? { ...row, feed_id: feedId } : row);
       rows += 1;
       if (rows % PAGE_ROWS === 0) progress(table.name, rows);
     }

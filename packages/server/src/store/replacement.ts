@@ -1,16 +1,16 @@
 /**
- * Restoring over a store that is in use: its keys, grants and clients make way for those of the backup. What it has revoked
- * stays revoked, as does what may be used once, for the backup may be older than that: nothing acknowledged is forgotten.
+ * Restoring over a store that is in use: its API keys and issuer keys make way for those of the backup. What it has revoked,
+ * retired or removed stays so, as does what may be used once: the backup may be older, and nothing acknowledged is forgotten.
  */
 import { recordEvent, revoke } from './revocation_verbs.ts';
 import type { Sql, SqlRow } from './sql.ts';
 import type { KeptRevocation, StoreEvent } from './store.ts';
-import { PAGE_ROWS, TABLES, TransferRefusal } from './transfer.ts';
+import { columnsOf, listOf, PAGE_ROWS, TABLES, TransferRefusal, type Table } from './transfer.ts';
 
 /** What a restore over a store would end. */
 export interface Replaced {
   readonly apiKeys: number;
-  /** Refreshed grants; others have no rows. */
+  /** Refreshed grants, of which those of an API key that the backup has go on; others have no rows. */
   readonly grants: number;
 }
 
@@ -22,7 +22,7 @@ export async function countReplaced(sql: Sql): Promise<Replaced> {
 }
 
 /** Tables whose rows a backup adds to, and does not take the place of. */
-const KEPT: ReadonlySet<string> = new Set(['feed', 'revocations', 'used_once', 'events']);
+const KEPT: ReadonlySet<string> = new Set(['feed', 'revocations', 'families', 'used_once', 'events']);
 /** Before the kind of a revocation that is put aside, so that one of the backup may have the same subject. */
 const ASIDE = 'aside ';
 
@@ -37,7 +37,30 @@ export async function makeWay(sql: Sql, found: Replaced): Promise<void> {
   await sql.run(`UPDATE revocations SET position = -position, kind = '${ASIDE}' || kind WHERE position > 0`);
 }
 
-/** Revokes once more what was put aside, behind what the backup has revoked. */
+/**
+ * Keeps the row of a grant, unless the store has seen a later generation of it: with an earlier one, or none, a refresh
+ * token that was retired since the backup would be good again. The row stays until the last of all its tokens has ended.
+ */
+export async function putFamily(sql: Sql, table: Table, row: SqlRow): Promise<void> {
+  const { name, values } = table;
+  const columns = columnsOf(table);
+  const later = (column: string): string => {
+    const by = column === 'expires_at' ? column : 'generation';
+    return `${column} = CASE WHEN excluded.${by} > families.${by} THEN excluded.${column} ELSE families.${column} END`;
+  };
+  await sql.run(
+    `INSERT INTO ${name} (${columns.join(', ')}) VALUES (${columns.map(() => '?').join(', ')})
+     ON CONFLICT (grant_id) DO UPDATE SET ${values.map(later).join(', ')}`,
+    ...listOf(table, row),
+  );
+}
+
+/** Takes out the issuer keys that this store's operators have taken out since the backup: someone else may have them. */
+async function removeAgain(sql: Sql): Promise<void> {
+  await sql.run(`DELETE FROM keys WHERE key_id IN (SELECT detail FROM events WHERE kind LIKE '%_key_removed')`);
+}
+
+/** Revokes once more what was put aside, behind what the backup has revoked; keys that were taken out are so again. */
 export async function bringBack(sql: Sql, event: StoreEvent): Promise<void> {
   for (;;) {
     const rows = await sql.all(
@@ -49,6 +72,7 @@ export async function bringBack(sql: Sql, event: StoreEvent): Promise<void> {
     await sql.run('DELETE FROM revocations WHERE position < 0 AND position >= ?', Number(last['position']));
     await revoke(sql, rows.flatMap(revocationOf));
   }
+  await removeAgain(sql);
   await recordEvent(sql, event);
 }
 

@@ -9,6 +9,7 @@ import { findFeedEnd, type FeedEnd } from './feed_verbs.ts';
 import { recordRowOf } from './record_digest.ts';
 import type { Sql, SqlRow, SqlValue } from './sql.ts';
 import { RESTORE, StoreBroken } from './store.ts';
+import { findTime } from './time_verbs.ts';
 
 /** An engine, below its verbs. */
 export interface Tables {
@@ -107,15 +108,20 @@ export async function copyTables({
   readonly progress: Progress;
 }): Promise<readonly TableReport[]> {
   return await from.snapshot(async (source) => {
-    await assertMayBecome(source, to);
+    const target = await assertMayBecome(source, to);
+    // Before the first row: what a server writes from here on tells the next copy that one runs there.
+    if (target === 'another' && !dryRun) await to.transact((sql) => sql.run('DELETE FROM store_time'));
     const reports: TableReport[] = [];
     for (const table of TABLES) reports.push(await copyTable(table, { source, to, dryRun, progress }));
     return reports;
   });
 }
 
-/** A store with keys of its own is not written over, nor one that has gone on by itself since it was copied. */
-async function assertMayBecome(source: Sql, to: Tables): Promise<void> {
+/**
+ * A store with keys of its own is not written over, nor one that has gone on by itself since it was copied: what was
+ * rotated or changed there would be undone, and retired tokens would be good again. Gives what the store is by now.
+ */
+async function assertMayBecome(source: Sql, to: Tables): Promise<'copy' | 'another'> {
   const [theirs, clients, ours] = await Promise.all([
     to.snapshot(findFeedEnd),
     to.snapshot((sql) => sql.all("SELECT client_id FROM clients WHERE client_id <> '' LIMIT 1")),
@@ -129,6 +135,14 @@ async function assertMayBecome(source: Sql, to: Tables): Promise<void> {
       'The other store has revoked tokens by itself since it was copied: servers run on it already. To copy would lose them.',
     );
   }
+  if (theirs.feedId !== ours.feedId) return 'another';
+  // Servers write the time every few seconds, and nobody else does.
+  if ((await to.snapshot(findTime)) !== undefined) {
+    throw new TransferRefusal(
+      'A server has run on the other store since it was copied. To copy would undo what it did. Empty that database to begin anew.',
+    );
+  }
+  return 'copy';
 }
 
 /** Whether the history that ends at `theirs` is the beginning of ours. Where our entry is forgotten, nobody can tell. */
