@@ -159,21 +159,23 @@ async function serve(
     );
     const isDraining = (): boolean => draining;
     const side = await listen(sideListener(guard, policy, { hosts, isDraining }), { at: options.side, log });
-    // Asked before it knows what is revoked, it would refuse everybody; a proxy takes what does not listen for down.
-    const first = await Promise.race([fit(guard).then(() => 'ready'), told]).catch(async (error: unknown) => {
+    try {
+      // Asked before it knows what is revoked, it would refuse everybody; a proxy takes what does not listen for down.
+      const first = await Promise.race([fit(guard).then(() => 'ready'), told]);
+      if (first !== 'ready') return;
+      const asked = await listen(ask, { at: options.listen, log });
+      printLine(`${good('The guard is ready:')} ${strong(`${proxy} asks ${addressOf(asked)}`)}`);
+      printLine(`  tokens of ${issuer} for ${audience}, by ${options.policy}`);
+      printLine(`  health, metrics and metadata on ${addressOf(side)}`);
+      await told;
+      draining = true;
+      asked.startDraining();
+      await sleep(drainSeconds * 1_000);
+      await asked.close();
+    } finally {
+      // However it ends: what listens keeps the process, which would hear no signal any more.
       await side.close();
-      throw error;
-    });
-    if (first !== 'ready') return await side.close();
-    const asked = await listen(ask, { at: options.listen, log });
-    printLine(`${good('The guard is ready:')} ${strong(`${proxy} asks ${addressOf(asked)}`)}`);
-    printLine(`  tokens of ${issuer} for ${audience}, by ${options.policy}`);
-    printLine(`  health, metrics and metadata on ${addressOf(side)}`);
-    await told;
-    draining = true;
-    asked.startDraining();
-    await sleep(drainSeconds * 1_000);
-    await Promise.all([asked.close(), side.close()]);
+    }
   } finally {
     guard.close();
   }
