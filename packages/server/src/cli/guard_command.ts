@@ -28,7 +28,7 @@ import {
   type PolicyFile,
 } from './guard_settings.ts';
 import { sideListener } from './guard_side.ts';
-import { good, printDocument, printLine, strong } from './output.ts';
+import { endUnread, good, printDocument, printLine, strong } from './output.ts';
 import { proxyConfiguration } from './proxy_configuration.ts';
 import { BadSetting, DRAIN_SECONDS, DRAIN_SECONDS_MAX, isDevelopmentIssuer } from './settings.ts';
 import { systemClock } from './system.ts';
@@ -179,6 +179,7 @@ async function serve(
   } finally {
     guard.close();
   }
+  endUnread();
 }
 
 /** Resolves when the guard is ready. What no waiting mends ends the command with a sentence. */

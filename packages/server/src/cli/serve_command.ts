@@ -5,7 +5,7 @@ import { KeyExists, OperatorRefusal } from '../operator/operator_refusal.ts';
 import { StoreUnavailable } from '../store/store.ts';
 import { prepareFirstKey } from './first_key.ts';
 import type { Instance } from './instance.ts';
-import { good, printFields, printLine, printWarning, strong, warn } from './output.ts';
+import { endUnread, good, printFields, printLine, printWarning, strong, warn } from './output.ts';
 import { deliver } from './secret_delivery.ts';
 import { startServer, type Server } from './server.ts';
 import { isDevelopmentIssuer } from './settings.ts';
@@ -50,7 +50,8 @@ async function serve(instance: Instance, workers: number): Promise<void> {
   printLine(`  on the store ${describeStore(instance.settings)}`);
   printLine(`  for operators on ${server.operatorUrl}/metrics`);
   try {
-    if (isDevelopmentIssuer(instance.settings.issuer)) await welcome(instance, server);
+    // Whoever reads what it prints may have stopped reading: that must not keep it from stopping.
+    if (isDevelopmentIssuer(instance.settings.issuer)) await Promise.race([welcome(instance, server), told]);
   } catch (error) {
     // Or it would go on listening, on a store that is closed, and hear no signal.
     await server.close();
@@ -59,6 +60,7 @@ async function serve(instance: Instance, workers: number): Promise<void> {
   await told;
   await server.drain();
   await server.close();
+  endUnread();
 }
 
 /** What a worker does: it serves, and says nothing. */
