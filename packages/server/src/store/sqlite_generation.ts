@@ -18,6 +18,7 @@ import { pathToFileURL } from 'node:url';
 import { DatabaseSync } from 'node:sqlite';
 import { newGenerationName } from './commit_id.ts';
 import { faultOf, isReadOnly } from './sqlite_faults.ts';
+import { findRealFile } from './sqlite_files.ts';
 import { RESTORE } from './store.ts';
 
 /** When a log is checkpointed, in bytes: SQLite's own default of a thousand pages, about. */
@@ -82,11 +83,11 @@ const LOG_BYTES_MIN = 32 + 24 + 4_096;
 
 /** Whether there is no log, or none with a page in it. To be asked before SQLite opens the database, which makes one. */
 export function isLogEmpty(file: string): boolean {
-  return findLogBytes(file) < LOG_BYTES_MIN;
+  return findLogBytes(`${findRealFile(file)}-wal`) < LOG_BYTES_MIN;
 }
 
-function findLogBytes(file: string): number {
-  return statSync(`${file}-wal`, { throwIfNoEntry: false })?.size ?? 0;
+function findLogBytes(log: string): number {
+  return statSync(log, { throwIfNoEntry: false })?.size ?? 0;
 }
 
 /**
@@ -99,6 +100,7 @@ const LOG_PRAGMAS = 'PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 
 export class Generations {
   readonly #database: DatabaseSync;
   readonly #file: string;
+  readonly #log: string;
   /** A second connection: it holds the lock of all who write while the first one checkpoints. */
   readonly #lock: DatabaseSync;
   /** A log that was begun anew by SQLite, when the last process closed the store, has no witness yet. */
@@ -107,6 +109,7 @@ export class Generations {
   constructor(database: DatabaseSync, file: string, logWas: 'empty' | 'in use') {
     this.#database = database;
     this.#file = file;
+    this.#log = `${findRealFile(file)}-wal`;
     this.#isDue = logWas === 'empty';
     database.exec(LOG_PRAGMAS);
     this.#lock = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS });
@@ -117,7 +120,7 @@ export class Generations {
   tend(): void {
     try {
       // By the size of the file: an SQLite before 3.51 (Node 24.0) knows no way to ask that does not checkpoint as well.
-      if (this.#isDue || findLogBytes(this.#file) >= LOG_BYTES_MAX) this.#end();
+      if (this.#isDue || findLogBytes(this.#log) >= LOG_BYTES_MAX) this.#end();
     } catch {
       // A full disk, or another process that writes: the log goes on, and the next call tries again.
     }
