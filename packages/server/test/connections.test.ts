@@ -281,3 +281,26 @@ test('a CONNECT behind a request is no answer to that request', async (t) => {
     assert.doesNotMatch(holder.text, /CONNECT|^HTTP\/1\.1 405/);
   }
 });
+
+test('a client that resets the connection, whatever it has sent, ends that connection alone', async (t) => {
+  const server = await startPlainServer((_request, response) => response.end('good'), {
+    host: '127.0.0.1',
+    port: 0,
+    onRefusal: () => undefined,
+  });
+  t.after(() => server.close());
+  const { listener } = await start(t);
+  for (const url of [`http://127.0.0.1:${server.address.port}`, listener.url]) {
+    for (const { sent } of WAYS) {
+      const { hostname, port } = new URL(url);
+      const socket = connect({ host: hostname, port: Number(port) });
+      socket.on('error', () => undefined);
+      await once(socket, 'connect');
+      // Both are with the server before it reads: it answers into a connection that is gone.
+      socket.write(sent);
+      socket.resetAndDestroy();
+      await once(socket, 'close');
+    }
+    assert.equal(await ask(url), 200);
+  }
+});
