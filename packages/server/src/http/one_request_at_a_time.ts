@@ -27,8 +27,8 @@ type Serve = (exchange: Exchange) => void;
 
 /**
  * Makes a server serve one request at a time on each connection. Call it when its listeners are in place, before it
- * listens; one for `connect` has to be among them, or to follow. `held` is called each time a connection has to wait with what it sent ahead. Gives back whether an answer on a
- * connection is due or has begun.
+ * listens; one for `connect` has to be among them, or to follow. `held` is called each time a connection has to wait with
+ * what it sent ahead. Gives back whether an answer on a connection is due or has begun.
  */
 export function serveOneRequestAtATime(
   server: Server,
