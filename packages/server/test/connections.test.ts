@@ -259,3 +259,48 @@ test('the listeners of a guard end their connections too', async (t) => {
   await until(() => !silent.socket.connecting);
   assert.ok(await within(6_000, server.close()));
 });
+
+test('a CONNECT behind a request is no answer to that request', async (t) => {
+  const server = await startPlainServer(
+    (request, response) => {
+      request.resume();
+      // Not at once: its answer is due when the CONNECT arrives.
+      request.once('end', () => setImmediate(() => response.end('good')));
+    },
+    { host: '127.0.0.1', port: 0, onRefusal: () => undefined },
+  );
+  t.after(() => server.close());
+  const { listener } = await start(t);
+  // All in one piece behind the head, where the end of the body cannot be seen before it is parsed.
+  const head = `POST /good HTTP/1.1\r\n${HOST}Transfer-Encoding: chunked\r\n\r\n`;
+  for (const url of [`http://127.0.0.1:${server.address.port}`, listener.url]) {
+    const holder = new Holder(t, url);
+    holder.socket.write(head);
+    holder.socket.write(`3\r\na=b\r\n0\r\n\r\nCONNECT x:443 HTTP/1.1\r\n${HOST}\r\n`);
+    await until(() => holder.hasEnd || holder.socket.destroyed);
+    assert.doesNotMatch(holder.text, /CONNECT|^HTTP\/1\.1 405/);
+  }
+});
+
+test('a client that resets the connection, whatever it has sent, ends that connection alone', async (t) => {
+  const server = await startPlainServer((_request, response) => response.end('good'), {
+    host: '127.0.0.1',
+    port: 0,
+    onRefusal: () => undefined,
+  });
+  t.after(() => server.close());
+  const { listener } = await start(t);
+  for (const url of [`http://127.0.0.1:${server.address.port}`, listener.url]) {
+    for (const { sent } of WAYS) {
+      const { hostname, port } = new URL(url);
+      const socket = connect({ host: hostname, port: Number(port) });
+      socket.on('error', () => undefined);
+      await once(socket, 'connect');
+      // Both are with the server before it reads: it answers into a connection that is gone.
+      socket.write(sent);
+      socket.resetAndDestroy();
+      await once(socket, 'close');
+    }
+    assert.equal(await ask(url), 200);
+  }
+});

@@ -9,6 +9,7 @@ import {
   spawnGuard,
   spawnHallpass,
   startCommand,
+  startRunning,
   type Done,
   type Environment,
   type Running,
@@ -248,6 +249,23 @@ suite('hallpass guard', () => {
       assert.doesNotMatch(done.stderr, /\n\s+at |wrong/, 'no stack, no secret');
     }
   });
+
+  test(
+    'a port of --listen that is taken ends it with a sentence, and its other listener with it',
+    { timeout: 60_000 },
+    async (t) => {
+      const server = await spawnHallpass(t);
+      const own = await makeKey(server.environment, 'API', '--resource-server', API);
+      const where = ['--listen', new URL(server.url).host, '--side', '127.0.0.1:0'];
+      const guard = startRunning(t, ['guard', '--policy', policyFile(t), '--audience', API, ...where], {
+        HALLPASS_ISSUER: server.url,
+        HALLPASS_GUARD_CLIENT_ID: own.clientId,
+        HALLPASS_GUARD_CLIENT_SECRET: own.clientSecret,
+      });
+      assert.equal(await guard.ended, 1);
+      assert.match(guard.stderr(), /error: Nobody can listen on 127\.0\.0\.1:[0-9]+ \(EADDRINUSE\)/);
+    },
+  );
 
   test('a token for another audience than the guard’s: the log of the server says so, and the answer no more than before', async (t) => {
     const server = await spawnHallpass(t, { HALLPASS_LOG_LEVEL: 'info' });

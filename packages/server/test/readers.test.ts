@@ -83,6 +83,31 @@ suite('a reader that leaves', { concurrency: 2 }, () => {
   });
 });
 
+test('serve can be stopped when its output is open, full, and not read', { timeout: 60_000 }, async (t) => {
+  const fifo = join(makeFolder(t), 'fifo');
+  execFileSync('mkfifo', [fifo]);
+  const pipe = openSync(fifo, constants.O_RDWR | constants.O_NONBLOCK);
+  t.after(() => closeSync(pipe));
+  assert.throws(() => {
+    for (;;) writeSync(pipe, Buffer.alloc(1024, '.'));
+  }, /EAGAIN/);
+  const on = { HALLPASS_PORT: '0', HALLPASS_OPERATOR_PORT: '0', HALLPASS_DATA_DIR: join(makeFolder(t), 'data') };
+  const child = spawn(process.execPath, [join(import.meta.dirname, '../bin/hallpass.js'), 'serve'], {
+    env: { PATH: process.env['PATH'], ...on },
+    stdio: ['ignore', openSync(fifo, constants.O_WRONLY), 'pipe'],
+  });
+  t.after(() => child.kill('SIGKILL'));
+  let stderr = '';
+  child.stderr?.setEncoding('utf8').on('data', (chunk: string) => (stderr += chunk));
+  const ended = new Promise<number | null>((resolve) => {
+    child.once('close', resolve);
+  });
+  // It listens by then, and has said so where nobody reads.
+  await until(() => stderr.includes('on Node'));
+  child.kill('SIGTERM');
+  assert.equal(await ended, 0);
+});
+
 suite('a secret that nobody reads', { concurrency: 2 }, () => {
   for (const flags of [[], ['--json']]) {
     test(`keys create ${flags.join('')} and rotate-secret make nothing when the reader has left, and say so`, async (t) => {

@@ -1,7 +1,7 @@
 /** Readiness (contract §10): 503 while writes fail, and what the log says of it. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { cpSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { cpSync, readdirSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { test, type TestContext } from 'node:test';
@@ -122,18 +122,27 @@ test('an idle server whose data folder is deleted says so by itself', async (t) 
   assert.match(linesOf(at).outages[0] ?? '', /is gone/);
 });
 
-test('each file of the store counts: database, log, and the index of the log', async (t) => {
-  for (const suffix of ['', '-wal', '-shm']) {
-    const file = join(makeFolder(t), 'hallpass.db');
-    const store = await openSqliteStore({ file });
-    t.after(() => store.close());
-    await store.check();
-    renameSync(file + suffix, `${file}.away`);
-    await assert.rejects(store.check(), { name: 'StoreUnavailable', message: /is gone/ }, suffix);
-    renameSync(`${file}.away`, file + suffix);
-    await store.check();
-  }
-});
+for (const [how, link] of [
+  ['under its own name', undefined],
+  ['behind a link to it', 'link.db'],
+] as const) {
+  test(`each file of the store counts, ${how}: database, log, and the index of the log`, async (t) => {
+    for (const suffix of ['', '-wal', '-shm']) {
+      const file = join(makeFolder(t), 'hallpass.db');
+      const name = link === undefined ? file : join(makeFolder(t), link);
+      // The store is not there yet, as little as it is on a new disk.
+      writeFileSync(file, '', { mode: 0o600 });
+      if (name !== file) symlinkSync(file, name);
+      const store = await openSqliteStore({ file: name });
+      t.after(() => store.close());
+      await store.check();
+      renameSync(file + suffix, `${file}.away`);
+      await assert.rejects(store.check(), { name: 'StoreUnavailable', message: /is gone/ }, suffix);
+      renameSync(`${file}.away`, file + suffix);
+      await store.check();
+    }
+  });
+}
 
 /** A server whose store is counted, and held up while `gate` is there. */
 async function startCounted(t: TestContext) {

@@ -3,8 +3,9 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { suite, test } from 'node:test';
-import { makeFolder, makeStore, spawnHallpass, startRunning } from './command.ts';
+import { makeFolder, makeStore, spawnHallpass, startRunning, startServing } from './command.ts';
 import { until } from './harness.ts';
 
 const ROOT = join(import.meta.dirname, '../../..');
@@ -50,6 +51,23 @@ suite('signals', { concurrency: 2, skip: process.platform === 'win32' }, () => {
       assert.equal(await answers(running.url), false);
     }
   });
+
+  test(
+    'a server whose store does not take the first key serves on all the same, and can be stopped',
+    { timeout: 60_000 },
+    async (t) => {
+      const on = await makeStore(t);
+      const database = new DatabaseSync(join(on.HALLPASS_DATA_DIR, 'hallpass.db'));
+      database.exec("CREATE TRIGGER away BEFORE INSERT ON clients BEGIN SELECT RAISE(ABORT, 'not now'); END");
+      database.close();
+      const serving = startServing(t, on);
+      await until(() => /the first API key may not have been made/.test(serving.stderr()));
+      const url = /ready: (\S+)/.exec(serving.stdout())?.[1] ?? '';
+      assert.equal((await fetch(`${url}/health/ready`)).status, 200);
+      serving.child.kill('SIGTERM');
+      assert.equal(await serving.ended, 0, serving.stderr());
+    },
+  );
 
   test('asked again while it drains, it ends at once, with 128 and the number of the signal', async (t) => {
     const running = await spawnHallpass(t);

@@ -28,7 +28,7 @@ import {
   type PolicyFile,
 } from './guard_settings.ts';
 import { sideListener } from './guard_side.ts';
-import { good, printDocument, printLine, strong } from './output.ts';
+import { endUnread, good, printDocument, printLine, strong } from './output.ts';
 import { proxyConfiguration } from './proxy_configuration.ts';
 import { BadSetting, DRAIN_SECONDS, DRAIN_SECONDS_MAX, isDevelopmentIssuer } from './settings.ts';
 import { systemClock } from './system.ts';
@@ -159,24 +159,27 @@ async function serve(
     );
     const isDraining = (): boolean => draining;
     const side = await listen(sideListener(guard, policy, { hosts, isDraining }), { at: options.side, log });
-    // Asked before it knows what is revoked, it would refuse everybody; a proxy takes what does not listen for down.
-    const first = await Promise.race([fit(guard).then(() => 'ready'), told]).catch(async (error: unknown) => {
+    try {
+      // Asked before it knows what is revoked, it would refuse everybody; a proxy takes what does not listen for down.
+      const first = await Promise.race([fit(guard).then(() => 'ready'), told]);
+      if (first !== 'ready') return;
+      const asked = await listen(ask, { at: options.listen, log });
+      printLine(`${good('The guard is ready:')} ${strong(`${proxy} asks ${addressOf(asked)}`)}`);
+      printLine(`  tokens of ${issuer} for ${audience}, by ${options.policy}`);
+      printLine(`  health, metrics and metadata on ${addressOf(side)}`);
+      await told;
+      draining = true;
+      asked.startDraining();
+      await sleep(drainSeconds * 1_000);
+      await asked.close();
+    } finally {
+      // However it ends: what listens keeps the process, which would hear no signal any more.
       await side.close();
-      throw error;
-    });
-    if (first !== 'ready') return await side.close();
-    const asked = await listen(ask, { at: options.listen, log });
-    printLine(`${good('The guard is ready:')} ${strong(`${proxy} asks ${addressOf(asked)}`)}`);
-    printLine(`  tokens of ${issuer} for ${audience}, by ${options.policy}`);
-    printLine(`  health, metrics and metadata on ${addressOf(side)}`);
-    await told;
-    draining = true;
-    asked.startDraining();
-    await sleep(drainSeconds * 1_000);
-    await Promise.all([asked.close(), side.close()]);
+    }
   } finally {
     guard.close();
   }
+  endUnread();
 }
 
 /** Resolves when the guard is ready. What no waiting mends ends the command with a sentence. */

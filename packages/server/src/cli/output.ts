@@ -45,6 +45,11 @@ export function goOnWithoutReaders(): void {
   goesOn = true;
 }
 
+/** Ends a server that has stopped, when its reader has stopped reading: Node would wait for that one to go on. */
+export function endUnread(): void {
+  if (process.stdout.writableLength > 0) process.exit();
+}
+
 let lost: ReaderGone | undefined;
 let goesOn = false;
 

@@ -2,9 +2,10 @@
 import { Command, InvalidArgumentError } from 'commander';
 import type { PendingApiKey } from '../operator/api_keys.ts';
 import { KeyExists, OperatorRefusal } from '../operator/operator_refusal.ts';
+import { StoreUnavailable } from '../store/store.ts';
 import { prepareFirstKey } from './first_key.ts';
 import type { Instance } from './instance.ts';
-import { good, printFields, printLine, printWarning, strong, warn } from './output.ts';
+import { endUnread, good, printFields, printLine, printWarning, strong, warn } from './output.ts';
 import { deliver } from './secret_delivery.ts';
 import { startServer, type Server } from './server.ts';
 import { isDevelopmentIssuer } from './settings.ts';
@@ -48,10 +49,18 @@ async function serve(instance: Instance, workers: number): Promise<void> {
   if (workers > 1) printLine(`  with ${workers} workers`);
   printLine(`  on the store ${describeStore(instance.settings)}`);
   printLine(`  for operators on ${server.operatorUrl}/metrics`);
-  if (isDevelopmentIssuer(instance.settings.issuer)) await welcome(instance, server);
+  try {
+    // Whoever reads what it prints may have stopped reading: that must not keep it from stopping.
+    if (isDevelopmentIssuer(instance.settings.issuer)) await Promise.race([welcome(instance, server), told]);
+  } catch (error) {
+    // Or it would go on listening, on a store that is closed, and hear no signal.
+    await server.close();
+    throw error;
+  }
   await told;
   await server.drain();
   await server.close();
+  endUnread();
 }
 
 /** What a worker does: it serves, and says nothing. */
@@ -67,12 +76,15 @@ async function work(instance: Instance): Promise<void> {
 
 /** On a development server's empty store: a first key, printed once, with a line that works when it is pasted. */
 async function welcome(instance: Instance, server: Server): Promise<void> {
-  const first = await prepareFirstKey(instance);
-  if (first === undefined) return printLine(KEYS_LINE);
   try {
+    const first = await prepareFirstKey(instance);
+    if (first === undefined) return printLine(KEYS_LINE);
     await showFirstKey(first, server);
   } catch (error) {
-    // Another server was first, or nobody reads what this one prints: neither is a reason not to serve.
+    // Another server was first, nobody reads what this one prints, or the store is away: no reason not to serve.
+    if (error instanceof StoreUnavailable) {
+      return printWarning(`${error.message} So the first API key may not have been made. Make one: ${ANOTHER_KEY}`);
+    }
     if (!(error instanceof OperatorRefusal)) throw error;
     if (error instanceof KeyExists) return printLine(KEYS_LINE);
     printWarning('Nobody has read the secret of the first API key, so it was not made. Make one: ' + ANOTHER_KEY);

@@ -7,6 +7,7 @@ import { openPostgresStore, type PostgresOptions } from '../store/postgres.ts';
 import { openPostgresTables } from '../store/postgres_tables.ts';
 import { openSqliteStore } from '../store/sqlite.ts';
 import { assertStoreIsThere, openSqliteCheck } from '../store/sqlite_check.ts';
+import { findRealFile } from '../store/sqlite_files.ts';
 import { openSqliteTables } from '../store/sqlite_tables.ts';
 import { StoreMissing, type IfMissing, type Store } from '../store/store.ts';
 import type { Tables } from '../store/transfer.ts';
@@ -128,7 +129,7 @@ export function printStore(settings: Settings): void {
 /** A store is made for its owner alone. One that an earlier version made, or that was copied here, may be open to others. */
 function closeStoreToOthers(file: string): void {
   // SQLite gives the other two the mode of the first, when it makes them.
-  const found = ['', '-wal', '-shm'].map((suffix) => closeToOthers(file + suffix));
+  const found = ['', '-wal', '-shm'].map((suffix) => closeToOthers(findRealFile(file) + suffix));
   if (found.includes('cannot_be_closed')) {
     printWarning(`Others on this machine can read the store. Close it to them, as its owner: chmod 600 ${file}*`);
   } else if (found.includes('closed_now')) {

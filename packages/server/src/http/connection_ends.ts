@@ -56,6 +56,8 @@ export class ConnectionEnds {
     server.once('close', () => clearInterval(checking));
     server.on('connection', (socket) => {
       this.#open.add(socket);
+      // At a CONNECT Node takes its own listener away, and a connection that is reset then would end the process.
+      socket.on('error', () => undefined);
       socket.once('close', () => this.#open.delete(socket));
       // Node calls this after the last answer of a connection. To destroy a socket on which there are bytes to read resets
       // the connection, and a client that is still sending would lose the answer that says why it should not.

@@ -27,8 +27,8 @@ type Serve = (exchange: Exchange) => void;
 
 /**
  * Makes a server serve one request at a time on each connection. Call it when its listeners are in place, before it
- * listens. `held` is called each time a connection has to wait with what it sent ahead. Gives back whether an answer on a
- * connection is due or has begun.
+ * listens; one for `connect` has to be among them, or to follow. `held` is called each time a connection has to wait with
+ * what it sent ahead. Gives back whether an answer on a connection is due or has begun.
  */
 export function serveOneRequestAtATime(
   server: Server,
@@ -51,13 +51,16 @@ export function serveOneRequestAtATime(
   // the next bytes would end the process. An expectation that is not known may be ignored (RFC 9110 §10.1.1).
   server.on('checkExpectation', receive);
   const isAnswering = (socket: Socket): boolean => connections.get(socket)?.isAnswering === true;
+  // The refusal of one request must not pass for the answer to the one before it.
+  const endWhereAnswering = (socket: Socket): void => {
+    if (isAnswering(socket)) socket.destroy();
+  };
   // Without a listener Node refuses what is not HTTP by itself, and only where no answer has begun.
   if (server.listenerCount('clientError') > 0) {
-    server.prependListener('clientError', (_error, socket: Socket) => {
-      // The refusal of one request must not pass for the answer to the one before it.
-      if (isAnswering(socket)) socket.destroy();
-    });
+    server.prependListener('clientError', (_error, socket: Socket) => endWhereAnswering(socket));
   }
+  // CONNECT takes the connection from Node's server at once, whatever is still being answered on it.
+  server.prependListener('connect', (_request, socket: Socket) => endWhereAnswering(socket));
   return isAnswering;
 }
 

@@ -18,10 +18,11 @@ import { pathToFileURL } from 'node:url';
 import { DatabaseSync } from 'node:sqlite';
 import { newGenerationName } from './commit_id.ts';
 import { faultOf, isReadOnly } from './sqlite_faults.ts';
+import { findRealFile } from './sqlite_files.ts';
 import { RESTORE } from './store.ts';
 
-/** When a log is checkpointed, in pages: SQLite's own default. */
-const LOG_PAGES_MAX = 1_000;
+/** When a log is checkpointed, in bytes: SQLite's own default of a thousand pages, about. */
+const LOG_BYTES_MAX = 4 * 1024 * 1024;
 /** How long the end of a generation waits for another process that is writing, in milliseconds; it is tried again later. */
 const BUSY_TIMEOUT_MS = 250;
 /** How long a start waits for another process that opens or closes the store, in milliseconds. */
@@ -82,13 +83,24 @@ const LOG_BYTES_MIN = 32 + 24 + 4_096;
 
 /** Whether there is no log, or none with a page in it. To be asked before SQLite opens the database, which makes one. */
 export function isLogEmpty(file: string): boolean {
-  return (statSync(`${file}-wal`, { throwIfNoEntry: false })?.size ?? 0) < LOG_BYTES_MIN;
+  return findLogBytes(`${findRealFile(file)}-wal`) < LOG_BYTES_MIN;
 }
+
+function findLogBytes(log: string): number {
+  return statSync(log, { throwIfNoEntry: false })?.size ?? 0;
+}
+
+/**
+ * For each connection that writes. SQLite would checkpoint at a moment of its own choice, and reset the log without a new
+ * name. And a log that is reset is cut to what is in it, so that the size of the file is the size of the log.
+ */
+const LOG_PRAGMAS = 'PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 0';
 
 /** The generations of a store, as a connection that writes to it goes through them. */
 export class Generations {
   readonly #database: DatabaseSync;
   readonly #file: string;
+  readonly #log: string;
   /** A second connection: it holds the lock of all who write while the first one checkpoints. */
   readonly #lock: DatabaseSync;
   /** A log that was begun anew by SQLite, when the last process closed the store, has no witness yet. */
@@ -97,17 +109,18 @@ export class Generations {
   constructor(database: DatabaseSync, file: string, logWas: 'empty' | 'in use') {
     this.#database = database;
     this.#file = file;
+    this.#log = `${findRealFile(file)}-wal`;
     this.#isDue = logWas === 'empty';
-    // SQLite would checkpoint at a moment of its own choice, and reset the log without a new name.
-    database.exec('PRAGMA wal_autocheckpoint = 0');
+    database.exec(LOG_PRAGMAS);
     this.#lock = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS });
-    this.#lock.exec('PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0');
+    this.#lock.exec(`PRAGMA synchronous = FULL; ${LOG_PRAGMAS}`);
   }
 
   /** To be called after commits, when nobody waits for an answer: ends the generation when its log is long. */
   tend(): void {
     try {
-      if (this.#isDue || this.#findLogPages() >= LOG_PAGES_MAX) this.#end();
+      // By the size of the file: an SQLite before 3.51 (Node 24.0) knows no way to ask that does not checkpoint as well.
+      if (this.#isDue || findLogBytes(this.#log) >= LOG_BYTES_MAX) this.#end();
     } catch {
       // A full disk, or another process that writes: the log goes on, and the next call tries again.
     }
@@ -165,10 +178,6 @@ export class Generations {
   #checkpoint(): boolean {
     const { busy, log, checkpointed } = this.#database.prepare('PRAGMA wal_checkpoint(PASSIVE)').get() ?? {};
     return busy === 0 && log === checkpointed;
-  }
-
-  #findLogPages(): number {
-    return Number(this.#database.prepare('PRAGMA wal_checkpoint(NOOP)').get()?.['log']);
   }
 }
 
