@@ -232,7 +232,7 @@ function checkOrigin(text: string): string {
   const origin = canonicalOrigin(text);
   if (origin !== undefined) return origin;
   throw new OperatorRefusal(
-    `This is not an origin: ${text}. An origin is a scheme, a host and perhaps a port, such as https://app.example.com.`,
+    `This is not an origin: ${text}. An origin is a scheme, a host and perhaps a port, with no slash at its end, such as https://app.example.com.`,
     { quoted: text },
   );
 }
