@@ -1,6 +1,6 @@
 /** What came back, whole, and what it means. */
 import { parseErrorResponse, parseUtf8 } from '@hallpass/protocol';
-import { failed, isAnswerCode, type HallpassError } from './hallpass_error.ts';
+import { failed, hasAdvice, isAnswerCode, type HallpassError } from './hallpass_error.ts';
 
 /** An answer that was read to its end. Plain values, so that several callers can have it. */
 export interface Answer {
@@ -56,7 +56,9 @@ export function errorOf(answer: Answer, secrets: readonly string[]): HallpassErr
   const { statusCode, retryAfterSeconds } = answer;
   // An error code below 400 is a contradiction; nobody knows what such a server did.
   const members = statusCode >= 400 ? parseErrorResponse(parseJson(answer)) : undefined;
-  const code = members === undefined ? '' : conceal(members.error, secrets);
+  const said = members?.error ?? '';
+  // A known word gives nothing away, even where the secret is a placeholder such as 'client'.
+  const code = hasAdvice(said) ? said : conceal(said, secrets);
   const requestId = conceal(answer.headers.get('x-request-id') ?? '', secrets);
   return failed(isAnswerCode(code) ? code : 'unexpected_answer', {
     statusCode,
@@ -79,7 +81,12 @@ function sentence(words: string, secrets: readonly string[]): string {
 
 /** A text without the secrets, plain or as the form had them: a server that quotes its request must not fill our logs. */
 export function conceal(text: string, secrets: readonly string[]): string {
-  return secrets
+  const forms = secrets
     .flatMap((secret) => [secret, new URLSearchParams([['', secret]]).toString().slice(1)])
-    .reduce((rest, secret) => rest.replaceAll(secret, '[concealed]'), text);
+    .filter((form) => form !== '')
+    .toSorted((a, b) => b.length - a.length);
+  if (forms.length === 0) return text;
+  // In one pass: a short secret may be in the word that stands for another one.
+  const any = forms.map((form) => form.replaceAll(/[\\^$.*+?()[\]{}|/-]/g, String.raw`\$&`)).join('|');
+  return text.replaceAll(new RegExp(any, 'g'), '[concealed]');
 }

@@ -105,6 +105,11 @@ function adviceOn(code: string): string {
   return advice ?? 'The server refused the request: look its error code up in the documentation.';
 }
 
+/** Whether a code is one that this client has its own words for. */
+export function hasAdvice(code: string): boolean {
+  return Object.hasOwn(ADVICE, code);
+}
+
 /** Whether a word from outside may be the code of an error: lower case, short, and none of our own. */
 export function isAnswerCode(word: string): boolean {
   return /^[a-z][a-z_]{0,63}$/.test(word) && !OWN_CODES.some((own) => own === word);

@@ -143,6 +143,21 @@ test('an error code or a request id that is the secret is not repeated', async (
   });
 });
 
+test('a placeholder that is part of ordinary words hides no error code, and is concealed once', async (t) => {
+  const error_description = 'Client authentication failed. Check client_id and client_secret.';
+  const server = await startServer(t, { status: 401, body: { error: 'invalid_client', error_description } });
+  const credentials = { clientId: FIRST.clientId, clientSecret: 'client' };
+  await assert.rejects(hallpassOf(server).accessToken.revoke({ ...credentials, token: 'once' }), {
+    code: 'invalid_client',
+    description: 'Client authentication failed. Check [concealed]_id and [concealed]_secret.',
+  });
+  // Each is in the word that stands for the other, and is a character of patterns.
+  await assert.rejects(hallpassOf(server).accessToken.revoke({ ...credentials, clientSecret: '.', token: 'a' }), {
+    code: 'invalid_client',
+    description: error_description.replaceAll(/[a.]/g, '[concealed]'),
+  });
+});
+
 test('control characters of a server do not reach a log line', async (t) => {
   const error_description = 'one\ntwo\u001b[31m\u202e';
   const server = await startServer(t, { status: 400, body: { error: 'invalid_request', error_description } });

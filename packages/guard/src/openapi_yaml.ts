@@ -49,7 +49,8 @@ export function readYaml(text: string, file: string, linesBefore = 0): Source {
   }
   for (const [index, { message, pos }] of wrong.slice(0, SYNTAX_FAULTS_MAX + 1).entries()) {
     const more = `There are ${wrong.length - index} more from here on. Mend those before: they may be what causes these.`;
-    addAt(pos[0], index < SYNTAX_FAULTS_MAX ? `${NOT_READ}${message.replace(/\.$/, '')}.` : more);
+    const said = `${NOT_READ}${message.replace(/\.$/, '')}.${hasBareTemplate(text, pos[0]) ? ` ${QUOTE_IT}` : ''}`;
+    addAt(pos[0], index < SYNTAX_FAULTS_MAX ? said : more);
   }
   if (faults.length === 0) refuseDoubles(document, addAt);
   if (faults.length > 0) throw new PolicyError(faults);
@@ -62,6 +63,18 @@ export function readYaml(text: string, file: string, linesBefore = 0): Source {
     throw new PolicyError([faultOnLine(file, undefined, sentence)]);
   }
 }
+
+const QUOTE_IT = "Between brackets, put a scope that has a {parameter} in quotes: ['/orders/{orderID}.read'].";
+
+/** Whether the line of a fault has a scope such as `/orders/{orderID}.read` without quotes in brackets, where `{` begins a mapping. */
+function hasBareTemplate(text: string, offset: number): boolean {
+  const start = text.lastIndexOf('\n', offset - 1) + 1;
+  const end = text.indexOf('\n', offset);
+  return /[[,]\s*\/[^'"\s,[\]]*\{/.test(text.slice(start, end === -1 ? undefined : end).slice(0, LINE_LOOKED_AT_MAX));
+}
+
+/** How much of a line is looked at, in characters: a whole file may be one. */
+const LINE_LOOKED_AT_MAX = 1_000;
 
 /** Two readers may take different ones of two members of one name; and a merge key is a member to some, and not to us. */
 function refuseDoubles(document: Document, addAt: (offset: number, sentence: string) => void): void {

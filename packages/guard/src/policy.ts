@@ -1,6 +1,7 @@
 /** Which scope opens which route of an API (contract §8). What no policy names is closed. */
 import {
   fillScope,
+  describeScopeFault,
   isScope,
   isSegmentValue,
   parseScope,
@@ -117,7 +118,8 @@ function addRoute(methods: Map<string, Node>, key: string, scopeText: string): v
   const [, method, path] = ROUTE.exec(key) ?? [];
   if (method === undefined || path === undefined) throw new TypeError(`Route '${key}': write it as 'GET /path'.`);
   const scope = parseScope(scopeText);
-  if (!isScope(scope)) throw new TypeError(`Route '${key}': '${scopeText}' is not a scope (${scope}).`);
+  if (!isScope(scope))
+    throw new TypeError(`Route '${key}': '${scopeText}' is not a scope (${describeScopeFault(scope)}).`);
 
   let node: Node = methods.get(method) ?? emptyNode();
   methods.set(method, node);

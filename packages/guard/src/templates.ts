@@ -1,5 +1,5 @@
 /** Scope templates, parsed once. */
-import { isScope, parseScope, type Scope } from '@hallpass/protocol';
+import { describeScopeFault, isScope, parseScope, type Scope } from '@hallpass/protocol';
 
 /** The most templates that are remembered; an API has fewer, and one that makes them up must not fill the memory. */
 const TEMPLATES_MAX = 1_000;
@@ -18,7 +18,7 @@ export class Templates {
     const known = this.#parsed.get(text);
     if (known !== undefined) return known;
     const scope = parseScope(text);
-    if (!isScope(scope)) throw new TypeError(`'${text}' is not a scope (${scope}).`);
+    if (!isScope(scope)) throw new TypeError(`'${text}' is not a scope (${describeScopeFault(scope)}).`);
     if (this.#catalogue?.has(text) === false) throw new TypeError(`'${text}' is not among the scopes of this guard.`);
     if (this.#parsed.size < TEMPLATES_MAX) this.#parsed.set(text, scope);
     return scope;

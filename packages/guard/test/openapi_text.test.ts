@@ -69,6 +69,15 @@ test('a name is a text, whatever it looks like, and is there once', () => {
   assert.match(saidOf('? [a]\n: b\n').join('\n'), /^1: This is not .* strings\.$/);
 });
 
+test('a scope with a parameter that has no quotes in a list gets the sentence that helps', () => {
+  assert.match(
+    saidOf('security: [{oauth: [/a/{b}.read]}]\n')[0] ?? '',
+    /^1: .*put a scope that has a \{parameter\} in quotes: /,
+  );
+  assert.doesNotMatch(saidOf('security: [{oauth: [/a/b.read]}\n').join(), /in quotes/);
+  assert.deepEqual(documentOf("security: [{oauth: ['/a/{b}.read']}]"), { security: [{ oauth: ['/a/{b}.read'] }] });
+});
+
 test('merge keys are refused; quoted, it is a name like any other', () => {
   assert.deepEqual(saidOf('a: &a {b: 1}\nc:\n  <<: *a\n'), [
     '3: Merge keys (<<) are not read. Write out what is merged.',

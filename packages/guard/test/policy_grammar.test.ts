@@ -80,7 +80,7 @@ test('a route is a method in capitals, one space and a path', () => {
 });
 
 test('a scope of a route is one, has no parameter of its own, and is in the catalogue where there is one', () => {
-  refused({ 'GET /a': 'a' }, "Route 'GET /a': 'a' is not a scope (not_absolute).");
+  refused({ 'GET /a': 'a' }, "Route 'GET /a': 'a' is not a scope (it does not begin with a slash).");
   refused({ 'GET /{a}': '/{a}/{b}/{c}.read' }, "Route 'GET /{a}': the scope's {b} is no parameter of the path.");
   refused({ 'GET /a': '/{a}.read' }, "Route 'GET /a': the scope's {a} is no parameter of the path.");
   const scopes = ['/a.read', '/{b}.read'];

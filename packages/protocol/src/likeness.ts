@@ -9,10 +9,19 @@ export function findNearest(name: string, names: readonly string[], countMax = 1
     .map(({ other }) => other);
 }
 
+/** Whether a name may be a misspelling of another: they share half of the shorter one, at its start and its end. */
+export function isLike(name: string, other: string): boolean {
+  return countShared(other, name) >= Math.min(name.length, other.length) / 2;
+}
+
 function likeness(other: string, name: string): number {
+  return countShared(other, name) - Math.abs(name.length - other.length) / 2;
+}
+
+function countShared(other: string, name: string): number {
   let head = 0;
   while (head < name.length && name[head] === other[head]) head += 1;
   let tail = 0;
   while (tail < name.length - head && name.at(-1 - tail) === other.at(-1 - tail)) tail += 1;
-  return head + tail - Math.abs(name.length - other.length) / 2;
+  return head + tail;
 }

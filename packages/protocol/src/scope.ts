@@ -227,6 +227,11 @@ export function parseScopeList(text: string): readonly Scope[] | ScopeListFault 
   return [...scopes.values()];
 }
 
+/** What is wrong with a text that is no scope, for its author; the end of a sentence. */
+export function describeScopeFault(fault: ScopeFault): string {
+  return SCOPE_LIST_FAULTS[fault];
+}
+
 const SCOPE_LIST_FAULTS: Readonly<Record<ScopeListFault['fault'], string>> = {
   too_long: `longer than ${SCOPE_LENGTH_MAX} characters`,
   not_absolute: 'it does not begin with a slash',

@@ -215,7 +215,8 @@ suite('a backup', () => {
       [`${text}${lines[1] ?? ''}\n`, /goes on after its end/],
       [text.replace('"schema":', '"schema":99'), /newer Hallpass/],
       ['{"a":1}\n', /no backup of a Hallpass store/],
-      ['not json\n', /not JSON/],
+      ['not json\n', /no backup of a Hallpass store/],
+      [`${lines[0] ?? ''}\nnot json\n`, /damaged: a line is not JSON/],
       ['', /has no end/],
     ];
     const target = { ...on, HALLPASS_DATA_DIR: makeFolder(t) };

@@ -211,7 +211,11 @@ suite('the command', { concurrency: 3 }, () => {
 
   for (const [name, args, says] of [
     ['no scope', ['x'], /needs at least one scope/],
-    ['a bad scope', ['x', '--scope', 'accounts.write'], /This is not a scope: accounts\.write .*\/accounts\.write/],
+    [
+      'a bad scope',
+      ['x', '--scope', 'accounts.write'],
+      /This is not a scope: accounts\.write \(it does not begin with a slash\)\. .*\/accounts\.write/,
+    ],
     ['a scope with a star', ['x', '--scope', '/*.read'], /This is not a scope/],
     [
       'a bad origin',
@@ -278,6 +282,16 @@ suite('the command', { concurrency: 3 }, () => {
       /HALLPASS_ISSUER must be an https URL/,
     ],
     ['an http issuer that only looks local', { HALLPASS_ISSUER: 'http://localhost.example.com' }, /HALLPASS_ISSUER/],
+    [
+      'an issuer with a slash at its end',
+      { HALLPASS_ISSUER: 'https://auth.example.com/' },
+      /without a slash at its end/,
+    ],
+    [
+      'one port for both listeners',
+      { HALLPASS_PORT: '18979', HALLPASS_OPERATOR_PORT: '18979', HALLPASS_HOST: '127.0.0.1' },
+      /HALLPASS_PORT and HALLPASS_OPERATOR_PORT are both 18979\./,
+    ],
     ['an issuer with a query', { HALLPASS_ISSUER: 'https://auth.example.com?x' }, /HALLPASS_ISSUER/],
     [
       'an https issuer on a folder without a store',

@@ -47,14 +47,17 @@ suite('the variables of Kubernetes', () => {
       ['HALLPASS_PORTS', 'tcp://10.0.0.1:8080', 'HALLPASS_PORT'],
       ['HALLPASS_PORT_NUMBER', '8080', 'HALLPASS_PORT'],
       ['HALLPASS_PORT_8080', 'tcp://10.0.0.1:8080', 'HALLPASS_PORT'],
-      ['HALLPASS_SERVICE', '10.0.0.1', 'HALLPASS_'],
-      ['HALLPASS_SERVICE_HOSTS', '10.0.0.1', 'HALLPASS_'],
       ['HALLPASS_OPERATR_PORT', '8081', 'HALLPASS_OPERATOR_PORT'],
       ['HALLPASS_GUARD_CLIENT_SECRT', 'x', 'HALLPASS_GUARD_CLIENT_SECRET'],
     ] as const) {
       const says = new RegExp(`^${name} is not a setting\\. Did you mean ${meant}`);
       assert.throws(() => readSettings({ [name]: value }), { name: 'BadSetting', message: says });
       assert.throws(() => readGuardEnvironment({ [name]: value }), { name: 'BadSetting', message: says });
+    }
+    // What is like none of them is not explained by one of them.
+    for (const name of ['HALLPASS_SERVICE', 'HALLPASS_SERVICE_HOSTS', 'HALLPASS_WORKERS']) {
+      const message = `${name} is not a setting. hallpass --help lists those that there are.`;
+      assert.throws(() => readSettings({ [name]: '4' }), { name: 'BadSetting', message });
     }
     for (const port of ['tcp://', 'tcp://10.0.0.1', 'http://10.0.0.1:8080', 'tcp://10.0.0.1:8080/', '8080 ']) {
       assert.throws(() => readSettings({ HALLPASS_PORT: port }), /HALLPASS_PORT must be a port/, port);
@@ -65,7 +68,10 @@ suite('the variables of Kubernetes', () => {
     const { HALLPASS_PORT: _port, HALLPASS_OPERATOR_PORT: _operatorPort, ...services } = KUBERNETES;
     const server = await spawnHallpass(t, services);
     assert.equal((await fetch(`${server.url}/health/ready`)).status, 200);
-    const listed = await startCommand(['keys', 'list'], { ...KUBERNETES, ...(await makeStore(t)) });
+    const store = { ...KUBERNETES, HALLPASS_DATA_DIR: makeFolder(t) };
+    const begun = await startCommand(['store', 'init'], store);
+    assert.equal(begun.code, 0, begun.stderr);
+    const listed = await startCommand(['keys', 'list'], store);
     assert.equal(listed.code, 0, listed.stderr);
   });
 });
@@ -110,7 +116,7 @@ suite('secrets', () => {
     const file = join(folder, 'settings.json');
     const settings = { masterKeyFile: keyFile, dataDir, issuer: 'https://a.example\n' };
     writeFileSync(file, `\uFEFF${JSON.stringify(settings)}\n`);
-    const done = await startCommand(['keys', 'list'], { HALLPASS_CONFIG: file });
+    const done = await startCommand(['store', 'init'], { HALLPASS_CONFIG: file });
     assert.equal(done.code, 0, done.stderr);
   });
 
@@ -153,8 +159,8 @@ suite('secrets', () => {
     const folder = makeFolder(t);
     const file = join(folder, 'mounted.key');
     writeFileSync(file, masterKey, { mode: 0o600 });
-    const { HALLPASS_DATA_DIR } = await makeStore(t, { HALLPASS_MASTER_KEY: masterKey });
-    const on = { HALLPASS_MASTER_KEY_FILE: file, HALLPASS_DATA_DIR, HALLPASS_ISSUER: 'https://a.example' };
+    const on = { HALLPASS_MASTER_KEY_FILE: file, HALLPASS_DATA_DIR: folder, HALLPASS_ISSUER: 'https://a.example' };
+    assert.equal((await startCommand(['store', 'init'], on)).code, 0);
     chmodSync(file, 0o644);
     const open = await startCommand(['keys', 'list'], on);
     assert.equal(open.code, 2);

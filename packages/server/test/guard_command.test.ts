@@ -133,7 +133,13 @@ suite('hallpass explain', () => {
     assert.match(address.stdout, /\nGive what the path names an id that a scope can hold/);
     assert.doesNotMatch(address.stdout, /none of the policy/);
     const odd = await explain('/accounts/a1/../transfers');
-    assert.match(odd.stdout, /^refused, 400 .*\n(.*\n)*Send the path in its plain form\.\n$/);
+    assert.match(odd.stdout, /^refused, 400 .*\n(.*\n)*Send the path in its plain form: .*\n$/);
+    const header = await startCommand(
+      ['explain', '-', 'GET', '/accounts/a1/transfers', ...options],
+      asking,
+      `Bearer ${token}`,
+    );
+    assert.match(header.stdout, /^refused, 400 .*\n(.*\n)*Give the token alone, without Bearer\.\n$/);
 
     for (const milliseconds of [-3_600_000, 36_000_000]) {
       const set = `const now = Date.now; Date.now = () => now() + ${milliseconds};`;

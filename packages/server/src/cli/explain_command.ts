@@ -176,7 +176,9 @@ function nextStep(decision: RouteDecision, claims: AccessTokenClaims | undefined
   }
   if (status === 403) return 'Name the route in the policy: hallpass policy check FILE prints those that there are.';
   if (status === 400 && decision.because.includes('overrides')) return 'Leave _method out of the query.';
-  if (status === 400) return 'Send the path in its plain form.';
+  if (status === 400 && decision.because.includes('credentials')) return 'Give the token alone, without Bearer.';
+  if (status === 400)
+    return 'Send the path in its plain form: it begins with a slash, and has no empty or dot segments.';
   // Only the issuer's own name is at fault: the sentence says which.
   if (decision.because.startsWith('The issuer calls itself')) return 'Set --issuer to what the issuer calls itself.';
   if (status === 503) return 'The issuer did not answer. Check --issuer, and that it runs.';

@@ -32,6 +32,7 @@ import {
   printWarning,
   warn,
 } from './output.ts';
+import { untilToldToStop } from './told_to_stop.ts';
 
 interface ImportOptions extends PolicyOptions {
   readonly format?: ImportFormat;
@@ -183,10 +184,7 @@ async function keep(
 ): Promise<ImportCounts> {
   let counts: ImportCounts = { made: 0, skipped: 0 };
   let told = false;
-  const stop = (): void => {
-    told = true;
-  };
-  process.once('SIGINT', stop).once('SIGTERM', stop).once('SIGHUP', stop);
+  void untilToldToStop().then(() => (told = true));
   const rest = (): string =>
     `${count(counts.made, 'key')} of ${planned.length} were imported, and are kept. Import the rest with --on-conflict skip.`;
   try {
@@ -200,8 +198,6 @@ async function keep(
     clearProgress();
     if (error instanceof StoreUnavailable || error instanceof OperatorRefusal) printRemark(rest());
     throw error;
-  } finally {
-    process.off('SIGINT', stop).off('SIGTERM', stop).off('SIGHUP', stop);
   }
   clearProgress();
   if (counts.made + counts.skipped < planned.length) throw new OperatorRefusal(`It was told to stop. ${rest()}`);

@@ -188,7 +188,7 @@ export function keysCommand(withInstance: WithInstance): Command {
         const document = { ...shownDocument(key), refreshed_grants: grants };
         const costs = [
           `Every token it was given ends, ${countOf(grants, 'refreshed grant')} among them.`,
-          `It cannot be brought back; to stop it for a while: hallpass keys disable ${shellWord(clientId)}`,
+          `It cannot be brought back (hallpass keys disable ${shellWord(clientId)} would stop it for a while).`,
         ];
         if (options.dryRun === true) {
           if (options.json === true) return printJson({ ...document, deleted: false });

@@ -79,7 +79,7 @@ for (const command of [program, ...program.commands, ...program.commands.flatMap
 const SERVING = new Set(['serve', 'guard']);
 
 watchReaders();
-if (process.env['npm_lifecycle_event'] !== undefined) endWithNpm();
+endWithNpm();
 program.hook('preAction', (_program, command) => {
   if (SERVING.has(command.name())) goOnWithoutReaders();
 });

@@ -10,21 +10,42 @@ const LOOK_INTERVAL_MS = 250;
 /** The parent of what has lost its own. */
 const INIT = 1;
 const SHELLS: ReadonlySet<string> = new Set(['sh', 'dash', 'bash', 'ash', 'ksh', 'zsh', 'busybox']);
+/** The name of `run.cjs`, by which a checkout runs a command when the machine's Node is too old. */
+const LAUNCHER = 'hallpass-node';
 
-/** Sends this process SIGTERM when npm, or the shell between npm and this process, is gone. */
+/** Sends this process SIGTERM when what started it is gone: npm, or whatever stands between npm and this process. */
 export function endWithNpm(): void {
   const { ppid } = process;
   // In a container npm itself may be the first process; and a script may start a command in the background on purpose.
   if (ppid === INIT) return;
-  const shell = processAt(ppid);
-  const above = shell !== undefined && SHELLS.has(shell.name) ? shell.parent : undefined;
+  const byNpm = process.env['npm_lifecycle_event'] !== undefined;
+  // Without npm, a launcher may lose its own parent on purpose: `nohup hallpass serve &`.
+  if (!byNpm && processAt(ppid)?.name !== LAUNCHER) return;
+  const between = byNpm ? linksBetween(ppid) : [];
   const timer = setInterval(() => {
-    const isShellAlone = above !== undefined && above !== INIT && processAt(ppid)?.parent !== above;
-    if (process.ppid === ppid && !isShellAlone) return;
+    if (process.ppid === ppid && between.every(({ pid, parent }) => processAt(pid)?.parent === parent)) return;
     clearInterval(timer);
     process.kill(process.pid, 'SIGTERM');
   }, LOOK_INTERVAL_MS);
   timer.unref();
+}
+
+interface Link {
+  readonly pid: number;
+  readonly parent: number;
+}
+
+/** From this process's parent upwards, a launcher and a shell, where npm has started the command through them. */
+function linksBetween(ppid: number): readonly Link[] {
+  const links: Link[] = [];
+  let pid = ppid;
+  for (const isOne of [(name: string) => name === LAUNCHER, (name: string) => SHELLS.has(name)]) {
+    const found = processAt(pid);
+    if (found === undefined || !isOne(found.name) || found.parent === INIT) continue;
+    links.push({ pid, parent: found.parent });
+    pid = found.parent;
+  }
+  return links;
 }
 
 /** The name and the parent of a process; undefined where there is no `/proc`, or no such process any more. */

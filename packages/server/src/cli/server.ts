@@ -279,7 +279,7 @@ export async function startOperatorSide(
       boundReached,
       operatorHosts: settings.operatorHosts,
     },
-    { port: 'HALLPASS_OPERATOR_PORT', host: 'HALLPASS_OPERATOR_ADDRESS' },
+    { port: 'HALLPASS_OPERATOR_PORT', host: 'HALLPASS_OPERATOR_ADDRESS', beside: settings.port },
   );
   log.info(`Hallpass ${readVersion()} on Node ${process.versions.node}`);
   const care = [
@@ -334,14 +334,23 @@ function publicRoutes(
 async function listenOrExplain(
   routes: Routes,
   at: Parameters<typeof listen>[1],
-  settings: { readonly port: string; readonly host: string },
+  settings: {
+    readonly port: string;
+    readonly host: string;
+    /** The port of the listener that this process has already. */
+    readonly beside?: number;
+  },
 ): Promise<Listener> {
   try {
     return await listen(routes, at);
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? error.code : undefined;
     if (code === 'EADDRINUSE')
-      throw new BadSetting(`Port ${at.port} is taken. Stop what uses it, or set ${settings.port} to another port.`);
+      throw new BadSetting(
+        settings.beside === at.port
+          ? `HALLPASS_PORT and HALLPASS_OPERATOR_PORT are both ${at.port}. Set one of them to another port.`
+          : `Port ${at.port} is taken. Stop what uses it, or set ${settings.port} to another port.`,
+      );
     if (code === 'EACCES')
       throw new BadSetting(`Port ${at.port} may not be used by this user. Set ${settings.port} to one above 1023.`);
     if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND')

@@ -2,7 +2,7 @@
  * Which names in the environment are ours. It belongs to others as well: beside a Service called `hallpass`, Kubernetes
  * puts `HALLPASS_SERVICE_HOST`, `HALLPASS_PORT=tcp://10.0.0.1:8080` and more into every container of the namespace.
  */
-import { findNearest } from '@hallpass/protocol';
+import { findNearest, isLike } from '@hallpass/protocol';
 import { BadSetting } from './bad_setting.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -45,5 +45,12 @@ export function withoutLineBreaks(text: string): string {
 /** The end of a sentence about a name that is unknown. */
 export function suggest(name: string, names: readonly string[]): string {
   const [best] = findNearest(name, names);
-  return best === undefined ? '' : ` Did you mean ${best}?`;
+  return best !== undefined && isLike(ownPart(name), ownPart(best))
+    ? ` Did you mean ${best}?`
+    : ' hallpass --help lists those that there are.';
+}
+
+/** What a name has for itself: the beginning of all of them makes none like another. */
+function ownPart(name: string): string {
+  return name.replace(/^HALLPASS_/, '');
 }

@@ -94,7 +94,7 @@ export const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = 
     variable: 'HALLPASS_ISSUER',
     parse: parseIssuer,
     otherwise: undefined,
-    must: 'an https URL without query or fragment (http is for localhost alone), such as https://auth.example.com',
+    must: 'an https URL without a slash at its end, a query or a fragment (http is for localhost alone), such as https://auth.example.com',
     meaning:
       'The `iss` of every token, and the address of this server as its clients see it. Unset, or on localhost: a development server, `http://localhost:PORT`.',
   },

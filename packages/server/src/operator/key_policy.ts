@@ -4,6 +4,7 @@ import {
   CLIENT_ID_LENGTH_MAX,
   CLIENT_SECRET_LENGTH_MAX,
   isReserved,
+  describeScopeFault,
   isScope,
   parsePublicJwk,
   parseScope,
@@ -200,7 +201,7 @@ function checkScope(text: string): Scope {
   const scope = parseScope(text);
   if (isScope(scope)) return scope;
   throw new OperatorRefusal(
-    `This is not a scope: ${text} (${scope.replaceAll('_', ' ')}). A scope is a path with a verb, such as /accounts.write or /accounts/{accountID}/transfers.read.`,
+    `This is not a scope: ${text} (${describeScopeFault(scope)}). A scope is a path with a verb, such as /accounts.write or /accounts/{accountID}/transfers.read.`,
     { quoted: text },
   );
 }
@@ -231,7 +232,7 @@ function checkOrigin(text: string): string {
   const origin = canonicalOrigin(text);
   if (origin !== undefined) return origin;
   throw new OperatorRefusal(
-    `This is not an origin: ${text}. An origin is a scheme, a host and perhaps a port, such as https://app.example.com.`,
+    `This is not an origin: ${text}. An origin is a scheme, a host and perhaps a port, with no slash at its end, such as https://app.example.com.`,
     { quoted: text },
   );
 }

@@ -91,7 +91,7 @@ export async function verifyBackup(
   let rows = 0;
   for await (const line of lines) {
     if (tail !== undefined) throw damaged('it goes on after its end');
-    const value = parseLine(line);
+    const value = head === undefined ? parseFirstLine(line) : parseLine(line);
     if (head === undefined) {
       head = headOf(value, schemaMax);
     } else if (Array.isArray(value)) {
@@ -168,6 +168,15 @@ async function assertEmpty(sql: Sql): Promise<void> {
 
 function damaged(how: string): TransferRefusal {
   return new TransferRefusal(`The backup is damaged: ${how}. Nothing was restored from it.`);
+}
+
+/** Of a file that is something else altogether nothing is damaged. */
+function parseFirstLine(line: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch {
+    return undefined;
+  }
 }
 
 function parseLine(line: string): unknown {
