@@ -180,6 +180,7 @@ suite('the master key, from the command line', () => {
       /not the one that this store was set up with/,
     );
     assert.match((await run(t, both, 'master-key', 'rewrap')).stdout, /Put 4 keys under .*\n.*can be taken out/);
+    assert.match((await run(t, both, 'master-key', 'rewrap')).stdout, /^Nothing to do: all keys are under /);
     assert.equal((await run(t, { ...folder, HALLPASS_MASTER_KEY: B }, 'keys', 'list')).code, 0);
     assertRefused(
       await run(t, { ...folder, HALLPASS_MASTER_KEY: A }, 'keys', 'list'),

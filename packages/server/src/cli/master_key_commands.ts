@@ -38,6 +38,10 @@ export function masterKeyCommand(withInstance: WithInstance): Command {
         async (instance) => [await rewrapKeys(instance), await listMasterKeys(instance)] as const,
       );
       if (json === true) return printJson({ keys: count, rewrapped: true });
+      if (count === 0)
+        return printLine(
+          `Nothing to do: all keys are under ${strong(currentOf(uses))}, the first master key in the settings. Others there are not needed any more; to replace it, put a new one before it.`,
+        );
       printLine(`${good('Put')} ${count} keys under ${strong(currentOf(uses))}.`);
       printLine(
         'Every instance needs this master key from now on; the one before it can be taken out of the settings.',
