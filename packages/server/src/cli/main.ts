@@ -79,7 +79,7 @@ for (const command of [program, ...program.commands, ...program.commands.flatMap
 const SERVING = new Set(['serve', 'guard']);
 
 watchReaders();
-endWithNpm();
+endWithNpm(process.env);
 program.hook('preAction', (_program, command) => {
   if (SERVING.has(command.name())) goOnWithoutReaders();
 });

@@ -13,12 +13,17 @@ const SHELLS: ReadonlySet<string> = new Set(['sh', 'dash', 'bash', 'ash', 'ksh',
 /** The name of `run.cjs`, by which a checkout runs a command when the machine's Node is too old. */
 const LAUNCHER = 'hallpass-node';
 
+/** What npm tells the commands that it starts. */
+interface ByNpm {
+  readonly npm_lifecycle_event?: string;
+}
+
 /** Sends this process SIGTERM when what started it is gone: npm, or whatever stands between npm and this process. */
-export function endWithNpm(): void {
+export function endWithNpm({ npm_lifecycle_event: script }: ByNpm): void {
   const { ppid } = process;
   // In a container npm itself may be the first process; and a script may start a command in the background on purpose.
   if (ppid === INIT) return;
-  const byNpm = process.env['npm_lifecycle_event'] !== undefined;
+  const byNpm = script !== undefined;
   // Without npm, a launcher may lose its own parent on purpose: `nohup hallpass serve &`.
   if (!byNpm && processAt(ppid)?.name !== LAUNCHER) return;
   const between = byNpm ? linksBetween(ppid) : [];
