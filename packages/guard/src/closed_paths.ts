@@ -36,10 +36,25 @@ interface ClosedShape {
 /** Marks of a parameter that is one segment at most, and of one that may be more: characters of private use. */
 const [ONE, MANY] = ['\ue000', '\ue001'];
 
-function shapesOf({ route, method, prefix, template, except = new Set() }: ClosedPath): readonly ClosedShape[] {
-  // Without a slash at its start some put one there, and others do not.
-  const whole = [`${prefix ?? ''}/${template}`, ...(template.startsWith('/') ? [] : [`${prefix ?? ''}${template}`])];
-  return [...new Set(whole.flatMap(readingsOf))].map((path) => ({
+/** The paths that requests for a template come by, as they look after they were read. */
+function pathsOf({ prefix, template }: Pick<ClosedPath, 'prefix' | 'template'>): readonly string[] {
+  const whole = [`${prefix ?? ''}/${template}`];
+  // Some put a slash there, and others do not: then what is not known ends in the same segment, whatever it is.
+  if (!template.startsWith('/')) whole.push(`${prefix ?? '/{}'}${template}`);
+  return [...new Set(whole.flatMap(readingsOf))];
+}
+
+/**
+ * Paths of the same text are fit by the same requests. Behind a prefix that is not known there are more than behind none,
+ * and a parameter that may hold slashes takes more than one that may not.
+ */
+export function extentOf(path: Pick<ClosedPath, 'prefix' | 'template'>): string {
+  return JSON.stringify([path.prefix === undefined, ...pathsOf(path)]);
+}
+
+function shapesOf(closed: ClosedPath): readonly ClosedShape[] {
+  const { route, method, prefix, except = new Set() } = closed;
+  return pathsOf(closed).map((path) => ({
     route,
     method,
     except,

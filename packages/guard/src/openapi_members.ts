@@ -97,12 +97,27 @@ export function findStranger(
   return undefined;
 }
 
+/** All members of an object that this version does not have, extensions apart. */
+export function strangersOf(kind: ObjectKind, value: unknown, minor: number): readonly (readonly [string, unknown])[] {
+  if (!isObject(value)) return [];
+  const known = TABLES.get(kind);
+  return Object.entries(value).filter(([name]) => {
+    const from = known?.get(name);
+    return from === undefined ? !EXTENSION.test(name) : from > minor;
+  });
+}
+
 function adviseOn(name: string, known: ReadonlyMap<string, Since>): string {
   const from = known.get(name);
   if (from !== undefined) return `It is one from OpenAPI 3.${from} on.`;
-  const plain = (text: string): string => text.replaceAll(/[^A-Za-z$]/g, '').toLowerCase();
-  const meant = [...known.keys()].find((one) => isNear(plain(one), plain(name)));
+  const meant = [...known.keys()].find((one) => isMisspelt(name, one));
   return meant === undefined ? 'Take it away, or begin its name with x-.' : `Did you mean ${quote(meant)}?`;
+}
+
+/** Whether a name is likely to be meant for another. */
+export function isMisspelt(name: string, meant: string): boolean {
+  const plain = (text: string): string => text.replaceAll(/[^A-Za-z$]/g, '').toLowerCase();
+  return isNear(plain(meant), plain(name));
 }
 
 /** Whether two names are equal but for one letter that is missing, added or another, or two that changed places. */

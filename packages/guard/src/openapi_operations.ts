@@ -17,7 +17,15 @@ import {
   type Spot,
 } from './openapi_faults.ts';
 import type { PolicyFiles } from './openapi_files.ts';
-import { findStranger, methodsOf, MINOR_MAX, type ObjectKind, type Stranger } from './openapi_members.ts';
+import {
+  findStranger,
+  isMisspelt,
+  methodsOf,
+  MINOR_MAX,
+  strangersOf,
+  type ObjectKind,
+  type Stranger,
+} from './openapi_members.ts';
 import { besideReference, follow } from './openapi_references.ts';
 import { readPrefix } from './openapi_servers.ts';
 import { compilePolicy } from './policy.ts';
@@ -149,6 +157,17 @@ class Reading {
     return at(found.source.document, ['openapi']) === undefined ? found : faultAt('bad_reference', written, ANOTHER);
   }
 
+  /** Whether an object has a member that is not understood and may be servers, or lead to some. */
+  hasMover(kind: ObjectKind, value: unknown): boolean {
+    // Of a list without an item the name alone tells servers (to some those of the document, to others none) from security.
+    return strangersOf(kind, value, this.#minor).some(([name, inner]) => mayMove(inner) || isMisspelt(name, 'servers'));
+  }
+
+  /** Whether the requests for an operation may begin with another path than that of its path item. */
+  isMoved(operation: unknown): boolean {
+    return mayMove(operation, 1) || this.hasMover('an operation', operation);
+  }
+
   /** The path before an operation: by its own servers, those of its path item, or those of the document. */
   prefixOf(...owners: readonly Spot[]): string | PolicyFault {
     const { basePath } = this.#options;
@@ -217,7 +236,9 @@ function readPathItem(reading: Reading, template: string, written: Spot): void {
   if (wrong !== undefined) {
     const moved = Object.entries(isObject(item.value) ? item.value : {}).some(
       ([name, value]) =>
-        (methods.has(name) && mayMove(value, 1)) || (name === 'additionalOperations' && mayMove(value)),
+        (methods.has(name) && reading.isMoved(value)) ||
+        (name === 'additionalOperations' &&
+          (mayMove(value) || Object.values(isObject(value) ? value : {}).some((one) => reading.isMoved(one)))),
     );
     return reading.close({ ...any, prefix: moved ? undefined : prefixBeside(reading, wrong, item) }, wrong.fault);
   }
@@ -242,7 +263,7 @@ function readPathItem(reading: Reading, template: string, written: Spot): void {
       const more = inside(inner, method);
       const isOrdinary = methods.has(method.toLowerCase());
       if (isOrdinary || !/^[A-Z][A-Z-]*$/.test(method)) {
-        const prefix = mayMove(more.value, 1) ? undefined : prefixBeside(reading, { value: undefined }, item);
+        const prefix = reading.isMoved(more.value) ? undefined : prefixBeside(reading, { moves: false }, item);
         const fault = faultAt('bad_path', more, isOrdinary ? NO_ADDITION : NO_METHOD, `${method} ${template}`);
         // Which method is meant by another word nobody knows: any that is not written beside it.
         const closed = isOrdinary ? { method: method.toUpperCase() } : { method: '*', except: documented };
@@ -258,21 +279,22 @@ const ANOTHER =
 const NO_METHOD = "A method is a word in capitals, as in 'GET /accounts'.";
 const NO_ADDITION = 'This method has a member of its own in a path item. Write it there, in small letters.';
 
-/** What is not understood: the fault, and the member that has it. */
+/** What is not understood: the first fault, and whether anything there may be servers, or lead to some. */
 interface Wrong {
   readonly fault: PolicyFault;
-  readonly value: unknown;
+  readonly moves: boolean;
 }
 
 /** The first thing in a path item or an operation, or in its parameters, that is not understood. */
 function findWrong(reading: Reading, spot: Spot, kind: 'a path item' | 'an operation'): Wrong | undefined {
   const stranger = reading.check(kind, spot);
   if (stranger !== undefined) {
-    return { fault: faultAt('unknown_member', stranger.spot, stranger.sentence), value: stranger.spot.value };
+    const fault = faultAt('unknown_member', stranger.spot, stranger.sentence);
+    return { fault, moves: reading.hasMover(kind, spot.value) };
   }
   const parameters = inside(spot, 'parameters');
   const fault = findWrongParameter(reading, parameters);
-  return fault === undefined ? undefined : { fault, value: undefined };
+  return fault === undefined ? undefined : { fault, moves: false };
 }
 
 function findWrongParameter(reading: Reading, parameters: Spot): PolicyFault | undefined {
@@ -304,10 +326,10 @@ function findWrongParameter(reading: Reading, parameters: Spot): PolicyFault | u
  */
 function prefixBeside(
   reading: Reading,
-  { value }: Pick<Wrong, 'value'>,
+  { moves }: Pick<Wrong, 'moves'>,
   ...owners: readonly Spot[]
 ): string | undefined {
-  if (mayMove(value)) return undefined;
+  if (moves) return undefined;
   const prefix = reading.prefixOf(...owners);
   return typeof prefix === 'string' ? prefix : undefined;
 }

@@ -1,6 +1,6 @@
 /** A table of routes to a policy. */
 import { refuse } from '@hallpass/protocol';
-import { ClosedPaths, plainNames } from './closed_paths.ts';
+import { ClosedPaths, extentOf, plainNames } from './closed_paths.ts';
 import type { PolicyTable } from './openapi_routes.ts';
 import { parsePath } from './path.ts';
 import { compilePolicy, type Policy } from './policy.ts';
@@ -43,14 +43,16 @@ export function compileTable({ routes, open, closed }: PolicyTable): Policy {
   };
 }
 
-/** A framework answers HEAD by the handler of GET: where that has a path of its own, HEAD must not fall to a neighbour. */
+/**
+ * A framework answers HEAD by the handler of GET: where that has a path of its own, HEAD must not fall to a neighbour. An
+ * operation for HEAD speaks for the requests of its own path alone, not for those of one that is like it.
+ */
 function closeHeads({ routes, open, closed }: PolicyTable): PolicyTable['closed'] {
   const all = [...routes.map(({ path, ...one }) => ({ ...one, template: path, prefix: '' })), ...open, ...closed];
-  const shape = (route: string): string => route.replace(/^\S+ /, '').replaceAll(/\{[^{}]*\}/g, '{}');
-  const documented = new Set(all.flatMap(({ method, route }) => (method === 'HEAD' ? [shape(route)] : [])));
-  return all.flatMap(({ method, route, template, prefix }) =>
-    method === 'GET' && !documented.has(shape(route))
-      ? [{ method: 'HEAD', template, prefix, route: route.replace('GET', 'HEAD') }]
-      : [],
-  );
+  const documented = new Set(all.flatMap((one) => (one.method === 'HEAD' ? [extentOf(one)] : [])));
+  return all.flatMap((one) => {
+    if (one.method !== 'GET' || documented.has(extentOf(one))) return [];
+    const { template, prefix, route } = one;
+    return [{ method: 'HEAD', template, prefix, route: route.replace('GET', 'HEAD') }];
+  });
 }

@@ -111,6 +111,95 @@ test('a method that is closed is closed alone, but for HEAD, which frameworks an
   for (const path of ['/export', '/report']) assert.equal(meets(policy, 'HEAD', path), 'route_not_allowed', path);
 });
 
+test('HEAD is closed as far as the GET that it follows, whatever operation for HEAD has a path that looks like its own', () => {
+  // A parameter that holds slashes is not one of a segment.
+  const files = policyFromOpenAPI(
+    api({
+      '/files/{path+}': { get: asks('/files.read') },
+      '/files/{id}': { head: asks('/file.read') },
+      '/{a}/{b}/{c}': { head: asks('/any.read') },
+    }),
+  );
+  assert.equal(meets(files, 'HEAD', '/files/a/b'), 'route_not_allowed');
+  assert.equal(meets(files, 'HEAD', '/files/a'), '/file.read');
+  assert.equal(meets(files, 'HEAD', '/other/a/b'), '/any.read');
+
+  // A beginning that is not known is not the lack of one.
+  const reports = policyFromOpenAPI(
+    api({
+      '/reports': { get: { ...asks('/reports.read'), servers: [{ url: '/{unknown}' }] }, head: asks('/reports.read') },
+      '/{a}/{b}': { head: asks('/any.read') },
+    }),
+  );
+  assert.equal(meets(reports, 'HEAD', '/v2/reports'), 'route_not_allowed');
+  assert.equal(meets(reports, 'HEAD', '/v2/other'), '/any.read');
+});
+
+test('a server misspelt at one HEAD opens no other', () => {
+  const withServer = (server: object): ReturnType<typeof policyFromOpenAPI> =>
+    policyFromOpenAPI(
+      api(
+        {
+          '/{x}': { head: asks('/one.read') },
+          '/{x}/{proxy+}': { get: { $ref: '#/x-operations/circle' } },
+          '/{x}/{y}': { head: { ...asks('/two.read'), servers: [server] } },
+          '/a': { post: asks('/a.write') },
+        },
+        { servers: [{ url: '/v1' }], 'x-operations': { circle: { $ref: '#/x-operations/circle' } } },
+      ),
+    );
+  for (const server of [{ url: '/v1' }, { URL: '/v1' }]) {
+    const policy = withServer(server);
+    assert.equal(meets(policy, 'HEAD', '/v1/z'), 'route_not_allowed', JSON.stringify(server));
+    assert.equal(meets(policy, 'POST', '/v1/a'), '/a.write');
+  }
+});
+
+test('what may be servers, misspelt, closes its path behind any other, whatever else there is not understood', () => {
+  const meeting = (item: object, url: string): string =>
+    meets(
+      policyFromOpenAPI(
+        api(
+          { '/a': item, '/{x}': { get: { ...asks('/weak.read'), servers: [{ url: '/v2' }] } } },
+          { openapi: '3.2.0', servers: [{ url: '/v1' }] },
+        ),
+      ),
+      'GET',
+      url,
+    );
+  const get = asks('/a.read');
+  const strangers = { roles: ['admin'] };
+  for (const SERVERS of [[{ url: '/v2' }], [], null]) {
+    for (const item of [
+      { get: { ...get, SERVERS } },
+      { get: { ...get, ...strangers, SERVERS } },
+      { get, ...strangers, SERVERS },
+      { get: { ...get, SERVERS }, ...strangers },
+      { additionalOperations: { GET: { ...get, SERVERS } } },
+      { additionalOperations: { LOCK: { ...get, SERVERS } }, ...strangers },
+    ]) {
+      assert.equal(meeting(item, '/v2/a'), 'route_not_allowed', JSON.stringify(item));
+      assert.equal(meeting(item, '/v2/b'), '/weak.read', JSON.stringify(item));
+    }
+  }
+  for (const item of [{ get: { ...get, ...strangers } }, { get, ...strangers }, { get: { securty: [] } }]) {
+    assert.equal(meeting(item, '/v2/a'), '/weak.read', JSON.stringify(item));
+  }
+});
+
+test('a path without a slash at its start, behind what is not known, may be the end of a segment', () => {
+  const policy = policyFromOpenAPI(
+    api({
+      a: { get: { ...asks('/a.read'), servers: [{ url: '/{unknown}' }] } },
+      '/{x}': { get: asks('/weak.read') },
+      '/data': { get: asks('/data.read') },
+    }),
+  );
+  for (const url of ['/a', '/v1a']) assert.equal(meets(policy, 'GET', url), 'route_not_allowed', url);
+  assert.equal(meets(policy, 'GET', '/v1'), '/weak.read');
+  assert.equal(meets(policy, 'GET', '/data'), '/data.read');
+});
+
 test('what is not read may be of any method, and behind any path; with a base path behind that alone', () => {
   const document = api({
     '/payouts': { $ref: 'payouts.yaml' },

@@ -130,10 +130,14 @@ const scope = fc.constantFrom('/a.read', '/b.write', '/c.admin');
 const security = scope.map((text) => [{ Hallpass: [text] }]);
 const maybe = <T>(name: string, value: fc.Arbitrary<T>): fc.Arbitrary<Members> =>
   fc.option(value).map((one) => (one === null ? {} : { [name]: one }));
+/** A member that no version has, in a few of the documents: what is changed may not be the only thing to be wrong. */
+const rarely = (name: string, value: fc.Arbitrary<unknown>): fc.Arbitrary<Members> =>
+  fc.oneof({ weight: 40, arbitrary: fc.constant({}) }, { weight: 1, arbitrary: value.map((one) => ({ [name]: one })) });
 const servers = fc.constantFrom(
   [{ url: '/v1' }],
   [{ url: '/{v}', variables: { v: { default: 'v1', enum: ['v1'] } } }],
   [{ url: 'https://api.example.com/v2', description: 'text' }],
+  [],
 );
 const parameters = fc.constantFrom([{ name: 'x', in: 'path' }], [{ $ref: '#/components/parameters/X' }]);
 const merged = (...parts: readonly fc.Arbitrary<Members>[]): fc.Arbitrary<Members> =>
@@ -146,6 +150,7 @@ const operation = fc.oneof(
       maybe('servers', servers),
       maybe('parameters', parameters),
       maybe('summary', fc.constant('text')),
+      rarely('securty', security),
     ),
   },
   { weight: 1, arbitrary: fc.constant({ $ref: '#/x-operations/one' }) },
@@ -160,6 +165,7 @@ const item = (minor: number): fc.Arbitrary<Members> =>
         maybe('head', operation),
         maybe('servers', servers),
         maybe('parameters', parameters),
+        rarely('roles', fc.constant(['a'])),
         minor > 1
           ? maybe(
               'additionalOperations',
@@ -180,7 +186,19 @@ const document = fc.integer({ min: 0, max: 3 }).chain((minor) =>
     }),
     fc
       .dictionary(
-        fc.constantFrom('/a', '/{x}', '/a/{x}', '/{x}/a', '/{x}/{y}', '/{x}:a', '/v2/{x}', '/a/', '/{x}/{proxy+}'),
+        fc.constantFrom(
+          '/a',
+          '/{x}',
+          '/a/{x}',
+          '/{x}/a',
+          '/{x}/{y}',
+          '/{x}:a',
+          '/v2/{x}',
+          '/a/',
+          '/{x}/{proxy+}',
+          '/{z}',
+          'a',
+        ),
         item(minor),
         {
           minKeys: 2,
