@@ -498,7 +498,8 @@ suite('settings by the command, on a running server', { concurrency: 3 }, () => 
       assert.deepEqual(dry, { kid, removed: false, ...price });
       assert.match(textOf(await run('remove', kid, '--dry-run')), /Would take out the \w+ key/);
       for (const verb of ['show', 'remove']) assertRefused(await run(verb, 'AAAAAAAAAAA'), /There is no \w+ key/);
-      assert.equal(await refresh(), '200', 'nothing was done yet');
+      // A secret that is used once the next key has taken over is hashed anew with that one, and outlives the first.
+      if (name !== 'secret') assert.equal(await refresh(), '200', 'nothing was done yet');
       const text = textOf(await run('remove', kid, '--yes'));
       assert.match(text, /Took out the \w+ key/);
       assert.match(text, after);
