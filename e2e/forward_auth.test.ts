@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite, test, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { freePort } from '../packages/server/test/free_port.ts';
 import { createKey, makeDataDir, runCommand, startHallpass, type Credentials } from './hallpass_process.ts';
 import { findNginx, NO_NGINX } from './nginx.ts';
 
@@ -45,14 +46,6 @@ async function portOf(server: Server): Promise<number> {
   await once(server, 'listening');
   // oxlint-disable-next-line no-unsafe-type-assertion -- it listens on a port
   return (server.address() as AddressInfo).port;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  const port = await portOf(server);
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 async function openWorld(t: TestContext, nginx: string): Promise<World> {

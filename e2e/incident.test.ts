@@ -4,9 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { compilePolicy } from '@hallpass/guard';
@@ -15,6 +13,7 @@ import { openInstance, type Instance } from '../packages/server/src/cli/instance
 import { readSettings } from '../packages/server/src/cli/settings.ts';
 import { systemClock, systemRandom } from '../packages/server/src/cli/system.ts';
 import { sealAccessToken } from '../packages/server/src/oauth/opaque_token.ts';
+import { freePort } from '../packages/server/test/free_port.ts';
 import { openApi, type GuardedApi } from './guarded_api.ts';
 import {
   createKey,
@@ -157,20 +156,10 @@ async function untilRefused(token: string): Promise<void> {
   while ((await call(token)) !== 401) assert.ok(performance.now() < end, 'the guard refuses it in time');
 }
 
-/** A port that is free: guards find the issuer again there after its restarts. */
-async function findPort(): Promise<string> {
-  const server = createServer();
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  assert.ok(typeof address === 'object' && address !== null);
-  return String(address.port);
-}
-
 before(async () => {
   api = await openApi();
-  const port = await findPort();
+  // Guards find the issuer again there after its restarts.
+  const port = String(await freePort());
   issuer = `http://127.0.0.1:${port}`;
   environment = { ...RIG, HALLPASS_ISSUER: issuer, HALLPASS_PORT: port, HALLPASS_MASTER_KEY: OLD };
   const forApi = ['--scope', SCOPE, '--audience', api.origin];
