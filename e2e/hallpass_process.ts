@@ -2,7 +2,6 @@
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
@@ -108,17 +107,6 @@ export async function startHallpass(
 }
 
 const OPERATOR = /^ {2}for operators on (\S+)\/metrics$/m;
-
-/** A port that was free a moment ago, for a server that is to come back where it was, or an issuer that has to be known first. */
-export async function findPort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (typeof address !== 'object' || address === null) throw new Error('a listener has a port');
-  return address.port;
-}
 
 /** The credentials of a key, as its owner gets them. */
 export interface Credentials {

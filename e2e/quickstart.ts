@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { findPort } from './hallpass_process.ts';
 import { run, type Done } from './installed.ts';
 import { blocksOf } from './readme_examples.ts';
+import { freePort } from '../packages/server/test/free_port.ts';
 
 const readme = readFileSync(new URL('../examples/quickstart/README.md', import.meta.url), 'utf8');
 
@@ -28,7 +28,7 @@ export async function playQuickstart(
   [start, calls]: readonly [start: string, calls: string],
   { cwd, dataDir, path = [] }: { readonly cwd: string; readonly dataDir: string; readonly path?: readonly string[] },
 ): Promise<Played> {
-  const [hallpassPort, operatorPort, apiPort] = await Promise.all([findPort(), findPort(), findPort()]);
+  const [hallpassPort, operatorPort, apiPort] = await Promise.all([freePort(), freePort(), freePort()]);
   const environment = {
     PATH: [...path, process.env['PATH'] ?? ''].join(':'),
     HALLPASS_DATA_DIR: dataDir,

@@ -11,7 +11,6 @@ import { startPostgres } from '../packages/server/test/store/postgres_cluster.ts
 import { openApi, type GuardedApi } from './guarded_api.ts';
 import {
   createKey,
-  findPort,
   makeDataDir,
   runCommand,
   startHallpass,
@@ -19,6 +18,7 @@ import {
   type Environment,
   type HallpassProcess,
 } from './hallpass_process.ts';
+import { freePort } from '../packages/server/test/free_port.ts';
 
 /** How long a revocation may take to reach a guard that has to connect anew first, in milliseconds. */
 const HEARD_MS_MAX = 30_000;
@@ -132,7 +132,7 @@ describe('a store that went back', () => {
     test(`${what}: a connected guard hears every revocation of both histories, and a newer refresh token ends its family`, async (t) => {
       const place = await open();
       const api = await openApi();
-      const port = String(await findPort());
+      const port = String(await freePort());
       const environment = {
         ...place.environment,
         HALLPASS_ISSUER: `http://127.0.0.1:${port}`,

@@ -6,7 +6,8 @@ import { Agent, request } from 'node:http';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createKey, findPort, makeDataDir, RIG, startHallpass, type Credentials } from './hallpass_process.ts';
+import { createKey, makeDataDir, RIG, startHallpass, type Credentials } from './hallpass_process.ts';
+import { freePort } from '../packages/server/test/free_port.ts';
 
 const WORKERS = 3;
 const PATIENCE_MS = 15_000;
@@ -130,7 +131,7 @@ test('killing workers under load, again and again, leaves no request without an 
   const { dataDir, remove } = makeDataDir();
   t.after(remove);
   const key = await createKey(dataDir, ['partner', '--scope', '/accounts.write']);
-  const settings = { ...RIG, HALLPASS_LOG_LEVEL: 'silent', HALLPASS_PORT: String(await findPort()) };
+  const settings = { ...RIG, HALLPASS_LOG_LEVEL: 'silent', HALLPASS_PORT: String(await freePort()) };
   const server = await startHallpass(dataDir, settings, ['--workers', '2']);
   t.after(() => server.stop());
   const ask = { grant_type: 'client_credentials', scope: '/accounts.write' };

@@ -14,14 +14,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { join } from 'node:path';
 import { compilePolicy } from '@hallpass/guard';
 import { openApi } from '../e2e/guarded_api.ts';
-import {
-  createKey,
-  findPort,
-  runCommand,
-  startHallpass,
-  type Credentials,
-  type Environment,
-} from '../e2e/hallpass_process.ts';
+import { createKey, runCommand, startHallpass, type Credentials, type Environment } from '../e2e/hallpass_process.ts';
 import { openInstance, type Instance } from '../packages/server/src/cli/instance.ts';
 import { readSettings } from '../packages/server/src/cli/settings.ts';
 import { systemClock, systemRandom } from '../packages/server/src/cli/system.ts';
@@ -31,6 +24,7 @@ import { Client, tokensOf } from './client.ts';
 import { openRigStore, type RigStore } from './engine.ts';
 import { endRig, printProgress, rigOptions } from './rig.ts';
 import { NotHere, EXIT_NOT_HERE, straceWith, SYNC_CALLS } from './strace.ts';
+import { freePort } from '../packages/server/test/free_port.ts';
 
 /** How long a commit is held up, in milliseconds. */
 const STALL_MS = 3_000;
@@ -114,7 +108,7 @@ class Asking {
 async function rig(): Promise<void> {
   const store = await openRigStore(engine);
   const api = await openApi();
-  const port = await findPort();
+  const port = await freePort();
   const issuer = `http://127.0.0.1:${port}`;
   const environment: Environment = {
     ...store.environment,

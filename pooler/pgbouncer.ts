@@ -7,8 +7,8 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { findPort } from '../e2e/hallpass_process.ts';
 import { unprivilegedUser, type PostgresCluster } from '../packages/server/test/store/postgres_cluster.ts';
+import { freePort } from '../packages/server/test/free_port.ts';
 
 const READY_MS_MAX = 10_000;
 const POLL_MS = 20;
@@ -26,7 +26,7 @@ export async function startPgBouncer(cluster: PostgresCluster, mode: PoolMode): 
   const program = findProgram();
   const folder = mkdtempSync(join(tmpdir(), 'hallpass-pgbouncer-'));
   const user = unprivilegedUser();
-  const port = await findPort();
+  const port = await freePort();
   const [settings, log] = [join(folder, 'pgbouncer.ini'), join(folder, 'log')];
   writeFileSync(join(folder, 'users.txt'), '"postgres" ""\n"poor" ""\n');
   writeFileSync(settings, settingsOf({ mode, port, folder, log, serverPort: cluster.port }));
