@@ -12,10 +12,11 @@ import { jittered, pause, secondsSince, type GuardClock } from './surroundings.t
 export const REREAD_INTERVAL_SECONDS = 60;
 /** The pause between two pages, in milliseconds: they count against the budget of the guard's key, as introspection does. */
 const PAGE_PAUSE_MS = 50;
-/** The pauses after a failure, in milliseconds: doubled up to the longest; and when the issuer does not let us in. */
+/** The pauses after a failure, in milliseconds: doubled up to the longest. */
 const RETRY_MS = 500;
 const RETRY_MS_MAX = 8_000;
-const REFUSED_PAUSE_MS = 10_000;
+/** The pause after the issuer refused our credentials: only an operator can help. In milliseconds. */
+export const REFUSED_PAUSE_MS = 10_000;
 
 export interface FeedRereadOptions {
   /** Reads what is behind a cursor, or the beginning, as JSON, without confirming anything. Throws `Refused` or `Outage`. */

@@ -3,7 +3,7 @@ import { flattenControls, isObject } from '@hallpass/protocol';
 import { draftRoutes, draftScopes, type DraftedRoute, type DraftedScope } from './openapi_draft.ts';
 import { faultAt, own, PolicyError, printFault, rootOf, type PolicyFault, type Source } from './openapi_faults.ts';
 import { openFiles, readSource, type PolicyFiles } from './openapi_files.ts';
-import { readOperations, type OperationOptions, type OperationsRead } from './openapi_operations.ts';
+import { nothingRead, readOperations, type OperationOptions, type OperationsRead } from './openapi_operations.ts';
 import { applyOverlay } from './openapi_overlay.ts';
 import { mapOperations, readRouteMap, type PolicyTable } from './openapi_routes.ts';
 import { readMapping, SecurityReader } from './openapi_security.ts';
@@ -235,17 +235,10 @@ function readOpenAPI(
 
 function readOperationsOf(source: Source, { basePath, files }: ReadingOptions): OperationsRead {
   const root = rootOf(source);
-  const nothing = (fault: PolicyFault): OperationsRead => ({
-    operations: [],
-    closed: [],
-    faults: [fault],
-    ignored: [],
-    minor: 0,
-  });
-  if (!isObject(root.value)) return nothing(faultAt('malformed', root, NO_OBJECT));
+  if (!isObject(root.value)) return nothingRead(faultAt('malformed', root, NO_OBJECT));
   if (own(root.value, 'overlay') !== undefined) {
     const sentence = 'This is an overlay. Name the file that it changes, and this one with --overlay.';
-    return nothing(faultAt('unsupported', root, sentence));
+    return nothingRead(faultAt('unsupported', root, sentence));
   }
   return readOperations(source, basePath === undefined ? {} : { basePath }, files);
 }

@@ -74,27 +74,26 @@ export interface OperationsRead {
 const VERSION = `openapi must be a text such as '3.1.0'. Read are versions 3.0, 3.1, 3.2 and 3.3.`;
 const WRONG_FILE = 'Is this the right file?';
 
+/** What is read of a file that cannot be read at all, for this reason. */
+export function nothingRead(fault: PolicyFault): OperationsRead {
+  return { operations: [], closed: [], faults: [fault], ignored: [], minor: 0 };
+}
+
 /** Every operation that can be named in a policy, and those that are closed. */
 export function readOperations(source: Source, options: OperationOptions, files?: PolicyFiles): OperationsRead {
   const root = rootOf(source);
-  const nothing = (fault: PolicyFault): OperationsRead => ({
-    operations: [],
-    closed: [],
-    faults: [fault],
-    ignored: [],
-    minor: 0,
-  });
   const version = inside(root, 'openapi');
   const minor =
     typeof version.value === 'string' ? Number(/^3\.(\d)(?:\.|$)/.exec(version.value)?.[1] ?? Infinity) : Infinity;
-  if (minor > MINOR_MAX) return nothing(faultAt('unsupported', version, VERSION));
+  if (minor > MINOR_MAX) return nothingRead(faultAt('unsupported', version, VERSION));
   const reading = new Reading(source, { minor, files, options });
   const stranger = reading.check('the document', root);
-  if (stranger !== undefined) return nothing(faultAt('unknown_member', stranger.spot, stranger.sentence));
+  if (stranger !== undefined) return nothingRead(faultAt('unknown_member', stranger.spot, stranger.sentence));
   const paths = inside(root, 'paths');
-  if (!isObject(paths.value)) return nothing(faultAt('malformed', paths, `There is no object of paths. ${WRONG_FILE}`));
+  if (!isObject(paths.value))
+    return nothingRead(faultAt('malformed', paths, `There is no object of paths. ${WRONG_FILE}`));
   if (Object.hasOwn(paths.value, '$ref')) {
-    return nothing(
+    return nothingRead(
       faultAt('bad_reference', inside(paths, '$ref'), 'paths as a whole may not be a $ref. Bundle it first.'),
     );
   }
@@ -103,7 +102,7 @@ export function readOperations(source: Source, options: OperationOptions, files?
   }
   const { operations, closed, faults, ignored } = reading;
   if (operations.length + closed.length + faults.length === 0) {
-    return nothing(faultAt('malformed', paths, `There is no operation in it. ${WRONG_FILE}`));
+    return nothingRead(faultAt('malformed', paths, `There is no operation in it. ${WRONG_FILE}`));
   }
   // Without the path in front of them they are not the routes that they look like.
   const routes = faults.length > 0 ? [] : operations;

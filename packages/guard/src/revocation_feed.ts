@@ -5,7 +5,7 @@
 import { isCursor, parseRevocationEntry, type RevocationEntry } from '@hallpass/protocol';
 import { Confirmations } from './confirmations.ts';
 import { parsePage } from './feed_page.ts';
-import { FeedReread } from './feed_reread.ts';
+import { FeedReread, REFUSED_PAUSE_MS } from './feed_reread.ts';
 import { readStream } from './feed_stream.ts';
 import type { StreamEvent } from './event_stream.ts';
 import type { GuardEvent } from './guard_event.ts';
@@ -18,8 +18,6 @@ const BACKOFF_MS = 100;
 const BACKOFF_MS_MAX = 2_000;
 /** How often, at most, the stream is cut and opened at once, in seconds: a clock may run wild. */
 const REOPEN_SECONDS = 2;
-/** The pause after the issuer refused our credentials: only an operator can help. In milliseconds. */
-const REFUSED_PAUSE_MS = 10_000;
 /** How long the stream may say nothing before pages are read: a server speaks every second. In milliseconds. */
 const POLL_AFTER_MS = 2_000;
 /** The longest pause between two pages, in milliseconds; the shortest is half of it. */
