@@ -134,7 +134,8 @@ export function startRunning(t: TestContext, args: readonly string[], environmen
  */
 export function startOnTerminal(t: TestContext, args: readonly string[], environment: Environment): Serving {
   const line = ['hallpass', ...args].map((word) => `'${word.replaceAll("'", String.raw`'\''`)}'`).join(' ');
-  const child = start('script', ['-qec', line, '/dev/null'], environment);
+  // `script` hands the line to $SHELL. Without `exec` a shell may stay in between, and Control-C ends that one with 130.
+  const child = start('script', ['-qec', `exec ${line}`, '/dev/null'], { ...environment, SHELL: '/bin/sh' });
   const { stdout, stderr } = collect(child);
   const ended = new Promise<number | null>((resolve, reject) => {
     child.once('error', () => reject(new Error('There is no `script` to make a terminal with: install util-linux.')));
