@@ -9,9 +9,9 @@
  */
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { Client } from '../faults/client.ts';
-import { createKey, RIG, startHallpass, type Environment } from '../e2e/hallpass_process.ts';
-import { startPostgres, type PostgresCluster } from '../packages/server/test/store/postgres_cluster.ts';
+import { Client } from '../testing/client.ts';
+import { createKey, RIG, startHallpass, type Environment } from '../testing/hallpass_process.ts';
+import { startPostgres, type PostgresCluster } from '../testing/postgres/cluster.ts';
 import { numberOption, printFigures } from './bench.ts';
 import { ISSUE_CALLERS, measureIssuing, measureWriting, SCOPE, WRITE_CALLERS } from './measuring.ts';
 

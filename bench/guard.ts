@@ -12,7 +12,7 @@ import { createTestIssuer } from '@hallpass/guard/testing';
 import { jwtVerify, importJWK } from 'jose';
 import { performance } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
-import { median, rounded } from './statistics.ts';
+import { median, rounded } from '../testing/statistics.ts';
 
 const { values: options } = parseArgs({
   options: {

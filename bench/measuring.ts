@@ -1,7 +1,7 @@
 /** What is measured of servers: issuing, durable rotations and durable revocations, by callers who share the machine. */
-import { Client, tokensOf } from '../faults/client.ts';
+import { Client, tokensOf } from '../testing/client.ts';
 import { runCallers, type Measured } from './callers.ts';
-import { median, percentile, rounded } from './statistics.ts';
+import { median, percentile, rounded } from '../testing/statistics.ts';
 
 export const SCOPE = '/accounts.read';
 export const ISSUE_CALLERS = 32;

@@ -6,8 +6,8 @@
  */
 import { DatabaseSync } from 'node:sqlite';
 import { join } from 'node:path';
-import { createKey, RIG, runCommand } from '../e2e/hallpass_process.ts';
-import { startPostgres } from '../packages/server/test/store/postgres_cluster.ts';
+import { createKey, RIG, runCommand } from '../testing/hallpass_process.ts';
+import { startPostgres } from '../testing/postgres/cluster.ts';
 import { numberOption, printFigures } from './bench.ts';
 
 const families = numberOption('families', { otherwise: 100_000, min: 1, max: 10_000_000 });

@@ -9,9 +9,9 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { Agent, get } from 'node:http';
 import { connect } from 'node:net';
-import { RIG, startHallpass } from '../e2e/hallpass_process.ts';
+import { RIG, startHallpass } from '../testing/hallpass_process.ts';
 import { numberOption, printFigures } from './bench.ts';
-import { median, rounded } from './statistics.ts';
+import { median, rounded } from '../testing/statistics.ts';
 
 const REQUEST = 'GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n';
 /** How long the burst may take to be answered, in milliseconds. */

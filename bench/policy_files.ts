@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { isObject } from '@hallpass/protocol';
-import { readPolicy } from '../packages/guard/src/openapi.ts';
+import { readPolicy } from '../packages/guard/src/policy/openapi/openapi.ts';
 import { printFigures } from './bench.ts';
 
 const WORDS = 'Lists the things of an account, the newest of them first, a page at a time. '.repeat(4);

@@ -5,9 +5,9 @@
  */
 import { get } from 'node:http';
 import { join } from 'node:path';
-import { RIG, startHallpass } from '../e2e/hallpass_process.ts';
+import { RIG, startHallpass } from '../testing/hallpass_process.ts';
 import { numberOption, printFigures } from './bench.ts';
-import { median } from './statistics.ts';
+import { median } from '../testing/statistics.ts';
 
 const starts = numberOption('starts', { otherwise: 11, min: 1, max: 101 });
 

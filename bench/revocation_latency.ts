@@ -5,9 +5,9 @@
 import assert from 'node:assert/strict';
 import { Hallpass } from '@hallpass/client';
 import { createGuard, type Guard } from '@hallpass/guard';
-import { createKey, RIG, startHallpass } from '../e2e/hallpass_process.ts';
+import { createKey, RIG, startHallpass } from '../testing/hallpass_process.ts';
 import { numberOption, printFigures } from './bench.ts';
-import { median, percentile, rounded } from './statistics.ts';
+import { median, percentile, rounded } from '../testing/statistics.ts';
 
 const API = 'https://api.example.com';
 const SCOPE = '/accounts.read';

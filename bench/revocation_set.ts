@@ -7,9 +7,9 @@ import { randomBytes } from 'node:crypto';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { makeIdentifier } from '@hallpass/protocol';
-import { neverSeen, RevocationSet, type Seen } from '../packages/guard/src/revocation_set.ts';
+import { neverSeen, RevocationSet, type Seen } from '../packages/guard/src/revocations/revocation_set.ts';
 import { numberOption, printFigures } from './bench.ts';
-import { median, percentile, rounded } from './statistics.ts';
+import { median, percentile, rounded } from '../testing/statistics.ts';
 
 const LOOK_UPS = 200_000;
 const ROUNDS = 21;

@@ -6,11 +6,11 @@
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { Client, tokensOf } from '../faults/client.ts';
-import { createKey, RIG, startHallpass } from '../e2e/hallpass_process.ts';
+import { Client, tokensOf } from '../testing/client.ts';
+import { createKey, RIG, startHallpass } from '../testing/hallpass_process.ts';
 import { numberOption, printFigures } from './bench.ts';
 import { runCallers } from './callers.ts';
-import { rounded } from './statistics.ts';
+import { rounded } from '../testing/statistics.ts';
 
 const SCOPE = '/accounts.read';
 const SECONDS_MAX = 600;

@@ -6,13 +6,13 @@
  * left out, because it belongs to the machine.
  */
 import { Agent, request } from 'node:http';
-import { createKey, RIG, startHallpass, type Credentials } from '../e2e/hallpass_process.ts';
+import { createKey, RIG, startHallpass, type Credentials } from '../testing/hallpass_process.ts';
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { SCOPE_LENGTH_MAX } from '@hallpass/protocol';
 import { SCOPES_PER_KEY_MAX } from '../packages/server/src/operator/key_policy.ts';
 import { numberOption, printFigures } from './bench.ts';
-import { median, percentile, rounded } from './statistics.ts';
+import { median, percentile, rounded } from '../testing/statistics.ts';
 
 const T_MAX = 4.5;
 const samples = numberOption('samples', { otherwise: 30_000, min: 300, max: 1_000_000 });

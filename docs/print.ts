@@ -4,15 +4,15 @@ import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { POLICY_FILE_BYTES_MAX, POLICY_FILES_MAX } from '@hallpass/guard/openapi';
 import * as protocol from '@hallpass/protocol';
-import * as pending from '../packages/guard/src/pending.ts';
-import { CLOCK_JUMP_SECONDS } from '../packages/guard/src/clock_watch.ts';
-import { CONFIRMATION_INTERVAL_MS } from '../packages/guard/src/confirmations.ts';
-import { REREAD_INTERVAL_SECONDS } from '../packages/guard/src/feed_reread.ts';
-import { REMEMBERED_TOKEN_BYTES } from '../packages/guard/src/recent.ts';
-import { REVOCATIONS_MAX } from '../packages/guard/src/revocation_set.ts';
-import { openapiDocument } from '../packages/server/src/oauth/openapi.ts';
+import * as pending from '../packages/guard/src/credentials/pending.ts';
+import { CLOCK_JUMP_SECONDS } from '../packages/guard/src/issuer/clock_watch.ts';
+import { CONFIRMATION_INTERVAL_MS } from '../packages/guard/src/revocations/confirmations.ts';
+import { REREAD_INTERVAL_SECONDS } from '../packages/guard/src/revocations/feed_reread.ts';
+import { REMEMBERED_TOKEN_BYTES } from '../packages/guard/src/credentials/recent.ts';
+import { REVOCATIONS_MAX } from '../packages/guard/src/revocations/revocation_set.ts';
+import { openapiDocument } from '../packages/server/src/oauth/endpoints/openapi/document.ts';
 import { GUARD_VARIABLES } from '../packages/server/src/cli/guard_settings.ts';
-import { listSettings } from '../packages/server/src/cli/settings_list.ts';
+import { listSettings } from '../packages/server/src/serving/settings/list.ts';
 import {
   KEEP_ALIVE_MS_MAX,
   LINGER_MS_MAX,
@@ -25,26 +25,29 @@ import { HEADER_BYTES_MAX } from '../packages/server/src/http/listener.ts';
 import { LOG_WAIT_MS_MAX } from '../packages/server/src/http/log_destination.ts';
 import { OUTAGE_LINE_MS, OUTAGE_REASONS_MAX } from '../packages/server/src/http/outage_lines.ts';
 import { REQUESTS_PER_CONNECTION_MAX } from '../packages/server/src/http/one_request_at_a_time.ts';
-import { BOUNDS } from '../packages/server/src/oauth/bounds.ts';
-import { SECRETS_MAX } from '../packages/server/src/oauth/client_auth.ts';
-import * as foreignHash from '../packages/server/src/oauth/foreign_hash.ts';
-import { SECURITY_EVENTS_PER_CLIENT_HOUR_MAX } from '../packages/server/src/oauth/event_allowance.ts';
-import { CONFIRMATIONS_PER_CLIENT_PER_SECOND_MAX, PAGE_ENTRIES_MAX } from '../packages/server/src/oauth/feed.ts';
-import { READINESS_MS, READINESS_WRITE_MS_MAX } from '../packages/server/src/oauth/readiness.ts';
-import { FAULTS_MAX } from '../packages/server/src/store/findings.ts';
-import { FEED_STREAMS_MAX, FEED_STREAMS_PER_CLIENT_MAX } from '../packages/server/src/oauth/feed_streams.ts';
-import { FOLLOWER_CALL_INTERVAL_MS } from '../packages/server/src/oauth/follower_calls.ts';
-import { WAITS_MAX, WAITS_PER_CLIENT_MAX } from '../packages/server/src/oauth/followers.ts';
-import { GUARD_FAILURES_FACTOR } from '../packages/server/src/oauth/limits.ts';
+import { BOUNDS } from '../packages/server/src/oauth/limits/bounds.ts';
+import { SECRETS_MAX } from '../packages/server/src/oauth/clients/authentication.ts';
+import * as foreignHash from '../packages/server/src/oauth/imported_secrets/foreign_hash.ts';
+import { SECURITY_EVENTS_PER_CLIENT_HOUR_MAX } from '../packages/server/src/oauth/limits/event_allowance.ts';
+import {
+  CONFIRMATIONS_PER_CLIENT_PER_SECOND_MAX,
+  PAGE_ENTRIES_MAX,
+} from '../packages/server/src/oauth/endpoints/feed.ts';
+import { READINESS_MS, READINESS_WRITE_MS_MAX } from '../packages/server/src/oauth/endpoints/readiness.ts';
+import { FAULTS_MAX } from '../packages/server/src/store/verify/findings.ts';
+import { FEED_STREAMS_MAX, FEED_STREAMS_PER_CLIENT_MAX } from '../packages/server/src/oauth/followers/streams.ts';
+import { FOLLOWER_CALL_INTERVAL_MS } from '../packages/server/src/oauth/followers/confirmation_calls.ts';
+import { WAITS_MAX, WAITS_PER_CLIENT_MAX } from '../packages/server/src/oauth/followers/followers.ts';
+import { GUARD_FAILURES_FACTOR } from '../packages/server/src/oauth/limits/limits.ts';
 import {
   GRANT_SECONDS_MAX,
   REFRESH_TOKEN_SECONDS_MAX,
   WAIT_SECONDS_MAX,
-} from '../packages/server/src/oauth/revocation.ts';
+} from '../packages/server/src/oauth/endpoints/revocation.ts';
 import { KEPT_DIFFERENCE_MS_MAX } from '../packages/server/src/oauth/store_time.ts';
-import { HASH_RENEWALS_MAX } from '../packages/server/src/oauth/secret_hash.ts';
+import { HASH_RENEWALS_MAX } from '../packages/server/src/oauth/keys/secret_hash.ts';
 import * as keyPolicy from '../packages/server/src/operator/key_policy.ts';
-import { IMPORT_BYTES_MAX } from '../packages/server/src/operator/import_files.ts';
+import { IMPORT_BYTES_MAX } from '../packages/server/src/operator/import/files.ts';
 import * as parsedClients from '../packages/server/src/store/parsed_clients.ts';
 import {
   CLIENTS_MAX,

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { Agent, request } from 'node:http';
 import { test, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Balancer } from '../faults/balancer.ts';
+import { Balancer } from '../testing/balancer.ts';
 import {
   createKey,
   makeDataDir,
@@ -12,7 +12,7 @@ import {
   type Credentials,
   type Environment,
   type HallpassProcess,
-} from './hallpass_process.ts';
+} from '../testing/hallpass_process.ts';
 
 const DRAIN_SECONDS = 4;
 const DRAINING: Environment = { ...RIG, HALLPASS_DRAIN_SECONDS: String(DRAIN_SECONDS) };

@@ -5,9 +5,9 @@ import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Hallpass, type RevokeAccessTokenResponse } from '@hallpass/client';
 import { createGuard, type Decision, type Guard, type GuardOptions } from '@hallpass/guard';
-import { Balancer } from '../faults/balancer.ts';
-import { Forwarder } from '../faults/forwarder.ts';
-import { startPostgres, type PostgresCluster } from '../packages/server/test/store/postgres_cluster.ts';
+import { Balancer } from '../testing/balancer.ts';
+import { Forwarder } from '../testing/forwarder.ts';
+import { startPostgres, type PostgresCluster } from '../testing/postgres/cluster.ts';
 import {
   createKey,
   makeDataDir,
@@ -16,7 +16,7 @@ import {
   type Credentials,
   type Environment,
   type HallpassProcess,
-} from './hallpass_process.ts';
+} from '../testing/hallpass_process.ts';
 
 const API = 'https://api.example.com';
 const SCOPE = '/accounts.read';

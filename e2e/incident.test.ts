@@ -9,12 +9,12 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { compilePolicy } from '@hallpass/guard';
 import { makeIdentifier, printBase64url, printSigningInput, sealRefreshToken } from '@hallpass/protocol';
-import { openInstance, type Instance } from '../packages/server/src/cli/instance.ts';
-import { readSettings } from '../packages/server/src/cli/settings.ts';
-import { systemClock, systemRandom } from '../packages/server/src/cli/system.ts';
-import { sealAccessToken } from '../packages/server/src/oauth/opaque_token.ts';
-import { freePort } from '../packages/server/test/free_port.ts';
-import { openApi, type GuardedApi } from './guarded_api.ts';
+import { openInstance, type Instance } from '../packages/server/src/serving/instance.ts';
+import { readSettings } from '../packages/server/src/serving/settings/settings.ts';
+import { systemClock, systemRandom } from '../packages/server/src/serving/system.ts';
+import { sealAccessToken } from '../packages/server/src/oauth/tokens/opaque_token.ts';
+import { freePort } from '../testing/free_port.ts';
+import { openApi, type GuardedApi } from '../testing/guarded_api.ts';
 import {
   createKey,
   makeDataDir,
@@ -24,7 +24,7 @@ import {
   type Credentials,
   type Environment,
   type HallpassProcess,
-} from './hallpass_process.ts';
+} from '../testing/hallpass_process.ts';
 
 const PAGE = new URL('../docs/incidents.md', import.meta.url);
 const CASE = '## The database and the master key';

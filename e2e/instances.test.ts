@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { after, before, suite, test } from 'node:test';
 import { decodeProtectedHeader, exportJWK, generateKeyPair, SignJWT } from 'jose';
-import { startPostgres, type PostgresCluster } from '../packages/server/test/store/postgres_cluster.ts';
+import { startPostgres, type PostgresCluster } from '../testing/postgres/cluster.ts';
 import {
   createKey,
   makeDataDir,
@@ -13,7 +13,7 @@ import {
   type Credentials,
   type Environment,
   type HallpassProcess,
-} from './hallpass_process.ts';
+} from '../testing/hallpass_process.ts';
 
 type Body = Readonly<Record<string, unknown>>;
 

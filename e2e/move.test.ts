@@ -3,8 +3,15 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { startPostgres } from '../packages/server/test/store/postgres_cluster.ts';
-import { createKey, makeDataDir, RIG, runCommand, startHallpass, type Credentials } from './hallpass_process.ts';
+import { startPostgres } from '../testing/postgres/cluster.ts';
+import {
+  createKey,
+  makeDataDir,
+  RIG,
+  runCommand,
+  startHallpass,
+  type Credentials,
+} from '../testing/hallpass_process.ts';
 
 type Body = Readonly<Record<string, unknown>>;
 

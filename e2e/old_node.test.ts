@@ -6,7 +6,7 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } fro
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test, type TestContext } from 'node:test';
-import { installRuntimes } from '../packages/guard/test/runtimes_installed.ts';
+import { installRuntimes } from '../testing/runtimes/installed.ts';
 import { parseObject, ROOT, run } from './installed.ts';
 
 const OLD = installRuntimes()('node20');

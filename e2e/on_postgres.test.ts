@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { startPostgres } from '../packages/server/test/store/postgres_cluster.ts';
+import { startPostgres } from '../testing/postgres/cluster.ts';
 
 /** What depends on what is remembered, and how; the rest is the same code whatever the store is. */
 const FILES = [
@@ -24,7 +24,9 @@ const FILES = [
 test('the tests of the server hold on PostgreSQL as well', async (t) => {
   const cluster = await startPostgres();
   t.after(() => cluster.stop());
-  const files = FILES.map((name) => fileURLToPath(new URL(`../packages/server/test/${name}.test.ts`, import.meta.url)));
+  const files = FILES.map((name) =>
+    fileURLToPath(new URL(`../packages/server/test/oauth/${name}.test.ts`, import.meta.url)),
+  );
   const { NODE_TEST_CONTEXT: _, ...inherited } = process.env;
   const child = spawn(process.execPath, ['--conditions=hallpass-source', '--test', ...files], {
     env: { ...inherited, HALLPASS_TEST_DATABASE: cluster.url('postgres') },

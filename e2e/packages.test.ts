@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { Hallpass } from '@hallpass/client';
-import { installRuntimes } from '../packages/guard/test/runtimes_installed.ts';
+import { installRuntimes } from '../testing/runtimes/installed.ts';
 import {
   commandOf,
   compile,
@@ -18,7 +18,7 @@ import {
   serveInstalled,
   type InstalledServer,
 } from './installed.ts';
-import type { Credentials } from './hallpass_process.ts';
+import type { Credentials } from '../testing/hallpass_process.ts';
 import { commandsOf, playQuickstart } from './quickstart.ts';
 import * as readme from './readme_examples.ts';
 

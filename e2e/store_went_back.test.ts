@@ -7,8 +7,8 @@ import assert from 'node:assert/strict';
 import { cpSync, rmSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { compilePolicy } from '@hallpass/guard';
-import { startPostgres } from '../packages/server/test/store/postgres_cluster.ts';
-import { openApi, type GuardedApi } from './guarded_api.ts';
+import { startPostgres } from '../testing/postgres/cluster.ts';
+import { openApi, type GuardedApi } from '../testing/guarded_api.ts';
 import {
   createKey,
   makeDataDir,
@@ -17,8 +17,8 @@ import {
   type Credentials,
   type Environment,
   type HallpassProcess,
-} from './hallpass_process.ts';
-import { freePort } from '../packages/server/test/free_port.ts';
+} from '../testing/hallpass_process.ts';
+import { freePort } from '../testing/free_port.ts';
 
 /** How long a revocation may take to reach a guard that has to connect anew first, in milliseconds. */
 const HEARD_MS_MAX = 30_000;

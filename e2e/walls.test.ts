@@ -78,7 +78,7 @@ function compile(folder: string): { readonly status: number | null; readonly std
 /** What every package may import of the others. */
 const OWN = /^@hallpass\/protocol$/;
 /** The command line puts the rooms together, the guard among them. */
-const COMPOSING = /^packages\/server\/src\/cli\//;
+const COMPOSING = /^packages\/server\/src\/(?:cli|serving)\//;
 
 test('server, guard and client import protocol, and never each other: they agree through wire formats (ADR 15)', () => {
   for (const name of ['protocol', 'server', 'guard', 'client']) {
@@ -110,7 +110,8 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   oauth: ['oauth', 'store'],
   operator: ['operator', 'oauth', 'store'],
   http: ['http', 'oauth', 'store'],
-  cli: ['cli', 'http', 'operator', 'oauth', 'store'],
+  serving: ['serving', 'cli', 'http', 'operator', 'oauth', 'store'],
+  cli: ['cli', 'serving', 'http', 'operator', 'oauth', 'store'],
 };
 
 test('inside the server each room imports the rooms below it alone', () => {
@@ -127,9 +128,9 @@ test('inside the server each room imports the rooms below it alone', () => {
   }
 });
 
-test('an engine of the store is named in cli alone: everything else knows the port', () => {
+test('an engine of the store is named in serving alone: everything else knows the port', () => {
   for (const file of sources('packages/server/src').filter(
-    (name) => !name.includes('/src/store/') && !name.includes('/src/cli/'),
+    (name) => !name.includes('/src/store/') && !/\/src\/(?:cli|serving)\//.test(name),
   )) {
     assert.deepEqual(
       importsOf(file).filter((specifier) => /\/store\/(?!store\.ts$)/.test(specifier)),
@@ -145,10 +146,10 @@ test('the clock and chance are arguments: only one file touches the real ones', 
     .flatMap((name) => sources(`packages/${name}/src`))
     .filter((file) => {
       // The identities of a store and of its commits are made by the thread that writes, which is given no chance.
-      const isOfTheStore = /store\/(?:sqlite_writer|commit_id)\.ts$/.test(file);
+      const isOfTheStore = /store\/(?:sqlite\/writer|commit_id)\.ts$/.test(file);
       return real.test(readFileSync(join(root, file), 'utf8')) && !isOfTheStore;
     });
-  assert.deepEqual(touching, ['packages/server/src/cli/system.ts']);
+  assert.deepEqual(touching, ['packages/server/src/serving/system.ts']);
 });
 
 test('what is printed passes one door, where what a terminal obeys is escaped', () => {
@@ -156,14 +157,14 @@ test('what is printed passes one door, where what a terminal obeys is escaped', 
     .flatMap((name) => sources(`packages/${name}/src`))
     .filter((file) => /process\.std(?:out|err)\.write|\bconsole\./.test(readFileSync(join(root, file), 'utf8')));
   assert.deepEqual(printing.toSorted(), [
-    'packages/guard/src/failure.ts',
+    'packages/guard/src/adapters/failure.ts',
     // What is printed by default about a guard that is set up wrongly; escaped there, since failure.ts is for Node alone.
     'packages/guard/src/misconfigured.ts',
     // What a policy file closes, flattened there for the same reason.
-    'packages/guard/src/openapi.ts',
-    'packages/server/src/cli/output.ts',
+    'packages/guard/src/policy/openapi/openapi.ts',
     // A backup, whose lines were escaped where they were made.
-    'packages/server/src/cli/store_commands.ts',
+    'packages/server/src/cli/commands/store.ts',
+    'packages/server/src/cli/output.ts',
   ]);
 });
 

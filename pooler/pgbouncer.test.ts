@@ -9,12 +9,12 @@ import { once } from 'node:events';
 import { after, suite, test, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { inspect } from 'node:util';
-import { createKey, makeDataDir, RIG, startHallpass, type HallpassProcess } from '../e2e/hallpass_process.ts';
-import { openPostgresStore } from '../packages/server/src/store/postgres.ts';
+import { createKey, makeDataDir, RIG, startHallpass, type HallpassProcess } from '../testing/hallpass_process.ts';
+import { openPostgresStore } from '../packages/server/src/store/postgres/postgres.ts';
 import { StoreUnavailable, StoreUnusable, type Store } from '../packages/server/src/store/store.ts';
-import { testStoreContract } from '../packages/server/test/store/contract.ts';
-import { startPostgres } from '../packages/server/test/store/postgres_cluster.ts';
-import { readFeed, revocationRecord, rotationRecord } from '../packages/server/test/store/records.ts';
+import { testStoreContract } from '../testing/store_contract/contract.ts';
+import { startPostgres } from '../testing/postgres/cluster.ts';
+import { readFeed, revocationRecord, rotationRecord } from '../testing/store_contract/records.ts';
 import { startPgBouncer } from './pgbouncer.ts';
 
 const cluster = await startPostgres();
@@ -152,7 +152,7 @@ suite('whole servers', () => {
     const pooler = await startPgBouncer(cluster, 'transaction');
     t.after(() => pooler.stop());
     const files = SERVER_TESTS.map((name) =>
-      fileURLToPath(new URL(`../packages/server/test/${name}.test.ts`, import.meta.url)),
+      fileURLToPath(new URL(`../packages/server/test/oauth/${name}.test.ts`, import.meta.url)),
     );
     const { NODE_TEST_CONTEXT: _, ...inherited } = process.env;
     const child = spawn(process.execPath, ['--conditions=hallpass-source', '--test', ...files], {

@@ -7,8 +7,8 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { unprivilegedUser, type PostgresCluster } from '../packages/server/test/store/postgres_cluster.ts';
-import { freePort } from '../packages/server/test/free_port.ts';
+import { unprivilegedUser, type PostgresCluster } from '../testing/postgres/cluster.ts';
+import { freePort } from '../testing/free_port.ts';
 
 const READY_MS_MAX = 10_000;
 const POLL_MS = 20;

@@ -10,7 +10,7 @@ import {
   type RefusalReason,
   type ScopeValues,
 } from '@hallpass/protocol';
-import type { Holder } from './holder.ts';
+import type { Holder } from './credentials/holder.ts';
 
 export type PathValues = Readonly<Record<string, string>>;
 

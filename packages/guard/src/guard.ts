@@ -11,7 +11,7 @@ import {
   type ScopeParameter,
   type ScopeValues,
 } from '@hallpass/protocol';
-import { ClockWatch } from './clock_watch.ts';
+import { ClockWatch } from './issuer/clock_watch.ts';
 import {
   deny,
   grantAccess,
@@ -23,28 +23,28 @@ import {
 } from './decision.ts';
 import type { GuardEvent } from './guard_event.ts';
 import { GuardCounts, type GuardMetrics } from './guard_metrics.ts';
-import type { Holder, Identified } from './holder.ts';
-import { Identity } from './identity.ts';
-import { IssuerCheck } from './issuer_check.ts';
-import { IssuerClient } from './issuer_client.ts';
-import { IssuerTime } from './issuer_time.ts';
-import { KeySet } from './key_set.ts';
+import type { Holder, Identified } from './credentials/holder.ts';
+import { Identity } from './credentials/identity.ts';
+import { IssuerCheck } from './issuer/issuer_check.ts';
+import { IssuerClient } from './issuer/issuer_client.ts';
+import { IssuerTime } from './issuer/issuer_time.ts';
+import { KeySet } from './issuer/key_set.ts';
 import { adviseOn } from './misconfigured.ts';
 import { findMisleading } from './misleading.ts';
-import { Nonces } from './nonces.ts';
+import { Nonces } from './possession/nonces.ts';
 import { parseOptions, type GuardOptions, type GuardSettings } from './options.ts';
 import { nameOf, Outage } from './outage.ts';
-import { PastClock } from './past_clock.ts';
-import { publicAddress } from './path.ts';
-import { refuseValue, type Match, type Policy } from './policy.ts';
-import { verifyPossession, type Possession } from './possession.ts';
-import { ProofRegister } from './proof_register.ts';
+import { PastClock } from './issuer/past_clock.ts';
+import { publicAddress } from './policy/path.ts';
+import { refuseValue, type Match, type Policy } from './policy/policy.ts';
+import { verifyPossession, type Possession } from './possession/possession.ts';
+import { ProofRegister } from './possession/proof_register.ts';
 import { readCredentials, readProofs, type GuardedRequest, type PresentedCredentials } from './request.ts';
 import { describeResource, metadataPath, metadataURL, type ResourceMetadata } from './resource_metadata.ts';
-import { RevocationFeed, type FeedTransport } from './revocation_feed.ts';
-import { RevocationSet } from './revocation_set.ts';
+import { RevocationFeed, type FeedTransport } from './revocations/revocation_feed.ts';
+import { RevocationSet } from './revocations/revocation_set.ts';
 import { StartUp } from './start_up.ts';
-import { Templates } from './templates.ts';
+import { Templates } from './policy/templates.ts';
 
 /** The values of a scope template as the last argument of `check`: required when it has parameters, absent when not. */
 export type ValuesFor<Template extends string> = string extends Template

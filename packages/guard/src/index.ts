@@ -7,4 +7,4 @@ export type { GuardMetrics } from './guard_metrics.ts';
 export type { GuardedRequest } from './request.ts';
 export type { Access, Decision, Denial, PathValues, RouteAccess, RouteDecision } from './decision.ts';
 export { metadataPath, type ResourceMetadata } from './resource_metadata.ts';
-export { compilePolicy, type Policy, type PolicyOptions, type PolicyRoutes } from './policy.ts';
+export { compilePolicy, type Policy, type PolicyOptions, type PolicyRoutes } from './policy/policy.ts';

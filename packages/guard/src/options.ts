@@ -13,7 +13,7 @@ import {
 import type { GuardEvent } from './guard_event.ts';
 import { warnOnce } from './misconfigured.ts';
 import { OVERRIDES, type Override } from './misleading.ts';
-import { PROOFS_PER_CLIENT_MAX } from './proof_memory.ts';
+import { PROOFS_PER_CLIENT_MAX } from './possession/proof_memory.ts';
 import { metadataURL } from './resource_metadata.ts';
 import { randomBytes, SYSTEM_CLOCK, type GuardClock } from './surroundings.ts';
 

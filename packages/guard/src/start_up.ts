@@ -1,9 +1,9 @@
 /** Whether a guard may begin to decide: it hears of revocations, has keys, and its issuer is the one that it was told. */
-import type { IssuerCheck } from './issuer_check.ts';
-import { RETRY_SECONDS, type KeySet } from './key_set.ts';
+import type { IssuerCheck } from './issuer/issuer_check.ts';
+import { RETRY_SECONDS, type KeySet } from './issuer/key_set.ts';
 import { Misconfigured } from './misconfigured.ts';
 import { Outage } from './outage.ts';
-import type { RevocationFeed } from './revocation_feed.ts';
+import type { RevocationFeed } from './revocations/revocation_feed.ts';
 import { pause, stayAlive } from './surroundings.ts';
 
 export interface StartUpOptions {

@@ -10,7 +10,7 @@ import { fastify } from 'fastify';
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { API } from './issuer.ts';
-import { listen } from './listen.ts';
+import { listen } from './adapters/listen.ts';
 import { compilePolicy } from '@hallpass/guard';
 
 const KEY = { clientId: 'partner', clientSecret: 'secret', scopes: ['/accounts.read'] };

@@ -3,7 +3,7 @@ import { listRefusals, refuse, type AccessTokenClaims, type RefusalReason } from
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { deny, grantAccess } from '../src/decision.ts';
-import { holderOf } from '../src/holder.ts';
+import { holderOf } from '../src/credentials/holder.ts';
 import { API, makeId, NOW_SECONDS } from './issuer.ts';
 
 const CLAIMS: AccessTokenClaims = {

@@ -2,8 +2,8 @@
 import { createGuard, type GuardEvent } from '@hallpass/guard';
 import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
-import type { Policy } from '../src/policy.ts';
-import { settle } from './feed_world.ts';
+import type { Policy } from '../src/policy/policy.ts';
+import { settle } from './revocations/feed_world.ts';
 import { assertAllowed, assertDenied, bearer, openBench, type Bench } from './harness.ts';
 import { API, makeId, NOW_SECONDS } from './issuer.ts';
 import { proved, Prover } from './prover.ts';

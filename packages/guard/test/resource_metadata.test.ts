@@ -2,7 +2,7 @@
 import { compilePolicy, createGuard, type Guard } from '@hallpass/guard';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { answerMetadata } from '../src/metadata_endpoint.ts';
+import { answerMetadata } from '../src/adapters/metadata_endpoint.ts';
 import { describeResource, metadataPath, metadataURL } from '../src/resource_metadata.ts';
 import { API, CREDENTIALS } from './issuer.ts';
 

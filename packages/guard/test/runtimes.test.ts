@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { openIssuer } from './harness.ts';
 import { answerWith, makeId } from './issuer.ts';
 import { installPublished } from './published.ts';
-import { installRuntimes } from './runtimes_installed.ts';
+import { installRuntimes } from '../../../testing/runtimes/installed.ts';
 
 /** For a process that has to start on a machine that is busy, in milliseconds. */
 const PATIENCE_MS = 120_000;
@@ -17,7 +17,7 @@ const BEAT_MS = 500;
 
 const binaryOf = installRuntimes();
 const app = installPublished();
-cpSync(fileURLToPath(new URL('runtimes/', import.meta.url)), app, {
+cpSync(fileURLToPath(new URL('../../../testing/runtimes/app/', import.meta.url)), app, {
   recursive: true,
   filter: (source) => !source.endsWith('package.json') && !source.endsWith('package-lock.json'),
 });

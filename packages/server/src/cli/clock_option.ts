@@ -3,7 +3,7 @@ import type { Revocation } from '@hallpass/protocol';
 import { Option } from 'commander';
 import { CLOCKS, type ClockChoice } from '../operator/revocation_moment.ts';
 import { printMoment, printWarning } from './output.ts';
-import { systemClock } from './system.ts';
+import { systemClock } from '../serving/system.ts';
 
 export interface Clocked {
   readonly clock?: ClockChoice;

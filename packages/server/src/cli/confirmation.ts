@@ -3,8 +3,8 @@ import { createInterface } from 'node:readline/promises';
 import { Option } from 'commander';
 import { OperatorRefusal } from '../operator/operator_refusal.ts';
 import { printRemark } from './output.ts';
-import { BadSetting, type Settings } from './settings.ts';
-import { describeStore } from './stores.ts';
+import { BadSetting, type Settings } from '../serving/settings/settings.ts';
+import { describeStore } from '../serving/stores.ts';
 
 export interface Confirmed {
   readonly yes?: boolean;

@@ -6,7 +6,7 @@ import type { GuardOptions, Policy } from '@hallpass/guard';
 import { OperatorRefusal } from '../operator/operator_refusal.ts';
 import { given } from './command_values.ts';
 import { printError, printWarning } from './output.ts';
-import { BadSetting, readVariables } from './settings.ts';
+import { BadSetting, readVariables } from '../serving/settings/settings.ts';
 
 export interface GuardEnvironment {
   readonly issuer: string;

@@ -3,7 +3,7 @@ import type { MadeApiKey, PendingApiKey, ShownApiKey } from '../operator/api_key
 import { shellWord } from '../operator/shell_word.ts';
 import { good, printDocument, printFields, printLine, printMoment, warn } from './output.ts';
 import { deliver } from './secret_delivery.ts';
-import { systemClock } from './system.ts';
+import { systemClock } from '../serving/system.ts';
 
 /** When a key was last used, for people; undefined: never. */
 export function lastUse({ secrets }: ShownApiKey): string | undefined {

@@ -6,7 +6,7 @@
 import { constants } from 'node:os';
 import { inspect, styleText } from 'node:util';
 import { escapeControls, escapeControlsInLines, printBase64url } from '@hallpass/protocol';
-import { systemRandom } from './system.ts';
+import { systemRandom } from '../serving/system.ts';
 
 /** Standard output can no longer be written: its reader has left, as `head` does, or the disk is full. */
 export class ReaderGone extends Error {

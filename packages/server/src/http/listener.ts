@@ -6,7 +6,7 @@ import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { BODY_BYTES_MAX, refuse, type Refusal } from '@hallpass/protocol';
-import type { BoundReached } from '../oauth/bounds.ts';
+import type { BoundReached } from '../oauth/limits/bounds.ts';
 import { respondRefusal, type Endpoint, type WireRequest, type WireResponse } from '../oauth/wire.ts';
 import { StoreUnavailable } from '../store/store.ts';
 import {

@@ -9,8 +9,8 @@ import {
 } from '@prometheus-io/client';
 import { GRANT_TYPES, listRefusals } from '@hallpass/protocol';
 import { REVOCATION_KINDS, type RevocationKind } from '../oauth/authority.ts';
-import { BOUNDS, type BoundReached } from '../oauth/bounds.ts';
-import type { FeedMeters } from '../oauth/followers.ts';
+import { BOUNDS, type BoundReached } from '../oauth/limits/bounds.ts';
+import type { FeedMeters } from '../oauth/followers/followers.ts';
 import type { Endpoint, Note } from '../oauth/wire.ts';
 import type { SuspicionReason } from '../store/store.ts';
 

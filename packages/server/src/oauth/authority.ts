@@ -1,14 +1,14 @@
 /** What the endpoints share: the one issuer, its keys, its store and its settings. */
 import type { Clock, Random } from '@hallpass/protocol';
 import type { Client, PredecessorOutcome, PredecessorShown, Store, StoreEvent } from '../store/store.ts';
-import type { BoundReached } from './bounds.ts';
-import type { ClientCopies } from './client_copies.ts';
-import type { EventAllowance } from './event_allowance.ts';
-import type { FeedStreams } from './feed_streams.ts';
-import type { FeedMeters, Followers } from './followers.ts';
-import type { KeyRing } from './key_ring.ts';
-import type { Limits } from './limits.ts';
-import type { RevocationAllowance } from './revocation_allowance.ts';
+import type { BoundReached } from './limits/bounds.ts';
+import type { ClientCopies } from './clients/client_copies.ts';
+import type { EventAllowance } from './limits/event_allowance.ts';
+import type { FeedStreams } from './followers/streams.ts';
+import type { FeedMeters, Followers } from './followers/followers.ts';
+import type { KeyRing } from './keys/key_ring.ts';
+import type { Limits } from './limits/limits.ts';
+import type { RevocationAllowance } from './limits/revocation_allowance.ts';
 import type { StoreTime } from './store_time.ts';
 
 export interface ServerClock extends Clock {

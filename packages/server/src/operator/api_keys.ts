@@ -1,10 +1,10 @@
 /** What an operator does with API keys: made, shown, changed, ended. Each change is kept with its event, in one transaction. */
 import { printBase64url, type Clock, type Random } from '@hallpass/protocol';
-import { SECRETS_MAX } from '../oauth/client_auth.ts';
-import { keepForeignHash } from '../oauth/foreign_secret.ts';
-import type { KeyRing } from '../oauth/key_ring.ts';
-import { revocationOfClient } from '../oauth/revocation.ts';
-import { hashSecret } from '../oauth/secret_hash.ts';
+import { SECRETS_MAX } from '../oauth/clients/authentication.ts';
+import { keepForeignHash } from '../oauth/imported_secrets/foreign_secret.ts';
+import type { KeyRing } from '../oauth/keys/key_ring.ts';
+import { revocationOfClient } from '../oauth/endpoints/revocation.ts';
+import { hashSecret } from '../oauth/keys/secret_hash.ts';
 import {
   CLIENTS_MAX,
   type Accompanied,

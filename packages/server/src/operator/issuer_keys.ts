@@ -5,9 +5,13 @@
  */
 import { ACCESS_TOKEN_SECONDS_MAX } from '@hallpass/protocol';
 import type { ServerClock } from '../oauth/authority.ts';
-import type { LiveKeyRing, ListedKey } from '../oauth/key_ring.ts';
-import { KEY_USES, USES } from '../oauth/key_uses.ts';
-import { REFRESH_TOKEN_SECONDS_MAX, revocationOfEverything, type RevocationMoment } from '../oauth/revocation.ts';
+import type { LiveKeyRing, ListedKey } from '../oauth/keys/key_ring.ts';
+import { KEY_USES, USES } from '../oauth/keys/key_uses.ts';
+import {
+  REFRESH_TOKEN_SECONDS_MAX,
+  revocationOfEverything,
+  type RevocationMoment,
+} from '../oauth/endpoints/revocation.ts';
 import type { StoreTime } from '../oauth/store_time.ts';
 import type { KeptRevocation, KeyUse, Store } from '../store/store.ts';
 import { findKeyPrice, findNamedSecretKeys, type KeyPrice } from './key_price.ts';

@@ -23,10 +23,10 @@ import {
   parseForeignHash,
   PBKDF2_ITERATIONS_MAX,
   type ForeignHashFault,
-} from '../oauth/foreign_hash.ts';
-import { couldBeGuessed } from '../oauth/secret_hash.ts';
-import { canonicalOrigin } from '../oauth/origins.ts';
-import { GRANT_SECONDS_MAX, REFRESH_TOKEN_SECONDS_MAX } from '../oauth/revocation.ts';
+} from '../oauth/imported_secrets/foreign_hash.ts';
+import { couldBeGuessed } from '../oauth/keys/secret_hash.ts';
+import { canonicalOrigin } from '../oauth/clients/origins.ts';
+import { GRANT_SECONDS_MAX, REFRESH_TOKEN_SECONDS_MAX } from '../oauth/endpoints/revocation.ts';
 import type { Client } from '../store/store.ts';
 import { judging, memberOf, OperatorRefusal } from './operator_refusal.ts';
 

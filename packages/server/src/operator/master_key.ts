@@ -1,6 +1,6 @@
 /** The master key, replaced: every key of the store is encrypted anew, while all instances go on serving. */
 import type { Clock } from '@hallpass/protocol';
-import type { LiveKeyRing } from '../oauth/key_ring.ts';
+import type { LiveKeyRing } from '../oauth/keys/key_ring.ts';
 import type { Store } from '../store/store.ts';
 
 /** How many keys of the store are under which master key, each named by an id that says nothing about it. */

@@ -5,7 +5,7 @@
  * commit was slower.
  */
 import { numericDate } from '@hallpass/protocol';
-import type { RevocationMoment } from '../oauth/revocation.ts';
+import type { RevocationMoment } from '../oauth/endpoints/revocation.ts';
 import type { ClockDifference, StoreTime } from '../oauth/store_time.ts';
 import { StoreUnavailable, type KeptRevocation, type Store } from '../store/store.ts';
 import { OperatorRefusal } from './operator_refusal.ts';

@@ -1,4 +1,4 @@
-import { NOBODY } from './client_verbs.ts';
+import { NOBODY } from './verbs/clients.ts';
 import type { Client } from './store.ts';
 
 /**

@@ -1,6 +1,6 @@
 /** Writes revocations into the store in a file until that is refused; prints what was acknowledged, and what was said. */
-import { openSqliteStore } from '../../src/store/sqlite.ts';
-import { readFeed, revocationRecord } from './records.ts';
+import { openSqliteStore } from '../../src/store/sqlite/sqlite.ts';
+import { readFeed, revocationRecord } from '../../../../testing/store_contract/records.ts';
 
 /** More than any bound that a test would set lets through. */
 const REVOCATIONS_MAX = 20_000;

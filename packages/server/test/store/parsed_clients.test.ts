@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { PARSED_CLIENT_CHARACTERS_MAX, PARSED_CLIENTS_MAX, ParsedClients } from '../../src/store/parsed_clients.ts';
-import { clientRecord } from './records.ts';
+import { clientRecord } from '../../../../testing/store_contract/records.ts';
 
 const RECORD = JSON.stringify(clientRecord());
 const markOf = (at: number) => ({ clientId: `c${at}`, revision: '1-a' });

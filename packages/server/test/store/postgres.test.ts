@@ -9,11 +9,11 @@ import { after, suite, test, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import { Client } from 'pg';
-import { openPostgresStore, type PostgresOptions } from '../../src/store/postgres.ts';
+import { openPostgresStore, type PostgresOptions } from '../../src/store/postgres/postgres.ts';
 import { CLIENTS_MAX, StoreUnavailable, StoreUnusable, type Store } from '../../src/store/store.ts';
-import { testStoreContract } from './contract.ts';
-import { startPostgres } from './postgres_cluster.ts';
-import { startProxy, type Proxy } from './postgres_proxy.ts';
+import { testStoreContract } from '../../../../testing/store_contract/contract.ts';
+import { startPostgres } from '../../../../testing/postgres/cluster.ts';
+import { startProxy, type Proxy } from '../../../../testing/postgres/proxy.ts';
 import {
   NOW,
   clientRecord,
@@ -22,7 +22,7 @@ import {
   revocationBefore,
   revocationRecord,
   rotationRecord,
-} from './records.ts';
+} from '../../../../testing/store_contract/records.ts';
 
 const cluster = await startPostgres();
 after(() => cluster.remove());

@@ -3,12 +3,12 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { after, test } from 'node:test';
 import { Client } from 'pg';
-import { openPostgresStore } from '../../src/store/postgres.ts';
-import { openPostgresTables } from '../../src/store/postgres_tables.ts';
-import { startHallpass } from '../harness.ts';
-import { startPostgres } from './postgres_cluster.ts';
-import { readFeed, revocationRecord } from './records.ts';
-import { startRotatingPooler } from './rotating_pooler.ts';
+import { openPostgresStore } from '../../src/store/postgres/postgres.ts';
+import { openPostgresTables } from '../../src/store/postgres/tables.ts';
+import { startHallpass } from '../../../../testing/server.ts';
+import { startPostgres } from '../../../../testing/postgres/cluster.ts';
+import { readFeed, revocationRecord } from '../../../../testing/store_contract/records.ts';
+import { startRotatingPooler } from '../../../../testing/postgres/rotating_pooler.ts';
 
 const cluster = await startPostgres();
 after(() => cluster.remove());

@@ -2,13 +2,13 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { after, suite, test, type TestContext } from 'node:test';
-import { checkStore } from '../../src/store/check.ts';
-import type { Findings } from '../../src/store/findings.ts';
-import { openPostgresStore } from '../../src/store/postgres.ts';
-import { openPostgresCheck } from '../../src/store/postgres_check.ts';
+import { checkStore } from '../../src/store/verify/verify.ts';
+import type { Findings } from '../../src/store/verify/findings.ts';
+import { openPostgresStore } from '../../src/store/postgres/postgres.ts';
+import { openPostgresCheck } from '../../src/store/postgres/check.ts';
 import { StoreUnavailable, type Store } from '../../src/store/store.ts';
-import { startPostgres } from './postgres_cluster.ts';
-import { NOW, readFeed, revocationRecord } from './records.ts';
+import { startPostgres } from '../../../../testing/postgres/cluster.ts';
+import { NOW, readFeed, revocationRecord } from '../../../../testing/store_contract/records.ts';
 
 const cluster = await startPostgres();
 after(() => cluster.remove());

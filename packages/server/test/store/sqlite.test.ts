@@ -9,12 +9,18 @@ import { DatabaseSync } from 'node:sqlite';
 import { suite, test, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { firstRows, MIGRATIONS } from '../../src/store/migrations.ts';
-import { restoreBackup, writeBackup } from '../../src/store/backup.ts';
-import { openSqliteStore } from '../../src/store/sqlite.ts';
-import { openSqliteTables } from '../../src/store/sqlite_tables.ts';
+import { restoreBackup, writeBackup } from '../../src/store/transfer/backup.ts';
+import { openSqliteStore } from '../../src/store/sqlite/sqlite.ts';
+import { openSqliteTables } from '../../src/store/sqlite/tables.ts';
 import { CLIENTS_MAX, StoreUnavailable, StoreUnusable, type Store } from '../../src/store/store.ts';
-import { testStoreContract } from './contract.ts';
-import { clientRecord, eventRecord, NOW, readFeed, revocationRecord } from './records.ts';
+import { testStoreContract } from '../../../../testing/store_contract/contract.ts';
+import {
+  clientRecord,
+  eventRecord,
+  NOW,
+  readFeed,
+  revocationRecord,
+} from '../../../../testing/store_contract/records.ts';
 
 testStoreContract('sqlite', {
   open: (t) => {

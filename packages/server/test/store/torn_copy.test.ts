@@ -6,9 +6,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { suite, test, type TestContext } from 'node:test';
-import { openSqliteStore } from '../../src/store/sqlite.ts';
+import { openSqliteStore } from '../../src/store/sqlite/sqlite.ts';
 import { StoreUnusable, type Store } from '../../src/store/store.ts';
-import { NOW, revocationRecord } from './records.ts';
+import { NOW, revocationRecord } from '../../../../testing/store_contract/records.ts';
 
 /** Requests of 256 revocations each: more than enough for the log to be checkpointed and begun anew. */
 const REQUESTS = 160;

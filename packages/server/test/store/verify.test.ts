@@ -5,14 +5,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { suite, test, type TestContext } from 'node:test';
-import { checkStore } from '../../src/store/check.ts';
+import { checkStore } from '../../src/store/verify/verify.ts';
 import { ParsedClients } from '../../src/store/parsed_clients.ts';
 import type { Sql } from '../../src/store/sql.ts';
-import { openSqliteStore } from '../../src/store/sqlite.ts';
-import { openSqliteCheck } from '../../src/store/sqlite_check.ts';
-import { sqlOf } from '../../src/store/sqlite_connection.ts';
+import { openSqliteStore } from '../../src/store/sqlite/sqlite.ts';
+import { openSqliteCheck } from '../../src/store/sqlite/check.ts';
+import { sqlOf } from '../../src/store/sqlite/connection.ts';
 import type { KeyRecord } from '../../src/store/store.ts';
-import * as verbs from '../../src/store/verbs.ts';
+import * as verbs from '../../src/store/verbs/verbs.ts';
 import {
   clientRecord,
   eventRecord,
@@ -21,7 +21,7 @@ import {
   revocationBefore,
   revocationRecord,
   rotationRecord,
-} from './records.ts';
+} from '../../../../testing/store_contract/records.ts';
 
 const COUNT = 120;
 const WRAPPED = 'v1.wrapped-as-it-was-made';

@@ -9,9 +9,9 @@ import {
   type Refusal,
 } from '@hallpass/protocol';
 import { lifetimesOf, type Authority } from '../authority.ts';
-import type { Caller } from '../client_request.ts';
-import { endOfNext } from '../grant_end.ts';
-import { allowedScopes, audiencesOf, findOutside, parseRequestedScopes, selectAudiences } from '../policy.ts';
+import type { Caller } from '../endpoints/client_request.ts';
+import { endOfNext } from './grant_end.ts';
+import { allowedScopes, audiencesOf, findOutside, parseRequestedScopes, selectAudiences } from '../clients/policy.ts';
 import type { Grant } from './grant.ts';
 
 interface Selection {

@@ -5,7 +5,7 @@
 import type { Parameters, Refusal, RefreshTokenState } from '@hallpass/protocol';
 import type { Client, KeptRevocation, PredecessorShown, Rotation, StoreEvent } from '../../store/store.ts';
 import type { Authority } from '../authority.ts';
-import type { Caller } from '../client_request.ts';
+import type { Caller } from '../endpoints/client_request.ts';
 
 /** What is to be minted. */
 export interface Issuance {

@@ -20,13 +20,13 @@ import {
 } from '@hallpass/protocol';
 import type { Family } from '../../store/store.ts';
 import { lifetimesOf, type Authority, type Lifetimes } from '../authority.ts';
-import type { Caller } from '../client_request.ts';
-import { shownByAnother } from '../event_allowance.ts';
-import { endOfGrant, endOfNext } from '../grant_end.ts';
-import { equalBytes, type KeyRing } from '../key_ring.ts';
-import { judgePredecessor } from '../predecessor.ts';
-import { allowedScopes, findOutside, narrowAudiences, parseRequestedScopes } from '../policy.ts';
-import { revocationOfGrant } from '../revocation.ts';
+import type { Caller } from '../endpoints/client_request.ts';
+import { shownByAnother } from '../limits/event_allowance.ts';
+import { endOfGrant, endOfNext } from './grant_end.ts';
+import { equalBytes, type KeyRing } from '../keys/key_ring.ts';
+import { judgePredecessor } from './predecessor.ts';
+import { allowedScopes, findOutside, narrowAudiences, parseRequestedScopes } from '../clients/policy.ts';
+import { revocationOfGrant } from '../endpoints/revocation.ts';
 import type { Decision, Grant } from './grant.ts';
 
 /** How long the token before the predecessor is refused without ending the family, in milliseconds: a slow tab. */

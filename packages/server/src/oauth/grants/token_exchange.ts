@@ -15,9 +15,9 @@ import {
   type Refusal,
 } from '@hallpass/protocol';
 import type { Authority } from '../authority.ts';
-import type { Caller } from '../client_request.ts';
-import { isAlive, openAccessToken, type OpenedAccessToken } from '../mint.ts';
-import { allowedScopes, findOutside, narrowAudiences, parseRequestedScopes } from '../policy.ts';
+import type { Caller } from '../endpoints/client_request.ts';
+import { isAlive, openAccessToken, type OpenedAccessToken } from '../tokens/mint.ts';
+import { allowedScopes, findOutside, narrowAudiences, parseRequestedScopes } from '../clients/policy.ts';
 import type { Grant } from './grant.ts';
 
 interface Selection {

@@ -1,0 +1,29 @@
+/** The answer to who asks for the metadata of an API (RFC 9728 §3), for the adapters. */
+import type { Guard } from '../guard.ts';
+import { pathOf, withoutQuery } from '../policy/path.ts';
+import type { Policy } from '../policy/policy.ts';
+import type { ResourceMetadata } from '../resource_metadata.ts';
+
+export interface MetadataAnswer {
+  readonly status: 200;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: ResourceMetadata;
+}
+
+const HEADERS = {
+  'Content-Type': 'application/json',
+  'Cache-Control': 'public, max-age=300',
+  // Public, and the same for everybody: scripts of any page may read it.
+  'Access-Control-Allow-Origin': '*',
+};
+
+/** Undefined for every request that is not for the metadata, and always where the guard was not told to offer it. */
+export function answerMetadata(
+  guard: Guard,
+  policy: Policy,
+  { method, url }: { readonly method: string; readonly url: string },
+): MetadataAnswer | undefined {
+  if (guard.metadataPath === undefined || method !== 'GET') return undefined;
+  if (withoutQuery(pathOf(url)) !== guard.metadataPath) return undefined;
+  return { status: 200, headers: HEADERS, body: guard.metadata(policy) };
+}

@@ -1,0 +1,109 @@
+/**
+ * Opaque access tokens to their holders: the issuer says what they are (RFC 7662). What it said is believed for a time
+ * that was chosen, counted from before it was asked, and a revocation that the feed tells of ends it sooner.
+ */
+import {
+  ACCESS_TOKEN_LENGTH_MAX,
+  isMeantFor,
+  networkOf,
+  numericDate,
+  OPAQUE_TOKEN_PREFIX,
+  parseIntrospectedToken,
+  refuse,
+  type Refusal,
+} from '@hallpass/protocol';
+import { holderOf, type Holder, type Identified } from './holder.ts';
+import type { IssuerClient } from '../issuer/issuer_client.ts';
+import { Pending } from './pending.ts';
+import { Recent, weightOf } from './recent.ts';
+import { digestOf, secondsSince, type GuardClock } from '../surroundings.ts';
+import { forAnotherAudience, judgeTimes, ofAnotherIssuer } from './verification.ts';
+
+export interface OpaqueTokensOptions {
+  readonly issuerClient: IssuerClient;
+  readonly issuer: string;
+  readonly audience: string;
+  readonly leewaySeconds: number;
+  readonly aheadSeconds?: () => number;
+  readonly hearAudience?: (audiences: readonly string[]) => void;
+  readonly clock: GuardClock;
+  /** How long an answer is believed, in seconds; 0: for the one request alone. */
+  readonly believedSeconds: number;
+  /** How many answers are held. */
+  readonly max: number;
+}
+
+interface Believed {
+  readonly holder: Holder | undefined;
+  /** What to say where there is no holder. */
+  readonly refusal: Refusal;
+  /** By `elapsed`, in milliseconds; and after how many calls of `doubt`. */
+  readonly askedAt: number;
+  readonly doubts: number;
+}
+
+const INACTIVE = refuse('token_not_good', { because: 'inactive by introspection' });
+
+export function isOpaqueToken(token: string): boolean {
+  return token.startsWith(OPAQUE_TOKEN_PREFIX);
+}
+
+export class OpaqueTokens {
+  readonly #options: OpaqueTokensOptions;
+  readonly #believed: Recent<Believed>;
+  /** Tokens that were found active before are asked about apart from all others: guesses must not be in their way. */
+  readonly #renewed = new Pending<Believed>();
+  readonly #unknown = new Pending<Believed>();
+  #doubts = 0;
+
+  constructor(options: OpaqueTokensOptions) {
+    this.#options = options;
+    this.#believed = new Recent(options.max);
+  }
+
+  /** The machine may have slept: what was believed may be hours old, and is asked for again. */
+  doubt(): void {
+    this.#doubts += 1;
+  }
+
+  #isBelieved({ askedAt, doubts }: Believed): boolean {
+    const { clock, believedSeconds } = this.#options;
+    return doubts === this.#doubts && secondsSince(clock, askedAt) < believedSeconds;
+  }
+
+  /** `address`: where the request comes from. Throws `Outage` when the issuer does not answer. */
+  async identify(token: string, address?: string): Promise<Identified | Refusal> {
+    if (token.length > ACCESS_TOKEN_LENGTH_MAX) return refuse('token_not_good', { because: 'too long' });
+    const { clock } = this.#options;
+    const digest = await digestOf(token);
+    const known = this.#believed.get(digest);
+    const believed =
+      known !== undefined && this.#isBelieved(known)
+        ? known
+        : await (known?.holder === undefined ? this.#unknown : this.#renewed).join(
+            digest,
+            () => this.#ask(token, digest),
+            networkOf(address ?? ''),
+          );
+    if (believed === 'too_many') return refuse('rate_limited', { because: 'too many tokens are being asked about' });
+    const { holder } = believed;
+    if (holder === undefined) return believed.refusal;
+    return judgeTimes(holder.claims, numericDate(clock.now()), this.#options) ?? { holder, token };
+  }
+
+  async #ask(token: string, digest: string): Promise<Believed> {
+    const { issuerClient, issuer, audience, clock } = this.#options;
+    const askedAt = clock.elapsed();
+    const doubts = this.#doubts;
+    const claims = parseIntrospectedToken(await issuerClient.introspect(token));
+    // Another issuer's word, or a token for another API, is none for us, whatever it says (RFC 7662 §4, RFC 9068 §4).
+    const isFor = claims !== undefined && isMeantFor(claims.aud, audience);
+    const isOurs = isFor && claims.iss === issuer;
+    let refusal = INACTIVE;
+    if (claims !== undefined && claims.iss !== issuer) refusal = ofAnotherIssuer();
+    else if (claims !== undefined && !isFor) refusal = forAnotherAudience(claims, this.#options);
+    const believed = { holder: isOurs ? holderOf(claims) : undefined, refusal, askedAt, doubts };
+    this.#believed.set(digest, believed, isOurs ? weightOf(JSON.stringify(claims).length) : 0);
+    return believed;
+  }
+}

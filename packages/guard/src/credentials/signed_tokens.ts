@@ -1,0 +1,69 @@
+/**
+ * Signed access tokens to their holders. A signature that was found good is remembered by the hash of the whole token,
+ * to the last bit; all that can change is judged anew each time: the key, the audience, the times. (Whether the token
+ * was revoked, and what it opens, is for the guard to say, each time as well.)
+ */
+import { isMeantFor, isRefusal, numericDate, type Refusal } from '@hallpass/protocol';
+import { holderOf, type Holder, type Identified } from './holder.ts';
+import { Recent, weightOf } from './recent.ts';
+import { digestOf } from '../surroundings.ts';
+import { forAnotherAudience, judgeTimes, Verifier, type Expected, type Verified } from './verification.ts';
+
+interface Remembered {
+  readonly holder: Holder;
+  /** What vouches for it: with a key that is published no more, it is nothing. */
+  readonly signedBy: Pick<Verified, 'key' | 'kid' | 'alg'>;
+}
+
+export class SignedTokens {
+  readonly #expected: Expected;
+  readonly #verifier: Verifier;
+  readonly #remembered: Recent<Remembered>;
+
+  /** `max`: how many are remembered. */
+  constructor(expected: Expected, max: number) {
+    this.#expected = expected;
+    this.#verifier = new Verifier(expected);
+    this.#remembered = new Recent(max);
+  }
+
+  /** At once for a token that is remembered. Rejects with `Outage` when the keys are out of reach. */
+  identify(token: string): Identified | Refusal | Promise<Identified | Refusal> {
+    const digest = digestOf(token);
+    return typeof digest === 'string'
+      ? this.#identify(digest, token)
+      : digest.then((digested) => this.#identify(digested, token));
+  }
+
+  #identify(digest: string, token: string): Identified | Refusal | Promise<Identified | Refusal> {
+    const remembered = this.#remembered.get(digest);
+    if (remembered === undefined) return this.#verify(digest, token);
+    if (this.#isVouchedFor(remembered)) return this.#judgeAnew(remembered.holder, token);
+    return this.#askAgain(remembered, digest, token);
+  }
+
+  async #verify(digest: string, token: string): Promise<Identified | Refusal> {
+    const verified = await this.#verifier.verify(token);
+    if (isRefusal(verified)) return verified;
+    const holder = holderOf(verified.claims);
+    this.#remembered.set(digest, { holder, signedBy: verified }, weightOf(token.length));
+    return { holder, token };
+  }
+
+  /** When the keys that are held are not fresh: whether its key is still one of them. */
+  async #askAgain({ holder, signedBy }: Remembered, digest: string, token: string): Promise<Identified | Refusal> {
+    const { kid, alg, key } = signedBy;
+    const isStillVouchedFor = (await this.#expected.keySet.find(kid, alg)) === key;
+    return isStillVouchedFor ? this.#judgeAnew(holder, token) : await this.#verify(digest, token);
+  }
+
+  #isVouchedFor({ signedBy: { kid, alg, key } }: Remembered): boolean {
+    return this.#expected.keySet.findFresh(kid, alg) === key;
+  }
+
+  #judgeAnew(holder: Holder, token: string): Identified | Refusal {
+    const { audience, clock } = this.#expected;
+    if (!isMeantFor(holder.claims.aud, audience)) return forAnotherAudience(holder.claims, this.#expected);
+    return judgeTimes(holder.claims, numericDate(clock.now()), this.#expected) ?? { holder, token };
+  }
+}

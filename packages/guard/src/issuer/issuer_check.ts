@@ -1,0 +1,60 @@
+/**
+ * Whether the issuer goes by the very name that the guard was given. Tokens name it in `iss`, which is compared to the
+ * letter (RFC 8414 §3.3, RFC 9068 §4): with `http://127.0.0.1:8080` for `http://localhost:8080`, or a slash too many, the
+ * guard would connect, and then refuse every token as if it were the token's fault.
+ */
+import { isObject } from '@hallpass/protocol';
+import type { GuardEvent } from '../guard_event.ts';
+import { secondsSince, type GuardClock } from '../surroundings.ts';
+
+/** How often, at most, the metadata is asked for, in seconds: tokens can make the guard look. */
+const LOOK_SECONDS = 5;
+
+export interface IssuerCheckOptions {
+  readonly issuer: string;
+  /** The issuer's metadata as JSON (RFC 8414 §3.2); may reject. */
+  readonly fetchMetadata: () => Promise<unknown>;
+  readonly clock: Pick<GuardClock, 'elapsed'>;
+  readonly report: (event: GuardEvent) => void;
+}
+
+export class IssuerCheck {
+  readonly #options: IssuerCheckOptions;
+  #differing: Extract<GuardEvent, { kind: 'issuer_differs' }> | undefined;
+  #lookedAt = -Infinity;
+  #underWay: Promise<void> | undefined;
+
+  constructor(options: IssuerCheckOptions) {
+    this.#options = options;
+  }
+
+  /** What is wrong, as far as is known. An issuer that tells no metadata is taken at our word: each token is compared. */
+  get differing(): Extract<GuardEvent, { kind: 'issuer_differs' }> | undefined {
+    return this.#differing;
+  }
+
+  /** Compares again, unless that was done just now. Never rejects. */
+  look(): Promise<void> {
+    if (secondsSince(this.#options.clock, this.#lookedAt) < LOOK_SECONDS) return this.#underWay ?? Promise.resolve();
+    this.#lookedAt = this.#options.clock.elapsed();
+    this.#underWay ??= this.#compare().finally(() => {
+      this.#underWay = undefined;
+    });
+    return this.#underWay;
+  }
+
+  async #compare(): Promise<void> {
+    const { issuer: expected, fetchMetadata, report } = this.#options;
+    const metadata = await fetchMetadata().catch(() => undefined);
+    const found = isObject(metadata) ? metadata['issuer'] : undefined;
+    if (typeof found !== 'string') return;
+    const before = this.#differing;
+    if (found === expected) {
+      this.#differing = undefined;
+      if (before !== undefined) report({ kind: 'issuer_agrees' });
+      return;
+    }
+    this.#differing = { kind: 'issuer_differs', expected, found };
+    if (before?.found !== found) report(this.#differing);
+  }
+}

@@ -1,0 +1,287 @@
+/** A policy from what an API has already: its OpenAPI document, or a file of routes and scopes. */
+import { flattenControls, isObject } from '@hallpass/protocol';
+import { draftRoutes, draftScopes, type DraftedRoute, type DraftedScope } from './draft.ts';
+import { faultAt, own, PolicyError, printFault, rootOf, type PolicyFault, type Source } from './faults.ts';
+import { openFiles, readSource, type PolicyFiles } from './files.ts';
+import { nothingRead, readOperations, type OperationOptions, type OperationsRead } from './operations.ts';
+import { applyOverlay } from './overlay.ts';
+import { mapOperations, readRouteMap, type PolicyTable } from './routes.ts';
+import { readMapping, SecurityReader } from './security.ts';
+import { compileTable } from './table.ts';
+import { compilePolicy, type Policy } from '../policy.ts';
+
+export { PolicyError, printFault, type PolicyFault, type PolicyFaultKind } from './faults.ts';
+export { printRouteMap, printScopeMapping, type DraftedRoute, type DraftedScope } from './draft.ts';
+export { POLICY_FILES_MAX } from './files.ts';
+export type { ClosedOperation } from './operations.ts';
+export type { PolicyRoute, PolicyTable } from './routes.ts';
+export { POLICY_FILE_BYTES_MAX } from './text.ts';
+
+export interface OpenAPIOptions extends OperationOptions {
+  /** An overlay that is applied before anything is read (OpenAPI Overlay Specification 1.0). */
+  readonly overlay?: unknown;
+  /** The Hallpass scopes that stand for scopes of the document that are words or URLs: `payments:read` to `/payments.read`. */
+  readonly scopes?: Readonly<Record<string, string>>;
+  /** Make no policy at all of a document with an operation that has to be closed. Default false. */
+  readonly strict?: boolean;
+  /**
+   * The routes that the code knows, as `hallpass policy types` prints them, for the compiler to know them too. They have
+   * to be those of the document.
+   */
+  readonly routes?: readonly string[];
+}
+
+/** Options from which the compiler learns the routes. */
+type WithRoutes<Route extends string> = { readonly routes: readonly Route[] };
+
+export interface PolicyFileOptions extends Omit<OpenAPIOptions, 'overlay' | 'scopes'> {
+  /** The file of an overlay, YAML or JSON. */
+  readonly overlay?: string;
+  /** The file of a mapping of scopes, as `hallpass policy scopes` proposes one. */
+  readonly scopes?: string;
+  /** Hears why operations are closed, if any are. Default: one line on the console that says how many. */
+  readonly onClosed?: (faults: readonly PolicyFault[]) => void;
+}
+
+/** A policy, and what of its document it could not take. */
+export interface DocumentPolicy<Route extends string = string> extends Policy<Route> {
+  /** Why operations are closed: each is refused, whatever a token holds, until its fault is mended. */
+  readonly closed: readonly PolicyFault[];
+}
+
+/**
+ * The policy of an OpenAPI document (3.0 to 3.3): each operation is opened by the one scope of its `security`, whose
+ * parameters are those of the path, by name. Operations with `security: []` are closed; serve them outside the guard. An
+ * operation that is not understood, or that a guard cannot match, is closed and named in `closed`.
+ *
+ * Throws a PolicyError with everything that is wrong when nothing can be made of the document, when no operation of it
+ * is open, and with `strict` when one has to be closed; a TypeError for options that cannot be meant.
+ */
+export function policyFromOpenAPI<const Route extends string>(
+  document: unknown,
+  options: OpenAPIOptions & WithRoutes<Route>,
+): DocumentPolicy<Route>;
+export function policyFromOpenAPI(document: unknown, options?: OpenAPIOptions): DocumentPolicy;
+export function policyFromOpenAPI(document: unknown, options: OpenAPIOptions = {}): DocumentPolicy {
+  checkOptions(options);
+  const { overlay, scopes = {} } = options;
+  const whole = overlay === undefined ? { document, faults: [] } : applyOverlay(document, inMemory(overlay));
+  // What an overlay could not do leaves other faults behind, which are not the document's.
+  if (whole.faults.length > 0) throw new PolicyError(whole.faults);
+  const mapping = readMapping(inMemory(scopes));
+  if (mapping.faults.length > 0) throw new PolicyError(mapping.faults);
+  return settle(readOpenAPI(inMemory(whole.document), { ...options, mapping: mapping.mapping }), options);
+}
+
+function inMemory(document: unknown): Source {
+  return { document, lineOf: () => undefined };
+}
+
+/**
+ * The policy of a file, YAML or JSON: an OpenAPI document, or routes and their scopes as `compilePolicy` takes them. A
+ * document may be split into files of its folder. For Node, and what reads files as it does.
+ *
+ * Throws as `policyFromOpenAPI` does, each fault with its line.
+ */
+export function readPolicy<const Route extends string>(
+  file: string,
+  options: PolicyFileOptions & WithRoutes<Route>,
+): Promise<DocumentPolicy<Route>>;
+export function readPolicy(file: string, options?: PolicyFileOptions): Promise<DocumentPolicy>;
+export async function readPolicy(file: string, options: PolicyFileOptions = {}): Promise<DocumentPolicy> {
+  const { onClosed = (faults): void => warnOfClosed(file, faults) } = options;
+  const policy = settle(await inspectPolicy(file, options), options);
+  if (policy.closed.length > 0) onClosed(policy.closed);
+  return policy;
+}
+
+function warnOfClosed(file: string, { length, 0: first }: readonly PolicyFault[]): void {
+  const many = length === 1 ? 'An operation is' : `${length} operations are`;
+  const which = first === undefined ? '' : `${printFault(first)} `;
+  console.warn(`${many} closed by ${flattenControls(file)}. ${which}All of it: hallpass policy check.`);
+}
+
+/** What there is to say of a policy file. */
+export interface PolicyInspection {
+  readonly table: PolicyTable;
+  /** What keeps a policy from being made of it. */
+  readonly faults: readonly PolicyFault[];
+  /** Extensions that look as if they decided who gets in, and are not read: one for each name. */
+  readonly ignored: readonly PolicyFault[];
+}
+
+const NOTHING: PolicyTable = { routes: [], open: [], closed: [] };
+const NO_OBJECT = 'It holds no object. Is this the right file?';
+
+/** What `readPolicy` would make of a file, and all that keeps it from that. Throws a TypeError for bad options alone. */
+export function inspectPolicy(file: string, options: PolicyFileOptions = {}): Promise<PolicyInspection> {
+  checkOptions(options);
+  return withDocument<Omit<PolicyInspection, 'faults'>>(
+    file,
+    options,
+    { table: NOTHING, ignored: [] },
+    ({ source, files, mapping }) =>
+      isRoutes(source.document)
+        ? { ignored: [], ...readRoutes(source, options) }
+        : readOpenAPI(source, { basePath: options.basePath, mapping, files }),
+  );
+}
+
+/** What a draft proposes. The faults are those that keep the file from being read. */
+export interface PolicyDraft {
+  readonly routes: readonly DraftedRoute[];
+  readonly faults: readonly PolicyFault[];
+}
+
+/**
+ * A whole set of scopes for an OpenAPI file, from its paths and methods: what it has is kept, what it lacks is proposed.
+ * Printed by `printRouteMap`, it is a policy file.
+ */
+export function draftPolicy(
+  file: string,
+  options: Omit<PolicyFileOptions, 'strict' | 'routes'> = {},
+): Promise<PolicyDraft> {
+  checkOptions(options);
+  return withDocument<Pick<PolicyDraft, 'routes'>>(file, options, { routes: [] }, ({ source, files, mapping }) => {
+    const read = readOperationsOf(source, { basePath: options.basePath, files });
+    // A route map has no line for a path whose beginning is not known, or for a method that is not.
+    const unsaid = read.closed.filter(({ prefix, except }) => prefix === undefined || except !== undefined);
+    const faults = [...read.faults, ...unsaid.flatMap(({ fault }) => fault ?? [])];
+    if (faults.length > 0) return { routes: [], faults };
+    const security = new SecurityReader({ source, minor: read.minor, files, mapping });
+    return { routes: draftRoutes(read, security), faults: [] };
+  });
+}
+
+export interface MappingDraft {
+  readonly scopes: readonly DraftedScope[];
+  readonly faults: readonly PolicyFault[];
+}
+
+/** A mapping for the scopes of an OpenAPI file that are words or URLs. The faults are those that keep it from being read. */
+export function draftMapping(file: string, options: Pick<PolicyFileOptions, 'overlay'> = {}): Promise<MappingDraft> {
+  return withDocument<Pick<MappingDraft, 'scopes'>>(file, options, { scopes: [] }, ({ source, files }) => {
+    // Where requests begin does not matter to a scope's name.
+    const read = readOperationsOf(source, { basePath: '', files });
+    const security = new SecurityReader({ source, minor: read.minor, files, mapping: {} });
+    return { scopes: draftScopes(read.operations, security), faults: read.faults };
+  });
+}
+
+interface Opened {
+  readonly source: Source;
+  readonly files: PolicyFiles;
+  readonly mapping: Readonly<Record<string, string>>;
+}
+
+async function withDocument<Result extends object>(
+  file: string,
+  { overlay, scopes }: Pick<PolicyFileOptions, 'overlay' | 'scopes'>,
+  nothing: Result,
+  work: (opened: Opened) => Result & { readonly faults: readonly PolicyFault[] },
+): Promise<Result & { readonly faults: readonly PolicyFault[] }> {
+  try {
+    const base = await readSource(file);
+    const changed =
+      overlay === undefined
+        ? { document: base.document, faults: [] }
+        : applyOverlay(base.document, await readSource(overlay));
+    if (changed.faults.length > 0) return { ...nothing, faults: changed.faults };
+    const { mapping, faults } =
+      scopes === undefined ? { mapping: {}, faults: [] } : readMapping(await readSource(scopes));
+    if (faults.length > 0) return { ...nothing, faults };
+    const source = { ...base, file, document: changed.document };
+    return work({ source, files: await openFiles(source), mapping });
+  } catch (error) {
+    if (error instanceof PolicyError) return { ...nothing, faults: error.faults };
+    throw error;
+  }
+}
+
+/** Routes and scopes, and no OpenAPI document of whatever version. */
+function isRoutes(document: unknown): boolean {
+  return (
+    isObject(document) && !['openapi', 'swagger', 'paths', 'overlay'].some((name) => Object.hasOwn(document, name))
+  );
+}
+
+function readRoutes(
+  source: Source,
+  { basePath, scopes }: PolicyFileOptions,
+): Pick<PolicyInspection, 'table' | 'faults'> {
+  const { table, faults } = readRouteMap(source);
+  if (basePath === undefined && scopes === undefined) return { table, faults };
+  const sentence =
+    basePath === undefined
+      ? 'A mapping of scopes is for OpenAPI documents. Write the scopes as tokens have them.'
+      : 'A base path is for OpenAPI documents. Write the routes as the guard sees them.';
+  return { table, faults: [faultAt('unsupported', rootOf(source), sentence), ...faults] };
+}
+
+interface ReadingOptions {
+  readonly basePath?: string | undefined;
+  readonly files?: PolicyFiles | undefined;
+}
+
+function readOpenAPI(
+  source: Source,
+  options: ReadingOptions & { readonly mapping: Readonly<Record<string, string>> },
+): PolicyInspection {
+  const read = readOperationsOf(source, options);
+  const { files, mapping } = options;
+  const table = mapOperations(read, new SecurityReader({ source, minor: read.minor, files, mapping }));
+  return { table, faults: read.faults, ignored: read.ignored };
+}
+
+function readOperationsOf(source: Source, { basePath, files }: ReadingOptions): OperationsRead {
+  const root = rootOf(source);
+  if (!isObject(root.value)) return nothingRead(faultAt('malformed', root, NO_OBJECT));
+  if (own(root.value, 'overlay') !== undefined) {
+    const sentence = 'This is an overlay. Name the file that it changes, and this one with --overlay.';
+    return nothingRead(faultAt('unsupported', root, sentence));
+  }
+  return readOperations(source, basePath === undefined ? {} : { basePath }, files);
+}
+
+function checkOptions({ basePath = '' }: Pick<OpenAPIOptions, 'basePath'>): void {
+  if (basePath === '') return;
+  try {
+    compilePolicy<Readonly<Record<string, string>>>({ [`GET ${basePath}`]: '/any.read' });
+    if (basePath !== '/') return;
+  } catch {
+    // Said below.
+  }
+  throw new TypeError("basePath must be empty, or a path such as '/v1': no slash at its end.");
+}
+
+/** A policy, if nothing stands in its way. */
+function settle(
+  { table, faults }: Pick<PolicyInspection, 'table' | 'faults'>,
+  { strict = false, routes }: Pick<OpenAPIOptions, 'strict' | 'routes'>,
+): DocumentPolicy {
+  const closed = table.closed.flatMap(({ fault }) => fault ?? []);
+  // Closed as a whole it is not a policy with a flaw but the wrong file, or one that says nothing of scopes.
+  const isRefused = faults.length > 0 || (closed.length > 0 && (strict || table.routes.length === 0));
+  const wrong = isRefused ? [...new Set([...faults, ...closed])] : compareRoutes(table, routes);
+  if (wrong.length > 0) throw new PolicyError(wrong);
+  return { ...compileTable(table), closed };
+}
+
+/** The routes that the code knows have to be there: a handler would wait for one that never comes. */
+function compareRoutes({ routes }: PolicyTable, known: readonly string[] | undefined): readonly PolicyFault[] {
+  if (known === undefined) return [];
+  const there = new Set(routes.map(({ route }) => route));
+  const told = new Set(known);
+  const differ = (one: string, sentence: string): PolicyFault =>
+    faultAt('stale', rootOf(inMemory(undefined)), `${sentence} ${PRINT_AGAIN}`, one);
+  return [
+    ...[...there]
+      .filter((route) => !told.has(route))
+      .map((route) => differ(route, 'The code does not know this route.')),
+    ...[...told]
+      .filter((route) => !there.has(route))
+      .map((route) => differ(route, 'The code knows this route, and the policy does not.')),
+  ];
+}
+
+const PRINT_AGAIN = 'Print its routes again: hallpass policy types.';

@@ -1,0 +1,187 @@
+/** Which scope opens which operation, and which operations are closed. */
+import { isObject, isScope, parseScope, type ScopeFault } from '@hallpass/protocol';
+import { ClosedPaths, plainNames } from '../closed_paths.ts';
+import { faultAt, inside, ofOperation, quote, rootOf, type PolicyFault, type Source, type Spot } from './faults.ts';
+import { parametersOf, routeFault, type ClosedOperation, type Operation, type OperationsRead } from './operations.ts';
+import type { SecurityReader } from './security.ts';
+
+/** An operation, and what opens it. */
+export interface PolicyRoute {
+  /** As a policy names it: `GET /accounts/{accountID}`. */
+  readonly route: string;
+  readonly method: string;
+  readonly path: string;
+  readonly scope: string;
+}
+
+/** What the operations of a document come to. */
+export interface PolicyTable {
+  readonly routes: readonly PolicyRoute[];
+  /** Operations that ask for nothing. No guard opens them: serve them outside of it. */
+  readonly open: readonly ClosedOperation[];
+  /** Operations that no guard opens, each with the fault that closes it, unless a route map closes it on purpose. */
+  readonly closed: readonly ClosedOperation[];
+}
+
+/** A route that is not yet compared with the others. */
+export interface Candidate extends PolicyRoute {
+  readonly spot: Spot;
+}
+
+/** Operations to routes; one that asks for what no policy can give is closed. */
+export function mapOperations({ operations, closed: unread }: OperationsRead, security: SecurityReader): PolicyTable {
+  const routes: Candidate[] = [];
+  const open: ClosedOperation[] = [];
+  const closed = [...unread];
+  for (const operation of operations) {
+    const { route, method, template, prefix, spot } = operation;
+    const close = (fault: PolicyFault): number =>
+      closed.push({ route, method, template, prefix, fault: ofOperation(fault, route) });
+    const demand = security.demandOf(operation);
+    switch (demand.asks) {
+      case 'scope': {
+        const fault = scopeFault(operation, demand.scope, demand.spot);
+        if (fault === undefined)
+          routes.push({ route, method, path: route.slice(method.length + 1), scope: demand.scope, spot });
+        else close(fault);
+        break;
+      }
+      case 'nothing':
+        open.push({ route, method, template, prefix });
+        break;
+      case 'no_scope':
+        close(faultAt('unmapped', spot, ASK_FOR_ONE));
+        break;
+      case 'too_much':
+        close(faultAt('several_scopes', spot, demand.because));
+        break;
+      case 'malformed':
+        close(demand.fault);
+        break;
+    }
+  }
+  return closeDoubles({ routes, open, closed });
+}
+
+const ASK_FOR_ONE =
+  'Its security asks for no scope. Name one there, or say security: [] and serve it outside the guard.';
+
+/**
+ * Two templates that differ in the names of their parameters alone match the same requests, whichever is asked first. No
+ * scope is right for both, so none of them is open.
+ */
+export function closeDoubles({
+  routes,
+  open,
+  closed,
+}: Omit<PolicyTable, 'routes'> & { readonly routes: readonly Candidate[] }): PolicyTable {
+  const others = new ClosedPaths([...open, ...closed]);
+  const byShape = new Map<string, Candidate[]>();
+  for (const one of routes) {
+    const those = byShape.get(plainNames(one.route));
+    if (those === undefined) byShape.set(plainNames(one.route), [one]);
+    else those.push(one);
+  }
+  const doubles: ClosedOperation[] = [];
+  const left: PolicyRoute[] = [];
+  for (const candidate of routes) {
+    const { spot, ...one } = candidate;
+    const { route, method, path } = one;
+    const segments = path === '/' ? [] : path.slice(1).split('/');
+    const generic = segments.map((segment) => (segment.startsWith('{') ? NO_TEXT : segment));
+    const twin =
+      byShape.get(plainNames(route))?.find((other) => other !== candidate)?.route ??
+      others.twinOf(plainNames(route)) ??
+      others.find(method, generic, path);
+    if (twin === undefined) left.push(one);
+    else {
+      const sentence = `It matches the same requests as ${quote(twin)}. Keep one of the two.`;
+      doubles.push({ route, method, template: path, prefix: '', fault: faultAt('ambiguous', spot, sentence, route) });
+    }
+  }
+  return { routes: left, open, closed: [...closed, ...doubles] };
+}
+
+/** What stands for a parameter's value, and is no text of a path. */
+const NO_TEXT = '\u0002';
+
+type Named = Pick<Operation, 'route' | 'parameters'>;
+
+/** What a route map says of a route that it closes. */
+export const CLOSED_WORD = 'closed';
+
+/** Routes and their scopes, as `compilePolicy` takes them, to a table. A route of the scope `closed` is closed. */
+export function readRouteMap(source: Source): { readonly table: PolicyTable; readonly faults: readonly PolicyFault[] } {
+  const root = rootOf(source);
+  const routes: Candidate[] = [];
+  const closed: ClosedOperation[] = [];
+  const faults: PolicyFault[] = [];
+  for (const [route, scope] of Object.entries(isObject(root.value) ? root.value : {})) {
+    const spot = inside(root, route);
+    const [, method = '', path = ''] = /^(\S+) (\/[^]*)$/.exec(route) ?? [];
+    if (scope === CLOSED_WORD && /^(?:[A-Z][A-Z-]*|\*)$/.test(method)) {
+      closed.push({ route, method, template: path, prefix: '' });
+      continue;
+    }
+    const fault = path === '' ? "Write it as 'GET /path'." : routeFault(route, path);
+    const one = { route, parameters: parametersOf(path) };
+    if (fault !== undefined) faults.push(faultAt('bad_path', spot, fault, route));
+    else if (typeof scope !== 'string') faults.push(faultAt('malformed', spot, 'Its scope must be a text.', route));
+    else {
+      const wrong = scopeFault(one, scope, spot);
+      if (wrong !== undefined) faults.push(wrong);
+      routes.push({ route, method, path, scope, spot });
+    }
+  }
+  const table = closeDoubles({ routes, open: [], closed });
+  const wrong = new Set(faults.map(({ operation }) => operation));
+  const left = { ...table, routes: table.routes.filter(({ route }) => !wrong.has(route)) };
+  // It is written for a guard alone, so nothing in it is meant for another reader: whatever is wrong is to be mended.
+  return { table: left, faults: [...faults, ...table.closed.flatMap(({ fault }) => fault ?? [])] };
+}
+
+/** What to do about a text that is no scope. */
+const SCOPE_ADVICE: Readonly<Record<ScopeFault, string>> = {
+  too_long: 'Make it shorter.',
+  not_absolute: 'A scope begins with a slash, as in /accounts.read.',
+  no_verb: 'A scope ends in a dot and a verb, as in /accounts.read.',
+  bad_verb: 'The verb, after the last dot, is made of small letters and hyphens, as in /accounts.read.',
+  empty_segment: 'A segment is empty. Take a slash away.',
+  dot_segment: 'Dots may stand inside a segment alone.',
+  segment_too_long: 'Make its segments shorter.',
+  bad_character: 'Segments are made of letters, digits, and _ ~ - or dots inside.',
+  bad_parameter: 'A parameter is a whole segment, as in /accounts/{accountID}.read.',
+  repeated_parameter: 'A parameter may be there once.',
+};
+
+/** What keeps a scope from opening a route; undefined when nothing does. */
+function scopeFault({ route, parameters }: Named, text: string, where: Spot): PolicyFault | undefined {
+  const scope = parseScope(text);
+  if (!isScope(scope)) {
+    const advice = text.startsWith('/') ? SCOPE_ADVICE[scope] : `${SCOPE_ADVICE.not_absolute} ${MAP_IT}`;
+    return faultAt('bad_scope', where, `${quote(text)} is not a scope. ${advice}`, route);
+  }
+  const strangers = scope.parameters.filter((name) => !parameters.includes(name));
+  const [stranger] = strangers;
+  if (stranger === undefined) return undefined;
+  return faultAt('unknown_parameter', where, adviseOnParameter(text, { stranger, strangers, parameters }), route);
+}
+
+const MAP_IT = 'Or map it: hallpass policy scopes proposes how.';
+
+function adviseOnParameter(
+  scope: string,
+  names: { readonly stranger: string; readonly strangers: readonly string[]; readonly parameters: readonly string[] },
+): string {
+  const { stranger, strangers, parameters } = names;
+  const fault = `The scope ${quote(scope)} has {${stranger}}, and the path does not.`;
+  if (parameters.length === 0) {
+    return `${fault} The path has no parameter that could fill it: ask for a scope without, and check {${stranger}} in the handler with guard.check.`;
+  }
+  const unused = parameters.filter((name) => !scope.includes(`{${name}}`));
+  const [only, ...others] = unused;
+  if (only !== undefined && others.length === 0 && strangers.length === 1) {
+    return `${fault} If it is what the path calls {${only}}, write ${quote(scope.replace(`{${stranger}}`, () => `{${only}}`))}.`;
+  }
+  return `${fault} The path has ${parameters.map((name) => `{${name}}`).join(', ')}: write the scope with one of these.`;
+}

@@ -1,0 +1,450 @@
+/** What has to hold behind the guard in every framework, on real sockets. */
+import { compilePolicy, type Guard, type Policy, type RouteAccess } from '@hallpass/guard';
+import { IDENTITY_FIELDS, OVERRIDES } from '@hallpass/guard/forward';
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { bearer, guardOf, openBench } from '../harness.ts';
+import { API, NOW_SECONDS } from '../issuer.ts';
+import { Prover } from '../prover.ts';
+import { send, type WireAnswer } from '../wire.ts';
+
+export const policy = compilePolicy({
+  'GET /accounts': '/accounts.read',
+  'HEAD /accounts': '/accounts.read',
+  'OPTIONS /accounts': '/accounts.read',
+  'POST /accounts': '/accounts.write',
+  'GET /accounts/mine': '/mine.read',
+  'GET /accounts/{accountID}': '/accounts/{accountID}.read',
+  'DELETE /accounts/{accountID}': '/accounts/{accountID}.write',
+  'GET /v1/accounts/{accountID}/transfers/{id}': '/accounts/{accountID}/transfers.read',
+  'GET /nobody-home': '/accounts.read',
+});
+export type Routes = typeof policy extends Policy<infer Route> ? Route : never;
+
+/** What every handler of an app says, whatever its framework. */
+export type Reply = (access: RouteAccess<Routes>) => Promise<string>;
+
+/**
+ * `sound`: the guard before the routes, literals before parameters, the transfers in a part of their own that is mounted
+ * at `/v1`. `crossed`: as it should not be, the parameter before the literal. `open`: nobody registered the guard.
+ */
+export type Build = 'sound' | 'crossed' | 'open';
+
+export interface Framework {
+  readonly name: string;
+  /** Starts an app; gives its port. It has every route but `/nobody-home`. */
+  readonly serve: (guard: Guard, reply: Reply, build: Build) => Promise<number>;
+  /** Whether dot segments reach the guard as they are, or were resolved before anybody saw them, as in a web `Request`. */
+  readonly dotSegments: 'kept' | 'resolved';
+}
+
+const SCOPES = '/accounts.read /accounts/a1.read /accounts/a1/transfers.read';
+const { issuer, guard } = await openBench();
+const token = await issuer.token({ scope: SCOPES });
+const AUTHORIZED = `Authorization: Bearer ${token}`;
+
+/** An app in which every handler that runs is written down. */
+async function open(
+  { serve }: Framework,
+  build: Build = 'sound',
+  by: Guard = guard,
+): Promise<{
+  readonly ran: RouteAccess<Routes>[];
+  readonly port: number;
+  readonly ask: (requestLine: string, ...fields: readonly string[]) => Promise<WireAnswer>;
+}> {
+  const ran: RouteAccess<Routes>[] = [];
+  const reply = async (access: RouteAccess<Routes>): Promise<string> => {
+    ran.push(access);
+    await new Promise((resolve) => setImmediate(resolve));
+    if ('id' in access.values && access.values.id === 'failing') throw new Error('as the test wants it');
+    return `${access.route} ${JSON.stringify(access.values)}`;
+  };
+  const port = await serve(by, reply, build);
+  return { ran, port, ask: (requestLine, ...fields) => send(port, requestLine, ...fields) };
+}
+
+/** Whatever reaches for account a2, or for `mine`, with a token for a1 alone. */
+const TRESPASSES = [
+  '/accounts/a2',
+  '/accounts/mine',
+  '/accounts/a1/../a2',
+  '/accounts/./a2',
+  '/accounts/a1/..%2fa2',
+  '/accounts/a1%2f..%2fa2',
+  '/accounts/a1%2F%2E%2E%2Fa2',
+  '/accounts/a1/%2e%2e/a2',
+  '/accounts/a1%2f%252e%252e%2fa2',
+  '/accounts/a1%5c..%5ca2',
+  '/accounts/a1\\..\\a2',
+  '/accounts/a1/..;/a2',
+  '/accounts/a1;/../a2',
+  '/accounts/a2;a1',
+  '/accounts/a2?accountID=a1',
+  '/accounts/a2?/../a1',
+  '/accounts/a2#/../a1',
+  '/accounts/a2%00a1',
+  '/accounts/a2%0a',
+  '/accounts/%61%32',
+  '/accounts/%EF%BD%812',
+  '/accounts/\u00e0',
+  '/accounts/a1%20',
+  '/accounts/A1',
+  '/ACCOUNTS/a2',
+  '/accounts/Mine',
+  '/accounts/mine/',
+  '//accounts/a2',
+  '/x//../accounts/a2',
+  '/accounts//a2',
+  '/accounts/a2/',
+  '/accounts/a2//',
+  '/v1/accounts/a1/transfers/../../a2/transfers/1',
+  '/V1/accounts/a2/transfers/1',
+  '/v1/accounts/a2/transfers/1',
+  'http://api.example.com/accounts/a2',
+  'http://evil.example/accounts/a2',
+  'http://evil.example//accounts/a2',
+  'http://evil.example?/accounts/a2',
+  'http://evil.example',
+  '*',
+  'accounts/a2',
+];
+
+/** Other ways to write what the token does open: refused all the same, since not everybody reads them as we do. */
+const DISGUISES = [
+  '/Accounts/a1',
+  '/accounts/a1/',
+  '/accounts//a1',
+  '//accounts/a1',
+  '/accounts/a1;v=1',
+  '/accounts/%611',
+  '/%61ccounts/a1',
+  '/accounts%2fa1',
+  '/V1/accounts/a1/transfers/1',
+  '/v1/accounts/a1/transfers/1/',
+];
+/** Those that a web `Request` does not show. */
+const DOT_SEGMENTS = ['/accounts/./a1', '/accounts/x/../a1', '/accounts/x/%2e%2e/a1', '/accounts/a2%3f/../a1'];
+
+/** Names that a server reads as one: CGI and its kin know no hyphen, and PHP no dot. */
+function spellings(field: string): readonly string[] {
+  const [first = '', ...rest] = field.split('-');
+  return [
+    field,
+    field.toUpperCase(),
+    field.replaceAll('-', '_'),
+    field.replaceAll('-', '_').toUpperCase(),
+    `${first}_${rest.join('-')}`,
+    `${[first, ...rest.slice(0, -1)].join('-')}_${rest.at(-1) ?? ''}`,
+    field.replaceAll('-', '.'),
+    field.replaceAll('-', '~'),
+  ];
+}
+
+const METHOD_QUERIES = [
+  '_method=DELETE',
+  'limit=10&_method=DELETE',
+  'limit=10;_method=DELETE',
+  '_METHOD=DELETE',
+  '_method',
+  '_method[]=DELETE',
+  '[_method]=DELETE',
+  '%5Fmethod=DELETE',
+  '_m%65thod=DELETE',
+  '.method=DELETE',
+  '+_method=DELETE',
+  '_method%00x=DELETE',
+  '_method%00%ff=DELETE',
+  '%5b_method%5d=DELETE',
+];
+const HARMLESS_QUERIES = [
+  'method=DELETE',
+  'x=_method',
+  'x=%26_method',
+  'payment_method=card',
+  '_methods=1',
+  'x=%zz',
+  '?',
+];
+/** Those of proxies, which no framework takes for the method or for the path within the API, and neighbours by name. */
+const HARMLESS = [
+  'X-Forwarded-Prefix',
+  'X-Forwarded-Path',
+  'X-Forwarded-Uri',
+  'X-Forwarded-Method',
+  'X-Original-Method',
+  'X-HTTP-Methods',
+  'X--HTTP-Method',
+  'HTTP-Method',
+  'Y-HTTP-Method',
+];
+
+/** Registers the tests; each framework's file calls this once, before its own. */
+export function describeFramework(framework: Framework): void {
+  const { name, dotSegments } = framework;
+
+  test(`${name}: the handler hears who asks, by which route and with which values`, async () => {
+    const { ran, ask } = await open(framework);
+    assert.equal((await ask('GET /accounts', AUTHORIZED)).body, 'GET /accounts {}');
+    assert.equal(
+      (await ask('GET /accounts/a1?accountID=a2', AUTHORIZED)).body,
+      'GET /accounts/{accountID} {"accountID":"a1"}',
+    );
+    const mounted = await ask('GET /v1/accounts/a1/transfers/%C3%A9%20', AUTHORIZED);
+    assert.equal(mounted.status, 200);
+    assert.deepEqual(
+      ran.map(({ route, client, values }) => [route, client.clientId, values]),
+      [
+        ['GET /accounts', 'client-1', {}],
+        ['GET /accounts/{accountID}', 'client-1', { accountID: 'a1' }],
+        ['GET /v1/accounts/{accountID}/transfers/{id}', 'client-1', { accountID: 'a1', id: 'é ' }],
+      ],
+    );
+  });
+
+  test(`${name}: what is refused reaches no handler, and is answered by RFC 6750 §3 as it is`, async () => {
+    const { ran, ask } = await open(framework);
+    const refused = [
+      [401, 'GET /accounts', ''],
+      [401, 'GET /accounts', 'Authorization: Bearer abc'],
+      [400, 'GET /accounts', 'Authorization: Bearer'],
+      [401, 'GET /accounts', 'Authorization: Basic YTpi'],
+      [401, 'GET /nowhere', ''],
+      [403, 'GET /nowhere', AUTHORIZED],
+      [403, 'GET /accounts/a1/nowhere', AUTHORIZED],
+      [403, 'GET /accounts/a2', AUTHORIZED],
+      [403, 'DELETE /accounts/a1', AUTHORIZED],
+      [403, 'PROPFIND /accounts', AUTHORIZED],
+      [400, 'GET /accounts/a1%2f', AUTHORIZED],
+    ] as const;
+    for (const [status, line, field] of refused) {
+      const answer = await ask(line, ...(field === '' ? [] : [field]));
+      assert.equal(answer.status, status, `${line} ${field.slice(0, 24)}`);
+      assert.equal(answer.headers.get('content-type'), 'application/json');
+      assert.equal(answer.headers.get('cache-control'), 'no-store');
+      assert.equal(answer.headers.get('etag'), undefined);
+      if (!line.includes('%')) assert.match(answer.headers.get('www-authenticate') ?? '', /^Bearer realm=/);
+      const body: unknown = JSON.parse(answer.body);
+      assert.ok(typeof body === 'object' && body !== null);
+      assert.deepEqual(Object.keys(body).slice(0, 2), ['error', 'error_description']);
+    }
+    assert.deepEqual(ran, []);
+    assert.equal((await ask('GET /accounts', AUTHORIZED)).status, 200);
+    assert.equal(ran.length, 1);
+  });
+
+  test(`${name}: what the policy opens and the app has not is the app's to answer (404)`, async () => {
+    const { ran, ask } = await open(framework);
+    assert.equal((await ask('GET /nobody-home', AUTHORIZED)).status, 404);
+    assert.equal((await ask('GET /nobody-home')).status, 401);
+    assert.deepEqual(ran, []);
+  });
+
+  test(`${name}: HEAD, OPTIONS and POST are routes like others`, async () => {
+    const { ran, ask } = await open(framework);
+    const head = await ask('HEAD /accounts', AUTHORIZED);
+    assert.deepEqual([head.status, head.body], [200, '']);
+    assert.equal((await ask('OPTIONS /accounts', AUTHORIZED)).status, 200);
+    assert.deepEqual(
+      ran.map(({ route }) => route),
+      ['HEAD /accounts', 'OPTIONS /accounts'],
+    );
+    // Frameworks answer HEAD by the handler of GET; the policy has not named it.
+    const closed = await ask('HEAD /accounts/a1', AUTHORIZED);
+    assert.deepEqual([closed.status, closed.body], [403, '']);
+    assert.equal((await ask('OPTIONS /accounts/a1', AUTHORIZED)).status, 403);
+    assert.equal((await ask('HEAD /accounts')).status, 401);
+    const form = ['Content-Type: application/json', 'Content-Length: 2', '', '{}'];
+    assert.equal((await ask('POST /accounts', AUTHORIZED, ...form)).status, 403);
+    assert.equal(ran.length, 2);
+    const writer = `Authorization: Bearer ${await issuer.token({ scope: '/accounts.write' })}`;
+    assert.equal((await ask('POST /accounts', writer, ...form)).body, 'POST /accounts {}');
+  });
+
+  test(`${name}: of two Authorization fields neither is believed`, async () => {
+    const { ran, ask } = await open(framework);
+    const other = 'Authorization: Bearer abc';
+    for (const fields of [
+      [AUTHORIZED, other],
+      [other, AUTHORIZED],
+      [AUTHORIZED, AUTHORIZED],
+      [`${AUTHORIZED}, Bearer abc`],
+      [AUTHORIZED, 'authorization: Basic YTpi'],
+    ]) {
+      assert.equal((await ask('GET /accounts', ...fields)).status, 400);
+    }
+    assert.deepEqual(ran, []);
+  });
+
+  test(`${name}: no way of writing a path opens what the token does not`, async () => {
+    const { ran, ask } = await open(framework);
+    for (const path of TRESPASSES) {
+      const { status } = await ask(`GET ${path}`, AUTHORIZED);
+      assert.ok(status === 400 || status === 403, `${path}: ${status}`);
+    }
+    for (const path of [...DISGUISES, ...(dotSegments === 'kept' ? DOT_SEGMENTS : [])]) {
+      const { status } = await ask(`GET ${path}`, AUTHORIZED);
+      assert.ok(status === 400 || status === 403, `${path}: ${status}`);
+    }
+    assert.deepEqual(ran, []);
+    for (const path of dotSegments === 'resolved' ? DOT_SEGMENTS : []) {
+      assert.match((await ask(`GET ${path}`, AUTHORIZED)).body, /"a1"/, path);
+    }
+  });
+
+  test(`${name}: a request line with an origin is about its path, whatever the origin (RFC 9112 §3.2.2)`, async () => {
+    const { ask } = await open(framework);
+    const { status, body } = await ask('GET http://evil.example/accounts/a1', AUTHORIZED);
+    assert.deepEqual([status, body], [200, 'GET /accounts/{accountID} {"accountID":"a1"}']);
+  });
+
+  test(`${name}: what overrides the method or the path is 400 in every spelling, and passes where the guard lets it`, async () => {
+    const { ran, ask } = await open(framework);
+    for (const field of OVERRIDES.filter((override) => override !== '_method')) {
+      for (const written of spellings(field)) {
+        for (const line of ['GET /accounts/a1', 'DELETE /accounts/a1', 'GET /nowhere']) {
+          const { status, body } = await ask(line, AUTHORIZED, `${written}: DELETE`);
+          assert.equal(status, 400, `${line} ${written}`);
+          assert.ok(body.includes(`"error":"invalid_request"`) && body.includes(field), body);
+        }
+        assert.equal((await ask('GET /accounts', `${written}:`)).status, 400, 'without a token, and empty');
+      }
+    }
+    for (const query of METHOD_QUERIES) {
+      const { status, body } = await ask(`GET /accounts/a1?${query}`, AUTHORIZED);
+      assert.equal(status, 400, query);
+      assert.match(body, /Leave this out: _method/);
+    }
+    assert.deepEqual(ran, []);
+    for (const field of HARMLESS) {
+      assert.equal((await ask('GET /accounts/a1', AUTHORIZED, `${field}: DELETE`)).status, 200, field);
+    }
+    for (const query of HARMLESS_QUERIES) {
+      assert.equal((await ask(`GET /accounts/a1?${query}`, AUTHORIZED)).status, 200, query);
+    }
+    assert.equal(ran.length, HARMLESS.length + HARMLESS_QUERIES.length);
+
+    const passing = await open(
+      framework,
+      'sound',
+      guardOf(issuer, { passOverrides: ['x-http-method', '_method'] }).guard,
+    );
+    assert.equal(
+      (await passing.ask('GET /accounts/a1?_method=DELETE', AUTHORIZED, 'X-HTTP-Method: DELETE')).status,
+      200,
+    );
+    assert.equal((await passing.ask('GET /accounts/a1', AUTHORIZED, 'X_HTTP_Method: DELETE')).status, 400);
+    assert.equal((await passing.ask('GET /accounts/a1', AUTHORIZED, 'X-HTTP-Method-Override: DELETE')).status, 400);
+    assert.deepEqual(
+      passing.ran.map(({ route }) => route),
+      ['GET /accounts/{accountID}'],
+    );
+  });
+
+  test(`${name}: a field that looks like one of the identity is 400, and one of the identity is not`, async () => {
+    const { ran, ask } = await open(framework);
+    for (const field of IDENTITY_FIELDS) {
+      for (const written of spellings(field)) {
+        const alike = written.toLowerCase() !== field.toLowerCase();
+        const { status, body } = await ask('GET /accounts/a1', AUTHORIZED, `${written}: me`);
+        assert.equal(status, alike ? 400 : 200, written);
+        if (alike) assert.match(body, /"error":"invalid_request","error_description":"A header is named like /);
+      }
+    }
+    assert.ok(ran.every(({ client }) => client.clientId === 'client-1'));
+    for (const field of ['X_Hallpass', 'X_Hallpass_Clients', 'XX_Hallpass_Client', 'X_Request_Id']) {
+      assert.equal((await ask('GET /accounts/a1', AUTHORIZED, `${field}: me`)).status, 200, field);
+    }
+  });
+
+  test(`${name}: two Host fields are 400, whatever they say (RFC 9112 §3.2)`, async () => {
+    const { ran, ask } = await open(framework);
+    // The first one is always sent.
+    for (const field of ['Host: other.example.com', 'host: api.example.com', 'HOST:']) {
+      assert.equal((await ask('GET /accounts/a1', AUTHORIZED, field)).status, 400, field);
+    }
+    assert.deepEqual(ran, []);
+    assert.equal((await ask('GET /accounts/a1', AUTHORIZED, 'X-Forwarded-Host: other.example.com')).status, 200);
+  });
+
+  test(`${name}: the metadata is there for anybody, and nothing else of it (RFC 9728 §3.1)`, async () => {
+    const described = guardOf(issuer, { resourceMetadata: true }).guard;
+    const { ask } = await open(framework, 'sound', described);
+    const answer = await ask(`GET ${String(described.metadataPath)}?x=1`);
+    assert.equal(answer.status, 200);
+    assert.equal(answer.headers.get('content-type'), 'application/json');
+    assert.equal(answer.headers.get('access-control-allow-origin'), '*');
+    assert.deepEqual(JSON.parse(answer.body), described.metadata(policy));
+    assert.equal((await ask(`POST ${String(described.metadataPath)}`)).status, 401);
+    assert.equal((await (await open(framework)).ask(`GET ${String(described.metadataPath)}`)).status, 401);
+  });
+
+  test(`${name}: a new nonce goes with the answer, whatever that is (RFC 9449 §8.2)`, async () => {
+    const { guard: asking, clock } = guardOf(issuer, { publicURL: API, dpopNonces: true, maxStalenessSeconds: 3_600 });
+    const { ask, ran } = await open(framework, 'sound', asking);
+    const prover = new Prover();
+    const bound = await issuer.token({ scope: SCOPES, cnf: { jkt: prover.jkt } });
+    const prove = (path: string, claims: object = {}): readonly string[] => [
+      `Authorization: DPoP ${bound}`,
+      `DPoP: ${prover.prove(bound, { htu: API + path, ...claims })}`,
+    ];
+    const nonce = (await ask('GET /accounts', ...prove('/accounts'))).headers.get('dpop-nonce');
+    assert.match(nonce ?? '', /^[\w-]{22}$/);
+    clock.advance(60);
+    const iat = NOW_SECONDS + 60;
+    const failing = '/v1/accounts/a1/transfers/failing';
+    for (const [status, path] of [
+      [200, '/accounts'],
+      [500, failing],
+      [404, '/nobody-home'],
+      [403, '/accounts/a2'],
+    ] as const) {
+      const answer = await ask(`GET ${path}`, ...prove(path, { nonce, iat }));
+      assert.equal(answer.status, status);
+      const told = answer.headers.get('dpop-nonce');
+      assert.match(told ?? '', /^[\w-]{22}$/, path);
+      assert.notEqual(told, nonce);
+      assert.equal(answer.headers.get('cache-control'), 'no-store');
+    }
+    assert.equal(ran.length, 2);
+    const [authorization = '', proof = ''] = prove('/accounts', { nonce, iat });
+    assert.equal((await ask('GET /accounts', authorization, proof, proof)).status, 401);
+    assert.equal((await ask('GET /accounts', authorization, proof)).status, 200);
+    assert.equal((await ask('GET /accounts', authorization, proof)).status, 401);
+  });
+
+  test(`${name}: a handler that fails is the framework's to answer (500)`, async () => {
+    const { ran, ask } = await open(framework);
+    assert.equal((await ask('GET /v1/accounts/a1/transfers/failing', AUTHORIZED)).status, 500);
+    assert.equal((await ask('GET /v1/accounts/a1/transfers/1', AUTHORIZED)).status, 200);
+    assert.equal(ran.length, 2);
+  });
+
+  test(`${name}: a handler does not run on a decision about another route, even if the router chooses it`, async () => {
+    const { ran, ask } = await open(framework, 'crossed');
+    const mine = `Authorization: Bearer ${await issuer.token({ scope: '/mine.read /accounts/a1.read' })}`;
+    const { status, body } = await ask('GET /accounts/mine', mine);
+    assert.equal(status, 500, body);
+    assert.deepEqual(ran, []);
+    assert.equal((await ask('GET /accounts/a1', mine)).status, 200);
+    assert.equal((await (await open(framework)).ask('GET /accounts/mine', mine)).body, 'GET /accounts/mine {}');
+  });
+
+  test(`${name}: a handler does not run where nobody registered the guard`, async () => {
+    const { ran, ask } = await open(framework, 'open');
+    assert.equal((await ask('GET /accounts', AUTHORIZED)).status, 500);
+    assert.deepEqual(ran, []);
+  });
+
+  test(`${name}: a revoked token is refused at the next request`, async () => {
+    const { ran, ask } = await open(framework);
+    const { jti, ...claims } = issuer.claims();
+    const authorized = bearer(await issuer.token({ ...claims, jti })).headers.authorization;
+    assert.equal((await ask('GET /accounts', `Authorization: ${authorized}`)).status, 200);
+    const held = guard.health().revocations;
+    issuer.revoke({ kind: 'token', id: String(jti) });
+    while (guard.health().revocations === held) await new Promise((resolve) => setImmediate(resolve));
+    assert.equal((await ask('GET /accounts', `Authorization: ${authorized}`)).status, 401);
+    assert.equal(ran.length, 1);
+  });
+}

@@ -1,0 +1,490 @@
+import { ACCESS_TOKEN_LENGTH_MAX, printBase64url, utf8 } from '@hallpass/protocol';
+import * as fc from 'fast-check';
+import { base64url, CompactEncrypt, exportSPKI, generateKeyPair, importJWK } from 'jose';
+import assert from 'node:assert/strict';
+import { createHmac, createPrivateKey, generateKeyPairSync, KeyObject, sign } from 'node:crypto';
+import { test } from 'node:test';
+import { assertAllowed, assertDenied, openBench, type Bench } from '../harness.ts';
+import { API, answerWith, forge, makeId, makeKey, NOW_SECONDS, type SigningKey } from '../issuer.ts';
+
+/** Refused as a bad token: 401 with `invalid_token` (RFC 6750 §3.1), for the stated reason when there is one. */
+async function refused({ check }: Bench, token: string, because?: RegExp): Promise<void> {
+  const denial = assertDenied(await check(token), 401, token.slice(0, 200));
+  assert.equal(denial.body.error, 'invalid_token');
+  if (because !== undefined) assert.match(denial.because, because);
+}
+
+const es256 = await makeKey('es');
+const eddsa = await makeKey('ed', 'EdDSA');
+const rs256 = await makeKey('rs', 'RS256');
+const bench = await openBench({ leewaySeconds: 5 }, es256, eddsa, rs256);
+const { issuer, check } = bench;
+
+function header(more: Readonly<Record<string, unknown>> = {}): Record<string, unknown> {
+  return { alg: 'ES256', kid: 'es', typ: 'at+jwt', ...more };
+}
+
+/** A JWS over these exact header and payload texts, with the issuer's own ES256 key. */
+function signTexts(headerText: string, payloadText: string, key: SigningKey = es256): string {
+  const input = `${printBase64url(utf8(headerText))}.${printBase64url(utf8(payloadText))}`;
+  const signature = sign('sha256', Buffer.from(input), {
+    key: KeyObject.from(key.privateKey),
+    dsaEncoding: 'ieee-p1363',
+  });
+  return `${input}.${printBase64url(signature)}`;
+}
+
+for (const key of [es256, eddsa, rs256]) {
+  test(`a token signed with ${key.alg} is accepted, and not with one bit of its signature changed`, async () => {
+    const token = await issuer.token({}, {}, key);
+    const decision = await check(token);
+    assertAllowed(decision);
+    const [first = '', payload = '', signature = ''] = token.split('.');
+    const bytes = base64url.decode(signature);
+    bytes[9] = (bytes[9] ?? 0) ^ 1;
+    await refused(bench, `${first}.${payload}.${printBase64url(bytes)}`);
+  });
+}
+
+test('an access says who asks, as a client and never a user, and what the token opens (contract §8)', async () => {
+  const jti = makeId();
+  const grant_id = makeId();
+  const decision = await check(await issuer.token({ jti, grant_id, scope: '/accounts.read /accounts.write' }));
+  assert.ok(decision.allowed);
+  assert.deepEqual(decision.client, { kind: 'client', clientId: 'client-1' });
+  assert.deepEqual(decision.scopes, ['/accounts.read', '/accounts.write']);
+  assert.equal(decision.grantId, grant_id);
+  assert.equal(decision.expiresAt, NOW_SECONDS + 900);
+});
+
+test('an algorithm that the guard was told not to accept is refused, whatever the key set offers', async () => {
+  const strict = await openBench({ algorithms: ['ES256'] }, es256, rs256);
+  assertAllowed(await strict.check(await strict.issuer.token({}, {}, es256)));
+  await refused(strict, await strict.issuer.token({}, {}, rs256));
+});
+
+test('typ is at+jwt or application/at+jwt in any case, and nothing else (RFC 9068 §4)', async () => {
+  for (const typ of ['at+jwt', 'AT+JWT', 'application/at+jwt', 'Application/At+Jwt']) {
+    assertAllowed(await check(await issuer.token({}, { typ })), typ);
+  }
+  for (const typ of ['JWT', 'jwt', 'dpop+jwt', 'at+jwt ', 'application/jwt', 'text/at+jwt', 'application/at', '', 7]) {
+    await refused(bench, signTexts(JSON.stringify(header({ typ })), JSON.stringify(issuer.claims())), /typ/);
+  }
+  await refused(bench, await issuer.token({}, { typ: undefined }), /typ/);
+});
+
+test('iss is the issuer to the letter: no array, no prefix, no slash, no other case (RFC 9068 §4)', async () => {
+  assertAllowed(await check(await issuer.token({ iss: issuer.url })));
+  const { url } = issuer;
+  const others = [[url], `${url}/`, url.slice(0, -1), `${url}0`, url.toUpperCase(), ` ${url}`, '', null, {}, undefined];
+  for (const iss of others) await refused(bench, await issuer.token({ iss }));
+});
+
+test('aud is this API or a list with it, to the letter (RFC 9068 §4)', async () => {
+  for (const aud of [API, [API], ['https://other.example', API]]) {
+    assertAllowed(await check(await issuer.token({ aud })), String(aud));
+  }
+  const others = [
+    `${API}/`,
+    API.slice(0, -1),
+    API.toUpperCase(),
+    'https://other.example',
+    '',
+    [],
+    ['x'],
+    [[API]],
+    [API, 7],
+    7,
+    null,
+    {},
+    undefined,
+  ];
+  for (const aud of others) await refused(bench, await issuer.token({ aud }));
+});
+
+test('exp holds to the leeway and not a second longer (RFC 9068 §4)', async () => {
+  assertAllowed(await check(await issuer.token({ exp: NOW_SECONDS - 4 })));
+  await refused(bench, await issuer.token({ exp: NOW_SECONDS - 5 }), /expired/);
+  const strict = await openBench({ leewaySeconds: 0 });
+  assertAllowed(await strict.check(await strict.issuer.token({ exp: NOW_SECONDS + 1 })));
+  await refused(strict, await strict.issuer.token({ exp: NOW_SECONDS }), /expired/);
+});
+
+test('a token that was accepted is refused once the clock has passed its end', async () => {
+  const { issuer: own, check: ask, clock, guard } = await openBench({ whenStale: 'introspect' });
+  const token = await own.token({ exp: NOW_SECONDS + 10 });
+  own.active.add(token);
+  assertAllowed(await ask(token));
+  clock.advance(14);
+  assertAllowed(await ask(token));
+  clock.advance(1);
+  assertDenied(await ask(token), 401);
+  assert.ok(guard.health().stalenessSeconds >= 0);
+});
+
+test('nbf and iat hold to the leeway (RFC 7519 §4.1.5, §4.1.6)', async () => {
+  assertAllowed(await check(await issuer.token({ nbf: NOW_SECONDS + 5 })));
+  await refused(bench, await issuer.token({ nbf: NOW_SECONDS + 6 }));
+  await refused(bench, await issuer.token({ nbf: String(NOW_SECONDS) }));
+  assertAllowed(await check(await issuer.token({ iat: NOW_SECONDS + 5 })));
+  await refused(bench, await issuer.token({ iat: NOW_SECONDS + 6 }), /not yet good/);
+});
+
+test('a claim of the profile that is missing or of another type makes no token (contract §5)', async () => {
+  assertAllowed(await check(await issuer.token()));
+  const notText: readonly unknown[] = [undefined, null, 7, true, ['x'], {}];
+  const wrong: Readonly<Record<string, readonly unknown[]>> = {
+    sub: [...notText, 'another', ''],
+    client_id: [...notText, 'another', ''],
+    exp: [undefined, null, String(NOW_SECONDS + 900), NOW_SECONDS + 900.5, -1, [NOW_SECONDS + 900], true],
+    iat: [undefined, null, String(NOW_SECONDS), NOW_SECONDS - 0.5, -1, true],
+    jti: [...notText, '', 'short', `${makeId()} `, makeId().toUpperCase()],
+    scope: notText,
+    grant_id: [...notText, '', '../x'],
+  };
+  for (const [name, values] of Object.entries(wrong)) {
+    for (const value of values) await refused(bench, await issuer.token({ [name]: value }));
+  }
+  for (const text of ['1e400', '-0.1', '9007199254740993', '"NaN"']) {
+    const payload = JSON.stringify(issuer.claims({ exp: 0 })).replace('"exp":0', `"exp":${text}`);
+    await refused(bench, signTexts(JSON.stringify(header()), payload));
+  }
+});
+
+test('a payload that is no JSON object is refused, though the issuer signed it', async () => {
+  for (const payload of ['[]', '"x"', 'null', '7', '', '{', '\ufeff{}']) {
+    await refused(bench, signTexts(JSON.stringify(header()), payload));
+  }
+});
+
+test('a token bound to a key is refused as Bearer, and so is one bound in an unknown way (RFC 9449 §7.2)', async () => {
+  assertAllowed(await check(await issuer.token({ cnf: undefined })));
+  const denial = assertDenied(await check(await issuer.token({ cnf: { jkt: 'A'.repeat(43) } })), 401);
+  assert.match(denial.headers['WWW-Authenticate'] ?? '', /^DPoP realm="[^"]*", error="invalid_token", /);
+  for (const cnf of [{}, { 'x5t#S256': 'A' }, null, 'x', [], { jkt: 7 }])
+    await refused(bench, await issuer.token({ cnf }));
+});
+
+test('a token one character past the limit is refused before any work, and one within it is accepted', async () => {
+  const fill = async (length: number): Promise<string> => {
+    const bare = await issuer.token({ scope: '/accounts.read ' });
+    const wanted = Math.floor(((length - bare.length) * 3) / 4);
+    return await issuer.token({ scope: `/accounts.read ${'x'.repeat(wanted)}` });
+  };
+  const long = await fill(ACCESS_TOKEN_LENGTH_MAX - 4);
+  assert.ok(long.length <= ACCESS_TOKEN_LENGTH_MAX && long.length > ACCESS_TOKEN_LENGTH_MAX - 12);
+  assertAllowed(await check(long));
+  await refused(bench, await fill(ACCESS_TOKEN_LENGTH_MAX + 8), /form/);
+});
+
+test('HS256 with a public key as its secret, in any of its spellings, is refused (RFC 8725 §3.1)', async () => {
+  for (const key of [es256, rs256, eddsa]) {
+    const publicKey = await importJWK(key.jwk, key.alg, { extractable: true });
+    assert.ok(!(publicKey instanceof Uint8Array));
+    const pem = await exportSPKI(publicKey);
+    const { kid: _kid, alg: _alg, use: _use, ...bare } = key.jwk;
+    for (const secret of [pem, pem.trim(), JSON.stringify(key.jwk), JSON.stringify(bare), '']) {
+      for (const alg of ['HS256', 'hs256', 'HS512']) {
+        const head = printBase64url(utf8(JSON.stringify({ alg, kid: key.kid, typ: 'at+jwt' })));
+        const input = `${head}.${printBase64url(utf8(JSON.stringify(issuer.claims())))}`;
+        const mac = createHmac(alg.toLowerCase() === 'hs256' ? 'sha256' : 'sha512', secret);
+        await refused(bench, `${input}.${printBase64url(mac.update(input).digest())}`, /algorithm/);
+      }
+    }
+  }
+});
+
+test('none in every spelling is refused, with and without a signature (RFC 8725 §3.1)', async () => {
+  for (const alg of [
+    'none',
+    'None',
+    'NONE',
+    'nOnE',
+    ' none',
+    'none ',
+    '',
+    'no\u0000ne',
+    null,
+    undefined,
+    0,
+    [],
+    ['ES256'],
+    {},
+  ]) {
+    for (const signature of [new Uint8Array(), new Uint8Array(64)]) {
+      await refused(bench, forge(header({ alg }), issuer.claims(), signature));
+    }
+  }
+});
+
+test("one key's token under another key's id or algorithm is refused (RFC 8725 §3.1)", async () => {
+  const keys = [es256, eddsa, rs256];
+  for (const signer of keys) {
+    for (const named of keys) {
+      for (const alg of ['ES256', 'EdDSA', 'RS256', 'PS256', 'RS512', 'ES384', 'ES256K', 'Ed25519']) {
+        if (signer === named && alg === signer.alg) continue;
+        const input = (await issuer.token({}, {}, signer)).split('.').slice(1).join('.');
+        await refused(bench, `${printBase64url(utf8(JSON.stringify(header({ alg, kid: named.kid }))))}.${input}`);
+      }
+    }
+  }
+});
+
+test('an RSA key is for RS256 alone: its own signature under PS256 or RS512 is refused', async () => {
+  for (const [alg, digest, padding] of [
+    ['PS256', 'sha256', 6],
+    ['RS512', 'sha512', 1],
+  ] as const) {
+    const head = printBase64url(utf8(JSON.stringify(header({ alg, kid: 'rs' }))));
+    const input = `${head}.${printBase64url(utf8(JSON.stringify(issuer.claims())))}`;
+    const signature = sign(digest, Buffer.from(input), {
+      key: KeyObject.from(rs256.privateKey),
+      padding,
+      saltLength: 32,
+    });
+    await refused(bench, `${input}.${printBase64url(signature)}`, /algorithm/);
+  }
+});
+
+test('a key of the set without alg, or symmetric, or private, or for encryption, verifies nothing (CVE-2026-22817)', async () => {
+  const good = await makeKey('good');
+  const odd = await makeKey('odd');
+  const { alg: _alg, ...withoutAlg } = odd.jwk;
+  const secret = new Uint8Array(32).fill(7);
+  const { d } = createPrivateKey({
+    key: KeyObject.from(odd.privateKey).export({ format: 'jwk' }),
+    format: 'jwk',
+  }).export({ format: 'jwk' });
+  const sets: readonly unknown[] = [
+    withoutAlg,
+    { ...odd.jwk, alg: 'HS256' },
+    { ...odd.jwk, d },
+    { ...odd.jwk, use: 'enc' },
+    { ...odd.jwk, kid: 7 },
+    { kty: 'oct', kid: 'odd', alg: 'HS256', k: printBase64url(secret) },
+    { kty: 'oct', kid: 'odd', alg: 'ES256', k: printBase64url(secret) },
+    null,
+    'odd',
+  ];
+  for (const jwk of sets) {
+    const own = await openBench({}, good);
+    own.issuer.instead.set('/oauth2/jwks', answerWith(200, JSON.stringify({ keys: [jwk, good.jwk] })));
+    assertAllowed(await own.check(await own.issuer.token({}, {}, good)));
+    await refused(own, await own.issuer.token({}, {}, odd));
+    const head = printBase64url(utf8(JSON.stringify(header({ alg: 'HS256', kid: 'odd' }))));
+    const input = `${head}.${printBase64url(utf8(JSON.stringify(own.issuer.claims())))}`;
+    await refused(own, `${input}.${printBase64url(createHmac('sha256', secret).update(input).digest())}`);
+  }
+});
+
+/** The order of P-256's group (FIPS 186-5). */
+const N = BigInt('0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551');
+
+function p1363(r: bigint, s: bigint): Uint8Array {
+  const hex = r.toString(16).padStart(64, '0') + s.toString(16).padStart(64, '0');
+  return Uint8Array.from(Buffer.from(hex, 'hex'));
+}
+
+test('degenerate ECDSA signatures are refused: zeros, n and beyond, DER, other lengths (CVE-2022-21449)', async () => {
+  const token = await issuer.token();
+  assertAllowed(await check(token));
+  const [head = '', payload = '', signature = ''] = token.split('.');
+  const good = base64url.decode(signature);
+  const r = BigInt(`0x${Buffer.from(good.subarray(0, 32)).toString('hex')}`);
+  const s = BigInt(`0x${Buffer.from(good.subarray(32)).toString('hex')}`);
+  const max = 2n ** 256n - 1n;
+  const der = sign('sha256', Buffer.from(`${head}.${payload}`), { key: KeyObject.from(es256.privateKey) });
+  const degenerate = [
+    ...[0n, 1n, N - 1n, N, N + 1n, max].flatMap((value) => [p1363(value, value), p1363(r, value), p1363(value, s)]),
+    p1363(0n, N),
+    p1363(N, 0n),
+    Uint8Array.from(der),
+    new Uint8Array(),
+    good.subarray(0, 63),
+    good.subarray(0, 32),
+    Uint8Array.from([...good, 0]),
+    Uint8Array.from([0, ...good]),
+    Uint8Array.from([...good, ...good]),
+    new Uint8Array(132),
+  ];
+  for (const bytes of degenerate) await refused(bench, `${head}.${payload}.${printBase64url(bytes)}`);
+  for (const key of [eddsa, rs256]) {
+    const [h = '', p = '', other = ''] = (await issuer.token({}, {}, key)).split('.');
+    const bytes = base64url.decode(other);
+    for (const bad of [
+      new Uint8Array(),
+      new Uint8Array(bytes.length),
+      bytes.subarray(1),
+      Uint8Array.from([...bytes, 0]),
+    ]) {
+      await refused(bench, `${h}.${p}.${printBase64url(bad)}`);
+    }
+  }
+});
+
+test('a header with more than alg, kid and typ is refused, signed or not (RFC 7515 §4.1.11, contract §5)', async () => {
+  assertAllowed(await check(signTexts(JSON.stringify(header()), JSON.stringify(issuer.claims()))));
+  const more: readonly Readonly<Record<string, unknown>>[] = [
+    { crit: ['exp'], exp: 1 },
+    { crit: ['b64'], b64: false },
+    { crit: [] },
+    { b64: false },
+    { zip: 'DEF' },
+    { cty: 'JWT' },
+    { enc: 'A256GCM' },
+    { x5c: ['AAAA'] },
+  ];
+  for (const members of more) {
+    const token = signTexts(JSON.stringify(header(members)), JSON.stringify(issuer.claims()));
+    await refused(bench, token, /header/);
+  }
+  await refused(
+    bench,
+    signTexts(JSON.stringify(header()).replace('{', '{"__proto__":{},'), JSON.stringify(issuer.claims())),
+    /header/,
+  );
+});
+
+test('a key that the token brings along or points to is never used or fetched (RFC 8725 §3.10)', async () => {
+  const theirs = await makeKey('es');
+  for (const members of [
+    { jwk: theirs.jwk },
+    { jku: `${issuer.url}/theirs` },
+    { x5u: `${issuer.url}/theirs` },
+    { jku: 'file:///etc/passwd' },
+  ]) {
+    await refused(bench, await issuer.token({}, members, theirs), /header/);
+    await refused(bench, await issuer.token({}, members), /header/);
+  }
+  await refused(bench, await issuer.token({}, {}, theirs), /Signature/);
+  assert.equal(issuer.count('/theirs'), 0);
+});
+
+test('a token of five parts, encrypted, is refused; so is any other number but three (RFC 7516 §7.1)', async () => {
+  const { publicKey } = await generateKeyPair('RSA-OAEP-256');
+  const jwe = await new CompactEncrypt(utf8(JSON.stringify(issuer.claims())))
+    .setProtectedHeader({ alg: 'RSA-OAEP-256', enc: 'A256GCM', kid: 'es', typ: 'at+jwt' })
+    .encrypt(publicKey);
+  await refused(bench, jwe, /form/);
+  const token = await issuer.token();
+  assertAllowed(await check(token));
+  const [head = '', payload = ''] = token.split('.');
+  for (const odd of [
+    head,
+    `${head}.${payload}`,
+    `${head}.${payload}.`,
+    `${token}.`,
+    `.${token}`,
+    `${token}.${head}`,
+    '..',
+    '.',
+  ]) {
+    await refused(bench, odd);
+  }
+});
+
+test('kid is looked up and used for nothing else: paths, SQL, members of Object are unknown keys (CVE-2026-32714)', async () => {
+  const own = await openBench();
+  assertAllowed(await own.check(await own.issuer.token()));
+  const kids = [
+    '../../dev/null',
+    "' OR 1=1--",
+    '__proto__',
+    'constructor',
+    'toString',
+    'hasOwnProperty',
+    '',
+    'key-1 ',
+    'KEY-1',
+    'key-1\u0000',
+    '.*',
+    'key-1|',
+    'http://127.0.0.1/key',
+  ];
+  for (const kid of kids) await refused(own, await own.issuer.token({}, { kid }), /no such key/);
+  await refused(own, await own.issuer.token({}, { kid: 'k'.repeat(64 * 1024) }), /form/);
+  for (const kid of [undefined, null, 7, ['key-1'], { 'key-1': 1 }, true]) {
+    await refused(own, forge(header({ kid }), own.issuer.claims()), /form/);
+  }
+  assert.equal(own.issuer.count('/oauth2/jwks'), 1);
+});
+
+test('a header has one spelling: no padding, no white space within, no other alphabet; of two members the last counts for all', async () => {
+  const claims = JSON.stringify(issuer.claims());
+  const good = signTexts(JSON.stringify(header()), claims);
+  assertAllowed(await check(good));
+  // One or more spaces follow the scheme (RFC 9110 §11.4).
+  assertAllowed(await check(`  ${good}`));
+  const [head = '', payload = '', signature = ''] = good.split('.');
+  for (const bad of [
+    `${head}=`,
+    `${head}==`,
+    `${head}\n`,
+    `${head.slice(0, 9)} ${head.slice(9)}`,
+    `+${head}`,
+    `${head}%3d`,
+  ]) {
+    assert.ok(!(await check(`${bad}.${payload}.${signature}`)).allowed, bad);
+  }
+  for (const bad of [`${signature}=`, `${signature}==`, `${signature.slice(0, -1)}${nextOf(signature.slice(-1))}`]) {
+    assert.ok(!(await check(`${head}.${payload}.${bad}`)).allowed, bad);
+  }
+  const twice = (first: string, second: string): string => signTexts(`{"typ":"at+jwt",${first},${second}}`, claims);
+  await refused(bench, twice('"alg":"ES256","kid":"es"', '"alg":"none"'));
+  await refused(bench, twice('"alg":"ES256","kid":"es"', '"kid":"ed"'));
+  await refused(bench, twice('"alg":"ES256","kid":"es"', '"typ":"JWT"'));
+  await refused(bench, forge('{"alg":"ES256","kid":"es","typ":"at+jwt","alg":"none"}', claims, new Uint8Array()));
+});
+
+/** Another last character for the same bytes: the bits that base64 leaves unused (RFC 4648 §3.5). */
+function nextOf(character: string): string {
+  const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
+  return alphabet.charAt(alphabet.indexOf(character) + 1);
+}
+
+test('an RSA key of fewer bits than the standard wants verifies nothing (RFC 7518 §3.3)', async () => {
+  const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 1024 });
+  const weak = await openBench();
+  const jwk = { ...publicKey.export({ format: 'jwk' }), kid: 'weak', alg: 'RS256' };
+  weak.issuer.instead.set('/oauth2/jwks', answerWith(200, JSON.stringify({ keys: [jwk] })));
+  const head = printBase64url(utf8(JSON.stringify(header({ alg: 'RS256', kid: 'weak' }))));
+  const input = `${head}.${printBase64url(utf8(JSON.stringify(weak.issuer.claims())))}`;
+  await refused(weak, `${input}.${printBase64url(sign('sha256', Buffer.from(input), privateKey))}`);
+});
+
+test('no text whatever makes the guard throw, and none is let in', async () => {
+  const json = fc.json({ maxDepth: 3 }).map((text) => printBase64url(utf8(text)));
+  const piece = fc.oneof(
+    fc.string({ unit: 'binary', maxLength: 40 }),
+    json,
+    fc.constant(printBase64url(utf8(JSON.stringify(header())))),
+  );
+  await fc.assert(
+    fc.asyncProperty(fc.array(piece, { maxLength: 6 }), async (pieces) => {
+      const decision = await check(pieces.join('.'));
+      assert.ok(!decision.allowed);
+      assert.ok(decision.status === 401 || decision.status === 400);
+    }),
+    { numRuns: 1000 },
+  );
+});
+
+test('the log is told which of its checks a token has failed', async () => {
+  const reasons = {
+    'claims outside the profile': await issuer.token({ jti: 'x' }),
+    'of another issuer': await issuer.token({ iss: 'https://other.example' }),
+    'for another audience': await issuer.token({ aud: 'https://other.example' }),
+    expired: await issuer.token({ exp: NOW_SECONDS - 60 }),
+    'not yet good': await issuer.token({ nbf: NOW_SECONDS + 60 }),
+    'not yet good: issued 60 s from now': await issuer.token({ iat: NOW_SECONDS + 60 }),
+    'algorithm not allowed': forge(header({ alg: 'HS256' }), issuer.claims()),
+    'typ is not at+jwt': await issuer.token({}, { typ: 'JWT' }),
+    'unexpected header members': await issuer.token({}, { jku: 'https://other.example' }),
+    'the issuer has no such key': await issuer.token({}, { kid: 'x' }),
+    'not in the form of an access token': 'x.y',
+    JWSSignatureVerificationFailed: (await issuer.token()).replace(/.{8}$/, 'AAAAAAAA'),
+  };
+  for (const [because, token] of Object.entries(reasons)) {
+    assert.equal(assertDenied(await check(token), 401, because).because, because);
+  }
+});

@@ -1,0 +1,205 @@
+/** Long files: YAML read in pieces and JSON read by itself are what the whole read as YAML is, or nothing. */
+import * as fc from 'fast-check';
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { stringify } from 'yaml';
+import { at, PolicyError, type Place, type Source } from '../../../src/policy/openapi/faults.ts';
+import { readJson } from '../../../src/policy/openapi/json.ts';
+import { readPieces } from '../../../src/policy/openapi/pieces.ts';
+import { parsePolicyText } from '../../../src/policy/openapi/text.ts';
+import { readYaml } from '../../../src/policy/openapi/yaml.ts';
+
+const FILE = 'api.yaml';
+
+function placesOf(value: unknown, place: Place = []): readonly Place[] {
+  if (typeof value !== 'object' || value === null) return [place];
+  return [place, ...Object.entries(value).flatMap(([name, inner]) => placesOf(inner, [...place, name]))];
+}
+
+function assertSame(one: Source, other: Source, text: string): void {
+  assert.deepEqual(one.document, other.document, text);
+  for (const place of placesOf(one.document)) {
+    // A name that is not written at all has no line for sure.
+    if (place.includes('')) continue;
+    assert.equal(one.lineOf(place), other.lineOf(place), `${JSON.stringify(place)} of ${JSON.stringify(text)}`);
+  }
+}
+
+/** Lines that a cut could take for something else than they are. */
+const line = fc.tuple(
+  fc.constantFrom(0, 0, 2, 2, 4, 6),
+  fc.constantFrom(
+    'a: 1',
+    'b:',
+    'c: text',
+    'd: |',
+    'e: >-',
+    'f: "x',
+    'g"',
+    "'h': 1",
+    '"i": {',
+    '}',
+    'j: [1,',
+    '2]',
+    '- k',
+    '- l: 1',
+    '-',
+    '# m',
+    '',
+    'n: &x 1',
+    'o: *x',
+    '? p',
+    ': q',
+    '---',
+    '...',
+    '%YAML 1.2',
+    'r: s: t',
+    'u',
+    '<<: *x',
+    'v: !w 1',
+    '__proto__: 1',
+    'b: # x',
+    'x: |2',
+    'y:\t',
+    '~:',
+    '-y: 1',
+    'a: | # b:',
+    '(:#: |',
+    "c: '",
+    'paths:',
+    '/a:',
+    'get:',
+    '\u2028z: 1',
+  ),
+);
+
+test('whatever lines a text has, its pieces are read as the whole is, or not at all', () => {
+  const text = fc
+    .array(line, { maxLength: 14 })
+    .map((lines) => lines.map(([indent, content]) => `${' '.repeat(indent)}${content}\n`).join(''));
+  let read = 0;
+  fc.assert(
+    fc.property(text, fc.constantFrom(1, 8, 30), (whole, pieceLengthMax) => {
+      const pieces = readPieces(whole, FILE, pieceLengthMax);
+      if (Array.isArray(pieces)) return;
+      if (Object.keys(Object(pieces.document)).length === 0) return;
+      assertSame(pieces, readYaml(whole, FILE), whole);
+      read += 1;
+    }),
+    { numRuns: 4_000 },
+  );
+  assert.ok(read > 200, String(read));
+});
+
+test('a document of whatever values, as it is commonly printed, is read in pieces', () => {
+  const value = fc.object({
+    maxDepth: 4,
+    maxKeys: 5,
+    key: fc.string({ maxLength: 8 }),
+    values: [
+      fc.string(),
+      fc.lorem({ mode: 'sentences' }),
+      fc.integer(),
+      fc.boolean(),
+      fc.constant(null),
+      fc.constant('a: |\nb:\n\n  c'),
+    ],
+  });
+  let read = 0;
+  fc.assert(
+    fc.property(value, fc.constantFrom(1, 40, 200), (whole, pieceLengthMax) => {
+      const text = `--- # a comment\n${stringify(whole, { aliasDuplicateObjects: false })}`;
+      const pieces = readPieces(text, FILE, pieceLengthMax);
+      if (Array.isArray(pieces)) return;
+      assertSame(pieces, readYaml(text, FILE), text);
+      read += 1;
+    }),
+    { numRuns: 400 },
+  );
+  assert.ok(read > 300, String(read));
+});
+
+test('JSON is read as the YAML that it is, lines and all', () => {
+  const value = fc.object({ maxDepth: 4, maxKeys: 5, key: fc.string({ unit: 'binary', maxLength: 6 }) });
+  fc.assert(
+    fc.property(value, fc.constantFrom(0, 1, 2, '\t'), (whole, indent) => {
+      const text = JSON.stringify(whole, undefined, indent);
+      const json = readJson(text, FILE);
+      assert.ok(json !== undefined);
+      assert.deepEqual(json.document, JSON.parse(text));
+      if (/[\u007f-\u009f\u2028\u2029\ufeff\ud800-\udfff]/.test(text)) return;
+      assertSame(json, readYaml(text, FILE), text);
+    }),
+    { numRuns: 400 },
+  );
+  for (const text of ['{', '{a: 1}', '{"a": 1,}', '[1] # x', '"x', '{"a": 1} {}'])
+    assert.equal(readJson(text, FILE), undefined, text);
+});
+
+test('of JSON a name twice, at whatever depth and however written, has its line', () => {
+  const said = (text: string): string => {
+    try {
+      readJson(text, FILE);
+    } catch (error) {
+      assert.ok(error instanceof PolicyError);
+      return error.message;
+    }
+    return 'read';
+  };
+  assert.equal(
+    said('{"a": 1,\n "b": [{"c": 1, "d": {}, "c": 2}],\n "\\u0061": 2}'),
+    `${FILE}:2: 'c' is there twice. Keep one.\n${FILE}:3: 'a' is there twice. Keep one.`,
+  );
+  assert.equal(said('{"a": {"a": [{"a": 1}, {"a": 1}]}, "b": "\\": {\\"a\\": 1", "c": "a"}'), 'read');
+  assert.match(said(`${'['.repeat(1_001)}${']'.repeat(1_001)}`), /nested too deep/);
+  assert.equal(said(`${'['.repeat(1_000)}${']'.repeat(1_000)}`), 'read');
+});
+
+/** Some YAML of more than a megabyte, as generators print it. */
+function longYaml(): string {
+  const operation = (index: number): string =>
+    `  /things${index}/{id}:\n    get:\n      description: |\n        Lists things.\n\n        security: none\n      security:\n      - Hallpass: ['/things${index}.read']\n      responses:\n        "200": { description: ok }\n`;
+  const schema = (index: number): string =>
+    `    S${index}:\n      type: object\n      properties:\n${`        p: # ${'x'.repeat(80)}\n          type: string\n`.replaceAll('p:', `p${index}:`)}`;
+  const many = (make: (index: number) => string, count: number): string =>
+    Array.from({ length: count }, (_, index) => make(index)).join('');
+  return `openapi: 3.0.3\npaths:\n${many(operation, 3_000)}components:\n  schemas:\n${many(schema, 3_000)}  securitySchemes:\n    Hallpass: { type: oauth2 }\n`;
+}
+
+test('a long file is read in pieces, and a fault in it has its line', () => {
+  const text = longYaml();
+  assert.ok(text.length > 1024 * 1024);
+  const source = parsePolicyText(new TextEncoder().encode(text), FILE);
+  assert.equal(Object.keys(Object(at(source.document, ['paths']))).length, 3_000);
+  assert.deepEqual(at(source.document, ['components', 'schemas', 'S2999', 'properties']), {
+    p2999: { type: 'string' },
+  });
+  const lines = text.split('\n');
+  for (const index of [0, 1, 1_499, 2_999]) {
+    const found = source.lineOf(['paths', `/things${index}/{id}`, 'get', 'security', '0', 'Hallpass']) ?? 0;
+    assert.equal(lines[found - 1], `      - Hallpass: ['/things${index}.read']`);
+  }
+  assert.equal(
+    lines[(source.lineOf(['components', 'securitySchemes', 'Hallpass']) ?? 0) - 1],
+    '    Hallpass: { type: oauth2 }',
+  );
+  const twice = `${text}  schemas: {}\npaths: {}\n`;
+  assert.throws(() => parsePolicyText(new TextEncoder().encode(twice), FILE), {
+    name: 'PolicyError',
+    message: new RegExp(`${lines.length}: 'schemas' is there twice`),
+  });
+});
+
+test('what is long and has no pieces is read whole up to 8 MiB, and then refused with what to do', () => {
+  const anchored = (length: number): Uint8Array =>
+    new TextEncoder().encode(
+      `a: &x [1]\n${`b: ${'y'.repeat(300_000)}\n`.replace(/^b/, 'c')}${Array.from({ length }, (_, index) => `k${index}: ${'z'.repeat(300_000)}\n`).join('')}last: *x\n`,
+    );
+  assert.deepEqual(Object(parsePolicyText(anchored(5), FILE).document)['last'], [1]);
+  assert.throws(() => parsePolicyText(anchored(30), FILE), /Unresolved alias/);
+  const flow = new TextEncoder().encode(`a: [${'x, '.repeat(3 * 1024 * 1024)}]\n`);
+  assert.throws(
+    () => parsePolicyText(flow, FILE),
+    /^PolicyError: api\.yaml:1: .*has no pieces\. Write the file as JSON\./,
+  );
+});

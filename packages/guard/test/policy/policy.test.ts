@@ -1,0 +1,444 @@
+import { compilePolicy } from '@hallpass/guard';
+import { isRefusal } from '@hallpass/protocol';
+import * as fc from 'fast-check';
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { assertAllowed, assertDenied, bearer, openBench } from '../harness.ts';
+
+const policy = compilePolicy({
+  'GET /': '/root.read',
+  'GET /accounts': '/accounts.read',
+  'POST /accounts': '/accounts.write',
+  'GET /accounts/{accountID}': '/accounts/{accountID}.read',
+  'GET /accounts/me': '/me.read',
+  'GET /accounts/{accountID}/transfers': '/accounts/{accountID}/transfers.read',
+  'GET /accounts/me/settings': '/me.write',
+  'GET /files/{name}': '/files.read',
+});
+const { issuer, guard } = await openBench();
+const SCOPES = [
+  '/root.read',
+  '/accounts.read',
+  '/accounts.write',
+  '/accounts/a1.read',
+  '/accounts/a.1.read',
+  '/me.read',
+  '/me.write',
+  '/accounts/a1/transfers.read',
+  '/accounts/me/transfers.read',
+  '/accounts/admin.read',
+  '/files.read',
+];
+/** Opens every route of the policy, for the accounts `a1`, `a.1`, `me` and `admin`. */
+const everything = await issuer.token({ scope: SCOPES.join(' ') });
+
+function routeOf(method: string, url: string): string {
+  const match = policy.match(method, url);
+  return isRefusal(match) ? match.refused : match.route;
+}
+
+test('a policy that cannot be meant is a TypeError that says which route and why', () => {
+  compilePolicy({ 'GET /accounts/{id}': '/accounts/{id}.read' });
+  const wrong: readonly (readonly [Readonly<Record<string, string>>, RegExp])[] = [
+    [{ '/accounts': '/a.read' }, /write it as 'GET \/path'/],
+    [{ 'get /accounts': '/a.read' }, /write it as 'GET \/path'/],
+    [{ 'GET accounts': '/a.read' }, /write it as 'GET \/path'/],
+    [{ 'GET  /accounts': '/a.read' }, /write it as 'GET \/path'/],
+    [{ '* /accounts': '/a.read' }, /write it as 'GET \/path'/],
+    [{ '': '/a.read' }, /write it as 'GET \/path'/],
+    [{ 'GET /accounts/': '/a.read' }, /'' is neither a plain segment nor a \{parameter\}/],
+    [{ 'GET //accounts': '/a.read' }, /'' is neither a plain segment/],
+    [{ 'GET /a/../b': '/a.read' }, /'\.\.' is neither a plain segment/],
+    [{ 'GET /a/./b': '/a.read' }, /'\.' is neither a plain segment/],
+    [{ 'GET /a%2fb': '/a.read' }, /'a%2fb' is neither a plain segment/],
+    [{ 'GET /a?b': '/a.read' }, /is neither a plain segment/],
+    [{ 'GET /a#b': '/a.read' }, /is neither a plain segment/],
+    [{ 'GET /a;b': '/a.read' }, /is neither a plain segment/],
+    [{ 'GET /a\\b': '/a.read' }, /is neither a plain segment/],
+    [{ 'GET /:id': '/a/{id}.read' }, /\{id\} is no parameter of the path/],
+    [{ 'GET /x{id}': '/a/{id}.read' }, /'x\{id\}' is neither a plain segment/],
+    [{ 'GET /{id': '/a.read' }, /is neither a plain segment/],
+    [{ 'GET /{}': '/a.read' }, /is neither a plain segment/],
+    [{ 'GET /{a}/{a}': '/a.read' }, /\{a\} is there twice/],
+    [{ 'GET /{a}': '/a/{b}.read' }, /the scope's \{b\} is no parameter of the path/],
+    [{ 'GET /a': 'a.read' }, /'a\.read' is not a scope \(it does not begin with a slash\)/],
+    [{ 'GET /a': '/a' }, /'\/a' is not a scope \(it has no verb behind its last dot\)/],
+    [{ 'GET /a': '' }, /'' is not a scope/],
+    [{ 'GET /a': '*' }, /'\*' is not a scope/],
+    [
+      { 'GET /{a}/x': '/x.read', 'GET /{b}/x': '/y.read' },
+      /'GET \/\{a\}\/x' and 'GET \/\{b\}\/x' match the same requests/,
+    ],
+  ];
+  for (const [routes, sentence] of wrong) {
+    assert.throws(
+      () => compilePolicy(routes),
+      (error: unknown) => {
+        assert.ok(error instanceof TypeError);
+        assert.match(error.message, sentence);
+        return true;
+      },
+    );
+  }
+});
+
+test('a literal wins over a parameter, leftmost first, in whatever order they were named', () => {
+  assert.equal(routeOf('GET', '/accounts/me'), 'GET /accounts/me');
+  assert.equal(routeOf('GET', '/accounts/mee'), 'GET /accounts/{accountID}');
+  assert.equal(routeOf('GET', '/accounts/me/settings'), 'GET /accounts/me/settings');
+  // No literal goes on from here, so the parameter does.
+  const match = policy.match('GET', '/accounts/me/transfers');
+  assert.ok(!isRefusal(match));
+  assert.deepEqual(match.values, { accountID: 'me' });
+  const routes = { 'GET /{a}/x/{c}': '/1.read', 'GET /{a}/{b}/y': '/2.read', 'GET /k/{b}/{c}': '/3.read' } as const;
+  for (const order of [Object.entries(routes), Object.entries(routes).toReversed()]) {
+    const reordered = compilePolicy<Readonly<Record<string, string>>>(Object.fromEntries(order));
+    const found = (url: string): unknown => {
+      const at = reordered.match('GET', url);
+      return isRefusal(at) ? at.refused : at.scope.text;
+    };
+    assert.deepEqual(['/k/x/y', '/j/x/y', '/j/i/y', '/j/i/z'].map(found), [
+      '/3.read',
+      '/1.read',
+      '/2.read',
+      'route_not_allowed',
+    ]);
+  }
+});
+
+test('what a path bound on a way that led nowhere is not among the values of the route that was found', () => {
+  const two = compilePolicy({ 'GET /k/{x}/end': '/{x}.read', 'GET /{a}/{b}/{c}': '/{a}/{b}/{c}.read' });
+  const match = two.match('GET', '/k/1/2');
+  assert.ok(!isRefusal(match));
+  assert.deepEqual(match.values, { a: 'k', b: '1', c: '2' });
+  assert.equal(match.scope.text, '/k/1/2.read');
+});
+
+test('the method is compared to the letter: HEAD is not GET, get is not GET', async () => {
+  assertAllowed(await guard.checkRoute(policy, bearer(everything, 'GET')));
+  for (const method of ['HEAD', 'get', 'Get', 'OPTIONS', 'TRACE', 'PUT', 'GET ', '', 'constructor', '__proto__']) {
+    assertDenied(await guard.checkRoute(policy, bearer(everything, method)), 403, method);
+  }
+});
+
+test('headers that a proxy may send about another method, path or host change nothing (CVE-2026-40575)', async () => {
+  const readOnly = await issuer.token({ scope: '/accounts.read' });
+  const claims = {
+    'x-forwarded-uri': '/accounts',
+    'x-forwarded-path': '/accounts',
+    'x-forwarded-method': 'GET',
+    'x-forwarded-prefix': '/accounts',
+    forwarded: 'path=/accounts',
+  };
+  for (const [method, url] of [
+    ['POST', '/accounts'],
+    ['GET', '/accounts/a1'],
+    ['DELETE', '/accounts'],
+  ] as const) {
+    const { headers } = bearer(readOnly);
+    assertDenied(await guard.checkRoute(policy, { method, url, headers: { ...headers, ...claims } }), 403, url);
+  }
+  const headers = { ...bearer(readOnly).headers, ...claims };
+  assertAllowed(await guard.checkRoute(policy, { method: 'GET', url: '/accounts', headers }));
+});
+
+test('headers that frameworks take in the place of the method or the path are refused, whatever they say', async () => {
+  const readOnly = await issuer.token({ scope: '/accounts.read' });
+  const overrides = {
+    'x-http-method-override': 'DELETE',
+    'x-http-method': 'GET',
+    'x-method-override': 'GET',
+    'x-original-url': '/admin',
+    'x-rewrite-url': '/accounts',
+  };
+  for (const [name, value] of Object.entries(overrides)) {
+    const { headers } = bearer(readOnly);
+    const request = { method: 'GET', url: '/accounts', headers: { ...headers, [name]: value } };
+    assertDenied(await guard.checkRoute(policy, request), 400, name);
+  }
+});
+
+test('a route that no policy names is 403 with a good token and 401 without (contract §8)', async () => {
+  for (const url of ['/nowhere', '/accounts/a1/x', '/accounts/a1/transfers/x', '/Accounts', '/account', '/accountss']) {
+    assertDenied(await guard.checkRoute(policy, bearer(everything, 'GET', url)), 403, url);
+    assertDenied(await guard.checkRoute(policy, { method: 'GET', url, headers: {} }), 401, url);
+    assertDenied(await guard.checkRoute(policy, bearer('abc', 'GET', url)), 401, url);
+  }
+  assertDenied(await guard.checkRoute(policy, { method: 'GET', url: '/a/../b', headers: {} }), 401);
+  assertDenied(await guard.checkRoute(compilePolicy({}), bearer(everything)), 403);
+});
+
+/** Plain paths that are open, and what looks like them to one program or another. */
+const HOSTILE: Readonly<Record<string, readonly string[]>> = {
+  // The scope of this route does not hold the value, so nothing but the path's own rules stands in the way.
+  '/files/x': [
+    '/files/.',
+    '/files/..',
+    '/files/%2e',
+    '/files/%2e%2e',
+    '/files/',
+    '/files/x%2f',
+    '/files/..%2fx',
+    '/files/x%00',
+    '/files/x%5c',
+    '/files/x;y',
+    '/files/%252e',
+    '/files/x%0a',
+    '/files/%c0%ae',
+  ],
+  '/accounts': [
+    '//accounts',
+    '///accounts',
+    '/accounts/',
+    '/accounts//',
+    '/./accounts',
+    '/accounts/.',
+    '/x/../accounts',
+    '/accounts/..',
+    '/..//accounts',
+    '/%2e/accounts',
+    '/accounts/%2e',
+    '/accounts%2f',
+    '/%2faccounts',
+    '/accounts%5c',
+    '\\accounts',
+    '/\\accounts',
+    '/accounts\\',
+    '/accounts;',
+    '/accounts;x=1',
+    '/;/accounts',
+    '/accounts%3b',
+    '/accounts%00',
+    '/accounts%',
+    '/accounts%2',
+    '/accounts%zz',
+    '/accounts%20',
+    '/accounts ',
+    ' /accounts',
+    '/accounts\u0000',
+    '/accounts\n',
+    '/accounts\t',
+    '/accounts%0a',
+    '/accounts%0d%0a',
+    '/accounts#',
+    '/accounts#x',
+    '/accounts%23',
+    '/accounts%3f',
+    '/accounts.json',
+    '/accounts.',
+    '/ACCOUNTS',
+    '/accounts*',
+    '/*',
+    '*',
+    '',
+    'accounts',
+    './accounts',
+    '/acco\u00fants',
+    '/\u200baccounts',
+    '/accounts%ef%bb%bf',
+    '%2faccounts',
+    'http:/accounts',
+    'http:accounts',
+    '//evil.example/accounts',
+    'ftp://api/accounts',
+    'javascript:/accounts',
+    'http://api\\@evil/accounts',
+    'api:443',
+    'http://api//accounts',
+    'http://api/accounts/',
+    'http://api',
+  ],
+  '/accounts/a1': [
+    '/accounts//a1',
+    '/accounts/a1/',
+    '/accounts/./a1',
+    '/accounts/a2/../a1',
+    '/accounts/a2/%2e%2e/a1',
+    '/accounts/a2/.%2e/a1',
+    '/accounts/a2/%2E./a1',
+    '/accounts/a2/..%2fa1',
+    '/accounts/a1%2f',
+    '/accounts/a1%2F..%2Fa1',
+    '/accounts%2fa1',
+    '/accounts%2Fa1',
+    '/accounts\\a1',
+    '/accounts%5ca1',
+    '/accounts%5Ca1',
+    '/accounts%c0%afa1',
+    '/accounts/a1%c0%80',
+    '/accounts/%e0%80%af',
+    '/accounts/a1%00',
+    '/accounts/a1%00.json',
+    '/accounts/a1;',
+    '/accounts/a1;a=b',
+    '/accounts;x/a1',
+    '/accounts/a1%3b',
+    '/accounts/a1%0a',
+    '/accounts/a1%20',
+    '/accounts/a1.',
+    '/accounts/.a1',
+    '/accounts/a1%2e',
+    '/accounts/a%2e1',
+    '/accounts/a1%09',
+    '/accounts/%2561%31',
+    '/accounts/a%251',
+    '/accounts/%252e%252e',
+    '/accounts/%25%36%31',
+    '/accounts/..;/a1',
+    '/accounts/..%00/a1',
+    '/accounts/a1%ff',
+    '/accounts/%ed%a0%80',
+    '/accounts/%c1%a11',
+    '/accounts/a1%u0041',
+    '/accounts/{accountID}',
+    '/accounts/%7baccountID%7d',
+    '/accounts/*',
+    '/accounts/a1,a2',
+    '/accounts/a1+',
+    '/accounts/a1/.',
+    '/accounts/a1/..',
+    '/accounts/...',
+    '/accounts/%c2%85',
+    '/accounts/%ef%bc%8f',
+    '/accounts/\uff0e\uff0e',
+  ],
+};
+
+test('a path that two programs could read differently is never let in; the plain one beside it is (CWE-551, GD-25)', async () => {
+  let tried = 0;
+  for (const [plain, hostile] of Object.entries(HOSTILE)) {
+    assertAllowed(await guard.checkRoute(policy, bearer(everything, 'GET', plain)), plain);
+    assertAllowed(await guard.checkRoute(policy, bearer(everything, 'GET', `${plain}?x=/../y`)), plain);
+    assertAllowed(await guard.checkRoute(policy, bearer(everything, 'GET', `https://api.example.com${plain}`)), plain);
+    for (const url of hostile) {
+      const decision = await guard.checkRoute(policy, bearer(everything, 'GET', url));
+      assert.ok('status' in decision && (decision.status === 400 || decision.status === 403), JSON.stringify(url));
+      tried += 1;
+    }
+  }
+  assert.ok(tried >= 60, String(tried));
+  assertAllowed(await guard.checkRoute(policy, bearer(everything, 'GET', 'http://api/')));
+  assertDenied(await guard.checkRoute(policy, bearer(everything, 'GET', `/${'a'.repeat(9_000)}`)), 400);
+});
+
+test('the handler gets the very values that were decided on, decoded once (contract §8)', async () => {
+  const decision = await guard.checkRoute(policy, bearer(everything, 'GET', '/files/%C3%A9%20%F0%9F%8E%AB%3F'));
+  assert.ok(decision.allowed);
+  assert.deepEqual(decision.values, { name: 'é 🎫?' });
+  assertDenied(await guard.checkRoute(policy, bearer(everything, 'GET', '/files/%25C3')), 400);
+  for (const name of ['constructor', '__proto__', 'toString']) {
+    const odd = compilePolicy<Readonly<Record<string, string>>>({ [`GET /{${name}}`]: `/accounts/{${name}}.read` });
+    const found = await guard.checkRoute(odd, bearer(everything, 'GET', '/a1'));
+    assert.ok(found.allowed);
+    assert.deepEqual(Object.entries(found.values), [[name, 'a1']]);
+  }
+});
+
+test('no text as method or path throws, and what matches is written back to the same path', () => {
+  const pieces = fc.constantFrom(
+    '/',
+    '/',
+    'accounts',
+    'files',
+    'a1',
+    'me',
+    '%',
+    '%2',
+    '%2e',
+    '%2E',
+    '%41',
+    '%61',
+    '%C3%A9',
+    '.',
+    '..',
+    ';',
+    '\\',
+    '?',
+    '#',
+    'http://api',
+    '~',
+    ':',
+    '@',
+    '+',
+    '&',
+    '%20',
+    '%2f',
+    '\u0000',
+    'é',
+  );
+  const url = fc.oneof(
+    fc.string({ unit: 'binary' }),
+    fc.webPath(),
+    fc.array(pieces, { maxLength: 8 }).map((parts) => parts.join('')),
+    fc.array(pieces, { maxLength: 4 }).map((parts) => `/files/${parts.join('')}`),
+  );
+  let matched = 0;
+  fc.assert(
+    fc.property(fc.oneof(fc.constant('GET'), fc.string()), url, (method, text) => {
+      const match = policy.match(method, text);
+      if (isRefusal(match)) return;
+      matched += 1;
+      const path = text.replace(/^https?:\/\/[^/]*/i, '').split('?', 1)[0] ?? '';
+      const written = match.route
+        .replace(/^GET /, '')
+        .replaceAll(/\{(\w+)\}/g, (_, name: string) => encodeURIComponent(match.values[name] ?? ''));
+      // An escape has two spellings, and what needs none in a path may have one; nothing else may differ.
+      const plain = path
+        .replaceAll(/[!$&'()*+,=:@]/g, (character) => encodeURIComponent(character))
+        .replaceAll(/%[0-9a-f]{2}/gi, (escape) => escape.toUpperCase());
+      const spelled = written.replaceAll(
+        /[!'()*]/g,
+        (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`,
+      );
+      assert.equal(
+        plain.replaceAll(/[!'()*]/g, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`),
+        spelled,
+      );
+    }),
+    { numRuns: 20_000 },
+  );
+  assert.ok(matched > 100, String(matched));
+});
+
+test('a policy keeps nothing between requests: a thousand in turn are decided alike (CVE-2026-35040)', () => {
+  for (let round = 0; round < 1000; round++) {
+    assert.equal(routeOf('GET', '/accounts/a1'), 'GET /accounts/{accountID}');
+    assert.equal(routeOf('GET', '/accounts/a1;'), 'malformed_path');
+    assert.equal(routeOf('GET', '/nowhere'), 'route_not_allowed');
+  }
+});
+
+test('a value that is a literal but for its case is nobody’s: a router that minds no case would take it for the literal', () => {
+  const cased = compilePolicy({
+    'GET /accounts/mine': '/accounts/mine.read',
+    'GET /accounts/mine/limits': '/accounts/mine/limits.read',
+    'GET /accounts/{accountID}': '/accounts/{accountID}.read',
+    'GET /accounts/{accountID}/transfers': '/accounts/{accountID}/transfers.read',
+  });
+  const opens = (path: string): unknown => {
+    const match = cased.match('GET', path);
+    return isRefusal(match) ? match.refused : match.route;
+  };
+  assert.equal(opens('/accounts/mine'), 'GET /accounts/mine');
+  assert.equal(opens('/accounts/min'), 'GET /accounts/{accountID}');
+  for (const path of ['/accounts/MINE', '/accounts/Mine', '/accounts/miNe/transfers', '/ACCOUNTS/mine']) {
+    assert.equal(opens(path), 'route_not_allowed', path);
+  }
+  // The very literal may be a value where the literal leads nowhere.
+  assert.equal(opens('/accounts/mine/transfers'), 'GET /accounts/{accountID}/transfers');
+});
+
+test('nor in the place of a parameter that is met on the way back from the literal', () => {
+  const cased = compilePolicy({ 'GET /admin/keys': '/keys.write', 'GET /{tenant}/{page}': '/{tenant}/{page}.read' });
+  for (const [path, route] of [
+    ['/admin/keys', 'GET /admin/keys'],
+    ['/admin/others', 'GET /{tenant}/{page}'],
+    ['/tenant/KEYS', 'GET /{tenant}/{page}'],
+    ['/admin/KEYS', 'route_not_allowed'],
+    ['/admin/Keys', 'route_not_allowed'],
+    ['/ADMIN/keys', 'route_not_allowed'],
+  ] as const) {
+    const match = cased.match('GET', path);
+    assert.equal(isRefusal(match) ? match.refused : match.route, route, path);
+  }
+});

@@ -1,0 +1,211 @@
+import { compilePolicy, createGuard, type Decision, type Guard } from '@hallpass/guard';
+import { protect as protectFetch } from '@hallpass/guard/fetch';
+import { protect as protectNode } from '@hallpass/guard/node';
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { assertAllowed, assertDenied, bearer, guardOf, openIssuer, type Bench } from '../harness.ts';
+import { API, CREDENTIALS, NOW_SECONDS } from '../issuer.ts';
+import { listen } from '../adapters/listen.ts';
+import { hash, proved, Prover } from '../prover.ts';
+
+const PERIOD_SECONDS = 60;
+/** The tests' clock starts nine seconds into a minute. */
+const REST_OF_PERIOD_SECONDS = 51;
+const KEY = 'thirty-two bytes that nobody knows';
+
+const policy = compilePolicy({ 'GET /accounts': '/accounts.read' });
+const issuer = await openIssuer();
+const prover = new Prover();
+const token = await issuer.token({ cnf: { jkt: prover.jkt } });
+
+function asking(nonceKey?: string): Bench {
+  const options = { publicURL: API, dpopNonces: true, maxStalenessSeconds: 3_600 };
+  return guardOf(issuer, nonceKey === undefined ? options : { ...options, nonceKey });
+}
+
+/** What a guard says to a proof with these claims; `seconds` is how far its clock has been moved on. */
+function present(guard: Guard, claims: Readonly<Record<string, unknown>> = {}, seconds = 0): Promise<Decision> {
+  return guard.check(proved(token, prover.prove(token, { iat: NOW_SECONDS + seconds, ...claims })), '/accounts.read');
+}
+
+/** The nonce that a guard tells who comes without one. */
+async function nonceOf(guard: Guard, seconds = 0): Promise<string> {
+  const { headers, body } = assertDenied(await present(guard, {}, seconds), 401);
+  assert.equal(body.error, 'use_dpop_nonce');
+  assert.match(
+    headers['WWW-Authenticate'] ?? '',
+    /^DPoP realm="[^"]*", error="use_dpop_nonce", error_description="[^"\\]*", algs="ES256 EdDSA PS256"$/,
+  );
+  assert.equal(headers['Cache-Control'], 'no-store');
+  const nonce = headers['DPoP-Nonce'] ?? '';
+  assert.match(nonce, /^[\w-]{22}$/);
+  return nonce;
+}
+
+/** The nonce that an allowed request is told; undefined when its own is still the one to use. */
+function toldBy(decision: Decision): string | undefined {
+  assertAllowed(decision);
+  return decision.headers['DPoP-Nonce'];
+}
+
+test('a proof without a nonce is refused and told one, and with it the request is let in (RFC 9449 §9)', async () => {
+  const { guard } = asking();
+  const nonce = await nonceOf(guard);
+  assert.equal(toldBy(await present(guard, { nonce })), undefined);
+  for (const other of ['', 'x', `${nonce}=`, nonce.toUpperCase(), [nonce], 7, null, await nonceOf(asking().guard)]) {
+    const { body, headers } = assertDenied(await present(guard, { nonce: other }), 401, String(other));
+    assert.equal(body.error, 'use_dpop_nonce');
+    assert.equal(headers['DPoP-Nonce'], nonce);
+  }
+});
+
+test('where no nonces are asked for nobody hears of them, and one that is there anyway does no harm', async () => {
+  const { guard } = guardOf(issuer, { publicURL: API });
+  assert.equal(toldBy(await present(guard)), undefined);
+  assert.equal(toldBy(await present(guard, { nonce: 'of another server' })), undefined);
+  const { headers } = assertDenied(await present(guard, { htm: 'POST' }), 401);
+  assert.ok(!('DPoP-Nonce' in headers));
+});
+
+test('a nonce is good for its period and the next; in that one the answer tells the new one (RFC 9449 §8.2)', async () => {
+  const { guard, clock } = asking();
+  const first = await nonceOf(guard);
+  clock.advance(REST_OF_PERIOD_SECONDS - 1);
+  let seconds = REST_OF_PERIOD_SECONDS - 1;
+  assert.equal(toldBy(await present(guard, { nonce: first }, seconds)), undefined);
+  clock.advance(1);
+  seconds += 1;
+  const second = await nonceOf(guard, seconds);
+  assert.notEqual(second, first);
+  assert.equal(toldBy(await present(guard, { nonce: first }, seconds)), second);
+  assert.equal(toldBy(await present(guard, { nonce: second }, seconds)), undefined);
+  clock.advance(PERIOD_SECONDS);
+  seconds += PERIOD_SECONDS;
+  assert.equal(assertDenied(await present(guard, { nonce: first }, seconds), 401).body.error, 'use_dpop_nonce');
+  assert.equal(toldBy(await present(guard, { nonce: second }, seconds)), await nonceOf(guard, seconds));
+});
+
+test('a good nonce makes up for nothing: an old proof, a replay, another method, address or token (RFC 9449 §4.3)', async () => {
+  const { guard } = asking();
+  const nonce = await nonceOf(guard);
+  const bad = [
+    { iat: NOW_SECONDS - 61 },
+    { htm: 'POST' },
+    { htu: `${API}/transfers` },
+    { ath: hash('another token') },
+  ] as const;
+  for (const claims of bad) {
+    const { body, headers } = assertDenied(await present(guard, { nonce, ...claims }), 401, JSON.stringify(claims));
+    assert.equal(body.error, 'invalid_dpop_proof');
+    // Whoever is told to make another proof may as well be told with which nonce.
+    assert.equal(headers['DPoP-Nonce'], nonce);
+  }
+  const proof = prover.prove(token, { nonce });
+  assertAllowed(await guard.check(proved(token, proof), '/accounts.read'));
+  const again = assertDenied(await guard.check(proved(token, proof), '/accounts.read'), 401);
+  assert.equal(again.because, 'the proof: replayed');
+});
+
+test("guards with one key take each other's nonces, with clocks a period apart at the most; others do not", async () => {
+  const [here, there, stranger] = [asking(KEY), asking(KEY), asking(`${KEY}.`)];
+  const nonce = await nonceOf(here.guard);
+  assert.equal(await nonceOf(there.guard), nonce);
+  assertAllowed(await present(there.guard, { nonce }));
+  assertDenied(await present(stranger.guard, { nonce }), 401);
+  there.clock.advance(PERIOD_SECONDS);
+  const ahead = await nonceOf(there.guard, PERIOD_SECONDS);
+  // Not told ours: it would be the older one.
+  assert.equal(toldBy(await present(here.guard, { nonce: ahead })), undefined);
+  there.clock.advance(PERIOD_SECONDS);
+  assertDenied(await present(here.guard, { nonce: await nonceOf(there.guard, 2 * PERIOD_SECONDS) }), 401);
+});
+
+test('a token that is bound to nothing needs no nonce, and one that is shown as Bearer is told the nonce with the way', async () => {
+  const { guard } = asking();
+  const nonce = await nonceOf(guard);
+  assert.equal(toldBy(await guard.check(bearer(await issuer.token()), '/accounts.read')), undefined);
+  const none = assertDenied(await guard.check({ method: 'GET', url: '/', headers: {} }, '/accounts.read'), 401);
+  assert.ok(!('DPoP-Nonce' in none.headers));
+  const bad = assertDenied(await guard.check(bearer('x'), '/accounts.read'), 401);
+  assert.ok(!('DPoP-Nonce' in bad.headers));
+  const bound = assertDenied(await guard.check(bearer(token), '/accounts.read'), 401);
+  assert.equal(bound.headers['DPoP-Nonce'], nonce);
+});
+
+test('in Node, the new nonce goes with whatever the handler answers, and is not to be stored', async () => {
+  const { guard, clock } = asking();
+  const port = await listen(protectNode(guard, policy, (_request, response) => void response.writeHead(200).end('in')));
+  const ask = async (nonce: string, seconds: number): Promise<Response> => {
+    const dpop = prover.prove(token, { nonce, iat: NOW_SECONDS + seconds });
+    return await fetch(`http://127.0.0.1:${port}/accounts`, {
+      headers: { authorization: `DPoP ${token}`, dpop },
+    });
+  };
+  const refused = await ask('none of ours', 0);
+  assert.equal(refused.status, 401);
+  const nonce = refused.headers.get('dpop-nonce') ?? '';
+  const same = await ask(nonce, 0);
+  assert.deepEqual([same.status, same.headers.get('dpop-nonce'), same.headers.get('cache-control')], [200, null, null]);
+  clock.advance(PERIOD_SECONDS);
+  const told = await ask(nonce, PERIOD_SECONDS);
+  assert.equal(told.status, 200);
+  assert.equal(told.headers.get('dpop-nonce'), await nonceOf(guard, PERIOD_SECONDS));
+  assert.equal(told.headers.get('cache-control'), 'no-store');
+});
+
+test('fetch: the new nonce goes with every kind of answer, also with those whose headers cannot be changed', async () => {
+  const answers: Readonly<Record<string, () => Response>> = {
+    plain: () => new Response('in', { headers: { 'cache-control': 'max-age=60', etag: '"1"' } }),
+    empty: () => new Response(null, { status: 204 }),
+    redirect: () => Response.redirect(`${API}/elsewhere`, 303),
+  };
+  for (const [name, answer] of Object.entries(answers)) {
+    const { guard, clock } = asking();
+    const handler = protectFetch(guard, policy, answer);
+    const nonce = await nonceOf(guard);
+    const ask = async (seconds: number): Promise<Response> => {
+      const dpop = prover.prove(token, { nonce, iat: NOW_SECONDS + seconds });
+      return await handler(new Request(`${API}/accounts`, { headers: { authorization: `DPoP ${token}`, dpop } }));
+    };
+    assert.equal((await ask(0)).headers.get('dpop-nonce'), null, name);
+    clock.advance(PERIOD_SECONDS);
+    const told = await ask(PERIOD_SECONDS);
+    const [plain, toldBody] = [answer(), await told.text()];
+    assert.equal(told.status, plain.status, name);
+    assert.equal(toldBody, await plain.text(), name);
+    assert.equal(told.headers.get('location'), plain.headers.get('location'), name);
+    assert.equal(told.headers.get('etag'), plain.headers.get('etag'), name);
+    assert.equal(told.headers.get('dpop-nonce'), await nonceOf(guard, PERIOD_SECONDS), name);
+    assert.equal(told.headers.get('cache-control'), 'no-store', name);
+  }
+});
+
+test('fetch: an answer that has nothing to carry, or that is none, is handed on as the very one that it is', async () => {
+  for (const made of [new Response('in'), Response.redirect(`${API}/elsewhere`), Response.error()]) {
+    const { guard, clock } = asking();
+    const handler = protectFetch(guard, policy, () => made);
+    const nonce = await nonceOf(guard);
+    const ask = async (seconds: number): Promise<Response> => {
+      const dpop = prover.prove(token, { nonce, iat: NOW_SECONDS + seconds });
+      return await handler(new Request(`${API}/accounts`, { headers: { authorization: `DPoP ${token}`, dpop } }));
+    };
+    assert.equal(await ask(0), made);
+    clock.advance(PERIOD_SECONDS);
+    const told = await ask(PERIOD_SECONDS);
+    // A network error has no fields: one with a nonce would be another answer.
+    if (made.status === 0) assert.equal(told, made);
+    else assert.equal(told.headers.get('dpop-nonce'), await nonceOf(guard, PERIOD_SECONDS));
+  }
+});
+
+test('a key that is too short, or that nothing is made with, is a mistake that is named at once, and never repeated', () => {
+  const good = { issuer: issuer.url, audience: API, credentials: CREDENTIALS };
+  createGuard({ ...good, dpopNonces: true, nonceKey: 'x'.repeat(32) }).close();
+  createGuard({ ...good, dpopNonces: false }).close();
+  for (const nonceKey of ['', 'x'.repeat(31)])
+    assert.throws(() => createGuard({ ...good, dpopNonces: true, nonceKey }), {
+      name: 'TypeError',
+      message: 'nonceKey must be a secret text of at least 32 bytes.',
+    });
+  assert.throws(() => createGuard({ ...good, nonceKey: KEY }), /^TypeError: nonceKey is of no use without dpopNonces/);
+});

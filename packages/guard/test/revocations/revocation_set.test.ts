@@ -1,0 +1,244 @@
+import { LINEAGE_MAX, revokes, type Revocation } from '@hallpass/protocol';
+import * as fc from 'fast-check';
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { neverSeen, RevocationSet, type Seen } from '../../src/revocations/revocation_set.ts';
+import { makeId, NOW_SECONDS, TestClock } from '../issuer.ts';
+
+const LEEWAY_SECONDS = 5;
+
+setFlagsFromString('--expose-gc');
+
+/** Within the heap and outside of it. */
+function bytesUsed(): number {
+  // The function is there for a context that is made after the flag was set.
+  for (let round = 0; round < 3; round++) runInNewContext('gc()');
+  const { heapUsed, arrayBuffers } = process.memoryUsage();
+  return heapUsed + arrayBuffers;
+}
+
+/** Short ones, and such as are held in another way. */
+const UUIDS = ['01973a00-0000-7000-8000-00000000000a', '01973a00-0000-7000-8000-00000000000b'] as const;
+const id = fc.constantFrom('a', 'b', ...UUIDS);
+const seconds = fc.integer({ min: -20, max: 20 }).map((offset) => NOW_SECONDS + offset);
+const revocation: fc.Arbitrary<Revocation> = fc.oneof(
+  fc.record({ kind: fc.constantFrom('token', 'grant'), id, expires_at: seconds }),
+  fc.record({ kind: fc.constant('client'), id, before: seconds, expires_at: seconds }),
+  fc.record({ kind: fc.constant('before'), id: fc.constant('*'), before: seconds, expires_at: seconds }),
+);
+// Tokens that were cut from others are among them (RFC 8693).
+const lineage = fc.array(id, { minLength: 1, maxLength: 3 }).map((ids) => ids.join('~'));
+const token = fc.record({ jti: lineage, grant_id: id, client_id: id, iat: seconds });
+const step = fc.oneof(
+  revocation.map((entry) => ({ add: entry })),
+  token.map((ask) => ({ ask })),
+  fc.integer({ min: 1, max: 15 }).map((wait) => ({ wait })),
+  fc.constant({ sweep: true }),
+);
+
+test('whatever comes in whatever order, a live revocation is never forgotten and nothing else is revoked', () => {
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+      const clock = new TestClock();
+      const set = new RevocationSet(clock, LEEWAY_SECONDS);
+      const all: Revocation[] = [];
+      const seen = new Map<string, Seen>();
+      for (const one of steps) {
+        if ('add' in one) {
+          all.push(one.add);
+          set.add(one.add);
+        } else if ('wait' in one) clock.advance(one.wait);
+        else if ('sweep' in one) set.sweep();
+        else {
+          const hits = all.filter((entry) => revokes(entry, one.ask));
+          const now = Math.floor(clock.now() / 1000);
+          // A dead entry may still be held, or be gone: its tokens are refused for their age.
+          if (hits.some((entry) => entry.expires_at + LEEWAY_SECONDS > now)) assert.ok(set.ends(one.ask));
+          if (hits.length === 0) assert.ok(!set.ends(one.ask));
+          // Whoever asked before is told the same as who never did.
+          const name = JSON.stringify(one.ask);
+          seen.set(name, seen.get(name) ?? neverSeen());
+          assert.equal(set.ends(one.ask, seen.get(name)), set.ends(one.ask));
+        }
+      }
+    }),
+    { numRuns: 3000 },
+  );
+});
+
+test('a token is revoked by its id, its grant, its client and before a moment, each beside its nearest neighbour', () => {
+  const one = { jti: 'j', grant_id: 'g', client_id: 'c', iat: NOW_SECONDS };
+  const expires_at = NOW_SECONDS + 100;
+  const cases: readonly (readonly [Revocation, boolean])[] = [
+    [{ kind: 'token', id: 'j', expires_at }, true],
+    [{ kind: 'token', id: 'g', expires_at }, false],
+    [{ kind: 'grant', id: 'g', expires_at }, true],
+    [{ kind: 'grant', id: 'j', expires_at }, false],
+    [{ kind: 'client', id: 'c', before: NOW_SECONDS + 1, expires_at }, true],
+    [{ kind: 'client', id: 'c', before: NOW_SECONDS, expires_at }, false],
+    [{ kind: 'client', id: 'd', before: NOW_SECONDS + 1, expires_at }, false],
+    [{ kind: 'before', id: '*', before: NOW_SECONDS + 1, expires_at }, true],
+    [{ kind: 'before', id: '*', before: NOW_SECONDS, expires_at }, false],
+    // That there is but one thing to mean by it, whatever it is called.
+    [{ kind: 'before', id: 'x', before: NOW_SECONDS + 1, expires_at }, true],
+    [{ kind: 'token', id: '__proto__', expires_at }, false],
+  ];
+  for (const [entry, ended] of cases) {
+    const set = new RevocationSet(new TestClock(), 0);
+    set.add(entry);
+    assert.equal(set.ends(one), ended, JSON.stringify(entry));
+  }
+});
+
+test('a token that was found living is asked about again after each addition, and only then', () => {
+  const [mine, other] = UUIDS;
+  const set = new RevocationSet(new TestClock(), 0);
+  const claims = { jti: mine, grant_id: other, client_id: 'c', iat: 0 };
+  let reads = 0;
+  const counted = {
+    ...claims,
+    get jti() {
+      reads += 1;
+      return claims.jti;
+    },
+  };
+  const seen = neverSeen();
+  for (let time = 0; time < 3; time++) assert.equal(set.ends(counted, seen), false);
+  assert.equal(reads, 1);
+  set.add({ kind: 'token', id: other, expires_at: NOW_SECONDS + 100 });
+  for (let time = 0; time < 3; time++) assert.equal(set.ends(counted, seen), false);
+  assert.equal(reads, 2);
+  set.add({ kind: 'token', id: mine, expires_at: NOW_SECONDS + 100 });
+  for (let time = 0; time < 3; time++) assert.equal(set.ends(counted, seen), true);
+});
+
+test('a UUID that is a token is no grant, and no client', () => {
+  const [mine, other] = UUIDS;
+  for (const kind of ['token', 'grant'] as const) {
+    const set = new RevocationSet(new TestClock(), 0);
+    set.add({ kind, id: mine, expires_at: NOW_SECONDS + 100 });
+    const plain = { jti: other, grant_id: other, client_id: mine, iat: 0 };
+    assert.equal(set.ends(plain), false);
+    assert.equal(set.ends({ ...plain, jti: mine }), kind === 'token');
+    assert.equal(set.ends({ ...plain, jti: `${mine}~${other}` }), kind === 'token');
+    assert.equal(set.ends({ ...plain, jti: `${other}~${mine}` }), false);
+    assert.equal(set.ends({ ...plain, grant_id: mine }), kind === 'grant');
+  }
+});
+
+test('what is told of a UUID holds to the letter: up to a moment, or for a client without one', () => {
+  const [mine, other] = UUIDS;
+  const expires_at = NOW_SECONDS + 100;
+  for (const kind of ['token', 'grant'] as const) {
+    const set = new RevocationSet(new TestClock(), 0);
+    set.add({ kind, id: mine, before: NOW_SECONDS, expires_at });
+    const claims = { jti: mine, grant_id: mine, client_id: 'c' };
+    assert.equal(set.ends({ ...claims, iat: NOW_SECONDS - 1 }), true);
+    assert.equal(set.ends({ ...claims, iat: NOW_SECONDS }), false);
+  }
+  const set = new RevocationSet(new TestClock(), 0);
+  set.add({ kind: 'client', id: mine, expires_at });
+  assert.equal(set.ends({ jti: other, grant_id: other, client_id: mine, iat: NOW_SECONDS }), true);
+  assert.equal(set.ends({ jti: mine, grant_id: mine, client_id: other, iat: NOW_SECONDS }), false);
+});
+
+test('a token that was cut from others ends with what was cut from it, and no other does', () => {
+  const [a, b, c] = [makeId(), makeId(), makeId()];
+  const set = new RevocationSet(new TestClock(), 0);
+  set.add({ kind: 'token', id: `${a}~${b}`, expires_at: NOW_SECONDS + 100 });
+  const ends = (jti: string): boolean => set.ends({ jti, grant_id: makeId(), client_id: 'c', iat: NOW_SECONDS });
+  // No grant is called so; if one was, it would be no token.
+  set.add({ kind: 'grant', id: `${a}~${c}`, expires_at: NOW_SECONDS + 100 });
+  for (const ended of [`${a}~${b}`, `${a}~${b}~${c}`]) assert.ok(ends(ended), ended);
+  for (const living of [a, b, `${b}~${c}`, `${a}~${c}`, `${a}~${c}~${makeId()}`]) assert.ok(!ends(living), living);
+});
+
+test('tokens that were cut from others take no more memory than others', () => {
+  const count = 20_000;
+  const set = new RevocationSet(new TestClock(), 0);
+  const before = bytesUsed();
+  for (let at = 0; at < count; at++) {
+    const jti = Array.from({ length: LINEAGE_MAX }, makeId).join('~');
+    set.add({ kind: 'token', id: jti, expires_at: NOW_SECONDS + 100 });
+  }
+  const bytesEach = (bytesUsed() - before) / count;
+  assert.equal(set.size, count);
+  assert.ok(bytesEach < 100, `${bytesEach} bytes each`);
+});
+
+test('an addition looks at two of the old, and a heartbeat at a thousand', () => {
+  const clock = new TestClock();
+  const set = new RevocationSet(clock, 0);
+  const living: Revocation = { kind: 'client', id: 'c', before: 1, expires_at: NOW_SECONDS + 100 };
+  set.add(living);
+  for (let at = 0; at < 1_500; at++) set.add({ kind: 'token', id: String(at), expires_at: NOW_SECONDS + 10 });
+  clock.advance(20);
+  const goneAfter = (work: () => void): number => {
+    const before = set.size;
+    work();
+    return before - set.size;
+  };
+  assert.equal(
+    goneAfter(() => set.add(living)),
+    2,
+  );
+  // One of them finds the end, and goes back to the start.
+  assert.equal(
+    goneAfter(() => set.sweep()),
+    999,
+  );
+  assert.equal(
+    goneAfter(() => set.sweep()),
+    499,
+  );
+  assert.equal(set.size, 1);
+});
+
+test('an entry is held until the leeway after its end is over, and not for ever', () => {
+  const clock = new TestClock();
+  const set = new RevocationSet(clock, LEEWAY_SECONDS);
+  set.add({ kind: 'token', id: 'a', expires_at: NOW_SECONDS + 10 });
+  clock.advance(14);
+  for (let round = 0; round < 3; round++) set.sweep();
+  assert.equal(set.size, 1);
+  clock.advance(1);
+  for (let round = 0; round < 3; round++) set.sweep();
+  assert.equal(set.size, 0);
+});
+
+test('over a long time the memory is that of what lives: the dead stay fewer than the living', () => {
+  const clock = new TestClock();
+  const set = new RevocationSet(clock, 0);
+  const LIVING = 1_000;
+  for (let at = 0; at < 50 * LIVING; at++) {
+    clock.advance(1);
+    set.add({ kind: 'token', id: String(at), expires_at: NOW_SECONDS + at + LIVING });
+    assert.ok(set.size <= 2 * LIVING + 2, String(set.size));
+  }
+  clock.advance(2 * LIVING);
+  for (let round = 0; round < 5; round++) set.sweep();
+  assert.equal(set.size, 0);
+});
+
+test('one more than can be held is an outage, nothing is forgotten for it, and room comes back by itself', () => {
+  const clock = new TestClock();
+  const set = new RevocationSet(clock, 0, 3);
+  const entry = (name: string): Revocation => ({ kind: 'token', id: name, expires_at: NOW_SECONDS + 10 });
+  for (const name of ['a', 'b', 'c']) set.add(entry(name));
+  assert.throws(() => set.add(entry('d')), /More revocations than can be held/);
+  // A second word about one that is held takes no room.
+  set.add(entry('a'));
+  for (const jti of ['a', 'b', 'c']) assert.ok(set.ends({ jti, grant_id: '', client_id: '', iat: 0 }));
+  // The feed that comes back begins with the entry that had no room: no heartbeat will have swept before it.
+  clock.advance(11);
+  for (let tries = 0; tries < 2 && set.size > 2; tries++) {
+    try {
+      set.add({ ...entry('d'), expires_at: NOW_SECONDS + 100 });
+    } catch {
+      continue;
+    }
+  }
+  assert.ok(set.ends({ jti: 'd', grant_id: '', client_id: '', iat: 0 }));
+});

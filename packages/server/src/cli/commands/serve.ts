@@ -1,0 +1,126 @@
+/** `hallpass serve`: the server, until it is told to stop. */
+import { Command, InvalidArgumentError } from 'commander';
+import type { PendingApiKey } from '../../operator/api_keys.ts';
+import { KeyExists, OperatorRefusal } from '../../operator/operator_refusal.ts';
+import { StoreUnavailable } from '../../store/store.ts';
+import { prepareFirstKey } from '../../serving/first_key.ts';
+import type { Instance } from '../../serving/instance.ts';
+import { endUnread, good, printFields, printLine, printWarning, strong, warn } from '../output.ts';
+import { deliver } from '../secret_delivery.ts';
+import { startServer, type Server } from '../../serving/server.ts';
+import { isDevelopmentIssuer } from '../../serving/settings/settings.ts';
+import { describeStore } from '../../serving/stores.ts';
+import { systemClock } from '../../serving/system.ts';
+import { untilToldToStop } from '../../serving/told_to_stop.ts';
+import { isWorker, leave, startAsWorker, startWorkers, untilAlone } from '../../serving/workers.ts';
+
+export function serveCommand(open: () => Promise<Instance>): Command {
+  return new Command('serve')
+    .description('serve token requests until SIGTERM, SIGINT or SIGHUP')
+    .option('--workers <count>', 'processes that serve, to use several cores of one machine', parseCount, 1)
+    .action(async ({ workers }: { readonly workers: number }) => {
+      const instance = await open();
+      try {
+        await (isWorker ? work(instance) : serve(instance, workers));
+      } catch (error) {
+        await instance.store.close();
+        throw error;
+      } finally {
+        leave();
+      }
+    });
+}
+
+/** The most workers: more than a machine has cores are of no use. */
+const WORKERS_MAX = 64;
+
+function parseCount(text: string): number {
+  const count = /^[0-9]{1,3}$/.test(text) ? Number(text) : 0;
+  if (count >= 1 && count <= WORKERS_MAX) return count;
+  throw new InvalidArgumentError(`The count of workers is a whole number from 1 to ${WORKERS_MAX}.`);
+}
+
+async function serve(instance: Instance, workers: number): Promise<void> {
+  // Before anything is said: who reads that it is ready may tell it to stop at once.
+  const told = untilToldToStop();
+  const server = await (workers === 1 ? startServer(instance) : startWorkers(instance, workers));
+  printLine(`${good('Hallpass is ready:')} ${strong(server.issuer)}`);
+  if (server.issuer !== server.url) printLine(`  listening on ${server.url}`);
+  if (workers > 1) printLine(`  with ${workers} workers`);
+  printLine(`  on the store ${describeStore(instance.settings)}`);
+  printLine(`  for operators on ${server.operatorUrl}/metrics`);
+  try {
+    // Whoever reads what it prints may have stopped reading: that must not keep it from stopping.
+    if (isDevelopmentIssuer(instance.settings.issuer)) await Promise.race([welcome(instance, server), told]);
+  } catch (error) {
+    // Or it would go on listening, on a store that is closed, and hear no signal.
+    await server.close();
+    throw error;
+  }
+  await told;
+  await server.drain();
+  await server.close();
+  endUnread();
+}
+
+/** What a worker does: it serves, and says nothing. */
+async function work(instance: Instance): Promise<void> {
+  const alone = untilAlone().then(() => 'alone' as const);
+  const told = Promise.race([untilToldToStop().then(() => 'told' as const), alone]);
+  const side = await startAsWorker(instance);
+  // With the process that started it, the operators' side has gone, and nobody can see that this one drains.
+  if ((await told) === 'told') await Promise.race([side.drain(), alone]);
+  await side.close();
+  await instance.store.close();
+}
+
+/** On a development server's empty store: a first key, printed once, with a line that works when it is pasted. */
+async function welcome(instance: Instance, server: Server): Promise<void> {
+  try {
+    const first = await prepareFirstKey(instance);
+    if (first === undefined) return printLine(KEYS_LINE);
+    await showFirstKey(first, server);
+  } catch (error) {
+    // Another server was first, nobody reads what this one prints, or the store is away: no reason not to serve.
+    if (error instanceof StoreUnavailable) {
+      return printWarning(`${error.message} So the first API key may not have been made. Make one: ${ANOTHER_KEY}`);
+    }
+    if (!(error instanceof OperatorRefusal)) throw error;
+    if (error instanceof KeyExists) return printLine(KEYS_LINE);
+    printWarning('Nobody has read the secret of the first API key, so it was not made. Make one: ' + ANOTHER_KEY);
+  }
+}
+
+const ANOTHER_KEY = 'npx hallpass keys create NAME --scope /accounts.write';
+const KEYS_LINE = `  keys: npx hallpass keys list; another one: ${ANOTHER_KEY}`;
+
+async function showFirstKey(first: PendingApiKey, { url }: Server): Promise<void> {
+  const { client, clientSecret } = first;
+  await deliver(
+    first,
+    {
+      secret: () => {
+        printLine();
+        printLine(`Your first API key. ${warn('Its secret is shown this once.')}`);
+        printFields([
+          ['client_id', client.clientId],
+          ['client_secret', clientSecret],
+          ['scopes', client.scopes.join(' ')],
+        ]);
+      },
+      more: () => printLine(`If you lose it: ${ANOTHER_KEY}`),
+      end: () => {
+        printLine();
+        printLine('Ask for a token:');
+        printLine(
+          `  curl -s ${url}/oauth2/token -u ${client.clientId}:${clientSecret} -d grant_type=client_credentials -d scope=/accounts.write`,
+        );
+        printLine();
+        printLine(
+          'This is a development server, since its issuer is on this machine. To run it for others: docs/operating.md.',
+        );
+      },
+    },
+    systemClock,
+  );
+}

@@ -1,0 +1,27 @@
+/** `hallpass store init`: begins a store, by name. In production nothing else does. */
+import type { Command } from 'commander';
+import { openExistingInstance, openInstance } from '../../serving/instance.ts';
+import { good, printJson, printLine, strong } from '../output.ts';
+import type { Settings } from '../../serving/settings/settings.ts';
+import { describeStore, isStore } from '../../serving/stores.ts';
+import { systemClock, systemRandom } from '../../serving/system.ts';
+
+/** Adds the command to `hallpass store`. */
+export function addInitCommand(store: Command, read: () => Settings): void {
+  store
+    .command('init')
+    .description('begin a new store, with the keys of the issuer; a store that is there already stays as it is')
+    .option('--json', 'print JSON')
+    .action(async ({ json }: { readonly json?: boolean }) => {
+      const settings = read();
+      const existed = await isStore(settings);
+      const system = { clock: systemClock, random: systemRandom };
+      // Opened with its keys in either case: a wrong master key shows now, and an interrupted start is completed.
+      const instance = await (existed ? openExistingInstance : openInstance)(settings, system);
+      await instance.store.close();
+      const name = describeStore(settings);
+      if (json === true) printJson({ store: name, made: !existed });
+      else if (existed) printLine(`There is a store here already: ${strong(name)}. It stays as it is.`);
+      else printLine(`${good('Made')} a new store: ${strong(name)}.`);
+    });
+}

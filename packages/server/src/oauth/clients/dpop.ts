@@ -1,0 +1,87 @@
+/** Proofs of possession (RFC 9449) at this server: who has the key, and whether this very request was signed with it. */
+import { isRefusal, judgeDpopProof, numericDate, parseDpopProof, refuse, type Refusal } from '@hallpass/protocol';
+import type { OnceMark } from '../../store/store.ts';
+import type { Authority } from '../authority.ts';
+import type { KeyRing } from '../keys/key_ring.ts';
+import { isSignedBy, sha256, thumbprintOf } from './public_key.ts';
+import type { WireRequest } from '../wire.ts';
+
+/** A key that was shown to be had. */
+export interface Possession {
+  /** The thumbprint of the key (RFC 7638). */
+  readonly jkt: string;
+  /** The proof's `jti`, to be marked when all else holds. */
+  readonly once: OnceMark;
+}
+
+/** How long a nonce is given out, in milliseconds; it is good for as long again. */
+const NONCE_MS = 60_000;
+
+/**
+ * The possession that a request proves; undefined when it brings no proof. `path` is where it came to; `token` is the
+ * access token that came along, where there is one.
+ */
+export function readProof(
+  authority: Authority,
+  request: WireRequest,
+  { path, token }: { readonly path: string; readonly token?: string },
+): Possession | Refusal | undefined {
+  const header = request.header('dpop');
+  if (header === undefined) return undefined;
+  const { issuer, clock, dpopNonces } = authority;
+  const proof = parseDpopProof(header);
+  if (proof === undefined) return notGood(token, 'malformed');
+  if (!isSignedBy(proof.key, proof.signingInput, proof.signature())) return notGood(token, 'wrong signature');
+  const judged = judgeDpopProof(proof.claims() ?? new Map<string, unknown>(), {
+    method: request.method,
+    url: issuer + path,
+    now: numericDate(clock.now()),
+    isNonceGood: dpopNonces ? (nonce) => isNonceGood(authority, nonce) : undefined,
+    ath: token === undefined ? undefined : sha256(token),
+  });
+  if ('fault' in judged) {
+    if (judged.wantsNonce !== true) return notGood(token, judged.fault);
+    return refuse(token === undefined ? 'dpop_nonce_wanted' : 'resource_nonce_wanted', { because: judged.fault });
+  }
+  const jkt = thumbprintOf(proof.key);
+  return { jkt, once: { space: `proof ${jkt}`, id: sha256(judged.jti), expiresAt: judged.expiresAt } };
+}
+
+/** A failed proof is a 400 where a token is asked for, and a 401 where one is used (RFC 9449 §5, §7.1). */
+function notGood(token: string | undefined, because: string): Refusal {
+  return refuse(token === undefined ? 'dpop_proof_not_good' : 'resource_proof_not_good', { because });
+}
+
+/** Whether a token came with the key that it is bound to: then the mark of the proof, to be spent when all else holds. */
+export function judgePossession(
+  boundTo: string | undefined,
+  possession: Possession | Refusal | undefined,
+): OnceMark | Refusal {
+  if (boundTo === undefined) return refuse('token_not_good', { because: 'DPoP with a token that is not bound' });
+  if (isRefusal(possession)) return possession;
+  if (possession === undefined) return refuse('resource_proof_not_good', { because: 'no proof' });
+  return possession.jkt === boundTo ? possession.once : refuse('resource_proof_not_good', { because: 'another key' });
+}
+
+/** The nonce to put into the next proof (RFC 9449 §8). The same on every instance, since it is made from the time and a shared key. */
+function currentNonce({ keys, clock }: Authority): string {
+  return makeNonce(keys.secret, Math.floor(clock.now() / NONCE_MS));
+}
+
+function isNonceGood({ keys, clock }: Authority, nonce: string): boolean {
+  const period = Math.floor(clock.now() / NONCE_MS);
+  // Instances' clocks may differ: the next period's is good as well as the last one's, and so are those of the key
+  // before the one in use, and of the one after it.
+  return keys.secretKeys.some((key) =>
+    [period, period - 1, period + 1].some((other) => makeNonce(key, other) === nonce),
+  );
+}
+
+function makeNonce(key: KeyRing['secret'], period: number): string {
+  return key.mac(`dpop nonce ${period}`).subarray(0, 16).toString('base64url');
+}
+
+/** The header that tells the nonce, where nonces are asked for. */
+export function nonceHeader(authority: Authority): Record<string, string> {
+  return authority.dpopNonces ? { 'dpop-nonce': currentNonce(authority) } : {};
+}

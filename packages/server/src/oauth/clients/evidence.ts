@@ -1,0 +1,110 @@
+/** What a request brings to show who it is from (RFC 6749 §2.3, RFC 7523 §2.2): read, and not yet believed. */
+import {
+  CLIENT_ASSERTION_TYPE,
+  CLIENT_ID_LENGTH_MAX,
+  escapeControls,
+  parseBasicReadings,
+  parsePlainBasic,
+  refuse,
+  type ClientCredentials,
+  type Parameters,
+  type Refusal,
+} from '@hallpass/protocol';
+import type { Client } from '../../store/store.ts';
+import { couldBeGuessed } from '../keys/secret_hash.ts';
+
+/** A client's id and secret, and where they came from. */
+export interface SecretEvidence {
+  readonly method: 'client_secret';
+  /** `both`: in the header and, the same, in the body. */
+  readonly from: 'header' | 'body' | 'both';
+  /** One, or two where a Basic header reads in two ways. The likelier one is first. */
+  readonly readings: readonly ClientCredentials[];
+}
+
+/** A signed assertion, and the `client_id` beside it. */
+export interface AssertionEvidence {
+  readonly method: 'private_key_jwt';
+  readonly assertion: string;
+  readonly clientId: string | undefined;
+}
+
+/**
+ * The evidence in a request. `parameters` are those of an OAuth endpoint, where Basic reads as RFC 6749 §2.3.1 has it, and
+ * an imported secret may have been sent as it is. Without them the request is for a protected resource: there Basic is
+ * RFC 7617, and nothing is decoded.
+ */
+export function findEvidence(
+  header: string | undefined,
+  parameters: Parameters | undefined,
+): SecretEvidence | AssertionEvidence | Refusal {
+  const values = parameters?.values;
+  const assertion = values?.get('client_assertion');
+  const type = values?.get('client_assertion_type');
+  const clientId = values?.get('client_id');
+  const clientSecret = values?.get('client_secret');
+  if (assertion === undefined && type === undefined) {
+    if (header === undefined) return inBody(clientId, clientSecret);
+    const basic = parameters === undefined ? readPlain(header) : parseBasicReadings(header);
+    return inHeader(basic, { clientId, clientSecret });
+  }
+  // One way to authenticate at a time (RFC 6749 §2.3).
+  const alone = header === undefined && clientSecret === undefined;
+  if (assertion === undefined || type !== CLIENT_ASSERTION_TYPE || !alone) return refuse('malformed_assertion');
+  return { method: 'private_key_jwt', assertion, clientId };
+}
+
+function inBody(clientId: string | undefined, clientSecret: string | undefined): SecretEvidence | Refusal {
+  if (clientId === undefined || clientSecret === undefined) {
+    return refuse('authentication_failed', { because: 'no credentials' });
+  }
+  return { method: 'client_secret', from: 'body', readings: [{ clientId, clientSecret }] };
+}
+
+function readPlain(header: string): readonly ClientCredentials[] {
+  const basic = parsePlainBasic(header);
+  return basic === undefined ? [] : [basic];
+}
+
+/** What the body says beside the header must be the same, by one reading of the header at least. */
+function inHeader(
+  basic: readonly ClientCredentials[],
+  body: { readonly [Half in keyof ClientCredentials]: string | undefined },
+): SecretEvidence | Refusal {
+  if (basic.length === 0) {
+    return refuse('authentication_failed', { because: 'Authorization is not well-formed Basic' });
+  }
+  const readings = basic.filter(
+    ({ clientId, clientSecret }) =>
+      (body.clientId ?? clientId) === clientId && (body.clientSecret ?? clientSecret) === clientSecret,
+  );
+  if (readings.length === 0) return refuse('conflicting_credentials');
+  return { method: 'client_secret', from: body.clientSecret === undefined ? 'header' : 'both', readings };
+}
+
+/** Where the credentials of a key may come from, by its method. A method that is registered is the only one (ADR 40). */
+const PLACES: Record<Client['authentication'], readonly SecretEvidence['from'][]> = {
+  client_secret: ['header', 'body', 'both'],
+  client_secret_basic: ['header'],
+  client_secret_post: ['body'],
+  private_key_jwt: [],
+};
+
+/** Whether a key takes its secret from where it came. */
+export function takesSecretFrom({ authentication }: Client, from: SecretEvidence['from']): boolean {
+  return PLACES[authentication].includes(from);
+}
+
+/** How much of an id that might be a secret is logged, in characters. */
+const CLAIM_SHOWN_LENGTH = 6;
+
+/**
+ * The id that an unknown caller claims to have, as far as a log may hold it. A secret may stand in its place, by a slip or
+ * because the two were swapped: of a text that nobody could guess only the beginning is kept, and nothing of one that was
+ * sent as the secret too.
+ */
+export function screenClaim(clientId: string | undefined, clientSecret?: string): string | undefined {
+  if (clientId === undefined || clientId === '' || clientId === clientSecret) return undefined;
+  const isShort = clientId.length <= CLIENT_ID_LENGTH_MAX && couldBeGuessed(clientId);
+  return escapeControls(isShort ? clientId : `${clientId.slice(0, CLAIM_SHOWN_LENGTH)}...`);
+}

@@ -1,0 +1,102 @@
+/** POST /oauth2/introspect (RFC 7662): what is known of a token, from committed state, to those it concerns. */
+import {
+  isMeantFor,
+  isRefusal,
+  numericDate,
+  openRefreshToken,
+  refuse,
+  type AccessTokenClaims,
+  type IntrospectionResponse,
+} from '@hallpass/protocol';
+import type { Client } from '../../store/store.ts';
+import { lifetimesOf, type Authority } from '../authority.ts';
+import { challengeFor, identifyClient } from '../clients/authentication.ts';
+import { readParameters, spendOnce } from './client_request.ts';
+import { canRepeat, judgeGeneration } from '../grants/refresh_token.ts';
+import { endOfGrant } from '../grants/grant_end.ts';
+import { equalBytes } from '../keys/key_ring.ts';
+import { isAlive, openAccessToken } from '../tokens/mint.ts';
+import { noted, respondJson, respondRefusal, type Endpoint } from '../wire.ts';
+
+const INACTIVE = { active: false } as const;
+/** The same bytes. The log says what is wrong: either the key or the audience of its guard. */
+const FOR_ANOTHER_AUDIENCE = { active: false } as const;
+const OTHER_AUDIENCE = 'the token is for another audience than those of this resource-server key';
+
+export function introspectionEndpoint(authority: Authority): Endpoint {
+  return async (request) => {
+    const parameters = readParameters(request);
+    if (isRefusal(parameters)) return respondRefusal(parameters);
+    const caller = await identifyClient(authority, request, parameters);
+    if (isRefusal(caller)) return respondRefusal(caller, { headers: challengeFor(authority, request, caller) });
+    const token = parameters.values.get('token');
+    const answer = token === undefined ? undefined : await introspect(authority, caller.client, token);
+    const note = {
+      clientId: caller.client.clientId,
+      ...(answer === FOR_ANOTHER_AUDIENCE ? { because: OTHER_AUDIENCE } : {}),
+    };
+    // What strangers bring to a guard comes out of a budget of its own, so that it cannot use up the guard's others. By
+    // the answer and not by what the token looks like: 429 must not tell an inactive one from an unknown one.
+    const budget = answer?.active === false ? 'inactive_tokens' : 'requests';
+    const spent = await authority.limits.spend(caller.client, budget);
+    if (spent !== undefined) return noted(respondRefusal(spent, { dialect: parameters.dialect }), note);
+    if (answer === undefined) {
+      return noted(respondRefusal(refuse('missing_token'), { dialect: parameters.dialect }), note);
+    }
+    // Last: an assertion is used up only by a request that is answered (contract §9).
+    const replayed = await spendOnce(authority.store, caller.once);
+    if (replayed !== undefined) return noted(respondRefusal(replayed), note);
+    return noted(respondJson(200, answer), note);
+  };
+}
+
+async function introspect(authority: Authority, caller: Client, token: string): Promise<IntrospectionResponse> {
+  const opened = openAccessToken(authority, token);
+  if (opened === undefined) return await introspectRefreshToken(authority, caller, token);
+  const { claims } = opened;
+  const visible =
+    claims.client_id === caller.clientId || caller.resourceServerFor.some((own) => isMeantFor(claims.aud, own));
+  if (!visible) return caller.resourceServerFor.length > 0 ? FOR_ANOTHER_AUDIENCE : INACTIVE;
+  return (await isAlive(authority, opened)) ? describe(claims) : INACTIVE;
+}
+
+function describe({ scope, client_id, sub, iss, aud, iat, exp, jti, cnf }: AccessTokenClaims): IntrospectionResponse {
+  const members = { active: true, scope, client_id, sub, iss, aud, iat, exp, jti } as const;
+  return cnf === undefined ? { ...members, token_type: 'Bearer' } : { ...members, token_type: 'DPoP', cnf };
+}
+
+/** A refresh token is its own client's business; a resource server has no use for one (RFC 7662 §4). */
+async function introspectRefreshToken(
+  authority: Authority,
+  caller: Client,
+  token: string,
+): Promise<IntrospectionResponse> {
+  const { issuer, keys, clock, store } = authority;
+  const state = openRefreshToken(token, { find: keys.findRefresh, equal: equalBytes });
+  const now = clock.now();
+  if (state === undefined || state.clientId !== caller.clientId) return INACTIVE;
+  if (!caller.refresh || (await store.isRevoked(state))) return INACTIVE;
+  const family = await store.findFamily(state.grantId);
+  const lifetimes = lifetimesOf(authority, caller);
+  const end = endOfGrant(state, family, lifetimes);
+  if (numericDate(now) >= end) return INACTIVE;
+  const { refreshGraceSeconds: graceSeconds } = lifetimes;
+  const standing = judgeGeneration({ presented: state, family, now, graceSeconds });
+  if (standing !== 'newest' && !(standing === 'predecessor' && canRepeat(keys, family))) return INACTIVE;
+  const { scope, clientId, audiences, issuedAt, grantId, generation } = state;
+  const [audience = '', ...more] = audiences;
+  return {
+    active: true,
+    scope,
+    client_id: clientId,
+    sub: clientId,
+    iss: issuer,
+    aud: more.length === 0 ? audience : audiences,
+    iat: issuedAt,
+    exp: end,
+    // Its own id, in a form that no access token has. Events and logs name a grant and a generation too.
+    jti: `${grantId}.${generation}`,
+    // Not Bearer: nobody may take it for what opens an API (RFC 7662 §4).
+    token_type: 'refresh_token',
+  };
+}

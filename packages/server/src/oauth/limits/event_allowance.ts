@@ -1,0 +1,54 @@
+/**
+ * How many events of one kind a key can add to the store in an hour by what it sends. A key that shows old refresh tokens, or
+ * those of others, by the thousand must not fill the table, nor bury what else an operator should see. All processes count
+ * together, and what is beyond the bound is still in the log and the metrics.
+ */
+import type { Clock } from '@hallpass/protocol';
+import type { StoreEvent } from '../../store/store.ts';
+import type { BoundReached } from './bounds.ts';
+import { Budgets, type Count } from './counts.ts';
+
+/** The most security events of one kind that are kept of one API key in an hour. */
+export const SECURITY_EVENTS_PER_CLIENT_HOUR_MAX = 100;
+const PERIOD_SECONDS = 3_600;
+
+export class EventAllowance {
+  readonly #clock: Clock;
+  readonly #boundReached: BoundReached;
+  readonly #budgets: Budgets;
+
+  constructor({
+    clock,
+    count,
+    boundReached,
+  }: {
+    readonly clock: Clock;
+    readonly count: Count;
+    readonly boundReached: BoundReached;
+  }) {
+    this.#clock = clock;
+    this.#boundReached = boundReached;
+    // One at a time: what a process took and did not use would be lost for the hour.
+    this.#budgets = new Budgets(count, { periodSeconds: PERIOD_SECONDS, shares: SECURITY_EVENTS_PER_CLIENT_HOUR_MAX });
+  }
+
+  /** The event, if there is room for it. */
+  async admit(event: StoreEvent): Promise<StoreEvent | undefined> {
+    const now = this.#clock.now();
+    const budget = SECURITY_EVENTS_PER_CLIENT_HOUR_MAX;
+    if (await this.#budgets.take(`events ${event.kind} ${event.clientId ?? ''}`, { budget, now })) return event;
+    this.#boundReached('SECURITY_EVENTS_PER_CLIENT_HOUR_MAX');
+    return undefined;
+  }
+}
+
+/** A refresh token of one key was shown by another: it has leaked, or two systems are mixed up. */
+export function shownByAnother(
+  token: { readonly clientId: string; readonly grantId: string; readonly generation: number },
+  by: { readonly clientId: string; readonly at: number },
+): StoreEvent {
+  const { clientId, at } = by;
+  const { grantId, generation } = token;
+  const detail = `generation ${generation}, issued to ${token.clientId}`;
+  return { at, kind: 'refresh_token_of_another_client', clientId, grantId, detail };
+}

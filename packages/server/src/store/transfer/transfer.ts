@@ -1,0 +1,341 @@
+/**
+ * A whole store as rows, and from one store to another. Works below the verbs, on the same tables in both engines, in the
+ * order of their primary keys; values are carried as they are, so whatever was signed, sealed or hashed with the store's
+ * keys goes on being good.
+ */
+import { createHash, type Hash } from 'node:crypto';
+import { renewRevision } from '../verbs/clients.ts';
+import { findFeedEnd, type FeedEnd } from '../verbs/feed.ts';
+import { recordRowOf } from '../verbs/record_digest.ts';
+import type { Sql, SqlRow, SqlValue } from '../sql.ts';
+import { RESTORE, StoreBroken } from '../store.ts';
+import { findTime } from '../verbs/time.ts';
+
+/** An engine, below its verbs. */
+export interface Tables {
+  /** Reads at one moment: everything that was committed before, and nothing after. */
+  readonly snapshot: <Result>(work: (sql: Sql) => Promise<Result>) => Promise<Result>;
+  /** Writes in one transaction; durable when it resolves. */
+  readonly transact: <Result>(work: (sql: Sql) => Promise<Result>) => Promise<Result>;
+  readonly close: () => Promise<void>;
+}
+
+export interface Table {
+  readonly name: string;
+  readonly key: readonly string[];
+  readonly values: readonly string[];
+  /** The last of the values, as many as came later than the table, with what a row from before has in them. */
+  readonly added?: readonly SqlValue[];
+}
+
+/**
+ * In the order in which they are carried. The feed first: its id tells whose copy a store is, also where a copy was
+ * interrupted. Keys last, and before them whatever was revoked or used: a copy by half, were it served, would take no
+ * token of the store that it is of. Counters and followers are not carried: they are of this second and this minute; nor
+ * is the time, which is that of the servers of each store, with what is measured by it (`feed_until`). A column that a later version added stands last.
+ */
+export const TABLES: readonly Table[] = [
+  { name: 'feed', key: ['one'], values: ['feed_id', 'last_position', 'last_commit'] },
+  {
+    name: 'revocations',
+    key: ['position'],
+    values: ['kind', 'subject', 'before_date', 'expires_at', 'keep_until', 'commit_id'],
+  },
+  {
+    name: 'families',
+    key: ['grant_id'],
+    values: [
+      'client_id',
+      'generation',
+      'rotated_at',
+      'key_id',
+      'expires_at',
+      'shown_generation',
+      'shown_in_a_row',
+      'suspected_generation',
+      'newest_expires_at',
+    ],
+    added: [0, 0, 0, null],
+  },
+  { name: 'used_once', key: ['space', 'id'], values: ['expires_at'] },
+  { name: 'events', key: ['event_id'], values: ['at', 'kind', 'client_id', 'grant_id', 'detail'] },
+  { name: 'secret_uses', key: ['client_id', 'secret_id'], values: ['used_at'] },
+  {
+    name: 'refresh_suspicions',
+    key: ['client_id'],
+    values: ['suspicions', 'last_at', 'last_reason', 'last_grant_id'],
+  },
+  { name: 'client_origins', key: ['origin', 'client_id'], values: [] },
+  { name: 'clients', key: ['client_id'], values: ['version', 'record'] },
+  { name: 'keys', key: ['key_id'], values: ['key_use', 'algorithm', 'wrapped', 'created_at', 'active_from'] },
+];
+
+/** How many rows are read, and written, at a time. */
+export const PAGE_ROWS = 500;
+
+/** A store, or a file, that cannot be carried from or to, with a sentence that says what to do. */
+export class TransferRefusal extends Error {
+  override readonly name = 'TransferRefusal';
+}
+
+/** What was carried of one table. */
+export interface TableReport {
+  readonly table: string;
+  /** In the source. */
+  readonly rows: number;
+  readonly inserted: number;
+  readonly updated: number;
+  readonly deleted: number;
+  /** SHA-256 over the rows of the source, in order, as hexadecimal. */
+  readonly checksum: string;
+}
+
+export type Progress = (table: string, rows: number) => void;
+
+/**
+ * Makes a store like another, by comparing them row by row and writing the differences: may be run while the source
+ * serves, may be interrupted and run again, and is quick when little has changed. With `dryRun` nothing is written.
+ */
+export async function copyTables({
+  from,
+  to,
+  dryRun,
+  progress,
+}: {
+  readonly from: Tables;
+  readonly to: Tables;
+  readonly dryRun: boolean;
+  readonly progress: Progress;
+}): Promise<readonly TableReport[]> {
+  return await from.snapshot(async (source) => {
+    const target = await assertMayBecome(source, to);
+    // Before the first row: what a server writes from here on tells the next copy that one runs there.
+    if (target === 'another' && !dryRun) await to.transact((sql) => sql.run('DELETE FROM store_time'));
+    const reports: TableReport[] = [];
+    for (const table of TABLES) reports.push(await copyTable(table, { source, to, dryRun, progress }));
+    return reports;
+  });
+}
+
+/**
+ * A store with keys of its own is not written over, nor one that has gone on by itself since it was copied: what was
+ * rotated or changed there would be undone, and retired tokens would be good again. Gives what the store is by now.
+ */
+async function assertMayBecome(source: Sql, to: Tables): Promise<'copy' | 'another'> {
+  const [theirs, clients, ours] = await Promise.all([
+    to.snapshot(findFeedEnd),
+    to.snapshot((sql) => sql.all("SELECT client_id FROM clients WHERE client_id <> '' LIMIT 1")),
+    findFeedEnd(source),
+  ]);
+  if (theirs.feedId !== ours.feedId && clients.length > 0) {
+    throw new TransferRefusal('The other store has API keys of its own. Copy to an empty one.');
+  }
+  if (theirs.feedId === ours.feedId && theirs.last > 0 && !(await isPartOf(source, ours, theirs))) {
+    throw new TransferRefusal(
+      'The other store has revoked tokens by itself since it was copied: servers run on it already. To copy would lose them.',
+    );
+  }
+  if (theirs.feedId !== ours.feedId) return 'another';
+  // Servers write the time every few seconds, and nobody else does.
+  if ((await to.snapshot(findTime)) !== undefined) {
+    throw new TransferRefusal(
+      'A server has run on the other store since it was copied. To copy would undo what it did. Empty that database to begin anew.',
+    );
+  }
+  return 'copy';
+}
+
+/** Whether the history that ends at `theirs` is the beginning of ours. Where our entry is forgotten, nobody can tell. */
+async function isPartOf(source: Sql, ours: FeedEnd, theirs: FeedEnd): Promise<boolean> {
+  if (theirs.last > ours.last) return false;
+  if (theirs.last === ours.last) return theirs.commitId === ours.commitId;
+  const [row] = await source.all('SELECT commit_id FROM revocations WHERE position = ?', theirs.last);
+  return row === undefined || String(row['commit_id'] ?? '') === theirs.commitId;
+}
+
+type Change = { readonly put: SqlRow } | { readonly remove: SqlRow };
+
+async function copyTable(
+  table: Table,
+  {
+    source,
+    to,
+    dryRun,
+    progress,
+  }: { readonly source: Sql; readonly to: Tables; readonly dryRun: boolean; readonly progress: Progress },
+): Promise<TableReport> {
+  const digest = createHash('sha256');
+  const counts = { rows: 0, inserted: 0, updated: 0, deleted: 0 };
+  let changes: Change[] = [];
+  const write = async (): Promise<void> => {
+    const batch = changes;
+    changes = [];
+    if (!dryRun && batch.length > 0) await to.transact((sql) => apply(sql, table, batch));
+    progress(table.name, counts.rows);
+  };
+  for await (const [ours, theirs] of pairs(
+    table,
+    readTable(source, table),
+    readPages((after) => to.snapshot((sql) => readPage(sql, table, after))),
+  )) {
+    if (ours === undefined) {
+      counts.deleted += 1;
+      if (theirs !== undefined) changes.push({ remove: theirs });
+    } else {
+      counts.rows += 1;
+      addTo(digest, table, ours);
+      if (theirs === undefined) counts.inserted += 1;
+      else if (isSame(table, ours, theirs)) continue;
+      else counts.updated += 1;
+      changes.push({ put: ours });
+    }
+    if (changes.length >= PAGE_ROWS) await write();
+  }
+  await write();
+  return { table: table.name, ...counts, checksum: digest.digest('hex') };
+}
+
+/** Counts and checksums of a store's tables, to be compared with those of another. */
+export async function checkTables(tables: Tables, progress: Progress): Promise<readonly TableReport[]> {
+  return await tables.snapshot(async (sql) => {
+    const reports: TableReport[] = [];
+    for (const table of TABLES) reports.push(await checkTable(sql, table, progress));
+    return reports;
+  });
+}
+
+/** The count and the checksum of one table. */
+export async function checkTable(sql: Sql, table: Table, progress: Progress): Promise<TableReport> {
+  const digest = createHash('sha256');
+  let rows = 0;
+  for await (const row of readTable(sql, table)) {
+    addTo(digest, table, row);
+    rows += 1;
+    if (rows % PAGE_ROWS === 0) progress(table.name, rows);
+  }
+  return { table: table.name, rows, inserted: 0, updated: 0, deleted: 0, checksum: digest.digest('hex') };
+}
+
+// Rows
+
+/** The columns of a table, those of its primary key first. */
+export function columnsOf({ key, values }: Table): readonly string[] {
+  return [...key, ...values];
+}
+
+/** All rows of a table, or those behind another one. Rejects with `StoreBroken` where they are not in order. */
+export async function* readTable(sql: Sql, table: Table, after?: SqlRow): AsyncGenerator<SqlRow> {
+  yield* readPages(async (last = after) => {
+    const page = await readPage(sql, table, last);
+    const next = page.at(-1);
+    // In a damaged index the rows can go round in a circle, and so would whoever reads them.
+    if (last !== undefined && next !== undefined && compareKeys(table, next, last) <= 0) {
+      throw new StoreBroken(`The store is damaged: the rows of ${table.name} are not in order. ${RESTORE}`);
+    }
+    return page;
+  });
+}
+
+/** The rows of pages, each read after the last row of the one before. */
+async function* readPages(read: (after: SqlRow | undefined) => Promise<readonly SqlRow[]>): AsyncGenerator<SqlRow> {
+  let after: SqlRow | undefined;
+  for (;;) {
+    const page = await read(after);
+    yield* page;
+    after = page.at(-1);
+    if (after === undefined || page.length < PAGE_ROWS) return;
+  }
+}
+
+/** The rows behind another one, or the first. */
+function readPage(sql: Sql, table: Table, after: SqlRow | undefined): Promise<readonly SqlRow[]> {
+  const { name, key } = table;
+  const columns = columnsOf(table).join(', ');
+  const order = key.join(', ');
+  if (after === undefined) return sql.all(`SELECT ${columns} FROM ${name} ORDER BY ${order} LIMIT ${PAGE_ROWS}`);
+  const places = key.map(() => '?').join(', ');
+  return sql.all(
+    `SELECT ${columns} FROM ${name} WHERE (${order}) > (${places}) ORDER BY ${order} LIMIT ${PAGE_ROWS}`,
+    ...key.map((column) => valueOf(after, column)),
+  );
+}
+
+function valueOf(row: SqlRow, column: string): SqlValue {
+  return row[column] ?? null;
+}
+
+/** Two runs of rows in order to pairs by key; where one has no such row, undefined. */
+async function* pairs(
+  table: Table,
+  ours: AsyncGenerator<SqlRow>,
+  theirs: AsyncGenerator<SqlRow>,
+): AsyncGenerator<readonly [SqlRow | undefined, SqlRow | undefined]> {
+  let [a, b] = [await nextOf(ours), await nextOf(theirs)];
+  while (a !== undefined || b !== undefined) {
+    const order = a === undefined ? 1 : b === undefined ? -1 : compareKeys(table, a, b);
+    yield [order <= 0 ? a : undefined, order >= 0 ? b : undefined];
+    if (order <= 0) a = await nextOf(ours);
+    if (order >= 0) b = await nextOf(theirs);
+  }
+}
+
+async function nextOf(rows: AsyncGenerator<SqlRow>): Promise<SqlRow | undefined> {
+  const { value, done } = await rows.next();
+  return done === true ? undefined : value;
+}
+
+/** As both engines order them: numbers by size, texts by their bytes. */
+function compareKeys({ key }: Table, a: SqlRow, b: SqlRow): number {
+  for (const column of key) {
+    const [one, other] = [valueOf(a, column), valueOf(b, column)];
+    const order =
+      typeof one === 'number' && typeof other === 'number'
+        ? one - other
+        : Buffer.compare(Buffer.from(String(one)), Buffer.from(String(other)));
+    if (order !== 0) return order;
+  }
+  return 0;
+}
+
+function isSame(table: Table, a: SqlRow, b: SqlRow): boolean {
+  return table.values.every((column) => valueOf(a, column) === valueOf(b, column));
+}
+
+function addTo(digest: Hash, table: Table, row: SqlRow): void {
+  digest.update(`${JSON.stringify(listOf(table, row))}\n`);
+}
+
+/** The values of a row, in the order of `columnsOf`. */
+export function listOf(table: Table, row: SqlRow): readonly SqlValue[] {
+  return columnsOf(table).map((column) => valueOf(row, column));
+}
+
+async function apply(sql: Sql, table: Table, changes: readonly Change[]): Promise<void> {
+  const where = table.key.map((column) => `${column} = ?`).join(' AND ');
+  for (const change of changes) {
+    // What is put may take the place of what is removed under another key, and so comes after it.
+    if ('remove' in change) {
+      await sql.run(
+        `DELETE FROM ${table.name} WHERE ${where}`,
+        ...table.key.map((column) => valueOf(change.remove, column)),
+      );
+    }
+  }
+  for (const change of changes) if ('put' in change) await put(sql, table, change.put);
+}
+
+/** Keeps a row in the place of the one that has its key. */
+export async function put(sql: Sql, table: Table, row: SqlRow): Promise<void> {
+  const columns = columnsOf(table);
+  const update =
+    table.values.length === 0
+      ? 'DO NOTHING'
+      : `DO UPDATE SET ${table.values.map((column) => `${column} = excluded.${column}`).join(', ')}`;
+  await sql.run(
+    `INSERT INTO ${table.name} (${columns.join(', ')}) VALUES (${columns.map(() => '?').join(', ')})
+     ON CONFLICT (${table.key.join(', ')}) ${update}`,
+    ...listOf(table, row),
+  );
+  // Revisions are not carried: a server that was on this store before must not take the row for one that it knows.
+  if (table.name === 'clients') await renewRevision(sql, recordRowOf(row));
+}

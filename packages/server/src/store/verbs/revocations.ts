@@ -1,0 +1,174 @@
+/** The verbs about revocations and the events that go with them. */
+import { LINEAGE_MAX, lineageOf, type NumericDate } from '@hallpass/protocol';
+import { inBatches, insertRows, rowsOf, type Sql, type SqlValue } from '../sql.ts';
+import {
+  FEED_SECONDS_MAX,
+  type Accompanied,
+  type KeptRevocation,
+  type RevocationSubject,
+  type StoreEvent,
+} from '../store.ts';
+import { findTime } from './time.ts';
+
+export async function findIssueNotBefore(sql: Sql, clientId: string): Promise<NumericDate> {
+  const [row] = await sql.all(
+    `SELECT MAX(before_date) AS issue_not_before FROM revocations
+      WHERE (kind = 'client' AND subject = ?) OR (kind = 'before' AND subject = '*')`,
+    clientId,
+  );
+  return Number(row?.['issue_not_before'] ?? 0);
+}
+
+export async function isRevoked(sql: Sql, subject: RevocationSubject): Promise<boolean> {
+  const rows = await sql.all(`${REVOCATIONS_OF} LIMIT 1`, ...valuesOf(subject));
+  return rows.length > 0;
+}
+
+/** The revocations that end a token of a grant and client, made at a second. */
+export const REVOCATIONS_OF = `
+  SELECT 1 AS found FROM revocations WHERE kind = 'grant' AND subject = ?
+  UNION ALL SELECT 1 FROM revocations WHERE kind = 'token' AND subject IN (?, ?, ?, ?)
+  UNION ALL SELECT 1 FROM revocations WHERE kind = 'client' AND subject = ? AND before_date > ?
+  UNION ALL SELECT 1 FROM revocations WHERE kind = 'before' AND subject = '*' AND before_date > ?`;
+
+export function valuesOf({ jti, grantId, clientId, issuedAt }: RevocationSubject): readonly SqlValue[] {
+  const lineage = jti === undefined ? [] : lineageOf(jti);
+  const tokens = Array.from({ length: LINEAGE_MAX }, (_, at) => lineage[at] ?? '');
+  return [grantId, ...tokens, clientId, issuedAt, issuedAt];
+}
+
+/** What a caller of `revoke` gave. */
+export interface Revoking {
+  readonly revocations: readonly KeptRevocation[];
+  readonly event?: StoreEvent | undefined;
+}
+
+export async function accompany(sql: Sql, { event, revocations = [] }: Accompanied): Promise<void> {
+  await revoke(sql, revocations, event);
+}
+
+export async function revoke(sql: Sql, revocations: readonly KeptRevocation[], event?: StoreEvent): Promise<void> {
+  await revokeTogether(sql, [{ revocations, event }]);
+}
+
+/** What many callers gave, in the few statements of one: all of it or nothing. */
+export async function revokeTogether(sql: Sql, given: readonly Revoking[]): Promise<void> {
+  const revocations = given.flatMap((one) => one.revocations);
+  if (revocations.length > 0) await keepRevocations(sql, revocations);
+  await recordEvents(
+    sql,
+    given.flatMap(({ event }) => event ?? []),
+  );
+}
+
+async function keepRevocations(sql: Sql, revocations: readonly KeptRevocation[]): Promise<void> {
+  // The lock of the one row that every revocation passes through: who has it is alone with the revocations until the
+  // commit, and so positions are given out in the order of commits (see the port). It is taken before anything else.
+  const [feed] = await sql.all(
+    'UPDATE feed SET last_position = last_position WHERE one = 1 RETURNING last_position AS last',
+  );
+  if (feed === undefined) throw new Error('The store has no feed: its set-up was not finished.');
+  const known = await findKnown(sql, revocations);
+  const fresh = new Map<string, KeptRevocation>();
+  for (const revocation of revocations) {
+    const key = `${revocation.kind} ${revocation.id}`;
+    const before = fresh.get(key)?.before ?? known.get(key);
+    // A token or a grant is dead once and for all; of two moments the later one says it all, in a new place of the feed.
+    if (before === undefined && (fresh.has(key) || known.has(key))) continue;
+    if (before !== undefined && (revocation.before === undefined || revocation.before <= before)) continue;
+    fresh.delete(key);
+    fresh.set(key, revocation);
+  }
+  if (fresh.size === 0) return;
+  const last = Number(feed['last']);
+  const commitId = sql.newCommitId();
+  const end = last + fresh.size;
+  await sql.run('UPDATE feed SET last_position = ?, last_commit = ? WHERE one = 1', end, `${end}-${commitId}`);
+  for (const [key, revocation] of fresh) if (known.has(key)) await leavePlace(sql, revocation);
+  const kept = await findTime(sql);
+  const ends = await findFamilyEnds(sql, [...fresh.values()]);
+  const rows = [...fresh.values()].map(({ kind, id, before, expires_at, keepUntil, feedSeconds }, at) => {
+    const needed = Math.min(feedSeconds ?? FEED_SECONDS_MAX, FEED_SECONDS_MAX);
+    const feedUntil = kept === undefined ? null : Math.ceil(kept.trusted / 1000) + needed;
+    const until = kind === 'grant' ? Math.max(keepUntil, (ends.get(id) ?? 0) + FAMILY_LEEWAY_SECONDS) : keepUntil;
+    return [last + 1 + at, kind, id, before ?? null, expires_at, until, commitId, feedUntil];
+  });
+  const columns = 'position, kind, subject, before_date, expires_at, keep_until, commit_id, feed_until';
+  await insertRows(sql, `INSERT INTO revocations (${columns}) VALUES`, rows);
+}
+
+/** How much longer than its family a revocation is kept, in seconds: for clocks that differ. */
+const FAMILY_LEEWAY_SECONDS = 60;
+
+/** Until when each family has a token, whichever one was shown to revoke it. */
+async function findFamilyEnds(sql: Sql, revocations: readonly KeptRevocation[]): Promise<ReadonlyMap<string, number>> {
+  const ends = new Map<string, number>();
+  for (const some of inBatches(revocations.filter(({ kind }) => kind === 'grant'))) {
+    const places = some.map(() => '?').join(', ');
+    const rows = await sql.all(
+      `SELECT grant_id, expires_at FROM families WHERE grant_id IN (${places})`,
+      ...some.map(({ id }) => id),
+    );
+    for (const row of rows) ends.set(String(row['grant_id']), Number(row['expires_at']));
+  }
+  return ends;
+}
+
+/**
+ * Of an entry that is moved on only its place stays, for as long as the later one is in the feed. Without it, whoever has
+ * read up to there would be told everything once more: a key that moves its own entry on every second would make every
+ * guard read all of the feed every second.
+ */
+async function leavePlace(sql: Sql, { kind, id, expires_at }: KeptRevocation): Promise<void> {
+  await sql.run(
+    `UPDATE revocations
+        SET kind = 'place', subject = CAST(position AS TEXT), before_date = NULL, expires_at = 0, keep_until = ?
+      WHERE kind = ? AND subject = ?`,
+    expires_at,
+    kind,
+    id,
+  );
+}
+
+/** The moments of those that are kept already; `undefined` for what is dead as a whole. */
+async function findKnown(
+  sql: Sql,
+  revocations: readonly KeptRevocation[],
+): Promise<ReadonlyMap<string, number | undefined>> {
+  const known = new Map<string, number | undefined>();
+  for (const some of inBatches(revocations)) {
+    const rows = await sql.all(
+      `SELECT kind, subject, before_date FROM revocations WHERE (subject, kind) IN (VALUES ${rowsOf(some.length, 2)})`,
+      ...some.flatMap(({ kind, id }) => [id, kind]),
+    );
+    for (const { kind, subject, before_date } of rows) {
+      known.set(`${String(kind)} ${String(subject)}`, before_date == null ? undefined : Number(before_date));
+    }
+  }
+  return known;
+}
+
+export async function recordEvent(sql: Sql, event: StoreEvent): Promise<void> {
+  await recordEvents(sql, [event]);
+}
+
+async function recordEvents(sql: Sql, events: readonly StoreEvent[]): Promise<void> {
+  const rows = events.map(({ at, kind, clientId, grantId, detail }) => {
+    return [sql.nextEventId(), at, kind, clientId ?? null, grantId ?? null, detail ?? null];
+  });
+  await insertRows(sql, 'INSERT INTO events (event_id, at, kind, client_id, grant_id, detail) VALUES', rows);
+}
+
+export async function listEvents(sql: Sql, { limit }: { readonly limit: number }): Promise<readonly StoreEvent[]> {
+  const rows = await sql.all(
+    'SELECT at, kind, client_id, grant_id, detail FROM events ORDER BY at DESC, event_id DESC LIMIT ?',
+    limit,
+  );
+  return rows.map((row) => ({
+    at: Number(row['at']),
+    kind: String(row['kind']),
+    ...(row['client_id'] == null ? {} : { clientId: String(row['client_id']) }),
+    ...(row['grant_id'] == null ? {} : { grantId: String(row['grant_id']) }),
+    ...(row['detail'] == null ? {} : { detail: String(row['detail']) }),
+  }));
+}

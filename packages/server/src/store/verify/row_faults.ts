@@ -1,0 +1,103 @@
+/** What has to hold between rows, and which no engine knows of. */
+import { NOBODY } from '../verbs/clients.ts';
+import type { Checkable, Findings } from './findings.ts';
+import { judgeDigest } from '../verbs/record_digest.ts';
+import type { Sql } from '../sql.ts';
+import { readTable, TABLES } from '../transfer/transfer.ts';
+
+/** Each answers with its faults. */
+const RULES: Readonly<Record<string, (sql: Sql, findings: Findings) => Promise<void>>> = {
+  feed: checkFeed,
+  revocations: checkRevocations,
+  families: checkFamilies,
+  clients: checkClients,
+};
+
+export async function findRowFaults(read: Checkable['read'], findings: Findings): Promise<void> {
+  for (const [table, check] of Object.entries(RULES)) {
+    await findings.attempt(`The table ${table}`, () => read((sql) => check(sql, findings)));
+  }
+}
+
+/** The row of the feed is written with each revocation, and has no index: it is compared with the newest entry instead. */
+async function checkFeed(sql: Sql, findings: Findings): Promise<void> {
+  const rows = await sql.all('SELECT one, feed_id, last_position, last_commit FROM feed');
+  const [feed] = rows;
+  if (feed === undefined || rows.length > 1 || feed['one'] !== 1) {
+    return findings.add(`The table feed has to have one row, and has ${rows.length}.`);
+  }
+  const { feed_id: feedId, last_position: last, last_commit: commit } = feed;
+  if (typeof feedId !== 'string' || !/^[0-9a-z]+$/.test(feedId)) findings.add('The id of the feed is damaged.');
+  if (typeof last !== 'number' || last < 0) return findings.add('The position of the feed is damaged.');
+  const [newest] = await sql.all('SELECT position, commit_id FROM revocations ORDER BY position DESC LIMIT 1');
+  const position = Number(newest?.['position'] ?? 0);
+  if (position > last) findings.add(`The feed ends at ${last}, before its entry ${position}.`);
+  const isOfLast = typeof commit === 'string' && commit.startsWith(`${last}-`);
+  if (position === last && isOfLast && commit !== `${last}-${String(newest?.['commit_id'])}`) {
+    findings.add('The end of the feed and its newest entry are of different commits.');
+  }
+}
+
+async function checkRevocations(sql: Sql, findings: Findings): Promise<void> {
+  await addCount(sql, findings, {
+    text: `SELECT COUNT(*) AS found FROM revocations
+            WHERE position < 1 OR kind NOT IN ('token', 'grant', 'client', 'before', 'place')
+               OR (kind IN ('client', 'before')) <> (before_date IS NOT NULL)`,
+    sentence: 'revocations are damaged: their kind, place or moment cannot be.',
+  });
+}
+
+async function checkFamilies(sql: Sql, findings: Findings): Promise<void> {
+  await addCount(sql, findings, {
+    text: `SELECT COUNT(*) AS found FROM families
+            WHERE generation < 1 OR shown_generation > generation OR suspected_generation > generation`,
+    sentence: 'grants are damaged: their generation cannot be.',
+  });
+}
+
+async function addCount(
+  sql: Sql,
+  findings: Findings,
+  { text, sentence }: { readonly text: string; readonly sentence: string },
+): Promise<void> {
+  const [row] = await sql.all(text);
+  const found = Number(row?.['found'] ?? 0);
+  if (found > 0) findings.add(`${found} ${sentence}`);
+}
+
+async function checkClients(sql: Sql, findings: Findings): Promise<void> {
+  const clients = TABLES.find(({ name }) => name === 'clients');
+  let undigested = 0;
+  let hasNobody = false;
+  for await (const row of readTable(sql, {
+    name: 'clients',
+    key: clients?.key ?? [],
+    values: ['version', 'record', 'digest'],
+  })) {
+    const clientId = String(row['client_id']);
+    const isWhole = isRecordOf(clientId, String(row['record']));
+    if (clientId === NOBODY) {
+      // Written once, by whichever version made the store; what is in it does not matter, as long as it can be read.
+      hasNobody = isWhole;
+      continue;
+    }
+    const judged = judgeDigest(row);
+    if (judged === 'none') undigested += 1;
+    if (judged === 'differs' || !isWhole) findings.add(`The record of the API key ${clientId} is damaged.`);
+  }
+  if (!hasNobody) findings.add('The row that stands in for unknown API keys is missing or damaged.');
+  if (undigested > 0) {
+    findings.skip(
+      `${undigested} API keys have no digest yet, since an older version wrote them last: their records were only parsed.`,
+    );
+  }
+}
+
+function isRecordOf(clientId: string, record: string): boolean {
+  try {
+    const client: unknown = JSON.parse(record);
+    return typeof client === 'object' && client !== null && 'clientId' in client && client.clientId === clientId;
+  } catch {
+    return false;
+  }
+}

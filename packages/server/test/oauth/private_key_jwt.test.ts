@@ -1,0 +1,668 @@
+import assert from 'node:assert/strict';
+import {
+  constants,
+  createHmac,
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  randomUUID,
+  sign,
+} from 'node:crypto';
+import { test } from 'node:test';
+import { CLIENT_ASSERTION_TYPE, CLIENT_ALGORITHMS } from '@hallpass/protocol';
+import { exportJWK, generateKeyPair } from 'jose';
+import { DEGENERATE_SIGNATURES, forge, privateKeyOf, segment, withSignature } from './forger.ts';
+import { basicOf, startHallpass, type Answer, type Hallpass } from '../../../../testing/server.ts';
+import { Signer } from '../../../../testing/signer.ts';
+
+// An issuer of letters: a host in upper case is another text than this one.
+const environment = { HALLPASS_ISSUER: 'http://localhost:1' };
+const hallpass = await startHallpass({ environment });
+const { issuer, clock } = hallpass;
+const signer = await Signer.make();
+const stranger = await Signer.make();
+const rsa = await Signer.make('PS256');
+const edwards = await Signer.make('EdDSA');
+const { clientId } = await hallpass.makeKey({ publicKeys: [signer.jwk] });
+const byRsa = await hallpass.makeKey({ publicKeys: [rsa.jwk] });
+const byEdwards = await hallpass.makeKey({ publicKeys: [edwards.jwk] });
+const withSecret = await hallpass.makeKey();
+
+const TOKEN = '/oauth2/token';
+const ASK = { grant_type: 'client_credentials', scope: '/accounts.write' };
+const ENDPOINTS = [
+  [TOKEN, ASK],
+  ['/oauth2/revoke', { token: 'x' }],
+  ['/oauth2/introspect', { token: 'x' }],
+] as const;
+
+interface Changes {
+  readonly header?: object;
+  readonly claims?: object;
+}
+
+const goodClaims = (of = clientId): Record<string, unknown> => {
+  const now = clock.seconds;
+  return { iss: of, sub: of, aud: issuer, jti: randomUUID(), iat: now, exp: now + 60 };
+};
+const make = ({ header, claims }: Changes = {}): string =>
+  forge(signer, { alg: 'ES256', ...header }, { ...goodClaims(), ...claims });
+const ask = (assertion: string, more: object = {}, at: Hallpass = hallpass): Promise<Answer> =>
+  at.form(TOKEN, { ...ASK, client_assertion_type: CLIENT_ASSERTION_TYPE, client_assertion: assertion, ...more });
+
+/** All that a caller can see of an answer, but for what no two answers share. */
+const visible = ({ status, headers, text }: Answer): string =>
+  JSON.stringify([status, [...headers].filter(([name]) => name !== 'x-request-id' && name !== 'date'), text]);
+const wrongSecretAt = (path: string): Promise<Answer> =>
+  hallpass.form(path, { ...ASK, client_id: withSecret.clientId, client_secret: 'wrong' });
+const WRONG_SECRET = new Map(
+  await Promise.all(ENDPOINTS.map(async ([path]) => [path, visible(await wrongSecretAt(path))] as const)),
+);
+const assertNotAuthenticated = (answer: Answer, path: (typeof ENDPOINTS)[number][0] = TOKEN): void => {
+  assert.equal(answer.outcome, '401 invalid_client');
+  assert.equal(visible(answer), WRONG_SECRET.get(path), 'nothing tells it from a wrong secret');
+};
+
+for (const algorithm of CLIENT_ALGORITHMS) {
+  for (const [path, params] of ENDPOINTS) {
+    test(`${path}: an assertion signed with ${algorithm} authenticates, another key's does not (RFC 7523 §3, PK-01, PK-11)`, async () => {
+      const own = await Signer.make(algorithm);
+      const key = await hallpass.makeKey({ publicKeys: [own.jwk] });
+      assert.equal(key.clientSecret, '', 'a key that signs has no secret');
+      const good = await hallpass.form(path, { ...params, ...(await own.assert(hallpass, key.clientId)) });
+      assert.equal(good.status, 200, good.text);
+      const other = await Signer.make(algorithm);
+      assertNotAuthenticated(
+        await hallpass.form(path, { ...params, ...(await other.assert(hallpass, key.clientId)) }),
+        path,
+      );
+    });
+  }
+}
+
+test('client_id beside the assertion may repeat it, and no other (RFC 7521 §4.2)', async () => {
+  assert.equal((await ask(make(), { client_id: clientId })).status, 200);
+  for (const client_id of [
+    withSecret.clientId,
+    byRsa.clientId,
+    'nobody',
+    `${clientId} `,
+    clientId.toLowerCase() + 'X',
+  ]) {
+    assertNotAuthenticated(await ask(make(), { client_id }));
+  }
+});
+
+test('an assertion in JSON authenticates as one in a form does (contract §3)', async () => {
+  const params = { ...ASK, client_assertion_type: CLIENT_ASSERTION_TYPE };
+  assert.equal((await hallpass.json(TOKEN, { ...params, client_assertion: make() })).status, 200);
+  const bad = await hallpass.json(TOKEN, { ...params, client_assertion: make({ claims: { aud: 'x' } }) });
+  assert.equal(bad.outcome, '401 invalid_client');
+});
+
+// One way at a time
+
+for (const [name, params] of [
+  ['the type without an assertion', { client_assertion: '' }],
+  ['an assertion without the type', { client_assertion_type: '' }],
+  ['the SAML type', { client_assertion_type: 'urn:ietf:params:oauth:client-assertion-type:saml2-bearer' }],
+  ['the type in upper case', { client_assertion_type: CLIENT_ASSERTION_TYPE.toUpperCase() }],
+  ['the type with a space behind it', { client_assertion_type: `${CLIENT_ASSERTION_TYPE} ` }],
+  ['a secret', { client_id: clientId, client_secret: 'secret' }],
+  ['the right secret of another key', { client_id: withSecret.clientId, client_secret: withSecret.clientSecret }],
+  ['two assertions', { client_assertion: [make(), make()] }],
+] as const) {
+  test(`${name}: 400 invalid_request (RFC 6749 §2.3, RFC 7521 §4.2, PK-01)`, async () => {
+    assert.equal((await ask(make(), params)).outcome, '400 invalid_request');
+  });
+}
+
+for (const authorization of [basicOf(withSecret), basicOf({ clientId, clientSecret: '' }), 'Bearer x', 'x']) {
+  test(`an assertion beside Authorization: ${authorization.slice(0, 7)} is 400 invalid_request (RFC 6749 §2.3)`, async () => {
+    const params = { ...ASK, client_assertion_type: CLIENT_ASSERTION_TYPE, client_assertion: make() };
+    const answer = await hallpass.form(TOKEN, params, { headers: { authorization } });
+    assert.equal(answer.outcome, '400 invalid_request');
+    assert.equal((await ask(params.client_assertion)).status, 200, 'and the assertion is still good');
+  });
+}
+
+test('a key that signs takes no secret, in the header as little as in the body (contract §9)', async () => {
+  const inHeader = await hallpass.form(TOKEN, ASK, { key: { ...withSecret, clientSecret: 'wrong' } });
+  for (const clientSecret of ['secret', 'A'.repeat(43), JSON.stringify(signer.jwk)]) {
+    assertNotAuthenticated(await hallpass.form(TOKEN, { ...ASK, client_id: clientId, client_secret: clientSecret }));
+    const answer = await hallpass.form(TOKEN, ASK, { key: { clientId, clientSecret } });
+    assert.equal(visible(answer), visible(inHeader));
+  }
+  assertNotAuthenticated(await hallpass.form(TOKEN, { ...ASK, client_id: clientId }));
+  await assert.rejects(hallpass.keys.rotateSecret(clientId, 0), /signs, and has no secret/);
+});
+
+test('a key with a secret takes no assertion, even were there a public key beside it (contract §9)', async () => {
+  const claims = goodClaims(withSecret.clientId);
+  assertNotAuthenticated(await ask(forge(signer, { alg: 'ES256' }, claims)));
+  assertNotAuthenticated(await ask(forge(signer, { alg: 'HS256' }, claims)));
+  const both = await hallpass.makeKey();
+  await hallpass.changeKey(both, { publicKeys: [{ algorithm: 'ES256', jwk: publicJwk() }] });
+  assertNotAuthenticated(await ask(forge(signer, { alg: 'ES256' }, goodClaims(both.clientId))));
+  await assert.rejects(hallpass.keys.setPublicKeys(withSecret.clientId, [signer.jwk]), /has a secret/);
+});
+
+function publicJwk(): Record<string, string> {
+  const { crv = '', kty = '', x = '', y = '' } = signer.jwk;
+  return { crv, kty, x, y };
+}
+
+test('a disabled key is refused like a wrong secret, and taken again when it is enabled', async () => {
+  // A server of its own: after the key was disabled its first token waits for the next second.
+  const own = await startHallpass({ environment });
+  const key = await own.makeKey({ publicKeys: [signer.jwk] });
+  await own.keys.disable(key.clientId);
+  assertNotAuthenticated(await ask(forge(signer, { alg: 'ES256' }, goodClaims(key.clientId)), {}, own));
+  await own.keys.enable(key.clientId);
+  assert.equal((await ask(forge(signer, { alg: 'ES256' }, goodClaims(key.clientId)), {}, own)).status, 200);
+  await own.close();
+});
+
+test('the key that stands in for missing ones opens nothing, though everybody can sign with it', async () => {
+  // Its point is the base of the curve, so that its private key is 1.
+  const one = Buffer.alloc(32);
+  one[31] = 1;
+  const jwk = {
+    kty: 'EC',
+    crv: 'P-256',
+    d: one.toString('base64url'),
+    x: 'axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY',
+    y: 'T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU',
+  };
+  const signingKey = createPrivateKey({ key: jwk, format: 'jwk' });
+  for (const nobody of ['nobody', withSecret.clientId, byRsa.clientId, clientId]) {
+    const forged = withSignature(forge(signer, { alg: 'ES256' }, goodClaims(nobody)), (_, input) =>
+      sign('sha256', Buffer.from(input), { key: signingKey, dsaEncoding: 'ieee-p1363' }),
+    );
+    assertNotAuthenticated(await ask(forged));
+  }
+});
+
+test('a key that nobody has is refused like a wrong secret', async () => {
+  for (const nobody of ['nobody', '', '__proto__', '*', 'x'.repeat(2_000)]) {
+    assertNotAuthenticated(await ask(forge(signer, { alg: 'ES256' }, goodClaims(nobody))));
+  }
+});
+
+// Claims
+
+for (const [name, claims] of [
+  ['iss is another key', { iss: withSecret.clientId }],
+  ['iss is missing', { iss: undefined }],
+  ['iss is an array', { iss: [clientId] }],
+  ['iss is the issuer', { iss: issuer }],
+  ['iss has a space behind it', { iss: `${clientId} ` }],
+  ['sub is another key', { sub: byEdwards.clientId }],
+  ['sub is missing', { sub: undefined }],
+  ['sub is an array', { sub: [clientId] }],
+  ['sub is null', { sub: null }],
+  ['sub is an object', { sub: { toString: clientId } }],
+  ['iss and sub are both another key that signs', { iss: byRsa.clientId, sub: byRsa.clientId }],
+] as const) {
+  test(`${name}: 401 invalid_client (RFC 7523 §3, PK-02)`, async () => {
+    assertNotAuthenticated(await ask(make({ claims })));
+  });
+}
+
+for (const aud of [
+  `${issuer}/oauth2/token`,
+  `${issuer}/oauth2/introspect`,
+  `${issuer}/`,
+  'http://LOCALHOST:1',
+  'HTTP://localhost:1',
+  'http://localhost',
+  'https://localhost:1',
+  hallpass.url,
+  ` ${issuer}`,
+  [issuer],
+  [issuer, 'https://evil.example'],
+  [`${issuer}/oauth2/token`],
+  [],
+  'https://evil.example',
+  '',
+  undefined,
+  null,
+  1,
+  { 0: issuer },
+]) {
+  test(`aud ${JSON.stringify(aud)}: 401, the issuer itself is 200 (rfc7523bis §4, FAPI 2.0 §5.3.2.1, PK-04)`, async () => {
+    assert.equal((await ask(make({ claims: { aud: issuer } }))).status, 200);
+    assertNotAuthenticated(await ask(make({ claims: { aud } })));
+  });
+}
+
+const NOW = clock.seconds;
+for (const [claims, good] of [
+  [{ exp: NOW + 1 }, true],
+  [{ exp: NOW + 0.5 }, true],
+  [{ exp: NOW + 300 }, true],
+  [{ exp: NOW - 59 }, true],
+  [{ exp: NOW - 60 }, false],
+  [{ exp: NOW - 300 }, false],
+  [{ exp: NOW + 361 }, false],
+  [{ exp: NOW + 86_400 }, false],
+  [{ exp: (NOW + 60) * 1000 }, false],
+  [{ exp: undefined }, false],
+  [{ exp: null }, false],
+  [{ exp: String(NOW + 60) }, false],
+  [{ exp: 'NaN' }, false],
+  [{ exp: true }, false],
+  [{ exp: [NOW + 60] }, false],
+  [{ exp: {} }, false],
+  [{ exp: 1e308 }, false],
+  [{ exp: -1 }, false],
+  [{ exp: 0 }, false],
+  [{ iat: undefined }, true],
+  [{ iat: NOW + 8 }, true],
+  [{ iat: NOW + 61 }, false],
+  [{ iat: String(NOW) }, false],
+  [{ iat: null }, false],
+  [{ nbf: NOW }, true],
+  [{ nbf: NOW + 8 }, true],
+  [{ nbf: NOW + 61 }, false],
+  [{ nbf: 1e308 }, false],
+  [{ nbf: 'soon' }, false],
+  [{ jti: 'x' }, true],
+  [{ jti: 'y'.repeat(256) }, true],
+  [{ jti: 'y'.repeat(257) }, false],
+  [{ jti: undefined }, false],
+  [{ jti: '' }, false],
+  [{ jti: 7 }, false],
+  [{ jti: ['x'] }, false],
+  [{ anything: { else: ['', {}] } }, true],
+] as const) {
+  const shown = JSON.stringify(claims, (_name, value: unknown) => (value === undefined ? 'missing' : value));
+  test(`${shown.slice(0, 60)} ${good ? 'is taken' : 'is 401'} (RFC 7523 §3, PK-05, PK-07, PK-08)`, async () => {
+    assert.equal(clock.seconds, NOW);
+    const answer = await ask(make({ claims }));
+    if (good) assert.equal(answer.status, 200, answer.text);
+    else assertNotAuthenticated(answer);
+  });
+}
+
+for (const [name, claims] of [
+  ['exp 1e999, which is Infinity when read', (text: string) => text.replace(/"exp":\d+/, '"exp":1e999')],
+  ['exp twice', (text: string) => text.replace('{', '{"exp":1,')],
+  ['sub twice', (text: string) => text.replace('{', `{"sub":${JSON.stringify(byRsa.clientId)},`)],
+  ['aud twice, the second time escaped', (text: string) => text.replace('{', '{"\\u0061ud":"https://evil.example",')],
+  ['an array around the claims', (text: string) => `[${text}]`],
+  ['a byte order mark', (text: string) => `\ufeff${text}`],
+  ['a comma behind the last claim', (text: string) => text.replace('}', ',}')],
+  ['something behind the claims', (text: string) => `${text} {}`],
+  ['NaN', (text: string) => text.replace(/"exp":\d+/, '"exp":NaN')],
+  ['nothing', () => ''],
+] as const) {
+  test(`claims with ${name} are 401, the same without it 200 (RFC 7519 §4, RFC 8725 §2.4)`, async () => {
+    const text = JSON.stringify(goodClaims());
+    assertNotAuthenticated(await ask(forge(signer, { alg: 'ES256' }, claims(text))));
+    assert.equal((await ask(forge(signer, { alg: 'ES256' }, text))).status, 200);
+  });
+}
+
+// Header
+
+for (const [header, good] of [
+  [{}, true],
+  [{ typ: 'JWT' }, true],
+  [{ typ: 'client-authentication+jwt' }, true],
+  [{ kid: 'any' }, true],
+  [{ typ: 'jwt' }, false],
+  [{ typ: 'at+jwt' }, false],
+  [{ typ: 'dpop+jwt' }, false],
+  [{ typ: 'application/client-authentication+jwt' }, false],
+  [{ typ: '' }, false],
+  [{ typ: null }, false],
+  [{ typ: ['JWT'] }, false],
+  [{ crit: ['exp'], exp: 1 }, false],
+  [{ crit: [] }, false],
+  [{ b64: false, crit: ['b64'] }, false],
+  [{ b64: true }, false],
+  // Not understood, and so ignored (RFC 7515 §4): the key is the registered one, whatever the header brings.
+  [{ 'x5t#S256': 'a' }, true],
+  [{ jwk: stranger.jwk }, true],
+  [{ jku: 'https://evil.example/jwks' }, true],
+  [{ x5u: 'https://evil.example/x5u' }, true],
+  [{ x5c: ['MIIB'] }, true],
+  [{ zip: 'DEF' }, true],
+  [{ cty: 'JWT' }, true],
+  [{ foo: { bar: [] } }, true],
+  [{ alg: 'none' }, false],
+  [{ alg: 'None' }, false],
+  [{ alg: 'nOnE' }, false],
+  [{ alg: '' }, false],
+  [{ alg: undefined }, false],
+  [{ alg: null }, false],
+  [{ alg: ['ES256'] }, false],
+  [{ alg: 'es256' }, false],
+  [{ alg: 'ES256K' }, false],
+  [{ alg: 'ES384' }, false],
+  [{ alg: 'EdDSA' }, false],
+  [{ alg: 'PS256' }, false],
+  [{ alg: 'RS256' }, false],
+  [{ alg: 'HS256' }, false],
+] as const) {
+  const shown = JSON.stringify(header, (_name, value: unknown) => (value === undefined ? 'missing' : value));
+  test(`a header with ${shown.slice(0, 60)} ${good ? 'is taken' : 'is 401'} (RFC 7515 §4.1, RFC 8725 §3.1, PK-10, PK-13)`, async () => {
+    const answer = await ask(make({ header }));
+    if (good) assert.equal(answer.status, 200, answer.text);
+    else assertNotAuthenticated(answer);
+  });
+}
+
+for (const header of [
+  '{"alg":"ES256","alg":"ES256"}',
+  '{"alg":"none","alg":"ES256"}',
+  '{"alg":"ES256","\\u0061lg":"ES256"}',
+  '{"alg":"ES256","typ":"JWT","typ":"JWT"}',
+  '["ES256"]',
+  '"ES256"',
+  'null',
+  '{"alg":"ES256"',
+  '',
+]) {
+  test(`the header ${header === '' ? 'of no bytes' : header} is 401 (RFC 7515 §4, PK-14)`, async () => {
+    assertNotAuthenticated(await ask(forge(signer, header, goodClaims())));
+  });
+}
+
+test('without a signature nothing is believed, whatever alg says (RFC 8725 §3.2, PK-10)', async () => {
+  for (const alg of ['none', 'None', 'nOnE', 'NONE', 'ES256', 'HS256', undefined]) {
+    assertNotAuthenticated(await ask(`${segment({ alg })}.${segment(goodClaims())}.`));
+  }
+});
+
+test('HS256 with the public key as the secret is refused, in every spelling of that key (RFC 8725 §2.1, PK-10)', async () => {
+  for (const own of [signer, rsa, edwards]) {
+    const of = own === signer ? clientId : own === rsa ? byRsa.clientId : byEdwards.clientId;
+    const publicKey = createPublicKey(privateKeyOf(own));
+    for (const secret of [
+      publicKey.export({ format: 'pem', type: 'spki' }),
+      publicKey.export({ format: 'der', type: 'spki' }),
+      JSON.stringify(own.jwk),
+      Buffer.from(own.jwk.x ?? own.jwk.n ?? '', 'base64url'),
+    ]) {
+      for (const alg of ['HS256', own.algorithm]) {
+        const input = `${segment({ alg })}.${segment(goodClaims(of))}`;
+        const mac = createHmac('sha256', secret).update(input).digest('base64url');
+        assertNotAuthenticated(await ask(`${input}.${mac}`));
+      }
+    }
+  }
+});
+
+test('an RSA key signs PS256 with a salt as long as the hash, and nothing else (RFC 7518 §3.5, PK-11)', async () => {
+  const key = privateKeyOf(rsa);
+  const signedWith = (alg: string, options: object): string => {
+    const input = `${segment({ alg })}.${segment(goodClaims(byRsa.clientId))}`;
+    return `${input}.${sign('sha256', Buffer.from(input), { key, ...options }).toString('base64url')}`;
+  };
+  const pss = { padding: constants.RSA_PKCS1_PSS_PADDING };
+  assert.equal((await ask(signedWith('PS256', { ...pss, saltLength: 32 }))).status, 200);
+  assertNotAuthenticated(await ask(signedWith('RS256', { padding: constants.RSA_PKCS1_PADDING })));
+  assertNotAuthenticated(await ask(signedWith('PS256', { padding: constants.RSA_PKCS1_PADDING })));
+  assertNotAuthenticated(await ask(signedWith('RS256', { ...pss, saltLength: 32 })));
+  assertNotAuthenticated(await ask(signedWith('PS256', { ...pss, saltLength: 0 })));
+  assertNotAuthenticated(await ask(signedWith('PS256', { ...pss, saltLength: constants.RSA_PSS_SALTLEN_MAX_SIGN })));
+});
+
+// Signature and form
+
+for (const [name, change] of Object.entries(DEGENERATE_SIGNATURES)) {
+  test(`a signature with ${name} is 401, the one it was made from 200 (CVE-2022-21449, PK-14)`, async () => {
+    const good = make();
+    assertNotAuthenticated(await ask(withSignature(good, change)));
+    assert.equal((await ask(good)).status, 200);
+  });
+}
+
+test('an ECDSA signature in DER is 401 (RFC 7518 §3.4)', async () => {
+  const der = withSignature(make(), (_, input) => sign('sha256', Buffer.from(input), privateKeyOf(signer)));
+  assertNotAuthenticated(await ask(der));
+});
+
+test('one bit of an EdDSA or PS256 signature changed is 401', async () => {
+  for (const [own, key] of [
+    [edwards, byEdwards],
+    [rsa, byRsa],
+  ] as const) {
+    const good = forge(own, { alg: own.algorithm }, goodClaims(key.clientId));
+    const flipped = withSignature(good, (bytes) => bytes.map((byte, at) => (at === 40 ? byte ^ 0x10 : byte)));
+    assertNotAuthenticated(await ask(flipped));
+    assert.equal((await ask(good)).status, 200);
+  }
+});
+
+test('an EdDSA signature whose S is larger by the order of the group is 401 (RFC 8032 §5.1.7)', async () => {
+  const order = 2n ** 252n + 27742317777372353535851937790883648493n;
+  const good = forge(edwards, { alg: 'EdDSA' }, goodClaims(byEdwards.clientId));
+  const second = withSignature(good, (bytes) => {
+    const s = BigInt(`0x${Buffer.from(bytes.subarray(32).toReversed()).toString('hex')}`) + order;
+    return Buffer.concat([bytes.subarray(0, 32), Buffer.from(s.toString(16).padStart(64, '0'), 'hex').toReversed()]);
+  });
+  assertNotAuthenticated(await ask(second));
+  assert.equal((await ask(good)).status, 200);
+});
+
+const parts = (jws: string): readonly [string, string, string] => {
+  const [header = '', claims = '', signature = ''] = jws.split('.');
+  return [header, claims, signature];
+};
+for (const [name, change] of [
+  ['padding behind it', (jws: string) => `${jws}=`],
+  ['padding to the full', (jws: string) => `${jws}==`],
+  ['a padded header', (jws: string) => jws.replace('.', '=.')],
+  ['a space before it', (jws: string) => ` ${jws}`],
+  ['a space behind it', (jws: string) => `${jws} `],
+  ['a line feed behind it', (jws: string) => `${jws}\n`],
+  ['a line feed in it', (jws: string) => jws.replace('.', '.\n')],
+  ['a null byte behind it', (jws: string) => `${jws}\0`],
+  ['four parts', (jws: string) => `${jws}.${parts(jws)[2]}`],
+  ['an empty fourth part', (jws: string) => `${jws}.`],
+  ['five parts, as an encrypted one', (jws: string) => `${jws}.x.y`],
+  ['two parts', (jws: string) => parts(jws).slice(0, 2).join('.')],
+  ['one part', (jws: string) => parts(jws)[0]],
+  ['an empty payload', (jws: string) => `${parts(jws)[0]}..${parts(jws)[2]}`],
+  ['the last bits of its last character set', (jws: string) => `${jws.slice(0, -1)}${nextLetter(jws.slice(-1))}`],
+  ['another alphabet', (jws: string) => `${jws.slice(0, -4)}+/${jws.slice(-2)}`],
+  ['the JSON form of it', (jws: string) => jsonForm(jws)],
+  ['a scheme before it', (jws: string) => `Bearer ${jws}`],
+  ['the claims of another one', (jws: string) => [parts(jws)[0], parts(make())[1], parts(jws)[2]].join('.')],
+] as const) {
+  test(`an assertion with ${name} is 401, the same without 200 (RFC 7515 §2, §5.2, PK-14)`, async () => {
+    const good = make();
+    assertNotAuthenticated(await ask(change(good)));
+    assert.equal((await ask(good)).status, 200);
+  });
+}
+
+function jsonForm(jws: string): string {
+  const [header, payload, signature] = parts(jws);
+  return JSON.stringify({ protected: header, payload, signature });
+}
+
+/** Of the 64 bytes of a signature the last character of base64url holds two bits; the others must be zero. */
+function nextLetter(letter: string): string {
+  return String.fromCharCode(letter.charCodeAt(0) + 1);
+}
+
+test('an assertion of more than 4096 characters is 401', async () => {
+  assert.equal((await ask(make({ claims: { filler: 'x'.repeat(2_500) } }))).status, 200);
+  assertNotAuthenticated(await ask(make({ claims: { filler: 'x'.repeat(3_000) } })));
+});
+
+// The keys of a key
+
+test('during a rotation both public keys work; after set-public-keys the old one is gone (PK-10)', async () => {
+  const old = await Signer.make();
+  const next = await Signer.make('EdDSA');
+  const key = await hallpass.makeKey({ publicKeys: [old.jwk] });
+  const by = async (own: Signer): Promise<Answer> =>
+    await hallpass.form(TOKEN, { ...ASK, ...(await own.assert(hallpass, key.clientId)) });
+  assertNotAuthenticated(await by(next));
+  await hallpass.keys.setPublicKeys(key.clientId, [old.jwk, next.jwk]);
+  assert.equal((await by(old)).status, 200);
+  assert.equal((await by(next)).status, 200);
+  assertNotAuthenticated(await ask(forge(next, { alg: 'ES256' }, goodClaims(key.clientId))));
+  await hallpass.keys.setPublicKeys(key.clientId, [next.jwk]);
+  assertNotAuthenticated(await by(old));
+  assert.equal((await by(next)).status, 200);
+});
+
+test('two public keys of one algorithm work side by side', async () => {
+  const key = await hallpass.makeKey({ publicKeys: [stranger.jwk, signer.jwk] });
+  for (const own of [stranger, signer]) {
+    assert.equal((await ask(forge(own, { alg: 'ES256' }, goodClaims(key.clientId)))).status, 200);
+  }
+});
+
+// Once
+
+test('an assertion is good once, at whichever endpoint (RFC 7523 §3, OIDC Core §9, CVE-2020-5300, PK-08)', async () => {
+  for (const [first, firstParams] of ENDPOINTS) {
+    const shared = { client_assertion_type: CLIENT_ASSERTION_TYPE, client_assertion: make() };
+    assert.equal((await hallpass.form(first, { ...firstParams, ...shared })).status, 200, first);
+    for (const [path, params] of ENDPOINTS) {
+      assertNotAuthenticated(await hallpass.form(path, { ...params, ...shared }), path);
+    }
+  }
+});
+
+test('a jti is used up for its own key alone, and whatever else the next assertion says', async () => {
+  const jti = randomUUID();
+  assert.equal((await ask(make({ claims: { jti } }))).status, 200);
+  assertNotAuthenticated(await ask(make({ claims: { jti, exp: NOW + 200 } })));
+  assert.equal((await ask(forge(rsa, { alg: 'PS256' }, { ...goodClaims(byRsa.clientId), jti }))).status, 200);
+});
+
+test('a request that is refused for another reason does not use the assertion up (contract §9, PK-08)', async () => {
+  const assertion = make();
+  for (const [params, outcome] of [
+    [{ scope: '/secrets.read' }, '400 invalid_scope'],
+    [{ scope: '' }, '400 invalid_scope'],
+    [{ grant_type: '' }, '400 invalid_request'],
+    [{ grant_type: 'password' }, '400 unsupported_grant_type'],
+    [{ resource: 'https://evil.example' }, '400 invalid_target'],
+    [{ grant_type: 'refresh_token', refresh_token: 'x' }, '400 invalid_grant'],
+    [{ client_id: 'nobody' }, '401 invalid_client'],
+  ] as const) {
+    assert.equal((await ask(assertion, params)).outcome, outcome);
+  }
+  const shared = { client_assertion_type: CLIENT_ASSERTION_TYPE, client_assertion: assertion };
+  for (const path of ['/oauth2/revoke', '/oauth2/introspect']) {
+    assert.equal((await hallpass.form(path, shared)).outcome, '400 invalid_request', 'no token');
+  }
+  const { accessToken } = await hallpass.issue(withSecret);
+  const foreign = await hallpass.form('/oauth2/revoke', { ...shared, token: accessToken });
+  assert.equal(foreign.outcome, '400 invalid_request', "another key's token");
+  assert.equal((await ask(assertion)).status, 200);
+  assertNotAuthenticated(await ask(assertion));
+});
+
+test('a refresh token goes on with a new assertion each time; one that was used ends nothing (RFC 6749 §6)', async () => {
+  const first = make();
+  const issued = await ask(first);
+  const refresh = { grant_type: 'refresh_token', refresh_token: String(issued.body['refresh_token']) };
+  assertNotAuthenticated(await ask(first, refresh));
+  const second = make();
+  const rotated = await ask(second, refresh);
+  assert.equal(rotated.status, 200, rotated.text);
+  assertNotAuthenticated(await ask(second, { ...refresh, refresh_token: String(rotated.body['refresh_token']) }));
+  const last = await ask(make(), { ...refresh, refresh_token: String(rotated.body['refresh_token']) });
+  assert.equal(last.status, 200, last.text);
+});
+
+test('of 100 uses of one assertion at once, at two servers on one store, one is good (PK-08)', async () => {
+  const there = await startHallpass({ environment, folder: hallpass.folder, clock });
+  const assertion = make();
+  const uses = Array.from({ length: 100 }, (_, at) => ask(assertion, {}, at % 2 === 0 ? hallpass : there));
+  const answers = await Promise.all(uses);
+  assert.equal(answers.filter(({ status }) => status === 200).length, 1);
+  for (const answer of answers) if (answer.status !== 200) assertNotAuthenticated(answer);
+  await there.close();
+});
+
+test('what was used stays used across a restart, until the assertion has ended (PK-08)', async () => {
+  const before = await startHallpass({ environment });
+  const key = await before.makeKey({ publicKeys: [signer.jwk] });
+  const now = before.clock.seconds;
+  const used = forge(signer, { alg: 'ES256' }, { ...goodClaims(key.clientId), exp: now + 300 });
+  const fresh = forge(signer, { alg: 'ES256' }, { ...goodClaims(key.clientId), exp: now + 300 });
+  assert.equal((await ask(used, {}, before)).status, 200);
+  await before.close();
+  const after = await startHallpass({ environment, folder: before.folder, clock: before.clock });
+  assertNotAuthenticated(await ask(used, {}, after));
+  // The last second in which clocks that differ still let it pass; what is forgotten by then is what nobody would take.
+  after.clock.advance(359);
+  await after.instance.store.forgetExpired(after.clock.seconds, 1_000);
+  assertNotAuthenticated(await ask(used, {}, after));
+  assert.equal((await ask(fresh, {}, after)).status, 200);
+  after.clock.advance(120);
+  assert.ok((await after.instance.store.forgetExpired(after.clock.seconds, 1_000)) >= 1);
+  assertNotAuthenticated(await ask(used, {}, after));
+  await after.close();
+});
+
+// Registration
+
+const privateOf = async (algorithm: string, options: object = {}): Promise<Record<string, unknown>> => {
+  const { privateKey } = await generateKeyPair(algorithm, { extractable: true, ...options });
+  return { ...(await exportJWK(privateKey)) };
+};
+
+test('a private or symmetric JWK is not registered, and the answer does not repeat it (RFC 7517 §9.3, PK-16)', async () => {
+  const count = (await hallpass.keys.list()).length;
+  for (const jwk of [
+    await privateOf('ES256'),
+    await privateOf('EdDSA'),
+    await privateOf('PS256'),
+    { kty: 'oct', k: 'c2VjcmV0c2VjcmV0' },
+    { ...signer.jwk, k: 'c2VjcmV0c2VjcmV0' },
+    { ...signer.jwk, d: null },
+  ]) {
+    const texts = Object.entries(jwk).filter(([name]) => !['kty', 'crv', 'e'].includes(name));
+    for (const attempt of [
+      (): Promise<unknown> => hallpass.makeKey({ publicKeys: [jwk] }),
+      (): Promise<unknown> => hallpass.keys.setPublicKeys(clientId, [signer.jwk, jwk]),
+    ]) {
+      await assert.rejects(attempt, (error: unknown) => {
+        assert.ok(error instanceof Error && error.name === 'OperatorRefusal');
+        assert.match(error.message, /PRIVATE/);
+        for (const [name, value] of texts) {
+          if (typeof value === 'string') assert.equal(error.message.includes(value), false, name);
+        }
+        return true;
+      });
+    }
+  }
+  assert.equal((await hallpass.keys.list()).length, count, 'nothing was kept');
+  assert.deepEqual((await hallpass.keys.show(clientId)).publicKeys.length, 1);
+});
+
+test('weak keys, unknown curves and what is no key are not registered (FAPI 2.0 §5.4, PK-11)', async () => {
+  const weak = generateKeyPairSync('rsa', { modulusLength: 1024 }).publicKey.export({ format: 'jwk' });
+  const p384 = await generateKeyPair('ES384', { extractable: true });
+  for (const [jwk, why] of [
+    [weak, /2048/],
+    [await exportJWK(p384.publicKey), /only EC P-256/],
+    [{ ...signer.jwk, crv: 'secp256k1' }, /only EC P-256/],
+    [{ ...edwards.jwk, crv: 'X25519' }, /only EC P-256/],
+    [{ ...edwards.jwk, crv: 'Ed448' }, /only EC P-256/],
+    [{ ...rsa.jwk, e: 'Aw' }, /2048/],
+    [{ ...rsa.jwk, alg: 'RS256' }, /only EC P-256/],
+    [{ ...signer.jwk, use: 'enc' }, /use: sig/],
+    [{ ...signer.jwk, x: 'AA' }, /malformed/],
+    [{}, /only EC P-256/],
+    ['text', /not a JSON object/],
+    [null, /not a JSON object/],
+  ] as const) {
+    await assert.rejects(hallpass.makeKey({ publicKeys: [jwk] }), why);
+    await assert.rejects(hallpass.keys.setPublicKeys(clientId, [jwk]), why);
+  }
+  await assert.rejects(hallpass.makeKey({ publicKeys: [signer.jwk, rsa.jwk, edwards.jwk] }), /at most 2/);
+  await assert.rejects(hallpass.keys.setPublicKeys(clientId, []), /one public key or two/);
+});

@@ -1,0 +1,353 @@
+/** `hallpass store backup`, `restore` and `verify`, beside a server that runs (contract: what is acknowledged is kept). */
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { suite, test, type TestContext } from 'node:test';
+import { restoreBackup, verifyBackup, writeBackup } from '../../src/store/transfer/backup.ts';
+import { MIGRATIONS } from '../../src/store/migrations.ts';
+import { openSqliteStore } from '../../src/store/sqlite/sqlite.ts';
+import { openSqliteTables } from '../../src/store/sqlite/tables.ts';
+import {
+  makeFolder,
+  makeStore,
+  spawnHallpass,
+  startCommand,
+  type Done,
+  type Environment,
+  type Running,
+} from '../../../../testing/command.ts';
+import { basicOf, until, type Key } from '../../../../testing/server.ts';
+import {
+  clientRecord,
+  eventRecord,
+  NOW,
+  revocationBefore,
+  revocationRecord,
+} from '../../../../testing/store_contract/records.ts';
+
+const USES = ['signing-keys', 'refresh-keys', 'secret-keys', 'opaque-keys'] as const;
+const ISSUER = { HALLPASS_ISSUER: 'http://localhost:8080' };
+const FORM = 'application/x-www-form-urlencoded';
+
+type Document = Readonly<Record<string, unknown>>;
+
+async function post(at: Running, path: string, key: Key, form: Readonly<Record<string, string>>): Promise<Document> {
+  const answer = await fetch(at.url + path, {
+    method: 'POST',
+    headers: { authorization: basicOf(key), 'content-type': FORM },
+    body: new URLSearchParams(form),
+  });
+  const body: Document = await answer.json();
+  return { status: answer.status, ...body };
+}
+
+const issue = (at: Running, key: Key): Promise<Document> =>
+  post(at, '/oauth2/token', key, { grant_type: 'client_credentials', scope: '/accounts.write' });
+const refresh = (at: Running, key: Key, token: unknown): Promise<Document> =>
+  post(at, '/oauth2/token', key, { grant_type: 'refresh_token', refresh_token: String(token) });
+const isActive = async (at: Running, key: Key, token: unknown): Promise<unknown> =>
+  (await post(at, '/oauth2/introspect', key, { token: String(token) }))['active'];
+
+function parse({ code, stdout, stderr }: Done): Document {
+  assert.equal(code, 0, stderr);
+  const document: Document = JSON.parse(stdout);
+  return document;
+}
+
+async function makeKey(on: Environment): Promise<Key> {
+  const made = parse(await startCommand(['keys', 'create', 'partner', '--scope', '/accounts.write', '--json'], on));
+  return { clientId: String(made['client_id']), clientSecret: String(made['client_secret']) };
+}
+
+/** Settings of a store elsewhere that is under the same master key. */
+function elsewhere(t: TestContext, on: Environment): Environment {
+  const masterKey = readFileSync(join(on['HALLPASS_DATA_DIR'] ?? '', 'master.key'), 'utf8').trim();
+  return { ...on, HALLPASS_DATA_DIR: makeFolder(t), HALLPASS_MASTER_KEY: masterKey };
+}
+
+async function* asLines(lines: readonly string[]): AsyncGenerator<string> {
+  yield* lines;
+}
+
+suite('a backup', () => {
+  test('taken under load holds everything that was revoked before its end; the restored store goes on', async (t) => {
+    const at = await spawnHallpass(t, ISSUER);
+    const key = await makeKey(at.environment);
+    const kept = await issue(at, key);
+    const rotated = await refresh(at, key, (await issue(at, key))['refresh_token']);
+    const file = join(makeFolder(t), 'backup');
+
+    const revoked: unknown[] = [];
+    const done = new AbortController();
+    const load = Array.from({ length: 8 }, async () => {
+      while (!done.signal.aborted) {
+        const { access_token: token, refresh_token: next } = await issue(at, key);
+        await refresh(at, key, next);
+        await post(at, '/oauth2/revoke', key, { token: String(token) });
+        revoked.push(token);
+      }
+    });
+    await until(async () => revoked.length >= 50, 5_000);
+    const before = revoked.length;
+    const backup = parse(await startCommand(['store', 'backup', file, '--json'], at.environment));
+    const restoredOn = elsewhere(t, at.environment);
+    done.abort();
+    await Promise.all(load);
+    assert.equal(backup['file'], file);
+    assert.equal(statSync(file).mode & 0o777, 0o600);
+    const text = readFileSync(file, 'utf8');
+    for (const secret of [key.clientSecret, String(kept['access_token']), String(kept['refresh_token'])]) {
+      assert.ok(!text.includes(secret), 'no secret and no token is in it');
+    }
+
+    const dry = parse(await startCommand(['store', 'restore', file, '--dry-run', '--json'], restoredOn));
+    assert.deepEqual([dry['restored'], dry['rows']], [false, backup['rows']]);
+    assert.equal(existsSync(join(restoredOn['HALLPASS_DATA_DIR'] ?? '', 'hallpass.db')), false, 'nothing was made');
+    assert.equal(parse(await startCommand(['store', 'restore', file, '--json'], restoredOn))['rows'], backup['rows']);
+    const again = await startCommand(['store', 'restore', file], restoredOn);
+    assert.equal(again.code, 2);
+    assert.match(again.stderr, /in the place of 2 API keys and .*--yes/);
+
+    const restored = await spawnHallpass(t, { ...ISSUER, ...restoredOn });
+    assert.equal(await isActive(restored, key, kept['access_token']), true);
+    assert.equal((await refresh(restored, key, rotated['refresh_token']))['status'], 200);
+    // What had been acknowledged when the backup was begun has to be in it, whatever came meanwhile.
+    for (const token of revoked.slice(0, before)) assert.equal(await isActive(restored, key, token), false);
+    const feedOf = async (server: Running): Promise<string> => {
+      const api = parse(
+        await startCommand(
+          ['keys', 'create', 'api', '--resource-server', ISSUER.HALLPASS_ISSUER, '--json'],
+          server.environment,
+        ),
+      );
+      const reader = { clientId: String(api['client_id']), clientSecret: String(api['client_secret']) };
+      const answer = await fetch(`${server.url}/oauth2/revocations?after=`, {
+        headers: { authorization: basicOf(reader) },
+      });
+      const { cursor }: { readonly cursor: string } = await answer.json();
+      return cursor.split('-')[0] ?? '';
+    };
+    assert.notEqual(await feedOf(restored), await feedOf(at), 'guards that have read further begin anew');
+  });
+
+  test('what is revoked while a backup is written is in it, and a restored store knows it', async (t) => {
+    const [file, copy] = [join(makeFolder(t), 'hallpass.db'), join(makeFolder(t), 'hallpass.db')];
+    const store = await openSqliteStore({ file });
+    await store.saveClient(clientRecord(), { event: eventRecord('made') });
+    await store.revoke([revocationBefore('client', NOW)]);
+    const tables = openSqliteTables({ file });
+    const lines: string[] = [];
+    await writeBackup(tables, {
+      schema: MIGRATIONS.length,
+      madeAt: 'now',
+      progress: () => undefined,
+      write: async (line) => {
+        lines.push(line.trimEnd());
+        // The moment of the copy is over when the first client is written.
+        if (!line.startsWith('["clients"')) return;
+        await store.revoke([revocationRecord('token', `late ${lines.length}`)]);
+        // Moves on what the copy has already: a second line about one client.
+        await store.revoke([revocationBefore('client', NOW + lines.length)]);
+      },
+    });
+    await tables.close();
+    const { cursor } = await store.readRevocations({ limit: 10, now: NOW });
+    await store.close();
+
+    await verifyBackup(asLines(lines), MIGRATIONS.length);
+    await (await openSqliteStore({ file: copy })).close();
+    const target = openSqliteTables({ file: copy });
+    await restoreBackup(asLines(lines), { to: target, feedId: 'restored', progress: () => undefined });
+    await target.close();
+    const restored = await openSqliteStore({ file: copy });
+    const page = await restored.readRevocations({ limit: 10, now: NOW, after: cursor });
+    assert.deepEqual(
+      page.entries.map(({ id }) => id.split(' ')[0]),
+      ['late', 'late', 'client'],
+      'all, also for a reader whose cursor is of the store before',
+    );
+    assert.match(page.cursor, /^restored-5-/);
+    await restored.close();
+  });
+
+  test('a restore that ends half way leaves the store as empty as it was, for the next one to fill', async (t) => {
+    const from = join(makeFolder(t), 'from.db');
+    const store = await openSqliteStore({ file: from });
+    await store.saveClient(clientRecord(), { event: eventRecord('made') });
+    // More than are written at a time.
+    const many = 1_500;
+    await store.revoke(Array.from({ length: many }, (_, at) => revocationRecord('token', `dead ${at}`)));
+    await store.close();
+    const lines: string[] = [];
+    const source = openSqliteTables({ file: from });
+    const write = async (line: string): Promise<void> => void lines.push(line.trimEnd());
+    await writeBackup(source, { write, schema: MIGRATIONS.length, madeAt: 'now', progress: () => undefined });
+    await source.close();
+
+    const copy = join(makeFolder(t), 'copy.db');
+    await (await openSqliteStore({ file: copy })).close();
+    const half = async function* (): AsyncGenerator<string> {
+      for (const line of lines.slice(0, -2)) yield line;
+      throw new Error('the file could not be read on');
+    };
+    const target = openSqliteTables({ file: copy });
+    const restore = (of: AsyncIterable<string>): Promise<number> =>
+      restoreBackup(of, { to: target, feedId: 'restored', progress: () => undefined });
+    await assert.rejects(restore(half()), /read on/);
+    const count = async (table: string): Promise<unknown> =>
+      (await target.snapshot((sql) => sql.all(`SELECT count(*) AS rows FROM ${table}`)))[0]?.['rows'];
+    assert.deepEqual(
+      [await count('revocations'), await count('clients')],
+      [0, 1],
+      'the one client that every store has',
+    );
+    assert.ok((await restore(asLines(lines))) > many);
+    assert.deepEqual([await count('revocations'), await count('clients')], [many, 2]);
+    await target.close();
+  });
+
+  test('one that is damaged, cut, longer, of another kind or of a newer version is refused whole, in a sentence', async (t) => {
+    const on = await makeStore(t, ISSUER);
+    await makeKey(on);
+    const file = join(makeFolder(t), 'backup');
+    parse(await startCommand(['store', 'backup', file, '--json'], on));
+    assert.match((await startCommand(['store', 'verify', file], on)).stdout, /Whole.*backup of/);
+    const text = readFileSync(file, 'utf8');
+    const lines = text.split('\n');
+    const cases: readonly (readonly [string, RegExp])[] = [
+      [text.replace('"partner"', '"partnez"').replace('partner', 'partnez'), /checksum/],
+      [lines.slice(0, -2).join('\n'), /has no end/],
+      [[...lines.slice(0, 2), ...lines.slice(3)].join('\n'), /checksum/],
+      [`${text}${lines[1] ?? ''}\n`, /goes on after its end/],
+      [text.replace('"schema":', '"schema":99'), /newer Hallpass/],
+      ['{"a":1}\n', /no backup of a Hallpass store/],
+      ['not json\n', /no backup of a Hallpass store/],
+      [`${lines[0] ?? ''}\nnot json\n`, /damaged: a line is not JSON/],
+      ['', /has no end/],
+    ];
+    const target = { ...on, HALLPASS_DATA_DIR: makeFolder(t) };
+    for (const [at, [damaged, sentence]] of cases.entries()) {
+      const bad = `${file}.${at}`;
+      writeFileSync(bad, damaged);
+      for (const words of [
+        ['store', 'verify', bad],
+        ['store', 'restore', bad],
+      ]) {
+        const { code, stderr } = await startCommand(words, target);
+        assert.equal(code, 1, stderr);
+        assert.match(stderr, sentence);
+      }
+    }
+    assert.equal(existsSync(join(target.HALLPASS_DATA_DIR, 'hallpass.db')), false);
+    const over = await startCommand(['store', 'backup', file], on);
+    assert.equal(over.code, 1);
+    assert.match(over.stderr, /already/);
+    assert.equal(readFileSync(file, 'utf8'), text, 'and the one that is there stays');
+  });
+
+  test('the store itself can be read from end to end, with counts and checksums that a copy has as well', async (t) => {
+    const on = await makeStore(t, ISSUER);
+    await makeKey(on);
+    const file = join(makeFolder(t), 'backup');
+    await startCommand(['store', 'backup', file], on);
+    const other = elsewhere(t, on);
+    await startCommand(['store', 'restore', file], other);
+    const [ours, theirs] = [
+      await startCommand(['store', 'verify', '--json'], on),
+      await startCommand(['store', 'verify', '--json'], other),
+    ];
+    const tables = (done: Done): readonly Document[] => {
+      const {
+        whole,
+        faults,
+        tables: all,
+      }: { whole: boolean; faults: string[]; tables: Document[] } = JSON.parse(done.stdout);
+      assert.deepEqual([whole, faults], [true, []]);
+      return all.filter(({ table }) => table !== 'feed');
+    };
+    assert.deepEqual(tables(ours), tables(theirs));
+    assert.ok(tables(ours).some(({ table, rows }) => table === 'clients' && rows === 2));
+  });
+
+  test('restored over a store in use, it takes the place of its keys, and what that store has revoked stays revoked', async (t) => {
+    const on = await makeStore(t, ISSUER);
+    const kept = await makeKey(on);
+    const file = join(makeFolder(t), 'backup');
+    parse(await startCommand(['store', 'backup', file, '--json'], on));
+    const at = await spawnHallpass(t, on);
+    const [dead, alive] = [await issue(at, kept), await issue(at, kept)];
+    await post(at, '/oauth2/revoke', kept, { token: String(dead['access_token']) });
+    const newer = await makeKey(on);
+    assert.equal((await startCommand(['keys', 'revoke-tokens', newer.clientId], on)).code, 0);
+    assert.equal((await refresh(at, newer, (await issue(at, newer))['refresh_token']))['status'], 200);
+
+    const dry = parse(await startCommand(['store', 'restore', file, '--dry-run', '--json'], on));
+    assert.deepEqual(dry['replaced'], { api_keys: 2, refreshed_grants: 1 });
+    const unasked = await startCommand(['store', 'restore', file], on);
+    assert.equal(unasked.code, 2);
+    assert.match(
+      unasked.stderr,
+      /In the store .* in the place of 2 API keys and 1 refreshed grant\..* repeat it with --yes/,
+    );
+    assert.equal((await issue(at, newer))['status'], 200, 'nothing was changed');
+
+    assert.equal(parse(await startCommand(['store', 'restore', file, '--yes', '--json'], on))['restored'], true);
+    await until(async () => (await issue(at, newer))['status'] === 401, 5_000);
+    assert.equal(await isActive(at, kept, dead['access_token']), false, 'revoked after the backup was made');
+    assert.equal(await isActive(at, kept, alive['access_token']), true);
+    assert.equal((await issue(at, kept))['status'], 200, 'the running server goes on');
+    const events: readonly Document[] = JSON.parse((await startCommand(['events', '--json'], on)).stdout);
+    assert.equal(events[0]?.['kind'], 'store_restored');
+    const store = await openSqliteStore({ file: join(on.HALLPASS_DATA_DIR, 'hallpass.db') });
+    const { entries } = await store.readRevocations({ limit: 10, now: NOW });
+    assert.deepEqual(entries.map(({ kind }) => kind).toSorted(), ['client', 'token'], 'guards hear of both');
+    await store.close();
+  });
+
+  test('restored over a store in use, it makes no retired refresh token good again', async (t) => {
+    const on = await makeStore(t, ISSUER);
+    const key = await makeKey(on);
+    const at = await spawnHallpass(t, on);
+    const before = await issue(at, key);
+    const first = await refresh(at, key, before['refresh_token']);
+    const file = join(makeFolder(t), 'backup');
+    parse(await startCommand(['store', 'backup', file, '--json'], on));
+    const second = await refresh(at, key, first['refresh_token']);
+    const third = await refresh(at, key, second['refresh_token']);
+    const since = await issue(at, key);
+    const sinceFirst = await refresh(at, key, since['refresh_token']);
+    const sinceSecond = await refresh(at, key, sinceFirst['refresh_token']);
+    const sinceThird = await refresh(at, key, sinceSecond['refresh_token']);
+
+    assert.equal(parse(await startCommand(['store', 'restore', file, '--yes', '--json'], on))['restored'], true);
+    // Neither the newest of a grant in the backup is lost, nor is one that the backup does not know begun anew.
+    assert.equal((await refresh(at, key, third['refresh_token']))['status'], 200);
+    assert.equal((await refresh(at, key, sinceThird['refresh_token']))['status'], 200);
+    for (const retired of [first, since]) {
+      assert.equal((await refresh(at, key, retired['refresh_token']))['status'], 400);
+    }
+  });
+
+  test('restored over a store in use, it brings no issuer key back that was removed', async (t) => {
+    const on = await makeStore(t, ISSUER);
+    await makeKey(on);
+    const file = join(makeFolder(t), 'backup');
+    parse(await startCommand(['store', 'backup', file, '--json'], on));
+    const list = async (): Promise<string[]> => {
+      const lists = USES.map(async (use) => (await startCommand([use, 'list', '--json'], on)).stdout);
+      return (await Promise.all(lists)).map((text) => [...text.matchAll(/"kid":\s*"([^"]+)"/g)].join());
+    };
+    const kidOf = (text: string | undefined): string => /"kid":\s*"([^"]+)"/.exec(text ?? '')?.[1] ?? '';
+    const before = await list();
+    for (const [index, use] of USES.entries()) {
+      const { code, stderr } = await startCommand([use, 'remove', kidOf(before[index]), '--yes'], on);
+      assert.equal(code, 0, stderr);
+    }
+    assert.equal(parse(await startCommand(['store', 'restore', file, '--yes', '--json'], on))['restored'], true);
+    const after = await list();
+    for (const [index, use] of USES.entries()) {
+      assert.notEqual(kidOf(after[index]), '', use);
+      assert.ok(!after[index]?.includes(kidOf(before[index])), use);
+    }
+  });
+});

@@ -1,0 +1,155 @@
+/** Commands meant for broken stores survive broken stores: a sentence that says what to do, and never a stack. */
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { suite, test, type TestContext } from 'node:test';
+import { openSqliteStore } from '../../src/store/sqlite/sqlite.ts';
+import { makeFolder, startCommand, type Environment } from '../../../../testing/command.ts';
+import { clientRecord, eventRecord, NOW, revocationRecord } from '../../../../testing/store_contract/records.ts';
+
+const PAGE_BYTES = 4_096;
+const REVOKED = Array.from({ length: 400 }, (_, at) => `jti-of-a-revoked-token-${at}`);
+
+/** A folder with a store that has some rows, closed. */
+async function makeStore(t: TestContext): Promise<string> {
+  const folder = makeFolder(t);
+  const store = await openSqliteStore({ file: join(folder, 'hallpass.db') });
+  await store.revoke(REVOKED.map((jti) => revocationRecord('token', jti)));
+  for (let at = 0; at < 20; at++) {
+    await store.saveClient(clientRecord({ clientId: `client-${at}` }), { event: eventRecord('made') });
+  }
+  await store.close();
+  return folder;
+}
+
+const MASTER_KEY = randomBytes(32).toString('base64url');
+
+function settingsOf(folder: string): Environment {
+  return { HALLPASS_DATA_DIR: folder, HALLPASS_ISSUER: 'http://localhost:8080', HALLPASS_MASTER_KEY: MASTER_KEY };
+}
+
+function rootPageOf(file: string, name: string): number {
+  const database = new DatabaseSync(file, { readOnly: true });
+  const row = database.prepare('SELECT rootpage FROM sqlite_schema WHERE name = ?').get(name);
+  database.close();
+  return Number(row?.['rootpage']);
+}
+
+function overwrite(file: string, from: number, bytes: Uint8Array): void {
+  const all = readFileSync(file);
+  all.set(bytes, from);
+  writeFileSync(file, all);
+}
+
+const DAMAGED = /The store is damaged.*restore the newest backup/s;
+
+/** How a store was broken, and what each command that reads it has to say. */
+const BROKEN: Readonly<Record<string, { readonly how: (file: string) => void; readonly says: RegExp }>> = {
+  'with a broken page': {
+    how: (file) =>
+      overwrite(file, (rootPageOf(file, 'revocations') - 1) * PAGE_BYTES, new Uint8Array(PAGE_BYTES).fill(0xff)),
+    says: DAMAGED,
+  },
+  'with a broken page of the schema': {
+    how: (file) => overwrite(file, 100, new Uint8Array(64).fill(0xff)),
+    says: DAMAGED,
+  },
+  'that was cut short': { how: (file) => truncateSync(file, 5 * PAGE_BYTES), says: DAMAGED },
+  'full of zeros': { how: (file) => overwrite(file, 0, new Uint8Array(readFileSync(file).length)), says: DAMAGED },
+  'that is no database': { how: (file) => writeFileSync(file, 'a shopping list\n'.repeat(100)), says: DAMAGED },
+  'of no bytes': { how: (file) => truncateSync(file, 0), says: /The store is empty: .*restore the newest backup/ },
+  'that is a folder': {
+    how: (file) => {
+      rmSync(file);
+      mkdirSync(file);
+    },
+    says: /The store is not a file: .*Is HALLPASS_DATA_DIR right\?/,
+  },
+  'that is not there': { how: (file) => rmSync(file), says: /There is no store here: .*set HALLPASS_DATA_DIR/ },
+};
+
+suite('a store', () => {
+  for (const [name, { how, says }] of Object.entries(BROKEN)) {
+    test(`${name}: verify and backup say so, and no backup is left that looks whole`, async (t) => {
+      const folder = await makeStore(t);
+      const file = join(folder, 'hallpass.db');
+      how(file);
+      const backups = makeFolder(t);
+      const [verified, backedUp] = await Promise.all([
+        startCommand(['store', 'verify'], settingsOf(folder)),
+        startCommand(['store', 'backup', join(backups, 'backup')], settingsOf(folder)),
+      ]);
+      for (const [command, { code, stderr }] of Object.entries({ verified, backedUp })) {
+        assert.ok(code === 1 || code === 2, `${command}: ${code}`);
+        assert.match(stderr, says, command);
+        assert.doesNotMatch(stderr, /\n\s+at |Try again|ERR_/, command);
+      }
+      assert.deepEqual(readdirSync(backups), []);
+      assert.equal(existsSync(file), name !== 'that is not there', 'and no store was made');
+    });
+  }
+
+  test('with a broken page: copy, keys list, events and a rewrap say so as well', async (t) => {
+    const folder = await makeStore(t);
+    const file = join(folder, 'hallpass.db');
+    for (const table of ['clients', 'events', 'keys', 'revocations']) {
+      overwrite(file, (rootPageOf(file, table) - 1) * PAGE_BYTES, new Uint8Array(PAGE_BYTES).fill(0xff));
+    }
+    const nowhere = 'postgres://nobody@127.0.0.1:1/none';
+    const ran = await Promise.all(
+      [['keys', 'list'], ['events'], ['master-key', 'rewrap'], ['store', 'copy', '--to', nowhere]].map((words) =>
+        startCommand(words, settingsOf(folder)),
+      ),
+    );
+    for (const { code, stderr } of ran.slice(0, 3)) {
+      assert.ok(code === 1 || code === 2, stderr);
+      assert.match(stderr, DAMAGED);
+      assert.doesNotMatch(stderr, /\n\s+at |Try again/);
+    }
+    assert.doesNotMatch(ran[3]?.stderr ?? '', /\n\s+at /);
+  });
+
+  test('with one bit of an index flipped, which makes a revoked token good again: verify finds it, and what else is whole', async (t) => {
+    const folder = await makeStore(t);
+    const file = join(folder, 'hallpass.db');
+    assert.equal((await startCommand(['store', 'verify'], settingsOf(folder))).code, 0);
+    const whole = makeFolder(t);
+    cpSync(file, join(whole, 'hallpass.db'));
+    const bytes = readFileSync(file);
+    // The text stands in the table, and once more in the index that a token is looked up by.
+    const jti = REVOKED[7] ?? '';
+    const places = [...bytes.toString('latin1').matchAll(new RegExp(`${jti}(?=token|[^0-9])`, 'g'))].map(
+      ({ index }) => index,
+    );
+    const revived = await findRevived(file, places, jti);
+    assert.ok(revived !== undefined, 'no flip has made it good again');
+    const verified = await startCommand(['store', 'verify', '--json'], settingsOf(folder));
+    assert.equal(verified.code, 1, verified.stderr);
+    const found: { readonly whole: boolean; readonly faults: readonly string[]; readonly tables: readonly unknown[] } =
+      JSON.parse(verified.stdout);
+    assert.equal(found.whole, false);
+    assert.ok(
+      found.faults.some((fault) => fault.includes('revocations')),
+      found.faults.join(),
+    );
+    assert.ok(found.tables.length > 5, 'the counts of the tables that can be read');
+    assert.match(verified.stderr, DAMAGED);
+  });
+});
+
+/** Flips one bit at each of these places in turn, until a token is good again; then the file stays so. */
+async function findRevived(file: string, places: readonly number[], jti: string): Promise<number | undefined> {
+  const whole = readFileSync(file);
+  for (const place of places) {
+    const flipped = Buffer.from(whole);
+    flipped[place] = (flipped[place] ?? 0) ^ 1;
+    writeFileSync(file, flipped);
+    const store = await openSqliteStore({ file });
+    const isRevoked = await store.isRevoked({ jti, grantId: 'g', clientId: 'c', issuedAt: NOW });
+    await store.close();
+    if (!isRevoked) return place;
+  }
+  return undefined;
+}

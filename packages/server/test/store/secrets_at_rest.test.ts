@@ -1,0 +1,195 @@
+/** Files that hold secrets, or what a secret could be attacked with, are for their owner alone. */
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { chmodSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { suite, test, type TestContext } from 'node:test';
+import {
+  makeFolder,
+  makeStore,
+  remarksOf,
+  spawnHallpass,
+  startCommand,
+  type Done,
+  type Environment,
+} from '../../../../testing/command.ts';
+
+const STORE_FILES = ['hallpass.db', 'hallpass.db-wal', 'hallpass.db-shm'];
+const MASTER_KEY_OF_STORE = randomBytes(32).toString('base64url');
+const MASTER_KEY = Buffer.from(Array.from({ length: 32 }, (_, at) => at * 7)).toString('base64url');
+
+const modeOf = (file: string): string => (statSync(file).mode & 0o777).toString(8);
+
+/** A folder that was there before, open to all, in a process that opens whatever it makes to all. */
+function openFolder(t: TestContext): string {
+  const folder = join(makeFolder(t), 'data');
+  mkdirSync(folder, { mode: 0o755 });
+  const before = process.umask(0o000);
+  t.after(() => process.umask(before));
+  chmodSync(folder, 0o755);
+  return folder;
+}
+
+suite('secrets at rest', { skip: process.platform === 'win32' }, () => {
+  test('the store and its logs are made for their owner alone, in a folder that is open to all', async (t) => {
+    const folder = openFolder(t);
+    await spawnHallpass(t, { HALLPASS_DATA_DIR: folder });
+    for (const name of [...STORE_FILES, 'master.key']) assert.equal(modeOf(join(folder, name)), '600', name);
+  });
+
+  test('a backup is made for its owner alone', async (t) => {
+    const folder = openFolder(t);
+    const file = join(folder, 'backup');
+    assert.equal((await startCommand(['store', 'init'], { HALLPASS_DATA_DIR: folder })).code, 0);
+    const done = await startCommand(['store', 'backup', file], { HALLPASS_DATA_DIR: folder });
+    assert.equal(done.code, 0, done.stderr);
+    assert.equal(modeOf(file), '600');
+  });
+
+  test('a store that others can read is closed to them with a warning, and one that is closed is not spoken of', async (t) => {
+    const on = await makeStore(t);
+    const list = (): Promise<Done> => startCommand(['keys', 'list', '--json'], on);
+    assert.equal(remarksOf(await list()), '');
+    const file = join(on.HALLPASS_DATA_DIR, 'hallpass.db');
+    for (const mode of [0o640, 0o602]) {
+      chmodSync(file, mode);
+      const done = await list();
+      assert.equal(done.code, 0);
+      assert.deepEqual(JSON.parse(done.stdout), []);
+      assert.match(remarksOf(done), /^warning: Others on this machine could read the store\..*hallpass\.db\n$/);
+      assert.equal(modeOf(file), '600');
+    }
+    assert.equal(remarksOf(await list()), '');
+  });
+
+  const url = (password: string): string => `postgres://hallpass${password}@127.0.0.1:1/hallpass`;
+  for (const [name, settings, secret] of [
+    ['the master key', { masterKey: MASTER_KEY }, 'masterKey'],
+    ['an address with a password', { databaseUrl: url(':pa55'), issuer: 'http://localhost' }, 'databaseUrl'],
+    ['a password that is a parameter', { copyTo: `${url('')}?password=pa55` }, 'copyTo'],
+  ] as const) {
+    test(`a settings file with ${name} is refused while others can read it`, async (t) => {
+      const file = settingsFile(t, settings);
+      for (const mode of [0o640, 0o604]) {
+        chmodSync(file, mode);
+        const { code, stdout, stderr } = await listWith(t, { HALLPASS_CONFIG: file });
+        assert.equal(code, 2, stderr);
+        assert.equal(stdout, '');
+        assert.match(
+          stderr,
+          new RegExp(`^error: The settings file holds a secret \\(${secret}\\).*chmod 600 ${file}\n$`),
+        );
+        assert.ok(!stderr.includes('pa55') && !stderr.includes(MASTER_KEY), 'the secret is not repeated');
+      }
+      chmodSync(file, 0o600);
+      assert.doesNotMatch((await listWith(t, { HALLPASS_CONFIG: file })).stderr, /settings file/);
+    });
+  }
+
+  test('a settings file without a secret may be open to all', async (t) => {
+    const file = settingsFile(t, { accessTtlSeconds: 60, copyTo: url('') });
+    chmodSync(file, 0o644);
+    const done = await listWith(t, { HALLPASS_CONFIG: file, ...(await makeStore(t)) });
+    assert.equal(done.code, 0, done.stderr);
+  });
+
+  test('a file of keys that others can read is imported with a warning, and one that is closed without', async (t) => {
+    const { HALLPASS_DATA_DIR } = await makeStore(t);
+    const file = join(makeFolder(t), 'keys.csv');
+    writeFileSync(file, 'client_id,client_secret\npartner-1,dNC-hg7sVm22jc3g_Eogtyu0_1Mqh_4-\n');
+    const check = (): Promise<Done> =>
+      startCommand(['keys', 'import', file, '--scope', '/a.read', '--dry-run', '--format', 'csv'], {
+        HALLPASS_DATA_DIR,
+      });
+    chmodSync(file, 0o644);
+    const open = await check();
+    assert.equal(open.code, 0, open.stderr);
+    assert.match(remarksOf(open), /^warning: .*chmod 600 .*keys\.csv\n$/);
+    chmodSync(file, 0o600);
+    assert.equal(remarksOf(await check()), '');
+  });
+
+  test('the key of a client certificate for the database is refused while others can read it', async (t) => {
+    const file = join(makeFolder(t), 'client.key');
+    writeFileSync(file, 'a key');
+    chmodSync(file, 0o644);
+    const address = `postgres://hallpass@127.0.0.1:1/hallpass?sslmode=verify-full&sslkey=${file}`;
+    const on = {
+      HALLPASS_DATABASE_URL: address,
+      HALLPASS_ISSUER: 'http://localhost',
+      HALLPASS_MASTER_KEY: MASTER_KEY_OF_STORE,
+    };
+    const open = await listWith(t, on);
+    assert.equal(open.code, 2, open.stderr);
+    assert.match(open.stderr, /sslkey can be read by others.*chmod 600/);
+    chmodSync(file, 0o600);
+    assert.doesNotMatch((await listWith(t, on)).stderr, /chmod/);
+  });
+});
+
+suite('secrets on the command line, which every user of the machine can read', () => {
+  const copy = async (t: TestContext, words: readonly string[], more: Environment = {}, input = ''): Promise<Done> =>
+    startCommand(['store', 'copy', ...words], { ...(await makeStore(t)), ...more }, input);
+  /** Nobody listens there: an address that is taken comes as far as this. */
+  const withPassword = 'postgres://hallpass:pa55@127.0.0.1:1/hallpass';
+  const withoutPassword = 'postgres://hallpass@127.0.0.1:1/hallpass';
+
+  for (const address of [withPassword, `${withoutPassword}?password=pa55`]) {
+    test(`store copy refuses ${address.replace('pa55', '...')} in --to, and says where it may come from`, async (t) => {
+      const { code, stdout, stderr } = await copy(t, ['--to', address]);
+      assert.equal(code, 2);
+      assert.equal(stdout, '');
+      assert.match(stderr, /There is a password in --to.*HALLPASS_COPY_TO.*--to -/);
+      assert.ok(!stderr.includes('pa55'));
+    });
+  }
+
+  test('store copy takes an address from standard input, from the environment, and without a password from --to', async (t) => {
+    for (const done of [
+      await copy(t, ['--to', '-'], {}, `${withPassword}\n`),
+      await copy(t, [], { HALLPASS_COPY_TO: withPassword }),
+      await copy(t, ['--to', withoutPassword]),
+    ]) {
+      assert.equal(done.code, 1);
+      assert.match(done.stderr, /The database cannot be reached/);
+      assert.ok(!done.stderr.includes('pa55'));
+    }
+  });
+
+  test('store copy with no address, or with what is none, is refused in a sentence', async (t) => {
+    for (const [done, says] of [
+      [await copy(t, []), /There is nowhere to copy to\. Set HALLPASS_COPY_TO/],
+      [await copy(t, ['--to', '-'], {}, 'pa55\n'), /The address on standard input must be an address such as/],
+      [await copy(t, ['--to', 'pa55']), /--to must be an address such as/],
+      [await copy(t, [], { HALLPASS_COPY_TO: 'pa55' }), /HALLPASS_COPY_TO must be an address such as/],
+    ] as const) {
+      assert.equal(done.code, 2);
+      assert.match(done.stderr, says);
+      assert.doesNotMatch(done.stderr, /pa55|\n\s+at /);
+    }
+  });
+
+  test('keys create warns of a secret that is an argument, without repeating it', async (t) => {
+    const on = await makeStore(t);
+    const words = ['keys', 'create', 'x', '--scope', '/a.read', '--client-id', 'x', '--client-secret'];
+    const secret = 'dNC-hg7sVm22jc3g_Eogtyu0_1Mqh_4-';
+    const done = await startCommand([...words, secret], on);
+    assert.equal(done.code, 0);
+    assert.match(done.stderr, /^warning: .*--client-secret - and give the secret on standard input/);
+    assert.ok(!done.stderr.includes(secret));
+    const unseen = await startCommand([...words, '-'], await makeStore(t), secret);
+    assert.equal(unseen.code, 0);
+    assert.equal(remarksOf(unseen), '');
+  });
+});
+
+function settingsFile(t: TestContext, settings: object): string {
+  const file = join(makeFolder(t), 'settings.json');
+  writeFileSync(file, JSON.stringify(settings));
+  return file;
+}
+
+/** On a data folder of its own. */
+function listWith(t: TestContext, environment: Environment): Promise<Done> {
+  return startCommand(['keys', 'list', '--json'], { HALLPASS_DATA_DIR: join(makeFolder(t), 'data'), ...environment });
+}

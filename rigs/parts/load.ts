@@ -1,0 +1,89 @@
+/** What the callers of the kill rig do until the server dies under them. */
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Acknowledgements, Session } from './acknowledgements.ts';
+import type { Chance } from '../../testing/chance.ts';
+import { tokensOf, type Answer, type Client } from '../../testing/client.ts';
+
+export const SCOPE = '/accounts.read';
+
+/** How often a caller does what: shares of 1, the rest refreshes. */
+const SHARE_NEW = 0.04;
+const SHARE_REVOKE_ACCESS = 0.15;
+const SHARE_END = 0.08;
+
+/** Callers that issue, refresh and revoke until a request gets no answer. Resolves with the faults in the answers. */
+export async function runLoad(
+  client: Client,
+  log: Acknowledgements,
+  { callers, chance }: { readonly callers: number; readonly chance: Chance },
+): Promise<readonly string[]> {
+  const faults: string[] = [];
+  const call = async (): Promise<void> => {
+    let session: Session | undefined;
+    for (;;) {
+      const choice = chance.next();
+      if (session === undefined || session.ended || choice < SHARE_NEW) {
+        session = await begin(client, log, faults);
+        if (session === undefined) return;
+        continue;
+      }
+      if (!(await step(client, log, { session, choice: choice - SHARE_NEW, faults }))) return;
+    }
+  };
+  await Promise.all(Array.from({ length: callers }, call));
+  return faults;
+}
+
+/** Kills the server after a while of load, and waits for the last caller to notice. */
+export async function killUnderLoad(
+  server: { readonly kill: () => Promise<void> },
+  load: Promise<readonly string[]>,
+  afterMs: number,
+): Promise<readonly string[]> {
+  await delay(afterMs);
+  await server.kill();
+  return await load;
+}
+
+async function begin(client: Client, log: Acknowledgements, faults: string[]): Promise<Session | undefined> {
+  const answer = await client.issue(SCOPE);
+  if (hasUnknownEffect(answer)) return undefined;
+  const tokens = tokensOf(answer);
+  if (tokens !== undefined) return log.begin(tokens.accessToken, tokens.refreshToken);
+  faults.push(`issuing was answered with ${answer.status}`);
+  return undefined;
+}
+
+/** No answer, or a 503: the same request may be made again (README, the retry contract). */
+function hasUnknownEffect(answer: Answer | undefined): answer is undefined {
+  return answer === undefined || answer.status === 503;
+}
+
+/** One request of a session; false when it had no answer, or one that no client could go on with. */
+async function step(
+  client: Client,
+  log: Acknowledgements,
+  { session, choice, faults }: { readonly session: Session; readonly choice: number; readonly faults: string[] },
+): Promise<boolean> {
+  const accessToken = session.accessTokens.at(-1) ?? '';
+  const refreshToken = session.refreshTokens.at(-1) ?? '';
+  if (choice < SHARE_REVOKE_ACCESS + SHARE_END) {
+    const token = choice < SHARE_REVOKE_ACCESS ? accessToken : refreshToken;
+    session.unanswered = { asked: 'revoke', token };
+    const answer = await client.revoke(token);
+    if (hasUnknownEffect(answer)) return false;
+    session.unanswered = undefined;
+    if (answer.status !== 200) faults.push(`revoking was answered with ${answer.status}`);
+    else if (token === accessToken) log.revokedAccess(session, token);
+    else log.ended(session);
+    return answer.status === 200;
+  }
+  session.unanswered = { asked: 'refresh', token: refreshToken };
+  const answer = await client.refresh(refreshToken);
+  if (hasUnknownEffect(answer)) return false;
+  session.unanswered = undefined;
+  const tokens = tokensOf(answer);
+  if (tokens === undefined) faults.push(`refreshing was answered with ${answer.status}`);
+  else log.rotated(session, tokens.accessToken, tokens.refreshToken);
+  return tokens !== undefined;
+}

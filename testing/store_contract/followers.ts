@@ -1,0 +1,124 @@
+import assert from 'node:assert/strict';
+import { mock } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { FOLLOWERS_PER_CLIENT_MAX, type FollowerCount, type Store } from '../../packages/server/src/store/store.ts';
+import { NOW, followerRecord, revocationRecord } from './records.ts';
+import type { StoreTest } from './contract.ts';
+
+const NOW_MS = NOW * 1000;
+/** Signs of life before this do not count, in these tests. */
+const ALIVE_AFTER = NOW_MS - 10_000;
+
+function countAt(store: Store, cursor: string): Promise<FollowerCount> {
+  return store.countFollowers({ cursor, aliveAfter: ALIVE_AFTER });
+}
+
+export function testFollowers(storeTest: StoreTest): void {
+  storeTest(
+    'what a follower has confirmed at one process counts at another, and it never goes back',
+    async ({ open }) => {
+      const [a, b] = [await open(), await open()];
+      const start = await a.askFollowers();
+      await a.revoke([revocationRecord('token', 'one')]);
+      const end = await b.askFollowers();
+      assert.deepEqual(await countAt(a, end), { connected: 0, confirmed: 0 });
+      await a.noteFollowers([followerRecord('f1', { cursor: start }), followerRecord('f2')], ALIVE_AFTER);
+      assert.deepEqual(await countAt(b, end), { connected: 2, confirmed: 0 });
+      await b.noteFollowers([followerRecord('f1', { cursor: end })], ALIVE_AFTER);
+      assert.deepEqual(await countAt(a, end), { connected: 2, confirmed: 1 });
+      // A sign of life that arrives late, from where it was before.
+      await a.noteFollowers([followerRecord('f1', { cursor: start, seenAt: NOW_MS - 9_000 })], ALIVE_AFTER);
+      assert.deepEqual(await countAt(a, end), { connected: 2, confirmed: 1 });
+      await a.noteFollowers(
+        [followerRecord('f2', { cursor: end }), followerRecord('f2', { cursor: end })],
+        ALIVE_AFTER,
+      );
+      assert.deepEqual(await countAt(a, end), { connected: 2, confirmed: 2 });
+    },
+  );
+
+  storeTest('a follower without a sign of life is not counted, and is forgotten', async ({ open }) => {
+    const store = await open();
+    const end = await store.askFollowers();
+    const signs = [NOW_MS, ALIVE_AFTER + 1, ALIVE_AFTER];
+    await store.noteFollowers(
+      signs.map((seenAt, at) => followerRecord(`f${at}`, { seenAt, cursor: end })),
+      ALIVE_AFTER,
+    );
+    assert.deepEqual(await countAt(store, end), { connected: 2, confirmed: 2 });
+    assert.equal(await store.forgetExpired(NOW, 100), 0);
+    assert.equal(await store.forgetExpired(NOW + 55, 100), 2);
+    assert.equal(await store.forgetExpired(NOW + 61, 100), 1);
+    assert.deepEqual(await countAt(store, end), { connected: 0, confirmed: 0 });
+  });
+
+  storeTest('a cursor that this store did not give out confirms nothing', async ({ open }) => {
+    const store = await open();
+    await store.revoke([revocationRecord('token', 'one')]);
+    const end = await store.askFollowers();
+    const ahead = end.replace('-1-', '-2-');
+    const cursors = ['nonsense', 'ffffffffffff-9', ahead, end.slice(0, -1), '', undefined];
+    await store.noteFollowers(
+      cursors.map((cursor, at) => followerRecord(`f${at}`, { cursor })),
+      ALIVE_AFTER,
+    );
+    assert.deepEqual(await countAt(store, end), { connected: cursors.length, confirmed: 0 });
+  });
+
+  storeTest('nobody has confirmed an end that this history of the store does not have', async ({ open }) => {
+    const store = await open();
+    await store.revoke([revocationRecord('token', 'one')]);
+    const end = await store.askFollowers();
+    await store.noteFollowers([followerRecord('f', { cursor: end })], ALIVE_AFTER);
+    assert.deepEqual(await countAt(store, end), { connected: 1, confirmed: 1 });
+    for (const other of [end.replace('-1-', '-2-'), end.slice(0, -1), end.replace(/^[0-9a-z]+/, 'ffffffffffff')]) {
+      assert.deepEqual(await countAt(store, other), { connected: 1, confirmed: 0 }, other);
+    }
+    assert.deepEqual(await countAt(store, ''), { connected: 1, confirmed: 1 }, 'whoever waits for nothing');
+  });
+
+  storeTest(
+    'nobody speaks for the follower of another client, and one client cannot crowd out another',
+    async ({ open }) => {
+      const store = await open();
+      await store.revoke([revocationRecord('token', 'one')]);
+      const end = await store.askFollowers();
+      await store.noteFollowers([followerRecord('f')], ALIVE_AFTER);
+      await store.noteFollowers([followerRecord('f', { clientId: 'other', cursor: end })], ALIVE_AFTER);
+      assert.deepEqual(await countAt(store, end), { connected: 2, confirmed: 1 });
+      const many = Array.from({ length: FOLLOWERS_PER_CLIENT_MAX + 100 }, (_, at) => followerRecord(`g${at}`));
+      for (const follower of many.slice(0, 50)) await store.noteFollowers([follower], ALIVE_AFTER);
+      await store.noteFollowers(many, ALIVE_AFTER);
+      // Those of one statement do not see each other.
+      await store.noteFollowers([followerRecord('one more')], ALIVE_AFTER);
+      const { connected } = await countAt(store, end);
+      assert.ok(connected <= FOLLOWERS_PER_CLIENT_MAX + 256, String(connected));
+      await store.noteFollowers([followerRecord('f', { cursor: end })], ALIVE_AFTER);
+      await store.noteFollowers([followerRecord('third', { clientId: 'third', cursor: end })], ALIVE_AFTER);
+      assert.deepEqual(await countAt(store, end), { connected: connected + 1, confirmed: 3 });
+    },
+  );
+
+  storeTest(
+    'a call is seen by everyone who watches, at the end of the feed or beyond what it waits for',
+    async ({ open }) => {
+      const [a, b] = [await open(), await open()];
+      const page = await b.readRevocations({ limit: 10, now: NOW });
+      const heard = mock.fn();
+      const stop = b.watchRevocations(heard);
+      while (heard.mock.callCount() === 0) await sleep(10);
+      await a.revoke([revocationRecord('token', 'one')]);
+      const end = await a.askFollowers();
+      for (;;) {
+        const now = await b.readRevocations({ limit: 10, now: NOW });
+        if (now.calls === page.calls) continue;
+        assert.equal(now.cursor, end);
+        break;
+      }
+      const before = heard.mock.callCount();
+      await a.askFollowers();
+      while (heard.mock.callCount() === before) await sleep(10);
+      stop();
+    },
+  );
+}
