@@ -32,8 +32,13 @@ function findNode() {
 function run(args) {
   const node = findNode();
   if (node === undefined) return false;
-  // What it starts as `node` is to be the same.
-  const env = { ...process.env, PATH: `${dirname(node)}${delimiter}${process.env.PATH ?? ''}` };
+  // Programs that it starts as `node` run on the same one. Compiled sources are kept, because stripping their types takes
+  // half of the processor time of a test file.
+  const env = {
+    NODE_COMPILE_CACHE: join(__dirname, '.cache', 'compile'),
+    ...process.env,
+    PATH: `${dirname(node)}${delimiter}${process.env.PATH ?? ''}`,
+  };
   if (process.execve !== undefined && process.platform !== 'win32') process.execve(node, [node, ...args], env);
 
   process.title = TITLE;
