@@ -4,11 +4,11 @@ import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { POLICY_FILE_BYTES_MAX, POLICY_FILES_MAX } from '@hallpass/guard/openapi';
 import * as protocol from '@hallpass/protocol';
-import * as pending from '../packages/guard/src/credentials/pending.ts';
+import * as issuerQueue from '../packages/guard/src/credentials/issuer_queue.ts';
 import { CLOCK_JUMP_SECONDS } from '../packages/guard/src/issuer/clock_watch.ts';
 import { CONFIRMATION_INTERVAL_MS } from '../packages/guard/src/revocations/confirmations.ts';
 import { REREAD_INTERVAL_SECONDS } from '../packages/guard/src/revocations/feed_reread.ts';
-import { REMEMBERED_TOKEN_BYTES } from '../packages/guard/src/credentials/recent.ts';
+import { REMEMBERED_TOKEN_BYTES } from '../packages/guard/src/credentials/digest_cache.ts';
 import { REVOCATIONS_MAX } from '../packages/guard/src/revocations/revocation_set.ts';
 import { openapiDocument } from '../packages/server/src/oauth/endpoints/openapi/document.ts';
 import { GUARD_VARIABLES } from '../packages/server/src/cli/guard_settings.ts';
@@ -314,24 +314,24 @@ const LIMITS: readonly (readonly [name: string, value: number, what: string, bey
     'further ones are 429',
   ],
   [
-    'QUESTIONS_MAX',
-    pending.QUESTIONS_MAX,
+    'ISSUER_REQUESTS_MAX',
+    issuerQueue.ISSUER_REQUESTS_MAX,
     'API keys, and opaque tokens, that a guard asks about at once, each',
     'they wait',
   ],
   [
-    'QUESTIONS_WAITING_MAX',
-    pending.QUESTIONS_WAITING_MAX,
+    'ISSUER_REQUESTS_QUEUED_MAX',
+    issuerQueue.ISSUER_REQUESTS_QUEUED_MAX,
     'of them that wait for their turn; those that were good before wait apart from the others',
     '429',
   ],
   [
-    'QUESTIONS_WAITING_PER_CALLER_MAX',
-    pending.QUESTIONS_WAITING_PER_CALLER_MAX,
+    'ISSUER_REQUESTS_QUEUED_PER_CALLER_MAX',
+    issuerQueue.ISSUER_REQUESTS_QUEUED_PER_CALLER_MAX,
     'of them from one address, or one IPv6 network (/64)',
     '429',
   ],
-  ['QUESTION_WAITING_SECONDS_MAX', pending.QUESTION_WAITING_SECONDS_MAX, 'seconds that one waits', '429'],
+  ['ISSUER_QUEUE_SECONDS_MAX', issuerQueue.ISSUER_QUEUE_SECONDS_MAX, 'seconds that one waits', '429'],
   [
     'HASH_RENEWALS_MAX',
     HASH_RENEWALS_MAX,

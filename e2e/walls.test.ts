@@ -159,7 +159,7 @@ test('what is printed passes one door, where what a terminal obeys is escaped', 
   assert.deepEqual(printing.toSorted(), [
     'packages/guard/src/adapters/failure.ts',
     // What is printed by default about a guard that is set up wrongly; escaped there, since failure.ts is for Node alone.
-    'packages/guard/src/misconfigured.ts',
+    'packages/guard/src/misconfiguration.ts',
     // What a policy file closes, flattened there for the same reason.
     'packages/guard/src/policy/openapi/openapi.ts',
     // A backup, whose lines were escaped where they were made.

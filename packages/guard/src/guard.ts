@@ -29,12 +29,12 @@ import { IssuerCheck } from './issuer/issuer_check.ts';
 import { IssuerClient } from './issuer/issuer_client.ts';
 import { IssuerTime } from './issuer/issuer_time.ts';
 import { KeySet } from './issuer/key_set.ts';
-import { adviseOn } from './misconfigured.ts';
-import { findMisleading } from './misleading.ts';
+import { adviceFor } from './misconfiguration.ts';
+import { findAmbiguity } from './ambiguous_request.ts';
 import { Nonces } from './possession/nonces.ts';
 import { parseOptions, type GuardOptions, type GuardSettings } from './options.ts';
 import { nameOf, Outage } from './outage.ts';
-import { PastClock } from './issuer/past_clock.ts';
+import { TrailingClock } from './issuer/trailing_clock.ts';
 import { publicAddress } from './policy/path.ts';
 import { refuseValue, type Match, type Policy } from './policy/policy.ts';
 import { verifyPossession, type Possession } from './possession/possession.ts';
@@ -167,7 +167,7 @@ class ApiGuard {
   readonly #startUp: StartUp;
   readonly #watch: ClockWatch;
   readonly #issuerTime: IssuerTime;
-  readonly #past: PastClock;
+  readonly #past: TrailingClock;
   readonly #identity: Identity;
   readonly #templates: Templates;
   readonly #proofs: ProofRegister;
@@ -188,7 +188,7 @@ class ApiGuard {
     });
     this.#issuerTime = new IssuerTime({ clock, leewaySeconds, report, ask: () => issuer.fetchKeySet() });
     this.#watch = new ClockWatch(clock, report);
-    this.#past = new PastClock(clock, this.#issuerTime);
+    this.#past = new TrailingClock(clock, this.#issuerTime);
     const set = new RevocationSet(this.#past, leewaySeconds);
     this.#settings = settings;
     this.#proofs = new ProofRegister(settings);
@@ -255,7 +255,7 @@ class ApiGuard {
    * what is asked for, whether it is theirs.
    */
   async #decide(request: GuardedRequest, demand: () => Demand | Refusal): Promise<Decision> {
-    const misleading = findMisleading(request, this.#settings.passOverrides);
+    const misleading = findAmbiguity(request, this.#settings.passOverrides);
     if (misleading !== undefined) return await this.#deny(misleading);
     const presented = readCredentials(request, this.#identity);
     if (isRefusal(presented)) return await this.#deny(presented);
@@ -335,7 +335,7 @@ class ApiGuard {
     if (refused !== 'token_of_another_issuer') return;
     await this.#issuerCheck.look();
     const { differing } = this.#issuerCheck;
-    if (differing !== undefined) throw new Outage(adviseOn(differing));
+    if (differing !== undefined) throw new Outage(adviceFor(differing));
   }
 
   #hearAudience(found: readonly string[]): void {
@@ -383,7 +383,7 @@ class ApiGuard {
   async #isActive(token: string): Promise<boolean> {
     if (this.#settings.whenStale === 'allow') return true;
     const { refusedStatus: status } = this.#feed;
-    if (status !== undefined) throw new Outage(adviseOn({ kind: 'feed_refused', status }));
+    if (status !== undefined) throw new Outage(adviceFor({ kind: 'feed_refused', status }));
     if (this.#settings.whenStale === 'refuse') throw new Outage('The revocation feed is stale.');
     try {
       const answer = await this.#issuer.introspect(token);

@@ -1,7 +1,7 @@
 /** Checks Hallpass access tokens inside an API. */
 export { createGuard, type Guard, type GuardHealth, type ValuesFor } from './guard.ts';
 export type { GuardOptions, WhenStale } from './options.ts';
-export { Misconfigured } from './misconfigured.ts';
+export { Misconfigured } from './misconfiguration.ts';
 export type { GuardEvent } from './guard_event.ts';
 export type { GuardMetrics } from './guard_metrics.ts';
 export type { GuardedRequest } from './request.ts';

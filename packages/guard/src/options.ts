@@ -11,11 +11,11 @@ import {
   type SigningAlgorithm,
 } from '@hallpass/protocol';
 import type { GuardEvent } from './guard_event.ts';
-import { warnOnce } from './misconfigured.ts';
-import { OVERRIDES, type Override } from './misleading.ts';
+import { warnOnce } from './misconfiguration.ts';
+import { OVERRIDES, type Override } from './ambiguous_request.ts';
 import { PROOFS_PER_CLIENT_MAX } from './possession/proof_memory.ts';
 import { metadataURL } from './resource_metadata.ts';
-import { randomBytes, SYSTEM_CLOCK, type GuardClock } from './surroundings.ts';
+import { randomBytes, SYSTEM_CLOCK, type GuardClock } from './runtime.ts';
 
 export interface GuardOptions {
   /** Exactly as tokens have it in `iss`: https, or http on this machine. Everything else is found below it. */

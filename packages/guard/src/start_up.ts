@@ -1,10 +1,10 @@
 /** Whether a guard may begin to decide: it hears of revocations, has keys, and its issuer is the one that it was told. */
 import type { IssuerCheck } from './issuer/issuer_check.ts';
 import { RETRY_SECONDS, type KeySet } from './issuer/key_set.ts';
-import { Misconfigured } from './misconfigured.ts';
+import { Misconfigured } from './misconfiguration.ts';
 import { Outage } from './outage.ts';
 import type { RevocationFeed } from './revocations/revocation_feed.ts';
-import { pause, stayAlive } from './surroundings.ts';
+import { sleep, keepProcessAlive } from './runtime.ts';
 
 export interface StartUpOptions {
   readonly feed: RevocationFeed;
@@ -38,14 +38,14 @@ export class StartUp {
     });
     closing.addEventListener('abort', end);
     // Somebody waits for this: until it is done the process has a reason to live, even between two attempts.
-    const release = stayAlive();
+    const release = keepProcessAlive();
     try {
       if (!closing.aborted) await Promise.race([feed.answered(), closed]);
       const status = feed.refusedStatus;
       if (status !== undefined) throw new Misconfigured({ kind: 'feed_refused', status });
       if (!closing.aborted) await Promise.race([issuerCheck.look(), closed]);
       if (issuerCheck.differing !== undefined) throw new Misconfigured(issuerCheck.differing);
-      while (!closing.aborted && !(await this.#hasKeys())) await pause(RETRY_SECONDS * 1000, closing);
+      while (!closing.aborted && !(await this.#hasKeys())) await sleep(RETRY_SECONDS * 1000, closing);
     } finally {
       release();
       // A health check may ask every second for years: nothing of it may stay behind.

@@ -1,7 +1,8 @@
 /** The guard in front of an Express app. */
 import type { NextFunction, Request, RequestHandler, Response } from 'express';
 import type { RouteAccess } from '../decision.ts';
-import { Gate, receivedOf, type Served } from './gate.ts';
+import { readNodeRequest } from './node_request.ts';
+import { RouteGuard, type Served } from './route_guard.ts';
 import type { Guard } from '../guard.ts';
 import { pathOf } from '../policy/path.ts';
 import type { Policy } from '../policy/policy.ts';
@@ -26,14 +27,14 @@ export interface Protection<Route extends string> {
 
 /** A guard for the whole of an app: `app.use(check)`, then `app.get('/a/:id', route('GET /a/{id}', handler))`. */
 export function protect<Route extends string>(guard: Guard, policy: Policy<Route>): Protection<Route> {
-  const gate = new Gate(guard, policy);
+  const routeGuard = new RouteGuard(guard, policy);
   return {
     check: async (request, response, next) => {
       // The path that the client called: `request.url` is what a mount, which ignores case, has left of it.
       const url = pathOf(request.originalUrl);
       // The app's own `trust proxy` says whose X-Forwarded-For is believed.
-      const from = { ...receivedOf(request), ...(request.ip === undefined ? {} : { address: request.ip }) };
-      const decision = await gate.decide(request, { method: request.method, url, ...from });
+      const from = { ...readNodeRequest(request), ...(request.ip === undefined ? {} : { address: request.ip }) };
+      const decision = await routeGuard.decide(request, { method: request.method, url, ...from });
       if (!decision.allowed) {
         // Not `response.json`: it would add to the headers and might answer 304.
         response.writeHead(decision.status, decision.headers).end(JSON.stringify(decision.body));
@@ -43,8 +44,8 @@ export function protect<Route extends string>(guard: Guard, policy: Policy<Route
       next();
     },
     route: (served, handler) => {
-      gate.expect(served);
-      return (request, response, next) => handler(request, response, gate.accessOf(request, served), next);
+      routeGuard.assertKnown(served);
+      return (request, response, next) => handler(request, response, routeGuard.accessOf(request, served), next);
     },
   };
 }

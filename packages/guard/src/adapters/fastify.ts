@@ -11,7 +11,8 @@ import type {
   RouteHandlerMethod,
 } from 'fastify';
 import type { RouteAccess } from '../decision.ts';
-import { Gate, receivedOf, type Served } from './gate.ts';
+import { readNodeRequest } from './node_request.ts';
+import { RouteGuard, type Served } from './route_guard.ts';
 import type { Guard } from '../guard.ts';
 import { pathOf } from '../policy/path.ts';
 import type { Policy } from '../policy/policy.ts';
@@ -54,14 +55,14 @@ export interface Protection<Route extends string> {
 
 /** A guard for the whole of an app: `app.addHook('onRequest', check)`, `app.get('/a/:id', route('GET /a/{id}', handler))`. */
 export function protect<Route extends string>(guard: Guard, policy: Policy<Route>): Protection<Route> {
-  const gate = new Gate(guard, policy);
+  const routeGuard = new RouteGuard(guard, policy);
   return {
     check: async (request, reply) => {
       // What Fastify's router was given: the received one, unless the app itself has rewritten it (`rewriteUrl`).
       const { method = '', url = '' } = request.raw;
       // The app's own `trustProxy` says whose X-Forwarded-For is believed.
-      const from = { ...receivedOf(request.raw), address: request.ip };
-      const decision = await gate.decide(request, { method, url: pathOf(url), ...from });
+      const from = { ...readNodeRequest(request.raw), address: request.ip };
+      const decision = await routeGuard.decide(request, { method, url: pathOf(url), ...from });
       if (!decision.allowed) {
         // Bytes, since Fastify would add a charset to JSON, which has none (RFC 8259 §11).
         return reply
@@ -73,8 +74,8 @@ export function protect<Route extends string>(guard: Guard, policy: Policy<Route
       for (const [name, value] of Object.entries(decision.headers)) reply.raw.setHeader(name, value);
     },
     route: (served, handler) => {
-      gate.expect(served);
-      return (request, reply) => handler(request, reply, gate.accessOf(request, served));
+      routeGuard.assertKnown(served);
+      return (request, reply) => handler(request, reply, routeGuard.accessOf(request, served));
     },
   };
 }

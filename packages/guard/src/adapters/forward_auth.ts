@@ -9,14 +9,14 @@ import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http
 import { BlockList, isIP } from 'node:net';
 import type { Access, Denial } from '../decision.ts';
 import { reportFailure } from './failure.ts';
-import { receivedOf, type Fields } from './gate.ts';
+import { readNodeRequest, type Fields } from './node_request.ts';
 import type { Guard } from '../guard.ts';
-import { IDENTITY_FIELDS } from '../misleading.ts';
+import { IDENTITY_FIELDS } from '../ambiguous_request.ts';
 import { withoutQuery } from '../policy/path.ts';
 import type { Policy } from '../policy/policy.ts';
 import type { GuardedRequest } from '../request.ts';
 
-export { IDENTITY_FIELDS, OVERRIDES, type Override } from '../misleading.ts';
+export { IDENTITY_FIELDS, OVERRIDES, type Override } from '../ambiguous_request.ts';
 
 /** The proxies that are understood: nginx's `auth_request`, Traefik's ForwardAuth, Envoy's `ext_authz` over HTTP. */
 export const PROXIES = ['nginx', 'traefik', 'envoy'] as const;
@@ -93,7 +93,7 @@ export function forwardAuth(guard: Guard, policy: Policy, options: ForwardOption
   const trusted = parseTrust(trust);
   const dialect = DIALECTS[proxy];
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    const { headers } = receivedOf(request);
+    const { headers } = readNodeRequest(request);
     const told = isTrusted(trusted, request) ? dialect.read(request, headers) : whyNotTrusted(request);
     const refuse = (denial: Omit<Denial, 'allowed'>, { method, url }: { method: string; url: string }): void => {
       onRefusal({ method, path: withoutQuery(url), status: denial.status, because: denial.because });

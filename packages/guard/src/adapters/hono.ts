@@ -1,7 +1,7 @@
 /** The guard in front of a Hono app, on any runtime. */
 import type { Context, Env, Handler, MiddlewareHandler } from 'hono';
 import type { RouteAccess } from '../decision.ts';
-import { Gate, type Served } from './gate.ts';
+import { RouteGuard, type Served } from './route_guard.ts';
 import type { Guard } from '../guard.ts';
 import type { Policy } from '../policy/policy.ts';
 
@@ -26,11 +26,11 @@ export interface Protection<Route extends string> {
 
 /** A guard for the whole of an app: `app.use(check)`, then `app.get('/a/:id', route('GET /a/{id}', handler))`. */
 export function protect<Route extends string>(guard: Guard, policy: Policy<Route>): Protection<Route> {
-  const gate = new Gate(guard, policy);
+  const routeGuard = new RouteGuard(guard, policy);
   return {
     check: async (c, next) => {
       const { method, url, headers } = c.req.raw;
-      const decision = await gate.decide(c, { method, url, headers });
+      const decision = await routeGuard.decide(c, { method, url, headers });
       if (!decision.allowed) {
         const { status, headers: fields, body } = decision;
         // By way of `c`, so that what was set before us (of CORS, say) goes along.
@@ -42,8 +42,8 @@ export function protect<Route extends string>(guard: Guard, policy: Policy<Route
       for (const [name, value] of Object.entries(decision.headers)) c.header(name, value);
     },
     route: (served, handler) => {
-      gate.expect(served);
-      return (c) => handler(c, gate.accessOf(c, served));
+      routeGuard.assertKnown(served);
+      return (c) => handler(c, routeGuard.accessOf(c, served));
     },
   };
 }

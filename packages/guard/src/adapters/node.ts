@@ -2,7 +2,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { RouteAccess } from '../decision.ts';
 import { reportFailure } from './failure.ts';
-import { receivedOf } from './gate.ts';
+import { readNodeRequest } from './node_request.ts';
 import type { Guard } from '../guard.ts';
 import { answerMetadata } from './metadata_endpoint.ts';
 import { pathOf } from '../policy/path.ts';
@@ -33,7 +33,7 @@ export function protect<Route extends string>(
         response.writeHead(described.status, described.headers).end(JSON.stringify(described.body));
         return;
       }
-      const decision = await guard.checkRoute(policy, { method, url, ...receivedOf(request) });
+      const decision = await guard.checkRoute(policy, { method, url, ...readNodeRequest(request) });
       if (decision.allowed) {
         for (const [name, value] of Object.entries(decision.headers)) response.setHeader(name, value);
         return await handler(request, response, decision);

@@ -6,7 +6,8 @@ import { STATUS_CODES, type IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { refuse } from '@hallpass/protocol';
 import { deny, type Denial, type RouteAccess } from '../decision.ts';
-import { assertServed, receivedOf, type Served } from './gate.ts';
+import { readNodeRequest } from './node_request.ts';
+import { assertServed, type Served } from './route_guard.ts';
 import { reportFailure } from './failure.ts';
 import type { Guard } from '../guard.ts';
 import { pathOf } from '../policy/path.ts';
@@ -35,7 +36,7 @@ export function protectUpgrade<Route extends string, Own extends Route>(
   const serves = (access: RouteAccess): access is RouteAccess<Own> => routes.includes(access.route);
   const admit = async (request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> => {
     const { method = '', url = '' } = request;
-    const decision = await guard.checkRoute(policy, { method, url: pathOf(url), ...receivedOf(request) });
+    const decision = await guard.checkRoute(policy, { method, url: pathOf(url), ...readNodeRequest(request) });
     // The client may have gone meanwhile.
     if (socket.destroyed) return;
     if (!decision.allowed) return answer(socket, decision);

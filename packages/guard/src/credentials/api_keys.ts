@@ -19,9 +19,9 @@ import {
 import type { Holder, Identified } from './holder.ts';
 import type { IssuerAnswer, IssuerClient } from '../issuer/issuer_client.ts';
 import { Outage } from '../outage.ts';
-import { Pending } from './pending.ts';
-import { Recent } from './recent.ts';
-import { digestOf, secondsSince, type GuardClock } from '../surroundings.ts';
+import { IssuerQueue } from './issuer_queue.ts';
+import { DigestCache } from './digest_cache.ts';
+import { sha256Base64url, secondsSince, type GuardClock } from '../runtime.ts';
 
 export interface ApiKeysOptions {
   readonly issuerClient: IssuerClient;
@@ -57,15 +57,15 @@ const REASONS: Readonly<Record<string, RefusalReason>> = {
 
 export class ApiKeys {
   readonly #options: ApiKeysOptions;
-  readonly #known: Recent<Exchanged>;
+  readonly #known: DigestCache<Exchanged>;
   /** Keys that were found good before are asked about apart from all others: guesses must not be in their way. */
-  readonly #renewed = new Pending<Exchanged | Refusal>();
-  readonly #unknown = new Pending<Exchanged | Refusal>();
+  readonly #renewed = new IssuerQueue<Exchanged | Refusal>();
+  readonly #unknown = new IssuerQueue<Exchanged | Refusal>();
   #doubts = 0;
 
   constructor(options: ApiKeysOptions) {
     this.#options = options;
-    this.#known = new Recent(options.max);
+    this.#known = new DigestCache(options.max);
   }
 
   /** The machine may have slept: what was believed may be hours old, and is asked for again. */
@@ -80,7 +80,7 @@ export class ApiKeys {
   async identify(key: ClientCredentials, scope: Scope, address: string | undefined): Promise<Identified | Refusal> {
     const { issuerClient, audience } = this.#options;
     const basic = printBasic(key);
-    const digest = await digestOf(`${basic} ${scope.text}`);
+    const digest = await sha256Base64url(`${basic} ${scope.text}`);
     const known = this.#known.get(digest);
     const exchange = (): Promise<Exchanged | Refusal> =>
       this.#find(digest, { key, address }, async () => {
@@ -121,7 +121,7 @@ export class ApiKeys {
   async authenticate(key: ClientCredentials, address: string | undefined): Promise<Refusal | undefined> {
     const basic = printPlainBasic(key);
     // Every scope begins with a slash: this digest is none of theirs.
-    const digest = await digestOf(`${basic} `);
+    const digest = await sha256Base64url(`${basic} `);
     const found = await this.#find(digest, { key, address }, async () => {
       const { status, body } = await this.#options.issuerClient.ping(basic, address);
       return status === 200 || status === 403 ? '' : refusalOf(status, body);

@@ -14,10 +14,10 @@ import {
 } from '@hallpass/protocol';
 import { holderOf, type Holder, type Identified } from './holder.ts';
 import type { IssuerClient } from '../issuer/issuer_client.ts';
-import { Pending } from './pending.ts';
-import { Recent, weightOf } from './recent.ts';
-import { digestOf, secondsSince, type GuardClock } from '../surroundings.ts';
-import { forAnotherAudience, judgeTimes, ofAnotherIssuer } from './verification.ts';
+import { IssuerQueue } from './issuer_queue.ts';
+import { DigestCache, weightOf } from './digest_cache.ts';
+import { sha256Base64url, secondsSince, type GuardClock } from '../runtime.ts';
+import { forAnotherAudience, checkTimes, ofAnotherIssuer } from './verification.ts';
 
 export interface OpaqueTokensOptions {
   readonly issuerClient: IssuerClient;
@@ -50,15 +50,15 @@ export function isOpaqueToken(token: string): boolean {
 
 export class OpaqueTokens {
   readonly #options: OpaqueTokensOptions;
-  readonly #believed: Recent<Believed>;
+  readonly #believed: DigestCache<Believed>;
   /** Tokens that were found active before are asked about apart from all others: guesses must not be in their way. */
-  readonly #renewed = new Pending<Believed>();
-  readonly #unknown = new Pending<Believed>();
+  readonly #renewed = new IssuerQueue<Believed>();
+  readonly #unknown = new IssuerQueue<Believed>();
   #doubts = 0;
 
   constructor(options: OpaqueTokensOptions) {
     this.#options = options;
-    this.#believed = new Recent(options.max);
+    this.#believed = new DigestCache(options.max);
   }
 
   /** The machine may have slept: what was believed may be hours old, and is asked for again. */
@@ -75,7 +75,7 @@ export class OpaqueTokens {
   async identify(token: string, address?: string): Promise<Identified | Refusal> {
     if (token.length > ACCESS_TOKEN_LENGTH_MAX) return refuse('token_not_good', { because: 'too long' });
     const { clock } = this.#options;
-    const digest = await digestOf(token);
+    const digest = await sha256Base64url(token);
     const known = this.#believed.get(digest);
     const believed =
       known !== undefined && this.#isBelieved(known)
@@ -88,7 +88,7 @@ export class OpaqueTokens {
     if (believed === 'too_many') return refuse('rate_limited', { because: 'too many tokens are being asked about' });
     const { holder } = believed;
     if (holder === undefined) return believed.refusal;
-    return judgeTimes(holder.claims, numericDate(clock.now()), this.#options) ?? { holder, token };
+    return checkTimes(holder.claims, numericDate(clock.now()), this.#options) ?? { holder, token };
   }
 
   async #ask(token: string, digest: string): Promise<Believed> {

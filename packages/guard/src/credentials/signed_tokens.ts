@@ -5,9 +5,9 @@
  */
 import { isMeantFor, isRefusal, numericDate, type Refusal } from '@hallpass/protocol';
 import { holderOf, type Holder, type Identified } from './holder.ts';
-import { Recent, weightOf } from './recent.ts';
-import { digestOf } from '../surroundings.ts';
-import { forAnotherAudience, judgeTimes, Verifier, type Expected, type Verified } from './verification.ts';
+import { DigestCache, weightOf } from './digest_cache.ts';
+import { sha256Base64url } from '../runtime.ts';
+import { forAnotherAudience, checkTimes, Verifier, type Expected, type Verified } from './verification.ts';
 
 interface Remembered {
   readonly holder: Holder;
@@ -18,18 +18,18 @@ interface Remembered {
 export class SignedTokens {
   readonly #expected: Expected;
   readonly #verifier: Verifier;
-  readonly #remembered: Recent<Remembered>;
+  readonly #remembered: DigestCache<Remembered>;
 
   /** `max`: how many are remembered. */
   constructor(expected: Expected, max: number) {
     this.#expected = expected;
     this.#verifier = new Verifier(expected);
-    this.#remembered = new Recent(max);
+    this.#remembered = new DigestCache(max);
   }
 
   /** At once for a token that is remembered. Rejects with `Outage` when the keys are out of reach. */
   identify(token: string): Identified | Refusal | Promise<Identified | Refusal> {
-    const digest = digestOf(token);
+    const digest = sha256Base64url(token);
     return typeof digest === 'string'
       ? this.#identify(digest, token)
       : digest.then((digested) => this.#identify(digested, token));
@@ -64,6 +64,6 @@ export class SignedTokens {
   #judgeAnew(holder: Holder, token: string): Identified | Refusal {
     const { audience, clock } = this.#expected;
     if (!isMeantFor(holder.claims.aud, audience)) return forAnotherAudience(holder.claims, this.#expected);
-    return judgeTimes(holder.claims, numericDate(clock.now()), this.#expected) ?? { holder, token };
+    return checkTimes(holder.claims, numericDate(clock.now()), this.#expected) ?? { holder, token };
   }
 }

@@ -74,7 +74,7 @@ export class Verifier {
     if (claims === undefined) return notGood('claims outside the profile');
     if (claims.iss !== issuer) return ofAnotherIssuer();
     if (!isMeantFor(claims.aud, audience)) return forAnotherAudience(claims, this.#expected);
-    return judgeTimes(claims, numericDate(clock.now()), this.#expected) ?? { claims, key, kid, alg };
+    return checkTimes(claims, numericDate(clock.now()), this.#expected) ?? { claims, key, kid, alg };
   }
 }
 
@@ -92,7 +92,7 @@ export function forAnotherAudience(
 }
 
 /** Whether claims are within their time at this moment, which may be later than the one at which they were verified. */
-export function judgeTimes(
+export function checkTimes(
   { iat, nbf = iat, exp }: AccessTokenClaims,
   now: NumericDate,
   { leewaySeconds: leeway, aheadSeconds = () => 0 }: Pick<Expected, 'leewaySeconds' | 'aheadSeconds'>,

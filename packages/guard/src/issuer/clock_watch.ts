@@ -1,6 +1,6 @@
 /** Notices when the time of day was set, by a clock that nobody sets. */
 import type { GuardEvent } from '../guard_event.ts';
-import type { GuardClock } from '../surroundings.ts';
+import type { GuardClock } from '../runtime.ts';
 
 /** How far the time of day may move against the clock that nobody sets, between two looks, in seconds. */
 export const CLOCK_JUMP_SECONDS = 2;

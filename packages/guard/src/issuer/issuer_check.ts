@@ -5,7 +5,7 @@
  */
 import { isObject } from '@hallpass/protocol';
 import type { GuardEvent } from '../guard_event.ts';
-import { secondsSince, type GuardClock } from '../surroundings.ts';
+import { secondsSince, type GuardClock } from '../runtime.ts';
 
 /** How often, at most, the metadata is asked for, in seconds: tokens can make the guard look. */
 const LOOK_SECONDS = 5;

@@ -9,7 +9,7 @@ import {
   type ClientCredentials,
 } from '@hallpass/protocol';
 import { nameOf, Outage, Refused } from '../outage.ts';
-import { alarm, randomBytes } from '../surroundings.ts';
+import { startTimer, randomBytes } from '../runtime.ts';
 
 /** How long an answer may take, its body included, in seconds. */
 const ANSWER_SECONDS_MAX = 5;
@@ -160,7 +160,7 @@ export class IssuerClient {
     const end = (): void => {
       ending.abort();
     };
-    const cancel = alarm(ANSWER_SECONDS_MAX * 1000, end);
+    const cancel = startTimer(ANSWER_SECONDS_MAX * 1000, end);
     closing.addEventListener('abort', end);
     try {
       if (closing.aborted) throw new Outage(CLOSED);

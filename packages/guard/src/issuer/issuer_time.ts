@@ -1,6 +1,6 @@
 /** What time it is at the issuer, by the `Date` of its answers (RFC 9110 §6.6.1), and how far this machine's clock is off. */
 import type { GuardEvent } from '../guard_event.ts';
-import type { GuardClock } from '../surroundings.ts';
+import type { GuardClock } from '../runtime.ts';
 
 /** How many answers are gone by: the middle one counts, so that one or two odd ones change nothing. */
 const SAMPLES = 5;

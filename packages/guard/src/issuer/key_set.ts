@@ -3,7 +3,7 @@ import type { SigningAlgorithm } from '@hallpass/protocol';
 import { importJWK, type CryptoKey, type JWK } from 'jose';
 import type { GuardEvent } from '../guard_event.ts';
 import { nameOf, Outage } from '../outage.ts';
-import { secondsSince, type GuardClock } from '../surroundings.ts';
+import { secondsSince, type GuardClock } from '../runtime.ts';
 
 /** How old keys may be before a check has them fetched again beside its own work, in seconds. */
 const KEYS_FRESH_SECONDS = 300;

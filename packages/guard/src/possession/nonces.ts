@@ -1,6 +1,6 @@
 /** The nonces that proofs of possession have to carry, where the API asks for them (RFC 9449 §9). */
 import { printBase64url, utf8 } from '@hallpass/protocol';
-import type { GuardClock } from '../surroundings.ts';
+import type { GuardClock } from '../runtime.ts';
 
 /** How long a nonce is given out, in milliseconds; it is good for as long again. */
 const NONCE_MS = 60_000;

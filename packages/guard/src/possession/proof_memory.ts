@@ -1,8 +1,8 @@
 /** Which proofs were used, for as long as they could be used again (RFC 9449 §11.1). */
 import { numericDate, type NumericDate } from '@hallpass/protocol';
-import { EndedSpans } from './ended_spans.ts';
+import { PurgedRanges } from './purged_ranges.ts';
 import { Outage } from '../outage.ts';
-import type { GuardClock } from '../surroundings.ts';
+import type { GuardClock } from '../runtime.ts';
 
 /** The most proofs of one client that are held at once, unless told otherwise: for some 700 requests a second. */
 export const PROOFS_PER_CLIENT_MAX = 50_000;
@@ -38,7 +38,7 @@ export class ProofMemory {
   readonly #heldBy = new Map<string, number>();
   /** By the second of `elapsed` in which they end. */
   readonly #byEnd = new Map<number, UsedProof[]>();
-  readonly #forgotten = new EndedSpans();
+  readonly #forgotten = new PurgedRanges();
   #sweptAt = -Infinity;
 
   constructor(clock: GuardClock, { perClientMax, totalMax = perClientMax * SHARES }: ProofBounds) {

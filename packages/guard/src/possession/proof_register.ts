@@ -3,7 +3,7 @@ import { refuse, type Refusal } from '@hallpass/protocol';
 import type { GuardSettings } from '../options.ts';
 import { nameOf, Outage } from '../outage.ts';
 import { ProofMemory, type UsedProof } from './proof_memory.ts';
-import { alarm } from '../surroundings.ts';
+import { startTimer } from '../runtime.ts';
 
 /** How long the shared store of proofs may take, in seconds. */
 const STORE_SECONDS_MAX = 5;
@@ -44,7 +44,7 @@ function notGood(fault: string): Refusal {
 async function askInTime(ask: () => Promise<unknown>): Promise<unknown> {
   let cancel = (): void => {};
   const late = new Promise<never>((_resolve, reject) => {
-    cancel = alarm(STORE_SECONDS_MAX * 1000, () => reject(new Outage('no answer in time')));
+    cancel = startTimer(STORE_SECONDS_MAX * 1000, () => reject(new Outage('no answer in time')));
   });
   try {
     return await Promise.race([ask(), late]);

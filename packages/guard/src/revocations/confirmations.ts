@@ -1,5 +1,5 @@
 /** Tells the issuer what was taken, when it asks: whoever wants what comes after a cursor has everything up to it. */
-import { jittered, pause } from '../surroundings.ts';
+import { jittered, sleep } from '../runtime.ts';
 
 /** How often one that fails is tried in all, and the longest pause between, in milliseconds: whoever waits, waits 10 s. */
 const TRIES = 10;
@@ -45,14 +45,14 @@ export class Confirmations {
       try {
         // What the page holds comes over the stream as well.
         await this.#tell(cursor);
-        await pause(CONFIRMATION_INTERVAL_MS, this.#closing);
+        await sleep(CONFIRMATION_INTERVAL_MS, this.#closing);
       } catch {
         // One that came meanwhile has all its tries before it.
         if (this.#next === undefined) {
           this.#next = cursor;
           this.#failures += 1;
         }
-        await pause(jittered(RETRY_MS), this.#closing);
+        await sleep(jittered(RETRY_MS), this.#closing);
       }
     }
     // At once, and not when somebody hears that this is over: one that came in between would wait for ever.

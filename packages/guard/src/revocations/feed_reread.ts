@@ -6,7 +6,7 @@ import type { RevocationEntry } from '@hallpass/protocol';
 import { parsePage } from './feed_page.ts';
 import type { GuardEvent } from '../guard_event.ts';
 import { Outage, Refused } from '../outage.ts';
-import { jittered, pause, secondsSince, type GuardClock } from '../surroundings.ts';
+import { jittered, sleep, secondsSince, type GuardClock } from '../runtime.ts';
 
 /** How often, at most, the feed is read again, in seconds: a clock that is set all the time must not load the issuer. */
 export const REREAD_INTERVAL_SECONDS = 60;
@@ -50,7 +50,7 @@ export class FeedReread {
     const { clock, closing } = this.#options;
     while (this.#isWanted && !closing.aborted) {
       const leftSeconds = REREAD_INTERVAL_SECONDS - secondsSince(clock, this.#startedAt);
-      if (leftSeconds > 0) await pause(leftSeconds * 1000, closing);
+      if (leftSeconds > 0) await sleep(leftSeconds * 1000, closing);
       this.#isWanted = false;
       this.#startedAt = clock.elapsed();
       await this.#readAll();
@@ -69,7 +69,7 @@ export class FeedReread {
         revocations += page.count;
         failures = 0;
         if (page.more) {
-          await pause(PAGE_PAUSE_MS, closing);
+          await sleep(PAGE_PAUSE_MS, closing);
           continue;
         }
         if (!closing.aborted) report({ kind: 'feed_reread', revocations });
@@ -77,7 +77,7 @@ export class FeedReread {
       } catch (error) {
         failures += 1;
         const retryMs = Math.min(RETRY_MS * 2 ** failures, RETRY_MS_MAX);
-        await pause(jittered(error instanceof Refused ? REFUSED_PAUSE_MS : retryMs), closing);
+        await sleep(jittered(error instanceof Refused ? REFUSED_PAUSE_MS : retryMs), closing);
       }
     }
   }

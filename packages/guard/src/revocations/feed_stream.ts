@@ -1,7 +1,7 @@
 /** One connection of the revocation feed, as an event stream (contract §9 Feed). */
 import { EventStreamParser, type StreamEvent } from './event_stream.ts';
 import { Outage, Refused } from '../outage.ts';
-import { alarm, secondsSince, type GuardClock } from '../surroundings.ts';
+import { startTimer, secondsSince, type GuardClock } from '../runtime.ts';
 
 /** From its opening until it ends; it always ends by throwing: `Refused`, `Outage`, or what `open` and `take` throw. */
 export async function readStream({
@@ -26,7 +26,7 @@ export async function readStream({
     ending.abort();
   };
   closing.addEventListener('abort', end);
-  let cancelAlarm = alarm(silenceSecondsMax * 1000, end);
+  let cancelAlarm = startTimer(silenceSecondsMax * 1000, end);
   let bytesAt = clock.elapsed();
   try {
     const response = await open(ending.signal);
@@ -41,7 +41,7 @@ export async function readStream({
       if (secondsSince(clock, bytesAt) > silenceSecondsMax) throw new Outage('The feed was not read for too long.');
       bytesAt = clock.elapsed();
       cancelAlarm();
-      cancelAlarm = alarm(silenceSecondsMax * 1000, end);
+      cancelAlarm = startTimer(silenceSecondsMax * 1000, end);
       for (const event of parser.push(value)) take(event);
     }
   } catch (cause) {

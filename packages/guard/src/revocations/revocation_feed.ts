@@ -11,7 +11,7 @@ import type { StreamEvent } from './event_stream.ts';
 import type { GuardEvent } from '../guard_event.ts';
 import { nameOf, Outage, Refused } from '../outage.ts';
 import type { RevocationSet } from './revocation_set.ts';
-import { jittered, pause, secondsBetween, secondsSince, type GuardClock } from '../surroundings.ts';
+import { jittered, sleep, secondsBetween, secondsSince, type GuardClock } from '../runtime.ts';
 
 /** The pause after a connection was lost, doubled with each that fails, and the longest one. In milliseconds. */
 const BACKOFF_MS = 100;
@@ -152,7 +152,7 @@ export class RevocationFeed {
 
   async #orInTime(answered: Promise<void>): Promise<void> {
     const { startWaitSeconds, closing } = this.#options;
-    await Promise.race([answered, pause(startWaitSeconds * 1000, closing)]);
+    await Promise.race([answered, sleep(startWaitSeconds * 1000, closing)]);
   }
 
   // The stream: tried for ever, seldom while pages do.
@@ -166,7 +166,7 @@ export class RevocationFeed {
       if (closing.aborted) return;
       if (this.#isReopening) {
         this.#isReopening = false;
-        if (secondsSince(clock, reopenedAt) < REOPEN_SECONDS) await pause(jittered(REOPEN_SECONDS * 1000), closing);
+        if (secondsSince(clock, reopenedAt) < REOPEN_SECONDS) await sleep(jittered(REOPEN_SECONDS * 1000), closing);
         reopenedAt = clock.elapsed();
         continue;
       }
@@ -178,7 +178,7 @@ export class RevocationFeed {
       if (this.#transport !== 'poll') this.#lose(error);
       const backoffMs = Math.min(BACKOFF_MS * 2 ** failures, BACKOFF_MS_MAX);
       const pauseMs = this.#transport === 'poll' ? STREAM_AGAIN_MS : backoffMs;
-      await pause(jittered(this.#streamRefused ? REFUSED_PAUSE_MS : pauseMs), closing);
+      await sleep(jittered(this.#streamRefused ? REFUSED_PAUSE_MS : pauseMs), closing);
       failures += 1;
     }
   }
@@ -229,7 +229,7 @@ export class RevocationFeed {
     const { closing, pollAfterMs = POLL_AFTER_MS } = this.#options;
     let failures = 0;
     for (let pauseMs = pollAfterMs; ; pauseMs = jittered(pauseMs)) {
-      await pause(pauseMs, closing);
+      await sleep(pauseMs, closing);
       if (closing.aborted) return;
       if (this.#beaten) {
         this.#beaten = false;

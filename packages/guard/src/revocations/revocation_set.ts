@@ -3,8 +3,8 @@ import type { AccessTokenClaims, Clock, NumericDate, Revocation, RevocationKind 
 import { isIdentifier, isTokenIdentifier, lineageOf, numericDate } from '@hallpass/protocol';
 import { IdentifierTable } from './identifier_table.ts';
 import { Outage } from '../outage.ts';
-import { REVOCATION_SECONDS_MAX } from '../issuer/past_clock.ts';
-import { randomWords } from '../surroundings.ts';
+import { REVOCATION_SECONDS_MAX } from '../issuer/trailing_clock.ts';
+import { randomWords } from '../runtime.ts';
 
 /**
  * The most revocations that are held at once. One more is an outage, since none may be forgotten. A token or a grant takes
@@ -57,7 +57,7 @@ export class RevocationSet {
   readonly #entriesMax: number;
   #additions = 0;
 
-  /** `clock`: what entries are forgotten by; see `PastClock`. */
+  /** `clock`: what entries are forgotten by; see `TrailingClock`. */
   constructor(clock: Clock, leewaySeconds: number, entriesMax: number = REVOCATIONS_MAX) {
     this.#clock = clock;
     this.#leewaySeconds = leewaySeconds;

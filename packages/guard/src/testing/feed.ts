@@ -1,6 +1,6 @@
 /** The revocation feed of the issuer in memory: event streams that know when they have been read (contract §9 Feed). */
 import { utf8, type Revocation, type RevocationEntry } from '@hallpass/protocol';
-import { alarm } from '../surroundings.ts';
+import { startTimer } from '../runtime.ts';
 
 const HEARTBEAT_MS = 1_000;
 
@@ -93,7 +93,7 @@ class TestFeed {
   /** Until there is something to tell, or it is time for a heartbeat. */
   #nextWord(): Promise<void> {
     return new Promise((resolve) => {
-      const cancel = alarm(HEARTBEAT_MS, () => this.#wake());
+      const cancel = startTimer(HEARTBEAT_MS, () => this.#wake());
       this.#wake = () => {
         cancel();
         resolve();

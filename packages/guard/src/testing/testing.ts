@@ -25,7 +25,7 @@ import {
 } from '@hallpass/protocol';
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import type { GuardOptions } from '../options.ts';
-import { randomBytes, SYSTEM_CLOCK } from '../surroundings.ts';
+import { randomBytes, SYSTEM_CLOCK } from '../runtime.ts';
 import { TestFeeds } from './feed.ts';
 
 export interface TestIssuerOptions {

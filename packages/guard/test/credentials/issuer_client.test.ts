@@ -340,7 +340,7 @@ test('when the guard is closed what is under way ends, and nothing more is sent'
   assert.equal(line.sent.length, 1);
 });
 
-test('an answer leaves no listener and no alarm behind, good or bad', async () => {
+test('an answer leaves no listener and no timer behind, good or bad', async () => {
   const alarms = mock.method(globalThis, 'setTimeout');
   const cancels = mock.method(globalThis, 'clearTimeout');
   try {

@@ -4,7 +4,7 @@ import { base64url } from 'jose';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { KeySet } from '../../src/issuer/key_set.ts';
-import { Recent } from '../../src/credentials/recent.ts';
+import { DigestCache } from '../../src/credentials/digest_cache.ts';
 import { SignedTokens } from '../../src/credentials/signed_tokens.ts';
 import { assertAllowed, assertDenied, guardOf, openBench, openIssuer } from '../harness.ts';
 import { API, makeKey, TestClock, type Issuer } from '../issuer.ts';
@@ -187,13 +187,13 @@ test('with nothing remembered a guard decides the same', async () => {
   assert.equal(issuer.count(PATHS.jwks), 1);
 });
 
-function recentOf(max: number, keys: string): Recent<string> {
-  const recent = new Recent<string>(max);
+function recentOf(max: number, keys: string): DigestCache<string> {
+  const recent = new DigestCache<string>(max);
   for (const key of keys) recent.set(key, key);
   return recent;
 }
 
-function heldBy(recent: Recent<string>, keys: string): string {
+function heldBy(recent: DigestCache<string>, keys: string): string {
   return keys
     .split('')
     .filter((key) => recent.get(key) === key)
@@ -215,8 +215,8 @@ test('what was used last is kept, up to the bound, and the rest makes room', () 
 });
 
 test('what is remembered has a bound in bytes too: what weighs much leaves room for less', () => {
-  const weighing = (bytes: number): Recent<string> => {
-    const recent = new Recent<string>(100, 20_000);
+  const weighing = (bytes: number): DigestCache<string> => {
+    const recent = new DigestCache<string>(100, 20_000);
     for (const key of 'abcdefgh') recent.set(key, key, bytes);
     return recent;
   };
@@ -230,7 +230,7 @@ test('what is remembered has a bound in bytes too: what weighs much leaves room 
 
 test('of two digests that begin alike each is itself, and the later one takes the place', () => {
   const [one, other] = ['AAAAAone', 'AAAAAother'];
-  const recent = new Recent<string>(4);
+  const recent = new DigestCache<string>(4);
   recent.set(one, one);
   assert.equal(recent.get(other), undefined);
   recent.delete(other);

@@ -114,7 +114,7 @@ test('a store has 5 s to answer and not a moment more; what it says later is not
   });
 });
 
-test('an answer leaves no alarm behind, good or bad', async () => {
+test('an answer leaves no timer behind, good or bad', async () => {
   const alarms = mock.method(globalThis, 'setTimeout');
   const cancels = mock.method(globalThis, 'clearTimeout');
   try {

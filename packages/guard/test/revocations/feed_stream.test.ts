@@ -222,7 +222,7 @@ test('when the guard is closed the connection is given up at once', async () => 
   assert.ok(connection.thrown instanceof Outage);
 });
 
-test('a connection that is over leaves no listener, no alarm and nothing open', async () => {
+test('a connection that is over leaves no listener, no timer and nothing open', async () => {
   const alarms = mock.method(globalThis, 'setTimeout');
   const cancels = mock.method(globalThis, 'clearTimeout');
   const connection = new Connection();

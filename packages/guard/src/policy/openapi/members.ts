@@ -91,7 +91,7 @@ export function findStranger(
     }
     return {
       spot,
-      sentence: `${quote(name)} is not a member of ${kind} in OpenAPI 3.${minor}. ${adviseOn(name, known)}`,
+      sentence: `${quote(name)} is not a member of ${kind} in OpenAPI 3.${minor}. ${adviceFor(name, known)}`,
     };
   }
   return undefined;
@@ -107,7 +107,7 @@ export function strangersOf(kind: ObjectKind, value: unknown, minor: number): re
   });
 }
 
-function adviseOn(name: string, known: ReadonlyMap<string, Since>): string {
+function adviceFor(name: string, known: ReadonlyMap<string, Since>): string {
   const from = known.get(name);
   if (from !== undefined) return `It is one from OpenAPI 3.${from} on.`;
   const meant = [...known.keys()].find((one) => isMisspelt(name, one));

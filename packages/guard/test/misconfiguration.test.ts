@@ -2,9 +2,9 @@
 import { PATHS } from '@hallpass/protocol';
 import assert from 'node:assert/strict';
 import { mock, suite, test } from 'node:test';
-import { createGuard, Misconfigured, type GuardEvent, type GuardOptions } from '../../src/index.ts';
-import { assertAllowed, assertDenied, bearer, guardOf } from '../harness.ts';
-import { answerWith, API, CREDENTIALS, Issuer, makeKey } from '../issuer.ts';
+import { createGuard, Misconfigured, type GuardEvent, type GuardOptions } from '../src/index.ts';
+import { assertAllowed, assertDenied, bearer, guardOf } from './harness.ts';
+import { answerWith, API, CREDENTIALS, Issuer, makeKey } from './issuer.ts';
 
 const METADATA = '/.well-known/oauth-authorization-server';
 const key = await makeKey('k1');

@@ -1,7 +1,7 @@
 /** An instant that is over at the issuer, whatever this machine's clock says: what ended before it may be forgotten. */
 import { ACCESS_TOKEN_SECONDS_MAX, numericDate, type Clock, type NumericDate } from '@hallpass/protocol';
 import type { IssuerTime } from './issuer_time.ts';
-import type { GuardClock } from '../surroundings.ts';
+import type { GuardClock } from '../runtime.ts';
 
 /**
  * How long a revocation matters at the most after it was heard of, in seconds: an hour of the token, a minute that the
@@ -14,7 +14,7 @@ export const REVOCATION_SECONDS_MAX = ACCESS_TOKEN_SECONDS_MAX + 180;
  * forgotten early. When the issuer's answers don't tell its time, it starts at this machine's, never runs faster than
  * `elapsed`, and stays behind by as long as any revocation can matter.
  */
-export class PastClock implements Clock {
+export class TrailingClock implements Clock {
   readonly #clock: GuardClock;
   readonly #issuerTime: Pick<IssuerTime, 'earliest'>;
   /** Without the issuer's time: where this was, and when by `elapsed`; milliseconds. */

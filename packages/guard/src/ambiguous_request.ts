@@ -35,7 +35,7 @@ const IDENTITY_NAMES: ReadonlySet<string> = new Set(IDENTITY_FIELDS.map((field) 
 const LENGTHS: ReadonlySet<number> = new Set([...OVERRIDE_NAMES, ...IDENTITY_NAMES].map((name) => name.length));
 
 /** A refusal when a request would mislead its API. `passed`: the overrides that this API may read. */
-export function findMisleading(
+export function findAmbiguity(
   { url, headers }: Pick<GuardedRequest, 'url' | 'headers'>,
   passed: ReadonlySet<Override>,
 ): Refusal | undefined {

@@ -15,7 +15,7 @@ export const REMEMBERED_TOKEN_BYTES = 4_096;
  * turn: no clock, no list to keep in order, and at most twice the work of one map; half of the bound, of what was used
  * last, is there, but for one of two that share a slot. Nothing that must not be forgotten belongs here.
  */
-export class Recent<Value> {
+export class DigestCache<Value> {
   readonly #half: number;
   readonly #halfBytes: number;
   #young = new Map<number, Held<Value>>();

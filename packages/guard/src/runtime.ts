@@ -13,7 +13,7 @@ export interface GuardClock extends Clock {
 export const SYSTEM_CLOCK: GuardClock = { now: () => Date.now(), elapsed: () => performance.now() };
 
 /** Rings once after that time, unless what it gives back is called before. Keeps no process alive where that can be said. */
-export function alarm(milliseconds: number, ring: () => void): () => void {
+export function startTimer(milliseconds: number, ring: () => void): () => void {
   const timer = setTimeout(ring, milliseconds);
   // A number in browsers.
   if (typeof timer === 'object') timer.unref();
@@ -23,7 +23,7 @@ export function alarm(milliseconds: number, ring: () => void): () => void {
 }
 
 /** Resolves after that time, or when the signal is given. */
-export function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+export function sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) return resolve();
     const wake = (): void => {
@@ -31,13 +31,13 @@ export function pause(milliseconds: number, signal: AbortSignal): Promise<void> 
       signal.removeEventListener('abort', wake);
       resolve();
     };
-    const cancel = alarm(milliseconds, wake);
+    const cancel = startTimer(milliseconds, wake);
     signal.addEventListener('abort', wake);
   });
 }
 
 /** Keeps the process alive until it is called, where alarms do not. */
-export function stayAlive(): () => void {
+export function keepProcessAlive(): () => void {
   const timer = setInterval(() => {}, 60_000);
   return () => {
     clearInterval(timer);
@@ -58,7 +58,7 @@ export function randomBytes(length: number): Uint8Array {
  * SHA-256 of a text as base64url: at once where the runtime can, else later, which takes several times as long. Node,
  * Deno and Bun can; a runtime that is neither has Web Crypto (FIPS 180-4, RFC 4648 §5).
  */
-export function digestOf(text: string): string | Promise<string> {
+export function sha256Base64url(text: string): string | Promise<string> {
   return HASH === undefined ? digestLater(text) : HASH('sha256', text, 'base64url');
 }
 

@@ -21,7 +21,7 @@ export interface Answer {
 /** The policy's routes that a handler is for; several where one serves `GET` and `HEAD`, say. */
 export type Served<Route extends string> = Route | readonly Route[];
 
-export class Gate<Route extends string> {
+export class RouteGuard<Route extends string> {
   readonly #guard: Guard;
   readonly #policy: Policy<Route>;
   readonly #opened = new WeakMap<object, RouteAccess>();
@@ -41,7 +41,7 @@ export class Gate<Route extends string> {
   }
 
   /** Throws a TypeError when a handler is for a route that the policy does not have: it would fail at its first request. */
-  expect(served: Served<Route>): void {
+  assertKnown(served: Served<Route>): void {
     assertServed(this.#policy, served);
   }
 
@@ -77,32 +77,4 @@ export function assertServed<Route extends string>({ routes }: Policy<Route>, se
   throw new TypeError(
     `The policy has no route '${unknown}'. ${meant.length === 0 ? 'It has none at all.' : `Did you mean ${meant.join(' or ')}?`}`,
   );
-}
-
-/** What Node received: HTTP/1 or 2, or a stand-in for it. */
-export interface Received {
-  /** Names and values in turn. */
-  readonly rawHeaders: readonly string[];
-  readonly socket?: { readonly remoteAddress?: string | undefined };
-}
-
-/** By their names in lower case, every value of each. */
-export type Fields = Readonly<Record<string, readonly string[]>>;
-
-/**
- * In the terms of a guard: who sent it, and every field as it came. Not Node's `headers`, which drop a second
- * Authorization, and not `headersDistinct`, which HTTP/2 and what frameworks inject in tests do not have.
- */
-export function receivedOf({ rawHeaders, socket }: Received): { readonly headers: Fields; readonly address?: string } {
-  const fields = new Map<string, string[]>();
-  for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
-    const name = rawHeaders[at]?.toLowerCase() ?? '';
-    const value = rawHeaders[at + 1] ?? '';
-    const others = fields.get(name);
-    if (others === undefined) fields.set(name, [value]);
-    else others.push(value);
-  }
-  const headers = Object.fromEntries(fields);
-  const address = socket?.remoteAddress;
-  return address === undefined ? { headers } : { headers, address };
 }

@@ -11,15 +11,15 @@ export class Misconfigured extends Error {
   readonly code: 'credentials_refused' | 'issuer_differs';
 
   constructor(event: Extract<GuardEvent, { kind: 'feed_refused' | 'issuer_differs' }>) {
-    super(adviseOn(event));
+    super(adviceFor(event));
     this.code = event.kind === 'feed_refused' ? 'credentials_refused' : 'issuer_differs';
   }
 }
 
 /** A sentence for whoever runs the API about an event that calls for a change; undefined for all others. */
-export function adviseOn(event: GuardEvent): string;
-export function adviseOn(event: GuardEvent): string | undefined;
-export function adviseOn(event: GuardEvent): string | undefined {
+export function adviceFor(event: GuardEvent): string;
+export function adviceFor(event: GuardEvent): string | undefined;
+export function adviceFor(event: GuardEvent): string | undefined {
   switch (event.kind) {
     case 'feed_refused':
       return event.status === 403
@@ -75,7 +75,7 @@ export function warnOnce(): (event: GuardEvent) => void {
     if (event.kind === 'feed_connected') hasStarted = true;
     const isLate = hasStarted && ONLY_AT_START.includes(event.kind);
     const topic = ONLY_AT_START.includes(event.kind) ? 'outage' : event.kind;
-    const sentence = isLate || told.has(topic) ? undefined : adviseOn(event);
+    const sentence = isLate || told.has(topic) ? undefined : adviceFor(event);
     if (sentence === undefined) return;
     told.add(topic);
     console.warn(escapeControls(`Hallpass guard: ${sentence}`));

@@ -14,7 +14,7 @@ interface Span {
  * could be used again. Stretches that lie apart stay apart, so that an hour that a wrong clock went through closes that
  * hour, and not all between it and now.
  */
-export class EndedSpans {
+export class PurgedRanges {
   /** In order. */
   readonly #spans: Span[] = [];
 
