@@ -1,9 +1,15 @@
 /** The operations on access tokens: `create` and `revoke`, in the shapes of the seed page. */
-import { PATHS, TOKEN_TYPE_HINTS, parseTokenResponse, type TokenTypeHint } from '@hallpass/protocol';
-import { errorOf, parseJson, printResponse, saysNothingElse, type Answer, type HTTPResponse } from './answer.ts';
+import {
+  PATHS,
+  SingleFlight,
+  TOKEN_TYPE_HINTS,
+  parseJson,
+  parseTokenResponse,
+  type TokenTypeHint,
+} from '@hallpass/protocol';
+import { errorOf, printResponse, saysNothingElse, type Answer, type HTTPResponse } from './answer.ts';
 import { exchange, type Connection } from './exchange.ts';
 import { badArgument } from './hallpass_error.ts';
-import { SingleFlight } from './single_flight.ts';
 
 /** What every grant needs. */
 interface GrantRequest {
@@ -100,7 +106,7 @@ export class AccessTokenOperations {
     // The body is the key. It holds the secret too: a caller with a wrong one must not ride along with a right one.
     const answer = await (refreshToken === '' ? post() : this.#refreshes.run(body, post));
 
-    const members = answer.statusCode === 200 ? parseTokenResponse(parseJson(answer)) : undefined;
+    const members = answer.statusCode === 200 ? parseTokenResponse(parseJson(answer.body)) : undefined;
     if (members === undefined) throw errorOf(answer, secrets);
     return { ...printResponse(answer), accessTokenResponse: new GrantedTokens(members) };
   }

@@ -1,5 +1,5 @@
 /** What came back, whole, and what it means. */
-import { parseErrorResponse, parseUtf8 } from '@hallpass/protocol';
+import { parseErrorResponse, parseJson } from '@hallpass/protocol';
 import { failed, hasAdvice, isAnswerCode, type HallpassError } from './hallpass_error.ts';
 
 /** An answer that was read to its end. Plain values, so that several callers can have it. */
@@ -32,30 +32,19 @@ function rawResponseOf({ statusCode, headers, body }: Answer): Response {
   return new Response(body.length === 0 ? null : body.slice(), { status: statusCode, headers });
 }
 
-/** The JSON of an answer; undefined when it is none. Its content type is not asked: whoever labels badly is still read. */
-export function parseJson(answer: Answer): unknown {
-  const text = parseUtf8(answer.body);
-  if (text === undefined) return undefined;
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
 /**
  * Whether an answer that needs no body has none, or a JSON one. A wrong `serverURL` often leads to a web site that answers
  * everything with 200 and a page; to take that for "the token is revoked" would leave a live token behind.
  */
 export function saysNothingElse(answer: Answer): boolean {
-  return answer.body.length === 0 || parseJson(answer) !== undefined;
+  return answer.body.length === 0 || parseJson(answer.body) !== undefined;
 }
 
 /** The error that an answer is. `secrets` are what the request held, lest the answer repeats them. */
 export function errorOf(answer: Answer, secrets: readonly string[]): HallpassError {
   const { statusCode, retryAfterSeconds } = answer;
   // An error code below 400 is a contradiction; nobody knows what such a server did.
-  const members = statusCode >= 400 ? parseErrorResponse(parseJson(answer)) : undefined;
+  const members = statusCode >= 400 ? parseErrorResponse(parseJson(answer.body)) : undefined;
   const said = members?.error ?? '';
   // A known word gives nothing away, even where the secret is a placeholder such as 'client'.
   const code = hasAdvice(said) ? said : conceal(said, secrets);

@@ -1,6 +1,6 @@
 /** One request to the server and its answer: within a time, within a size, and again where that is safe. */
+import { readBody } from '@hallpass/protocol';
 import type { Answer } from './answer.ts';
-import { readCapped } from './body.ts';
 import { faultOf } from './fetch_fault.ts';
 import { privateOptions } from './fetch_options.ts';
 import { badArgument, failed, HallpassError } from './hallpass_error.ts';
@@ -9,6 +9,8 @@ import type { Surroundings } from './surroundings.ts';
 
 /** The longest wait that a server may ask for, in seconds; beyond it the caller decides. */
 const RETRY_AFTER_SECONDS_MAX = 30;
+/** The largest answer, in bytes, after decompression. */
+const ANSWER_BYTES_MAX = 64 * 1024;
 const TIMEOUT_SECONDS_DEFAULT = 10;
 const TIMEOUT_SECONDS_MAX = 600;
 const ATTEMPTS_DEFAULT = 3;
@@ -146,7 +148,7 @@ async function send(connection: Connection, asked: Exchange, signal: AbortSignal
   }
   // Servers do send 999, and no `Response` can be made with it.
   if (status < 200 || status > 599) return failed('unexpected_answer', { statusCode: status });
-  const bytes = await readCapped(response);
+  const bytes = await readBody(response, ANSWER_BYTES_MAX);
   if (bytes === undefined) return failed('unexpected_answer', { statusCode: status, detail: 'more than 64 KiB' });
   const retryAfterSeconds = parseRetryAfter(response.headers.get('retry-after'), surroundings.now());
   return { statusCode: status, headers: new Headers(response.headers), body: bytes, retryAfterSeconds };

@@ -1,9 +1,6 @@
 /** Where credentials may be sent. */
+import { isLoopback, isServerUrl } from '@hallpass/protocol';
 import { badArgument } from './hallpass_error.ts';
-
-// What `new URL` forgives (white space, backslashes, a missing slash, an empty user) is no address anyone means.
-const FORM = /^https?:\/\/[^\s/?#@\\]+(?:\/[^\s?#\\]*)?$/i;
-const LOOPBACK = /^(?:(?:[a-z0-9-]+\.)*localhost|127\.0\.0\.1|\[::1\])$/;
 
 /** Where requests are sent: the internal address, where one is given, or else the server's URL. Throws `bad_argument`. */
 export function parseServer({
@@ -45,10 +42,10 @@ function parseServerURL(text: unknown): string {
 }
 
 function parseAddress(name: string, text: unknown): { readonly address: string; readonly isProtected: boolean } {
-  if (typeof text !== 'string' || !FORM.test(text) || !URL.canParse(text)) {
+  if (!isServerUrl(text) || !URL.canParse(text)) {
     throw badArgument(`${name} must be like https://auth.example.com: no credentials, no query, no fragment.`);
   }
   const { protocol, hostname, origin, pathname } = new URL(text);
-  const isProtected = protocol !== 'http:' || LOOPBACK.test(hostname);
+  const isProtected = protocol !== 'http:' || isLoopback(hostname);
   return { address: origin + pathname.replace(/\/+$/, ''), isProtected };
 }

@@ -1,7 +1,9 @@
 /** What a guard has to be told, and what it assumes otherwise. */
 import {
   canonicalIssuer,
+  isLoopback,
   isScope,
+  isServerUrl,
   parseScope,
   SIGNING_ALGORITHMS,
   utf8,
@@ -271,10 +273,6 @@ function parseNonceKey({ dpopNonces = false, nonceKey }: GuardOptions): Uint8Arr
 /** What a quoted string of a header holds as it is (RFC 9110 §5.6.4): with anything else no 401 could be sent. */
 const REALM = /^[\x20-\x21\x23-\x5b\x5d-\x7e]+$/;
 
-// No credentials, no query, no fragment; `new URL` forgives more than anyone means.
-const ADDRESS = /^https?:\/\/[^\s/?#@\\]+(?:\/[^\s?#\\]*)?$/;
-const LOOPBACK = /^(?:(?:[a-z0-9-]+\.)*localhost|127\.0\.0\.1|\[::1\])$/;
-
 /** Over plain http whoever is in between could hand us keys of their own (RFC 9068 §4, RFC 8414 §2). */
 function checkAddress(name: string, address: string): void {
   if (!isProtected(name, address)) {
@@ -286,11 +284,11 @@ function checkAddress(name: string, address: string): void {
 
 /** Whether nobody in between can read or change what is sent to an address. Throws for what is none. */
 function isProtected(name: string, address: string): boolean {
-  if (typeof address !== 'string' || !ADDRESS.test(address) || !URL.canParse(address)) {
+  if (!isServerUrl(address) || !URL.canParse(address)) {
     throw new TypeError(`${name} must be like https://auth.example.com: no credentials, no query, no fragment.`);
   }
   const { protocol, hostname } = new URL(address);
-  return protocol === 'https:' || LOOPBACK.test(hostname);
+  return protocol === 'https:' || isLoopback(hostname);
 }
 
 /** It carries our secret, and what is believed of tokens: so plain http is never a matter of a letter left out. */

@@ -184,7 +184,15 @@ test('the issuer and the public address are https addresses, without anything th
 
 test('plain http is for this machine alone', () => {
   for (const name of ['issuer', 'publicURL'] as const) {
-    for (const host of ['localhost', 'LOCALHOST', 'auth.localhost', 'a.b-1.localhost', '127.0.0.1', '[::1]']) {
+    for (const host of [
+      'localhost',
+      'LOCALHOST',
+      'auth.localhost',
+      'a.b-1.localhost',
+      '127.0.0.1',
+      '127.0.0.2',
+      '[::1]',
+    ]) {
       for (const port of ['', ':8080']) {
         const address = `http://${host}${port}`;
         assert.equal(settingsOf({ [name]: address })[name]?.toLowerCase(), address.toLowerCase());
@@ -196,7 +204,7 @@ test('plain http is for this machine alone', () => {
       'notlocalhost',
       'evil.notlocalhost',
       'localhosts',
-      '127.0.0.2',
+      '128.0.0.1',
       '127.0.0.1.example.com',
       '10.127.0.0.1.example',
       '0.0.0.0',

@@ -2,7 +2,8 @@
 import { printBase64url, utf8 } from './bytes.ts';
 import type { NumericDate } from './clock.ts';
 import { isIdentifier, isTokenIdentifier } from './identifier.ts';
-import { isObject, parseJws, parseObject, type KnownHeader } from './jws.ts';
+import { isObject, parseJson } from './json.ts';
+import { parseJws, type KnownHeader } from './jws.ts';
 
 /** The signature algorithms on offer (RFC 7518 §3.1, RFC 8037 §3.1). */
 export const SIGNING_ALGORITHMS = ['ES256', 'EdDSA', 'RS256'] as const;
@@ -87,7 +88,7 @@ export function parseAccessToken(token: string, known?: KnownHeader): Unverified
     kid,
     signingInput: jws.signingInput,
     signature: jws.signature,
-    claims: (payload = jws.payload()) => parseAccessTokenClaims(parseObject(payload)),
+    claims: (payload = jws.payload()) => parseAccessTokenClaims(parseJson(payload)),
   };
 }
 

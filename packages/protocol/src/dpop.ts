@@ -1,4 +1,5 @@
 /** Demonstrating proof of possession (RFC 9449): what a proof says, and whether it fits the request that it came with. */
+import { printBase64url } from './bytes.ts';
 import type { NumericDate } from './clock.ts';
 import { asksForMore, parseJws, parsePublicJwk, type ClientPublicKey, type UnverifiedJws } from './jws.ts';
 
@@ -70,4 +71,19 @@ function comparable(url: string): string {
   const port = scheme.toLowerCase() === 'https' ? /:443$/ : /:80$/;
   const escaped = path.replaceAll(/%[0-9a-f]{2}/gi, (escape) => escape.toUpperCase());
   return `${scheme.toLowerCase()}://${authority.toLowerCase().replace(port, '')}${escaped === '' ? '/' : escaped}`;
+}
+
+/** How long one nonce is handed out, in milliseconds; it is accepted for as long again. */
+export const DPOP_NONCE_MS = 60_000;
+/** Of the 32 bytes of a MAC: nobody guesses 16 in two minutes. */
+const NONCE_BYTES = 16;
+
+/** What is put under a MAC to make the nonce of a period, the whole number of `DPOP_NONCE_MS` since 1970. */
+export function dpopNonceInput(period: number): string {
+  return `dpop nonce ${period}`;
+}
+
+/** The MAC of `dpopNonceInput` to its nonce (RFC 9449 §8, §9). Whoever has the key knows every nonce: none has to be stored. */
+export function printDpopNonce(mac: Uint8Array): string {
+  return printBase64url(mac.subarray(0, NONCE_BYTES));
 }

@@ -1,13 +1,16 @@
 /** The standards, pure: no I/O, no clock, no runtime. */
 export * from './access_token.ts';
+export * from './body.ts';
 export * from './bytes.ts';
 export * from './challenge.ts';
 export * from './client_assertion.ts';
 export * from './client_credentials.ts';
 export * from './clock.ts';
+export * from './concurrency_limit.ts';
 export * from './dpop.ts';
 export * from './identifier.ts';
 export * from './issuer.ts';
+export * from './json.ts';
 export * from './jws.ts';
 export * from './likeness.ts';
 export * from './media_type.ts';
@@ -18,4 +21,5 @@ export * from './refresh_token.ts';
 export * from './refusal.ts';
 export * from './revocation.ts';
 export * from './scope.ts';
+export * from './single_flight.ts';
 export * from './terminal_text.ts';

@@ -1,5 +1,6 @@
 /** A compact JWS to its parts, strictly (RFC 7515 §7.1), and the public keys that such things are signed with (RFC 7517). */
-import { isBase64url, parseBase64url, parseUtf8, utf8 } from './bytes.ts';
+import { isBase64url, parseBase64url, utf8 } from './bytes.ts';
+import { isObject, parseStrictObject } from './json.ts';
 
 /** The parts of a JWS, not yet believed. */
 export interface UnverifiedJws {
@@ -57,105 +58,11 @@ export function asksForMore(header: ReadonlyMap<string, unknown>): boolean {
   return header.has('crit') || header.has('b64');
 }
 
-/** What a JSON object holds, by name. */
-export type Members = Readonly<Record<string, unknown>>;
-
-/** Whether a JSON value is an object. */
-export function isObject(value: unknown): value is Members {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
 /** A segment to the members of the JSON object in it. */
 function parseMembers(segment: string): ReadonlyMap<string, unknown> | undefined {
   const bytes = parseBase64url(segment);
-  const object = bytes === undefined ? undefined : parseObject(bytes);
+  const object = bytes === undefined ? undefined : parseStrictObject(bytes);
   return object === undefined ? undefined : new Map<string, unknown>(Object.entries(object));
-}
-
-/** The bytes of a JSON text to the object in it; undefined for anything else, and for one that names a member twice. */
-export function parseObject(bytes: Uint8Array): Members | undefined {
-  const text = parseUtf8(bytes);
-  if (text === undefined) return undefined;
-  try {
-    const value: unknown = JSON.parse(text);
-    // Of two members with one name parsers keep the one or the other (RFC 7515 §4): who wrote two wants us to differ.
-    return isObject(value) && !hasTwo(text, value) ? value : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-/**
- * Whether an object in a JSON text, at whatever depth, has two members of one name; `value` is what became of the text,
- * which has the last of them alone.
- */
-function hasTwo(text: string, value: unknown): boolean {
-  if (text.includes('\\')) return namesOf(text).some(hasRepeat);
-  // Where nothing is escaped, two quotes are around each name and each text, and there are no others. Those around a
-  // member that is gone are in the text, and not in the value. (Printing the value again, to compare, takes far longer.)
-  return countQuotes(text) !== 2 * countTexts(value);
-}
-
-const QUOTE = 0x22;
-
-function countQuotes(text: string): number {
-  let count = 0;
-  for (let at = 0; at < text.length; at++) if (text.charCodeAt(at) === QUOTE) count += 1;
-  return count;
-}
-
-/** How many names and texts a JSON value has in it. */
-function countTexts(value: unknown): number {
-  if (typeof value === 'string') return 1;
-  if (typeof value !== 'object' || value === null) return 0;
-  let count = 0;
-  for (const item of Object.values(value)) count += countTexts(item);
-  return Array.isArray(value) ? count : count + Object.keys(value).length;
-}
-
-/**
- * The names of the members of each object in a JSON text, in order and with repeats; the outermost object first. `text`
- * is known to be valid JSON.
- */
-export function namesOf(text: string): readonly (readonly string[])[] {
-  const objects: string[][] = [];
-  // What is open at this place, the innermost last: the names of an object, or an array, which has none.
-  const open: (string[] | undefined)[] = [];
-  let atName = false;
-  for (let at = 0; at < text.length; at++) {
-    const character = text.charAt(at);
-    if (character === '"') {
-      const end = stringEnd(text, at);
-      if (atName) open.at(-1)?.push(String(JSON.parse(text.slice(at, end + 1))));
-      atName = false;
-      at = end;
-    } else if (character === '{') {
-      const names: string[] = [];
-      objects.push(names);
-      open.push(names);
-      atName = true;
-    } else if (character === '[') {
-      open.push(undefined);
-      atName = false;
-    } else if (character === '}' || character === ']') {
-      open.pop();
-      atName = false;
-    } else if (character === ',') {
-      atName = open.at(-1) !== undefined;
-    }
-  }
-  return objects;
-}
-
-/** Whether a name comes twice. */
-export function hasRepeat(names: readonly string[]): boolean {
-  return new Set(names).size < names.length;
-}
-
-function stringEnd(text: string, start: number): number {
-  let at = start + 1;
-  while (at < text.length && text.charAt(at) !== '"') at += text.charAt(at) === '\\' ? 2 : 1;
-  return at;
 }
 
 /** The algorithms that clients may sign with, in assertions and proofs (FAPI 2.0 Security Profile §5.4.1). */

@@ -4,7 +4,7 @@
  * clients expect. The query string is not read here or anywhere else.
  */
 import { parseUtf8, utf8 } from './bytes.ts';
-import { isObject, namesOf } from './jws.ts';
+import { isObject, memberNames, parseJson } from './json.ts';
 import { findUnreadableLabel, parseMediaType } from './media_type.ts';
 import { refuse, type Refusal } from './refusal.ts';
 
@@ -174,16 +174,12 @@ function hexDigit(byte: number | undefined): number | undefined {
  * names are also read from the text: a parameter that two parsers read differently is how checks are walked around.
  */
 function parseFlatJson(text: string): Pairs | Refusal {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    return refuse('malformed_body', { because: 'not JSON' });
-  }
+  const value = parseJson(text);
+  if (value === undefined) return refuse('malformed_body', { because: 'not JSON' });
   if (!isObject(value)) return refuse('malformed_body', { because: 'not a JSON object' });
   const members = new Map<string, unknown>(Object.entries(value));
   // Its own names alone: what is inside an unknown member is ignored, whatever it is.
-  const [names = []] = namesOf(text);
+  const [names = []] = memberNames(text);
   if (names.length > PARAMETERS_MAX) return refuse('too_many_parameters');
   const twice = names.find((name, at) => names.indexOf(name) !== at);
   if (twice !== undefined) return repeated(twice);

@@ -7,10 +7,11 @@
  * made again, byte for byte, from what was stored at the rotation. The tag covers everything before it; nothing in the
  * payload is looked at until the tag has been found good.
  */
-import { concatBytes, parseBase64url, parseUtf8, printBase64url, utf8 } from './bytes.ts';
+import { concatBytes, parseBase64url, printBase64url, utf8 } from './bytes.ts';
 import { isNumericDate } from './access_token.ts';
 import type { NumericDate } from './clock.ts';
 import { isIdentifier } from './identifier.ts';
+import { parseJson } from './json.ts';
 
 /** What every refresh token starts with; a scanner for leaked secrets can look for it. */
 export const REFRESH_TOKEN_PREFIX = 'hprt_';
@@ -74,7 +75,7 @@ export function openRefreshToken(
   const body = bytes.subarray(0, -TAG_BYTES);
   const key = keys.find(printBase64url(body.subarray(1, payloadStart)));
   if (key === undefined || !keys.equal(key.mac(tagInput(body)), bytes.subarray(-TAG_BYTES))) return undefined;
-  return parsePayload(parseUtf8(body.subarray(payloadStart)));
+  return parsePayload(body.subarray(payloadStart));
 }
 
 /** The prefix is under the tag as well, so that the key can never be made to speak for another kind of token. */
@@ -82,14 +83,8 @@ function tagInput(body: Uint8Array): Uint8Array {
   return concatBytes(utf8(REFRESH_TOKEN_PREFIX), body);
 }
 
-function parsePayload(text: string | undefined): RefreshTokenState | undefined {
-  if (text === undefined) return undefined;
-  let payload: unknown;
-  try {
-    payload = JSON.parse(text);
-  } catch {
-    return undefined;
-  }
+function parsePayload(bytes: Uint8Array): RefreshTokenState | undefined {
+  const payload = parseJson(bytes);
   if (!Array.isArray(payload)) return undefined;
   const [grantId, generation, clientId, issuedAt, expiresAt, scope, ...audiences]: unknown[] = payload;
   if (!isIdentifier(grantId) || !isNumericDate(generation) || typeof clientId !== 'string') return undefined;

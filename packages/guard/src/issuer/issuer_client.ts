@@ -1,11 +1,12 @@
 /** The guard's line to its issuer: one place that says how long, how much and where to. */
 import {
   metadataURL,
-  parseUtf8,
+  parseJson,
   PATHS,
   printBase64url,
   printBasic,
   printPlainBasic,
+  readBody,
   type ClientCredentials,
 } from '@hallpass/protocol';
 import { nameOf, Outage, Refused } from '../outage.ts';
@@ -165,7 +166,9 @@ export class IssuerClient {
     try {
       if (closing.aborted) throw new Outage(CLOSED);
       const response = await this.#fetch(path, { ...init, signal: ending.signal });
-      return { status: response.status, body: parseJson(await readBody(response, bytesMax)) };
+      const body = await readBody(response, bytesMax);
+      if (body === undefined) throw new Outage(`The issuer's answer is larger than ${bytesMax} bytes.`);
+      return { status: response.status, body: parseJson(body) };
     } catch (cause) {
       if (cause instanceof Outage) throw cause;
       if (closing.aborted) throw new Outage(CLOSED);
@@ -175,38 +178,6 @@ export class IssuerClient {
       cancel();
       closing.removeEventListener('abort', end);
     }
-  }
-}
-
-async function readBody(response: Response, bytesMax: number): Promise<Uint8Array> {
-  const reader = response.body?.getReader();
-  if (reader === undefined) return new Uint8Array();
-  const chunks: Uint8Array[] = [];
-  let length = 0;
-  for (;;) {
-    const read = await reader.read();
-    if (read.done) break;
-    length += read.value.length;
-    if (length > bytesMax) {
-      await reader.cancel();
-      throw new Outage(`The issuer's answer is larger than ${bytesMax} bytes.`);
-    }
-    chunks.push(read.value);
-  }
-  const body = new Uint8Array(length);
-  let at = 0;
-  for (const chunk of chunks) {
-    body.set(chunk, at);
-    at += chunk.length;
-  }
-  return body;
-}
-
-function parseJson(body: Uint8Array): unknown {
-  try {
-    return JSON.parse(parseUtf8(body) ?? '');
-  } catch {
-    return undefined;
   }
 }
 

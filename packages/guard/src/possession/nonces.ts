@@ -1,14 +1,11 @@
 /** The nonces that proofs of possession have to carry, where the API asks for them (RFC 9449 §9). */
-import { printBase64url, utf8 } from '@hallpass/protocol';
+import { DPOP_NONCE_MS, dpopNonceInput, printDpopNonce, utf8 } from '@hallpass/protocol';
 import type { GuardClock } from '../runtime.ts';
 
-/** How long a nonce is given out, in milliseconds; it is good for as long again. */
-const NONCE_MS = 60_000;
-const NONCE_LIFE_MS = 2 * NONCE_MS;
+/** From when a nonce is first handed out until it is refused, in milliseconds. */
+const NONCE_LIFE_MS = 2 * DPOP_NONCE_MS;
 /** How many times the clock may be set within those two minutes. */
 const LEFT_OVER_MAX = 4;
-/** Of the 32 bytes of a MAC; nobody guesses one of these in two minutes. */
-const NONCE_BYTES = 16;
 
 /** The nonces of one moment. */
 export interface NoncesNow {
@@ -53,7 +50,7 @@ export class Nonces {
 
   /** Made once a period, whatever is asked. */
   now(): Promise<NoncesNow> {
-    const period = Math.floor(this.#clock.now() / NONCE_MS);
+    const period = Math.floor(this.#clock.now() / DPOP_NONCE_MS);
     if (this.#ofPeriod !== undefined && period === this.#period) return this.#ofPeriod;
     // The periods beside it are good anyway. Further away: nobody asked for minutes, or the clock was set.
     const kept = Math.abs(period - (this.#period ?? period)) > 1 ? this.#keepOver() : undefined;
@@ -107,7 +104,7 @@ export class Nonces {
       false,
       ['sign'],
     );
-    const mac = await crypto.subtle.sign('HMAC', await this.#key, Uint8Array.from(utf8(`dpop nonce ${period}`)));
-    return printBase64url(new Uint8Array(mac, 0, NONCE_BYTES));
+    const mac = await crypto.subtle.sign('HMAC', await this.#key, Uint8Array.from(utf8(dpopNonceInput(period))));
+    return printDpopNonce(new Uint8Array(mac));
   }
 }

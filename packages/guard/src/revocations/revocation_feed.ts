@@ -2,7 +2,7 @@
  * Follows the issuer's revocation feed, and knows how fresh what it heard is (contract §9 Feed): over an event stream,
  * and by pages while no stream can be had.
  */
-import { isCursor, parseRevocationEntry, type RevocationEntry } from '@hallpass/protocol';
+import { isCursor, parseJson, parseRevocationEntry, type RevocationEntry } from '@hallpass/protocol';
 import { Confirmations } from './confirmations.ts';
 import { parsePage } from './feed_page.ts';
 import { FeedReread, REFUSED_PAUSE_MS } from './feed_reread.ts';
@@ -304,13 +304,5 @@ export class RevocationFeed {
         ? { kind: 'feed_refused', status: error.status }
         : { kind: 'feed_lost', because: nameOf(error) },
     );
-  }
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
   }
 }

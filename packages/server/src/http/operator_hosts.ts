@@ -3,10 +3,10 @@
  * rebinding), and would then read what is meant for the operator of this machine; but it cannot choose the name in
  * `Host`, which stays that of its site.
  */
+import { isLoopback } from '@hallpass/protocol';
 
 /** What may stand in `Host`: no user, no path, no percent-encoding. */
 const HOST = /^[A-Za-z0-9.:[\]_-]+$/;
-const LOOPBACK = /^(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])$/;
 
 /** A host with or without a port to the host as URLs have it: in lower case, an IPv6 address in brackets. */
 function parseHost(text: string): string | undefined {
@@ -30,7 +30,7 @@ export function isForOperators(
   if (host === undefined) return true;
   const name = parseHost(host);
   if (name === undefined) return false;
-  return LOOPBACK.test(name) || names.includes(name) || name === hostOfAddress(localAddress);
+  return isLoopback(name) || names.includes(name) || name === hostOfAddress(localAddress);
 }
 
 function hostOfAddress(address: string | undefined): string | undefined {

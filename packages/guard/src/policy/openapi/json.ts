@@ -1,4 +1,5 @@
 /** JSON to a document, with the lines of its places. */
+import { parseJson } from '@hallpass/protocol';
 import { faultOnLine, PolicyError, quote, type Place, type PolicyFault, type Source } from './faults.ts';
 import { NESTED, NOT_READ, twice } from './yaml.ts';
 
@@ -8,12 +9,8 @@ const [QUOTE, BACKSLASH] = [0x22, 0x5c];
 
 /** The document of a text; undefined when it is not JSON. Throws a PolicyError for a name that is there twice. */
 export function readJson(text: string, file: string): Source | undefined {
-  let document: unknown;
-  try {
-    document = JSON.parse(text);
-  } catch {
-    return undefined;
-  }
+  const document = parseJson(text);
+  if (document === undefined) return undefined;
   const faults = findDoubles(text, file);
   if (faults.length > 0) throw new PolicyError(faults);
   return { file, document, lineOf: lineFinder(text) };

@@ -1,5 +1,15 @@
 /** Proofs of possession (RFC 9449) at this server: who has the key, and whether this very request was signed with it. */
-import { isRefusal, judgeDpopProof, numericDate, parseDpopProof, refuse, type Refusal } from '@hallpass/protocol';
+import {
+  DPOP_NONCE_MS,
+  dpopNonceInput,
+  isRefusal,
+  judgeDpopProof,
+  numericDate,
+  parseDpopProof,
+  printDpopNonce,
+  refuse,
+  type Refusal,
+} from '@hallpass/protocol';
 import type { OnceMark } from '../../store/store.ts';
 import type { Authority } from '../authority.ts';
 import type { KeyRing } from '../keys/key_ring.ts';
@@ -13,9 +23,6 @@ export interface Possession {
   /** The proof's `jti`, to be marked when all else holds. */
   readonly once: OnceMark;
 }
-
-/** How long a nonce is given out, in milliseconds; it is good for as long again. */
-const NONCE_MS = 60_000;
 
 /**
  * The possession that a request proves; undefined when it brings no proof. `path` is where it came to; `token` is the
@@ -65,11 +72,11 @@ export function judgePossession(
 
 /** The nonce to put into the next proof (RFC 9449 §8). The same on every instance, since it is made from the time and a shared key. */
 function currentNonce({ keys, clock }: Authority): string {
-  return makeNonce(keys.secret, Math.floor(clock.now() / NONCE_MS));
+  return makeNonce(keys.secret, Math.floor(clock.now() / DPOP_NONCE_MS));
 }
 
 function isNonceGood({ keys, clock }: Authority, nonce: string): boolean {
-  const period = Math.floor(clock.now() / NONCE_MS);
+  const period = Math.floor(clock.now() / DPOP_NONCE_MS);
   // Instances' clocks may differ: the next period's is good as well as the last one's, and so are those of the key
   // before the one in use, and of the one after it.
   return keys.secretKeys.some((key) =>
@@ -78,7 +85,7 @@ function isNonceGood({ keys, clock }: Authority, nonce: string): boolean {
 }
 
 function makeNonce(key: KeyRing['secret'], period: number): string {
-  return key.mac(`dpop nonce ${period}`).subarray(0, 16).toString('base64url');
+  return printDpopNonce(key.mac(dpopNonceInput(period)));
 }
 
 /** The header that tells the nonce, where nonces are asked for. */

@@ -3,7 +3,16 @@
  * then it is hashed anew with our own key, and the foreign hash is gone.
  */
 import { createCipheriv, createDecipheriv } from 'node:crypto';
-import { isRefusal, parseBase64url, printBase64url, refuse, type Random, type Refusal } from '@hallpass/protocol';
+import {
+  ConcurrencyLimit,
+  isRefusal,
+  parseBase64url,
+  printBase64url,
+  refuse,
+  SingleFlight,
+  type Random,
+  type Refusal,
+} from '@hallpass/protocol';
 import type { Client, ClientSecret } from '../../store/store.ts';
 import type { Authority } from '../authority.ts';
 import { hasForeignHash, parseForeignHash, type ForeignHash } from './foreign_hash.ts';
@@ -15,6 +24,15 @@ const CHECKS_MAX = 2;
 /** How many more may wait for their turn, and how many of them for one client: one that is attacked leaves room for others. */
 const WAITING_MAX = 64;
 const WAITING_PER_CLIENT_MAX = 8;
+
+/** One for the process, whatever runs in it: what it bounds is the process's cores and memory. */
+const limit = new ConcurrencyLimit({
+  runningMax: CHECKS_MAX,
+  waitingMax: WAITING_MAX,
+  waitingPerCallerMax: WAITING_PER_CLIENT_MAX,
+});
+/** Any number of first uses of a secret at once cost as much as one. */
+const checks = new SingleFlight<boolean | Refusal>();
 
 /**
  * The secret of a client among those that have a foreign hash, if it is one of them: checked, and hashed anew on the
@@ -30,8 +48,11 @@ export async function findForeignSecret(
     const foreign = expired ? undefined : openForeignHash(authority.keys, client.clientId, secret);
     if (foreign === undefined) continue;
     const id = JSON.stringify([secret.secretId, authority.keys.secret.mac(clientSecret).toString('base64url')]);
-    const equal = await checks.share(client.clientId, id, async (turn) => {
-      const checked = await turn(() => hasForeignHash(clientSecret, foreign));
+    const equal = await checks.run(id, async () => {
+      const checked = await limit.run(client.clientId, () => hasForeignHash(clientSecret, foreign));
+      if (checked === 'too_many') {
+        return refuse('temporarily_unavailable', { because: 'too many foreign hashes are being checked' });
+      }
       if (checked === true) await keepHash(authority, { client, secret, clientSecret, was: foreign.scheme });
       return checked;
     });
@@ -40,47 +61,6 @@ export async function findForeignSecret(
   }
   return undefined;
 }
-
-/** Runs work when there is room for it; a refusal when too much waits already. */
-type Turn = (work: () => Promise<boolean>) => Promise<boolean | Refusal>;
-
-/** Checks that are under way. Of many alike one is made: any number of first uses at once cost as much as one. */
-class Checks {
-  #running = 0;
-  readonly #waiting: { readonly clientId: string; readonly start: () => void }[] = [];
-  readonly #shared = new Map<string, Promise<boolean | Refusal>>();
-
-  share(clientId: string, id: string, check: (turn: Turn) => Promise<boolean | Refusal>): Promise<boolean | Refusal> {
-    const known = this.#shared.get(id);
-    if (known !== undefined) return known;
-    const begun = check((work) => this.#turn(clientId, work)).finally(() => this.#shared.delete(id));
-    this.#shared.set(id, begun);
-    return begun;
-  }
-
-  async #turn(clientId: string, work: () => Promise<boolean>): Promise<boolean | Refusal> {
-    if (this.#running >= CHECKS_MAX) {
-      const ofClient = this.#waiting.filter((waiting) => waiting.clientId === clientId).length;
-      if (this.#waiting.length >= WAITING_MAX || ofClient >= WAITING_PER_CLIENT_MAX) {
-        return refuse('temporarily_unavailable', { because: 'too many foreign hashes are being checked' });
-      }
-      await new Promise<void>((start) => {
-        this.#waiting.push({ clientId, start });
-      });
-    } else this.#running += 1;
-    try {
-      return await work();
-    } finally {
-      // Whoever is next takes this place over.
-      const next = this.#waiting.shift();
-      if (next === undefined) this.#running -= 1;
-      else next.start();
-    }
-  }
-}
-
-/** One for the process, whatever runs in it: what it bounds is the process's cores and memory. */
-const checks = new Checks();
 
 /** A secret that is known by a foreign hash alone. The hash must be one that `parseForeignHash` reads. */
 export function keepForeignHash(

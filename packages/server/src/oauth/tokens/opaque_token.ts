@@ -10,7 +10,7 @@ import {
   OPAQUE_TOKEN_PREFIX,
   parseAccessTokenClaims,
   parseBase64url,
-  parseUtf8,
+  parseJson,
   printBase64url,
   REFRESH_KEY_ID_BYTES,
   type AccessTokenClaims,
@@ -47,7 +47,7 @@ export function openSealedToken({ findSeal }: KeyRing, token: string): AccessTok
     const decipher = createDecipheriv('aes-256-gcm', ownKey, NONCE).setAAD(aad(head));
     decipher.setAuthTag(bytes.subarray(-TAG_BYTES));
     const text = Buffer.concat([decipher.update(bytes.subarray(HEAD_BYTES, -TAG_BYTES)), decipher.final()]);
-    return parseAccessTokenClaims(JSON.parse(parseUtf8(text) ?? 'null'));
+    return parseAccessTokenClaims(parseJson(text));
   } catch {
     return undefined;
   }

@@ -1,6 +1,6 @@
 /** The JSON file that settings may come from. */
 import { existsSync } from 'node:fs';
-import { isObject } from '@hallpass/protocol';
+import { isObject, parseJson } from '@hallpass/protocol';
 import { BadSetting } from './bad_setting.ts';
 import { readSecretFile, type SecretFile } from '../closed_files.ts';
 import { FILE_VARIABLE, suggest, withoutLineBreaks } from './names.ts';
@@ -48,12 +48,8 @@ function readWhole(file: string): SecretFile {
 }
 
 function parseObject(text: string, file: string): Readonly<Record<string, unknown>> {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    throw new BadSetting(`The settings file ${file} is not JSON.`);
-  }
+  const value = parseJson(text);
+  if (value === undefined) throw new BadSetting(`The settings file ${file} is not JSON.`);
   if (!isObject(value)) throw new BadSetting(`The settings file ${file} must hold one JSON object.`);
   return value;
 }

@@ -2,6 +2,7 @@
 import {
   ACCESS_TOKEN_SECONDS_MAX,
   canonicalIssuer,
+  isLoopback,
   SIGNING_ALGORITHMS,
   type SigningAlgorithm,
 } from '@hallpass/protocol';
@@ -369,7 +370,7 @@ export function readSettings(environment: Environment): Settings {
   };
   const issuer = value('issuer');
   const host = value('host');
-  if (issuer === undefined && !LOOPBACK.has(host)) {
+  if (issuer === undefined && !isLoopback(host)) {
     throw new BadSetting(
       `HALLPASS_ISSUER must be set for a server that others can reach (HALLPASS_HOST is ${host}): tokens name it.`,
     );
@@ -383,7 +384,7 @@ export function readSettings(environment: Environment): Settings {
   }
   const operatorAddress = value('operatorAddress');
   const operatorHosts = value('operatorHosts');
-  if (operatorHosts.length === 0 && !/^(?:127\.|::1$)/.test(operatorAddress)) {
+  if (operatorHosts.length === 0 && !isLoopback(operatorAddress)) {
     throw new BadSetting(
       `HALLPASS_OPERATOR_HOSTS must be set for an operator listener that others can reach (HALLPASS_OPERATOR_ADDRESS is ${operatorAddress}): it answers to the names in it alone, so that a web page cannot reach it under a name of its own.`,
     );
@@ -434,12 +435,10 @@ export function isDevelopmentIssuer(issuer: string | undefined): boolean {
   return issuer === undefined || new URL(issuer).protocol === 'http:';
 }
 
-const LOOPBACK: ReadonlySet<string> = new Set(['localhost', '127.0.0.1', '::1', '[::1]']);
-
 function parseIssuer(text: string): string | undefined {
   if (!URL.canParse(text) || /[?#\s]/.test(text) || text.endsWith('/')) return undefined;
   const { protocol, hostname, username, password } = new URL(text);
   if (username !== '' || password !== '') return undefined;
   // As guards spell it, or none of its tokens would pass them.
-  return protocol === 'https:' || (protocol === 'http:' && LOOPBACK.has(hostname)) ? canonicalIssuer(text) : undefined;
+  return protocol === 'https:' || (protocol === 'http:' && isLoopback(hostname)) ? canonicalIssuer(text) : undefined;
 }

@@ -1,3 +1,4 @@
+import { isLoopback } from '@hallpass/protocol';
 import { Client, type PoolConfig } from 'pg';
 import { StoreUnusable } from '../store.ts';
 
@@ -32,7 +33,7 @@ export function connectionOf(address: PostgresAddress): { readonly config: PoolC
  */
 function assertProtected(config: PoolConfig): void {
   const { host, ssl }: { readonly host: string; readonly ssl: unknown } = clientOf(config);
-  if (host.startsWith('/') || LOOPBACK.test(host)) return;
+  if (host.startsWith('/') || isLoopback(host)) return;
   const isVerified = ssl === true || (isOptions(ssl) && ssl['rejectUnauthorized'] !== false);
   if (isVerified) return;
   throw new StoreUnusable(
@@ -40,9 +41,6 @@ function assertProtected(config: PoolConfig): void {
       'Where the network in between is yours alone, say so: HALLPASS_DATABASE_PLAINTEXT=allow.',
   );
 }
-
-/** A name or an address of this machine. */
-const LOOPBACK = /^(?:localhost|127(?:\.[0-9]{1,3}){3}|::1)$/i;
 
 function isOptions(ssl: unknown): ssl is Readonly<Record<string, unknown>> {
   return typeof ssl === 'object' && ssl !== null;

@@ -1,6 +1,6 @@
 /** A store in a file: lines of JSON with a checksum, the same for both engines. */
 import { createHash } from 'node:crypto';
-import { escapeControlsInLines } from '@hallpass/protocol';
+import { escapeControlsInLines, parseJson } from '@hallpass/protocol';
 import { findFeedEnd } from '../verbs/feed.ts';
 import { MIGRATIONS } from '../migrations.ts';
 import { bringBack, makeWay, putFamily, type Replaced } from './replacement.ts';
@@ -91,7 +91,7 @@ export async function verifyBackup(
   let rows = 0;
   for await (const line of lines) {
     if (tail !== undefined) throw damaged('it goes on after its end');
-    const value = head === undefined ? parseFirstLine(line) : parseLine(line);
+    const value = head === undefined ? parseJson(line) : parseLine(line);
     if (head === undefined) {
       head = headOf(value, schemaMax);
     } else if (Array.isArray(value)) {
@@ -170,21 +170,10 @@ function damaged(how: string): TransferRefusal {
   return new TransferRefusal(`The backup is damaged: ${how}. Nothing was restored from it.`);
 }
 
-/** Of a file that is something else altogether nothing is damaged. */
-function parseFirstLine(line: string): unknown {
-  try {
-    return JSON.parse(line);
-  } catch {
-    return undefined;
-  }
-}
-
 function parseLine(line: string): unknown {
-  try {
-    return JSON.parse(line);
-  } catch {
-    throw damaged('a line is not JSON');
-  }
+  const value = parseJson(line);
+  if (value === undefined) throw damaged('a line is not JSON');
+  return value;
 }
 
 function headOf(value: unknown, schemaMax: number): Head {

@@ -1,4 +1,5 @@
 /** What has to hold between rows, and which no engine knows of. */
+import { isObject, parseJson } from '@hallpass/protocol';
 import { NOBODY } from '../verbs/clients.ts';
 import type { Checkable, Findings } from './findings.ts';
 import { judgeDigest } from '../verbs/record_digest.ts';
@@ -94,10 +95,6 @@ async function checkClients(sql: Sql, findings: Findings): Promise<void> {
 }
 
 function isRecordOf(clientId: string, record: string): boolean {
-  try {
-    const client: unknown = JSON.parse(record);
-    return typeof client === 'object' && client !== null && 'clientId' in client && client.clientId === clientId;
-  } catch {
-    return false;
-  }
+  const client = parseJson(record);
+  return isObject(client) && client['clientId'] === clientId;
 }
