@@ -53,7 +53,7 @@ export async function findForeignSecret(
       if (checked === 'too_many') {
         return refuse('temporarily_unavailable', { because: 'too many foreign hashes are being checked' });
       }
-      if (checked === true) await keepHash(authority, { client, secret, clientSecret, was: foreign.scheme });
+      if (checked) await keepHash(authority, { client, secret, clientSecret, was: foreign.scheme });
       return checked;
     });
     if (isRefusal(equal)) return equal;
