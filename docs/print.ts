@@ -7,7 +7,7 @@ import * as protocol from '@hallpass/protocol';
 import * as issuerQueue from '../packages/guard/src/credentials/issuer_queue.ts';
 import { CLOCK_JUMP_SECONDS } from '../packages/guard/src/issuer/clock_watch.ts';
 import { CONFIRMATION_INTERVAL_MS } from '../packages/guard/src/revocations/confirmations.ts';
-import { REREAD_INTERVAL_SECONDS } from '../packages/guard/src/revocations/feed_reread.ts';
+import { REREAD_INTERVAL_SECONDS } from '../packages/guard/src/revocations/full_reread.ts';
 import { REMEMBERED_TOKEN_BYTES } from '../packages/guard/src/credentials/digest_cache.ts';
 import { REVOCATIONS_MAX } from '../packages/guard/src/revocations/revocation_set.ts';
 import { openapiDocument } from '../packages/server/src/oauth/endpoints/openapi/document.ts';
@@ -383,8 +383,8 @@ const LIMITS: readonly (readonly [name: string, value: number, what: string, bey
   [
     'CONFIRMATION_INTERVAL_MS',
     CONFIRMATION_INTERVAL_MS,
-    'milliseconds between two confirmations of a guard, at the least',
-    'the later ones are one',
+    'least milliseconds between two confirmations of a guard',
+    'the last one covers those that wait',
   ],
   [
     'CLOCK_JUMP_SECONDS',
@@ -395,8 +395,8 @@ const LIMITS: readonly (readonly [name: string, value: number, what: string, bey
   [
     'REREAD_INTERVAL_SECONDS',
     REREAD_INTERVAL_SECONDS,
-    'seconds between two readings of the whole feed by a guard, at the least',
-    'the later ones are one',
+    'least seconds between two full reads of the feed by a guard',
+    'one read covers all requests that wait',
   ],
 ];
 

@@ -140,7 +140,7 @@ test('what is installed brings no Node, no PostgreSQL, no test tool, and no pack
   );
   for (const [project, wanted] of [
     [clientAlone, ['@hallpass']],
-    [guardAlone, ['@hallpass', 'jose', 'yaml']],
+    [guardAlone, ['@hallpass', 'eventsource-parser', 'jose', 'yaml']],
   ] as const) {
     const modules = readdirSync(join(project, 'node_modules')).filter((name) => !name.startsWith('.'));
     assert.deepEqual(modules, wanted);

@@ -208,13 +208,13 @@ class ApiGuard {
       open: (cursor, signal) => issuer.openFeed(cursor, signal),
       readPage: (cursor) => issuer.readFeed(cursor),
       rereadPage: (cursor) => issuer.rereadFeed(cursor),
-      look: () => this.#watch.look(),
+      onArrival: () => this.#watch.look(),
       silenceSecondsMax: Math.min(maxStalenessSeconds, SILENCE_SECONDS_MAX),
       set,
       clock,
       startWaitSeconds,
       report,
-      hearKeysVersion: (version) => this.#keySet.hearVersion(version),
+      onKeysVersion: (version) => this.#keySet.hearVersion(version),
       closing,
     });
     const fetchMetadata = (): Promise<unknown> => issuer.fetchMetadata();

@@ -1,22 +1,23 @@
-/** Tells the issuer what was taken, when it asks: whoever wants what comes after a cursor has everything up to it. */
+/** Confirms to the issuer, on request, what this guard has taken: reading after a cursor says that you have all up to it. */
 import { jittered, sleep } from '../runtime.ts';
 
-/** How often one that fails is tried in all, and the longest pause between, in milliseconds: whoever waits, waits 10 s. */
+/** How often a confirmation is tried, and the longest pause between two tries. Callers of `?wait` give up after 10 s. */
 const TRIES = 10;
 const RETRY_MS = 1_000;
 /**
- * The pause between two, in milliseconds, for all who wait together: whoever revokes in a loop must not make every guard
- * ask in a loop.
+ * The pause between two confirmations, in milliseconds, however many callers wait. Revoking in a loop must not make
+ * every guard send requests in a loop.
  */
 export const CONFIRMATION_INTERVAL_MS = 100;
 
+/** Sends confirmations one at a time. The feed does not depend on them. */
 export class Confirmations {
-  readonly #tell: (cursor: string) => Promise<unknown>;
+  readonly #readPage: (cursor: string) => Promise<unknown>;
   readonly #closing: AbortSignal;
   #next: string | undefined;
-  /** Of the one that is next. */
+  /** How often the next one has failed. */
   #failures = 0;
-  #telling = false;
+  #isRunning = false;
 
   constructor({
     readPage,
@@ -25,16 +26,16 @@ export class Confirmations {
     readonly readPage: (cursor: string) => Promise<unknown>;
     readonly closing: AbortSignal;
   }) {
-    this.#tell = readPage;
+    this.#readPage = readPage;
     this.#closing = closing;
   }
 
-  /** One at a time; of several that wait the last one says it all. Never throws: the feed does not depend on it. */
+  /** Confirms everything up to a cursor, soon. Of several that wait, only the last is sent: it covers the others. Never throws. */
   send(cursor: string): void {
     this.#next = cursor;
     this.#failures = 0;
-    if (this.#telling) return;
-    this.#telling = true;
+    if (this.#isRunning) return;
+    this.#isRunning = true;
     void this.#run();
   }
 
@@ -43,11 +44,11 @@ export class Confirmations {
       const cursor = this.#next;
       this.#next = undefined;
       try {
-        // What the page holds comes over the stream as well.
-        await this.#tell(cursor);
+        // The page is not needed: the stream brings its entries too.
+        await this.#readPage(cursor);
         await sleep(CONFIRMATION_INTERVAL_MS, this.#closing);
       } catch {
-        // One that came meanwhile has all its tries before it.
+        // A cursor that came in meanwhile replaces this one, and has all its tries left.
         if (this.#next === undefined) {
           this.#next = cursor;
           this.#failures += 1;
@@ -55,7 +56,7 @@ export class Confirmations {
         await sleep(jittered(RETRY_MS), this.#closing);
       }
     }
-    // At once, and not when somebody hears that this is over: one that came in between would wait for ever.
-    this.#telling = false;
+    // In the same turn as the check above: a cursor that came in between would otherwise never be sent.
+    this.#isRunning = false;
   }
 }

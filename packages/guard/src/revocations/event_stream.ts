@@ -1,75 +1,34 @@
-/** The event stream format (HTML Living Standard §9.2.6), for a stream that comes in pieces of any size. */
-
-/** The longest line, in characters. */
-export const LINE_LENGTH_MAX = 16_384;
-/** The longest data of one event, in characters. */
-export const EVENT_DATA_LENGTH_MAX = 65_536;
-
-export interface StreamEvent {
-  /** `message` when the stream names none. */
-  readonly type: string;
-  readonly data: string;
-  /** The last `id` so far, of this event or an earlier one; empty when there was none. */
-  readonly lastEventId: string;
-}
-
-const LINE_END = /\r\n|\n|\r/;
+/** Reads the events of a stream that arrives in chunks of any size (HTML Living Standard §9.2.6), within a bound. */
+import { createParser, type EventSourceMessage } from 'eventsource-parser';
 
 /**
- * Bytes in, events out. `retry` is ignored: how soon to come back is the reader's own concern. Throws a RangeError when
- * a line or an event is longer than its bound; the parser is of no use after that.
+ * The most characters that an event may have, and the most that are buffered of one that is not complete. The feed's
+ * own events have a few hundred.
  */
-export class EventStreamParser {
-  // Keeps the first half of a character for the next chunk, and replaces what is not UTF-8. The byte order mark is ours
-  // to drop: cut in two, it makes some runtimes drop a second one.
-  readonly #decoder = new TextDecoder('utf-8', { ignoreBOM: true });
-  #begun = false;
-  #line = '';
-  #endedInCR = false;
-  #type = '';
-  #data = '';
-  #id = '';
+export const EVENT_LENGTH_MAX = 65_536;
 
-  push(bytes: Uint8Array): StreamEvent[] {
-    let text = this.#decoder.decode(bytes, { stream: true });
-    if (text === '') return [];
-    if (!this.#begun && text.startsWith('\ufeff')) text = text.slice(1);
-    this.#begun = true;
-    // The LF of a CRLF that a chunk's border split: its CR has ended the line already.
-    if (this.#endedInCR && text.startsWith('\n')) text = text.slice(1);
-    this.#endedInCR = text.endsWith('\r');
-    const events: StreamEvent[] = [];
-    const lines = text.split(LINE_END);
-    for (const [at, piece] of lines.entries()) {
-      this.#line += piece;
-      if (this.#line.length > LINE_LENGTH_MAX) throw new RangeError('A line of the event stream is too long.');
-      if (at === lines.length - 1) break;
-      const event = this.#endLine(this.#line);
-      if (event !== undefined) events.push(event);
-      this.#line = '';
-    }
-    return events;
-  }
-
-  #endLine(line: string): StreamEvent | undefined {
-    if (line === '') return this.#endEvent();
-    const colon = line.indexOf(':');
-    const field = colon < 0 ? line : line.slice(0, colon);
-    const value = colon < 0 ? '' : line.slice(colon + 1).replace(/^ /, '');
-    if (field === 'event') this.#type = value;
-    if (field === 'id' && !value.includes('\0')) this.#id = value;
-    if (field === 'data') this.#data += `${value}\n`;
-    if (this.#data.length > EVENT_DATA_LENGTH_MAX) throw new RangeError('An event of the stream is too long.');
-    // A line that begins with a colon is a comment, and other fields mean nothing.
-    return undefined;
-  }
-
-  #endEvent(): StreamEvent | undefined {
-    const type = this.#type === '' ? 'message' : this.#type;
-    const data = this.#data;
-    this.#type = '';
-    this.#data = '';
-    // Without a data line there is no event; an empty data line makes one.
-    return data === '' ? undefined : { type, data: data.slice(0, -1), lastEventId: this.#id };
-  }
+/**
+ * Gives a function that takes the bytes of one stream, chunk by chunk, and calls `take` with each event as it is
+ * complete. Comments, `retry` and unknown fields are ignored. The function throws a RangeError when an event is too
+ * long, and whatever `take` throws. After a throw, open another stream: this one is out of step.
+ */
+export function eventReader(take: (event: EventSourceMessage) => void): (bytes: Uint8Array) => void {
+  // The parser strips the byte order mark. Stripping it here as well would lose a second one, which is data.
+  const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+  const parser = createParser({
+    maxBufferSize: EVENT_LENGTH_MAX,
+    onEvent: (event) => {
+      // The parser bounds what it buffers. An event that arrives in one chunk never gets there.
+      if (event.data.length > EVENT_LENGTH_MAX) throw new RangeError(TOO_LONG);
+      take(event);
+    },
+    onError: ({ type }) => {
+      if (type === 'max-buffer-size-exceeded') throw new RangeError(TOO_LONG);
+    },
+  });
+  return (bytes) => {
+    parser.feed(decoder.decode(bytes, { stream: true }));
+  };
 }
+
+const TOO_LONG = 'An event of the stream is too long.';

@@ -1,26 +1,29 @@
-/** A page of the revocation feed (contract §9 Feed). */
+/** Parses a page of the revocation feed (contract §9 Feed). */
 import { isCursor, parseRevocationEntry, type RevocationEntry } from '@hallpass/protocol';
+import { Outage } from '../outage.ts';
 
+/** What the issuer answers when the feed is read by pages. */
 export interface FeedPage {
-  /** In order; undefined for what cannot be read. */
+  /** In order. An entry that cannot be read is undefined: it must not be skipped. */
   readonly entries: readonly (RevocationEntry | undefined)[];
-  /** Where to read on: everything up to here is in this page or those before it. */
+  /** Where to continue: this page and those before it hold everything up to here. */
   readonly cursor: string;
-  /** Whether there is more to read at once. If not, this was everything that was committed when the page was asked for. */
+  /** Whether there is more to read now. If not, this page ends with all that was committed when you asked for it. */
   readonly more: boolean;
-  /** Which key set is published, by its version; undefined where the issuer says nothing of it. */
+  /** The version of the published key set; undefined if the issuer does not send one. */
   readonly keys: unknown;
 }
 
-/** A value from the issuer to a page; undefined when it is none. Unknown members are ignored. */
-export function parsePage(value: unknown): FeedPage | undefined {
-  if (typeof value !== 'object' || value === null) return undefined;
-  const members = new Map<string, unknown>(Object.entries(value));
+/** Parses what the issuer answered. Unknown members are ignored. Throws `Outage` when it is not a page. */
+export function parsePage(value: unknown): FeedPage {
+  const members = new Map<string, unknown>(Object.entries(typeof value === 'object' && value !== null ? value : {}));
   const entries: unknown = members.get('entries');
   const cursor = members.get('cursor');
   const more = members.get('more');
-  if (!Array.isArray(entries) || !isCursor(cursor) || typeof more !== 'boolean') return undefined;
-  // One that has more but nothing in it would be asked for again for ever.
-  if (more && entries.length === 0) return undefined;
+  if (!Array.isArray(entries) || !isCursor(cursor) || typeof more !== 'boolean') throw new Outage(NOT_A_PAGE);
+  // An empty page with more to come would be requested forever.
+  if (more && entries.length === 0) throw new Outage(NOT_A_PAGE);
   return { entries: entries.map(parseRevocationEntry), cursor, more, keys: members.get('keys') };
 }
+
+const NOT_A_PAGE = 'The issuer answered with something that is not a page of the feed.';

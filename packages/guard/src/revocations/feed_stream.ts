@@ -1,23 +1,27 @@
-/** One connection of the revocation feed, as an event stream (contract §9 Feed). */
-import { EventStreamParser, type StreamEvent } from './event_stream.ts';
+/** One connection to the revocation feed, as an event stream (contract §9 Feed). */
+import type { EventSourceMessage } from 'eventsource-parser';
+import { eventReader } from './event_stream.ts';
 import { Outage, Refused } from '../outage.ts';
 import { startTimer, secondsSince, type GuardClock } from '../runtime.ts';
 
-/** From its opening until it ends; it always ends by throwing: `Refused`, `Outage`, or what `open` and `take` throw. */
+/**
+ * Opens the stream and reads it until it ends. Always ends by throwing: `Refused`, `Outage`, or whatever `open` and
+ * `take` throw.
+ */
 export async function readStream({
   open,
   take,
   clock,
-  look,
+  onArrival,
   silenceSecondsMax,
   closing,
 }: {
   readonly open: (signal: AbortSignal) => Promise<Response>;
-  readonly take: (event: StreamEvent) => void;
+  readonly take: (event: EventSourceMessage) => void;
   readonly clock: Pick<GuardClock, 'elapsed'>;
-  /** Called with whatever arrives, before it is taken; it may give `closing`. */
-  readonly look?: (() => void) | undefined;
-  /** A stream without a byte for so long is given up, in seconds. */
+  /** Called when bytes arrive, before they are read. May abort `closing`. */
+  readonly onArrival?: (() => void) | undefined;
+  /** How long a stream may be silent before it is given up, in seconds. Any byte counts. */
   readonly silenceSecondsMax: number;
   readonly closing: AbortSignal;
 }): Promise<never> {
@@ -26,28 +30,28 @@ export async function readStream({
     ending.abort();
   };
   closing.addEventListener('abort', end);
-  let cancelAlarm = startTimer(silenceSecondsMax * 1000, end);
+  let cancelTimer = startTimer(silenceSecondsMax * 1000, end);
   let bytesAt = clock.elapsed();
   try {
     const response = await open(ending.signal);
     const reader = readerOf(response);
-    const parser = new EventStreamParser();
+    const readEvents = eventReader(take);
     for (;;) {
       const { done, value } = await reader.read();
       if (done) throw new Outage('The issuer ended the feed.');
-      look?.();
+      onArrival?.();
       if (ending.signal.aborted) throw new Outage('The feed was given up.');
-      // A process that was stopped wakes up with heartbeats of long ago in its buffers. They vouch for nothing.
+      // A process that was stopped wakes up with old heartbeats in its buffers. They say nothing about now.
       if (secondsSince(clock, bytesAt) > silenceSecondsMax) throw new Outage('The feed was not read for too long.');
       bytesAt = clock.elapsed();
-      cancelAlarm();
-      cancelAlarm = startTimer(silenceSecondsMax * 1000, end);
-      for (const event of parser.push(value)) take(event);
+      cancelTimer();
+      cancelTimer = startTimer(silenceSecondsMax * 1000, end);
+      readEvents(value);
     }
   } catch (cause) {
     throw ending.signal.aborted ? new Outage('The feed fell silent.', { cause }) : cause;
   } finally {
-    cancelAlarm();
+    cancelTimer();
     closing.removeEventListener('abort', end);
     ending.abort();
   }
@@ -59,7 +63,7 @@ function readerOf(response: Response): ReadableStreamDefaultReader<Uint8Array> {
   if (status !== 200) throw new Outage(`The issuer answered the feed with ${status}.`);
   const type = headers.get('content-type') ?? '';
   if (!/^text\/event-stream(?:;|$)/i.test(type) || body === null) {
-    throw new Outage('The issuer answered with something that is no event stream.');
+    throw new Outage('The issuer answered with something that is not an event stream.');
   }
   return body.getReader();
 }

@@ -1,23 +1,23 @@
-/** Identifiers of tokens and grants, each with the second until which it is held, in few bytes. */
+/** A compact hash table of UUIDs, each with the second until which it is held. */
 import type { NumericDate } from '@hallpass/protocol';
 
 /**
- * The table is cut into so many parts by the hash, and each grows by itself when it is full: no addition has to move
- * more than a part, and memory is never needed for a whole old table beside a whole new one.
+ * The hash divides the table into this many parts, and each grows on its own. No addition has to move more than one
+ * part, and there is never a whole old table in memory beside a whole new one.
  */
 const PARTS = 256;
-/** The fewest places of a part; a power of two, as all its sizes are. */
+/** The smallest size of a part, in places. All sizes are powers of two. */
 const PLACES_MIN = 8;
-/** A part is made twice as large beyond the first share, and smaller below the second. */
+/** A part doubles when it is fuller than the first share, and shrinks when it is emptier than the second. */
 const LOAD_MAX = 3 / 4;
 const LOAD_MIN = 1 / 8;
-/** An identifier has 128 bits: four words, and the fifth is its second. */
+/** A place has four words for the 128 bits of the identifier, and a fifth for its second. */
 const ID_WORDS = 4;
 const PLACE_WORDS = 5;
-/** The latest second that a place can hold, in the year 2106; what is to be held for longer is held for ever. */
+/** The latest second that a place can store, in the year 2106. What should be held for longer is held forever. */
 const UNTIL_MAX = 0xffff_ffff;
 
-/** Some of the places of a table: open addressing, the next place when one is taken. A second of 0 is a free place. */
+/** One part of the table: open addressing with linear probing. A place is free when its second is 0. */
 interface Part {
   readonly words: Uint32Array;
   readonly places: number;
@@ -25,13 +25,13 @@ interface Part {
 }
 
 /**
- * Holds UUIDs as all their bits, so that no other can ever be taken for one of them. Where each of them lies depends on a
- * seed that nobody knows: who could choose identifiers, could not choose such that crowd in one place.
+ * Holds all 128 bits of each UUID, so that none is ever mistaken for another. The hash has a secret seed, so that an
+ * attacker who can choose identifiers cannot make them collide.
  */
 export class IdentifierTable {
   readonly #seed: Uint32Array;
   readonly #parts: (Part | undefined)[];
-  /** The identifier that is being looked for. */
+  /** The identifier that the current call is about. */
   readonly #id = new Uint32Array(ID_WORDS);
   #size = 0;
   #sweptPart = 0;
@@ -47,12 +47,12 @@ export class IdentifierTable {
     return this.#size;
   }
 
-  /** How much memory the places take, free ones too. */
+  /** The memory that the places take, free ones included. */
   get bytes(): number {
     return this.#parts.reduce((sum, part) => sum + (part?.words.byteLength ?? 0), 0);
   }
 
-  /** Whether it is held: false for what is no UUID in lower-case digits. */
+  /** Whether a UUID is held. False for anything that is not a lower-case UUID. */
   has(text: string): boolean {
     if (this.#size === 0 || !parseWords(text, this.#id)) return false;
     const hash = this.#hash(this.#id, 0);
@@ -60,9 +60,12 @@ export class IdentifierTable {
     return part !== undefined && untilOf(part, this.#find(part, hash)) > 0;
   }
 
-  /** Holds a UUID in lower-case digits, until that second or the later one that it was held until already. */
+  /**
+   * Holds a lower-case UUID until the given second, or the one it is already held until if that is later. Throws a
+   * TypeError for any other text.
+   */
   hold(text: string, until: NumericDate): void {
-    if (!parseWords(text, this.#id)) throw new TypeError('Only UUIDs are held here.');
+    if (!parseWords(text, this.#id)) throw new TypeError('The identifier table holds lower-case UUIDs only.');
     const hash = this.#hash(this.#id, 0);
     const at = this.#partOf(hash);
     let part = this.#parts[at] ?? (this.#parts[at] = makePart(PLACES_MIN));
@@ -77,14 +80,14 @@ export class IdentifierTable {
       part.held += 1;
       this.#size += 1;
     }
-    // Whole seconds, since "now" is one.
+    // Rounded up, because `now` is in whole seconds.
     const second = Math.min(Math.max(Math.ceil(until), 1), UNTIL_MAX);
     part.words[place * PLACE_WORDS + ID_WORDS] = Math.max(known, second);
   }
 
-  /** Goes on round the table where it was last, looks at so many identifiers, and frees the places of those that are over. */
+  /** Checks the next `looks` identifiers, continuing round the table from the last call, and frees those that have expired. */
   sweep(now: NumericDate, looks: number): void {
-    // Each once at the most: the parts are gone through until so many were looked at.
+    // At most once each: `looks` is capped by the number of identifiers.
     for (let left = Math.min(looks, this.#size); left > 0;) {
       const part = this.#parts[this.#sweptPart];
       if (part === undefined || this.#sweptPlace >= part.places) {
@@ -93,13 +96,13 @@ export class IdentifierTable {
       }
       const until = untilOf(part, this.#sweptPlace);
       if (until > 0) left -= 1;
-      // Another may have moved into the place that was freed: it is looked at next.
+      // Freeing may move another identifier into this place, so stay here.
       if (until > 0 && until <= now && until < UNTIL_MAX) this.#free(part, this.#sweptPlace);
       else this.#sweptPlace += 1;
     }
   }
 
-  /** Memory comes back here, where nobody looks for places by number. */
+  /** Moves to the next part, and shrinks the one it leaves: here nothing refers to its places by number. */
   #leavePart(part: Part | undefined): void {
     if (part?.held === 0) this.#parts[this.#sweptPart] = undefined;
     else if (part !== undefined && part.places > PLACES_MIN && part.held < part.places * LOAD_MIN) {
@@ -111,7 +114,7 @@ export class IdentifierTable {
     this.#sweptPlace = 0;
   }
 
-  /** The place of the identifier that is being looked for, or the free one where it belongs. */
+  /** The place of the current identifier, or the free place where it belongs. */
   #find({ words, places }: Part, hash: number): number {
     const [a, b, c, d] = this.#id;
     for (let place = hash & (places - 1); ; place = (place + 1) & (places - 1)) {
@@ -121,14 +124,14 @@ export class IdentifierTable {
     }
   }
 
-  /** Frees a place, and moves up those behind it that lie there for want of it, so that no search ends too early. */
+  /** Frees a place, and moves up the ones behind it that were displaced by it, so that no search ends too early. */
   #free(part: Part, freed: number): void {
     const { words, places } = part;
     const last = places - 1;
     let gap = freed;
     for (let place = (gap + 1) & last; untilOf(part, place) > 0; place = (place + 1) & last) {
       const wanted = this.#hash(words, place * PLACE_WORDS) & last;
-      // How far it lies from where it belongs, against how far it would lie from there in the gap.
+      // Move it only if the gap is between the place it belongs in and the one it is in.
       if (((place - wanted) & last) < ((place - gap) & last)) continue;
       words.copyWithin(gap * PLACE_WORDS, place * PLACE_WORDS, (place + 1) * PLACE_WORDS);
       gap = place;
@@ -151,7 +154,7 @@ export class IdentifierTable {
     return part;
   }
 
-  /** By the bits that say nothing about the place in the part. */
+  /** Uses the hash bits that do not decide the place within the part. */
   #partOf(hash: number): number {
     return (hash >>> 24) & (this.#parts.length - 1);
   }
@@ -175,16 +178,16 @@ function untilOf({ words }: Part, place: number): number {
   return words[place * PLACE_WORDS + ID_WORDS] ?? 0;
 }
 
-/** By character code: the value of a lower-case digit, and `NO_DIGIT` for everything else. */
-const NO_DIGIT = 16;
+/** By character code: the value of a lower-case hex digit, or `NOT_A_DIGIT`. */
+const NOT_A_DIGIT = 16;
 const DIGITS = Uint8Array.from({ length: 128 }, (_, code) => {
   const value = '0123456789abcdef'.indexOf(String.fromCharCode(code));
-  return value < 0 ? NO_DIGIT : value;
+  return value < 0 ? NOT_A_DIGIT : value;
 });
 const TEXT_LENGTH = 36;
 const DASH = 45;
 
-/** A UUID to its four words; false, and whatever in the words, for any other text. */
+/** Parses a UUID into its four words. For any other text it returns false, and the words are undefined. */
 function parseWords(text: string, words: Uint32Array): boolean {
   if (text.length !== TEXT_LENGTH) return false;
   let word = 0;
@@ -195,8 +198,8 @@ function parseWords(text: string, words: Uint32Array): boolean {
       if (code !== DASH) return false;
       continue;
     }
-    const value = DIGITS[code] ?? NO_DIGIT;
-    if (value === NO_DIGIT) return false;
+    const value = DIGITS[code] ?? NOT_A_DIGIT;
+    if (value === NOT_A_DIGIT) return false;
     word = (word << 4) | value;
     digits += 1;
     if ((digits & 7) === 0) words[(digits >> 3) - 1] = word;

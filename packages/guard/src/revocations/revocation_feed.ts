@@ -1,114 +1,115 @@
 /**
- * Follows the issuer's revocation feed, and knows how fresh what it heard is (contract §9 Feed): over an event stream,
- * and by pages while no stream can be had.
+ * Follows the issuer's revocation feed and knows how stale it is (contract §9 Feed). It reads an event stream, and polls
+ * pages while no stream can be had.
  */
+import type { EventSourceMessage } from 'eventsource-parser';
 import { isCursor, parseJson, parseRevocationEntry, type RevocationEntry } from '@hallpass/protocol';
 import { Confirmations } from './confirmations.ts';
 import { parsePage } from './feed_page.ts';
-import { FeedReread, REFUSED_PAUSE_MS } from './feed_reread.ts';
 import { readStream } from './feed_stream.ts';
-import type { StreamEvent } from './event_stream.ts';
+import { FullReread, REFUSED_PAUSE_MS } from './full_reread.ts';
 import type { GuardEvent } from '../guard_event.ts';
 import { nameOf, Outage, Refused } from '../outage.ts';
 import type { RevocationSet } from './revocation_set.ts';
 import { jittered, sleep, secondsBetween, secondsSince, type GuardClock } from '../runtime.ts';
 
-/** The pause after a connection was lost, doubled with each that fails, and the longest one. In milliseconds. */
+/** The pause after a lost connection, in milliseconds. It doubles with each failure up to the maximum. */
 const BACKOFF_MS = 100;
 const BACKOFF_MS_MAX = 2_000;
-/** How often, at most, the stream is cut and opened at once, in seconds: a clock may run wild. */
+/** The shortest time between two reopenings after a clock jump, in seconds: a clock may keep jumping. */
 const REOPEN_SECONDS = 2;
-/** How long the stream may say nothing before pages are read: a server speaks every second. In milliseconds. */
+/** How long the stream may be silent before pages are polled, in milliseconds. A server sends a heartbeat every second. */
 const POLL_AFTER_MS = 2_000;
-/** The longest pause between two pages, in milliseconds; the shortest is half of it. */
+/** The longest pause between two polls, in milliseconds; the shortest is half of it. */
 const POLL_MS = 500;
-/** How often the stream is tried while pages do, in milliseconds. */
+/** How often the stream is tried again while polling works, in milliseconds. */
 const STREAM_AGAIN_MS = 60_000;
 
-/** How the guard hears of revocations now. */
+/** How the guard currently receives revocations. */
 export type FeedTransport = 'stream' | 'poll' | 'none';
 
 export interface RevocationFeedOptions {
-  /** Opens the stream after a cursor, or from its beginning. */
+  /** Opens the stream after a cursor, or from the beginning. */
   readonly open: (cursor: string | undefined, signal: AbortSignal) => Promise<Response>;
-  /** Reads what is behind a cursor, or the beginning, as JSON. Throws `Refused` or `Outage`. */
+  /** Reads the page after a cursor, or the first one, as JSON. Throws `Refused` or `Outage`. */
   readonly readPage: (cursor: string | undefined) => Promise<unknown>;
   /** The same, without confirming anything. */
   readonly rereadPage: (cursor: string | undefined) => Promise<unknown>;
   readonly set: RevocationSet;
   readonly clock: Pick<GuardClock, 'elapsed'>;
-  /** Called with whatever arrives, before it is taken; it may call `clockJumped`. */
-  readonly look?: () => void;
-  /** A stream without a byte for so long is given up, in seconds. */
+  /** Called when anything arrives, before it is read. It may call `clockJumped`. */
+  readonly onArrival?: () => void;
+  /** How long the stream may be silent before it is given up, in seconds. Any byte counts. */
   readonly silenceSecondsMax: number;
-  /** How long after the start a check may wait for the first heartbeat, in seconds. */
+  /** How long checks may wait for the first heartbeat, in seconds from the start. */
   readonly startWaitSeconds: number;
   readonly report: (event: GuardEvent) => void;
-  /** Hears which key set is published, by its version, with each heartbeat that says so. */
-  readonly hearKeysVersion: (version: string) => void;
+  /** Called with the version of the published key set, whenever a heartbeat or page carries one. */
+  readonly onKeysVersion: (version: string) => void;
   readonly closing: AbortSignal;
-  /** How long a silent stream is waited for before pages are read, in milliseconds; for tests. */
+  /** For tests: how long the stream may be silent before pages are polled, in milliseconds. */
   readonly pollAfterMs?: number;
 }
 
+/** The guard's end of the feed: fills the revocation set, and answers how stale it is. */
 export class RevocationFeed {
   readonly #options: RevocationFeedOptions;
   readonly #confirmations: Confirmations;
-  readonly #reread: FeedReread;
-  /** Everything up to here was taken. */
+  readonly #fullReread: FullReread;
+  /** Everything up to here is in the set. */
   #cursor: string | undefined;
-  /** Everything that was revoked before this instant is known; milliseconds of `elapsed`. */
+  /** Everything revoked before this instant is in the set; milliseconds of `elapsed`. */
   #freshAt = -Infinity;
   #transport: FeedTransport = 'none';
-  /** The status with which the issuer does not let us in, now. */
+  /** The status (401 or 403) of the current refusal of our credentials, if any. */
   #refusedStatus: number | undefined;
-  /** The stream was. Pages are not asked for then, and come back with it. */
+  /** Whether our credentials were refused for the stream. Polling stops until the stream is no longer refused. */
   #streamRefused = false;
   #lastError: string | undefined;
   #started: { readonly settled: Promise<void> } | undefined;
-  #onAnswer: (() => void)[] = [];
-  /** How often the machine may have slept. What was asked for before that vouches for nothing. */
+  #waitingForAnswer: (() => void)[] = [];
+  /** How often the machine may have slept. A page requested before a sleep says nothing about how fresh we are. */
   #sleeps = 0;
-  /** Cuts the stream that is open, to open another at once. */
+  /** Closes the open stream so that another is opened at once. */
   #reopen: (() => void) | undefined;
   #isReopening = false;
-  /** Whether the stream has spoken since that was last asked. */
-  #beaten = false;
+  /** Whether the stream brought a heartbeat since the polling loop last looked. */
+  #hasHeartbeat = false;
 
   constructor(options: RevocationFeedOptions) {
     this.#options = options;
     this.#confirmations = new Confirmations(options);
-    this.#reread = new FeedReread({ ...options, take: (entry) => this.#takeEntry(entry) });
+    this.#fullReread = new FullReread({ ...options, take: (entry) => this.#takeEntry(entry) });
   }
 
   get transport(): FeedTransport {
     return this.#transport;
   }
 
-  /** Why the feed was lost last, for a log. */
+  /** Why the feed was last lost, as a sentence for a log. */
   get lastError(): string | undefined {
     return this.#lastError;
   }
 
-  /** The status (401 or 403) with which the issuer refuses our credentials now; undefined while it does not. */
+  /** The status (401 or 403) if the issuer currently refuses our credentials, else undefined. */
   get refusedStatus(): number | undefined {
     return this.#refusedStatus;
   }
 
-  /** Everything revoked before so many seconds ago is known here. Infinity before the first heartbeat. */
+  /** Everything revoked more than this many seconds ago is in the set. Infinity before the first heartbeat. */
   get stalenessSeconds(): number {
     return this.stalenessAt(this.#options.clock.elapsed());
   }
 
-  /** The same at this moment of `elapsed`. */
+  /** The staleness at an instant of `elapsed` that you have already read. */
   stalenessAt(elapsed: number): number {
     return secondsBetween(this.#freshAt, elapsed);
   }
 
   /**
-   * Begins to follow, at the first call. `settled` resolves with the first heartbeat, when the issuer does not let us in,
-   * when the time to wait is over (counted from the start and not from each check), or when the guard is closed. After the
-   * machine may have slept there is another `settled`, counted from then.
+   * Starts to follow the feed, at the first call. `settled` resolves with the first heartbeat, with a refusal of our
+   * credentials, after `startWaitSeconds` (counted from the start, not from each check), or when the guard is closed. If
+   * the machine may have slept, a new `settled` starts then.
    */
   start(): { readonly settled: Promise<void> } {
     if (this.#started !== undefined) return this.#started;
@@ -119,12 +120,13 @@ export class RevocationFeed {
   }
 
   /**
-   * The time of day moved against the clock that nobody sets. Everything is read again. Forward, the machine may have
-   * slept, while that clock stood still: so much more time has passed, and what is in the buffers is of long ago.
+   * Call this when the time of day has moved by `seconds` relative to `elapsed`. The whole feed is read again. A move
+   * forward may mean that the machine slept while `elapsed` stood still: the set is older by that much, and what is in
+   * the buffers is old.
    */
   clockJumped(seconds: number): void {
     if (this.#started === undefined) return;
-    this.#reread.want();
+    this.#fullReread.request();
     if (seconds < 0) return;
     this.#sleeps += 1;
     this.#freshAt -= seconds * 1000;
@@ -132,22 +134,22 @@ export class RevocationFeed {
     this.#reopen?.();
   }
 
-  /** Resolves when the feed was heard once, or the issuer does not let us in; at once where that is so already. */
+  /** Resolves when the feed has been read once, or when the issuer refuses our credentials; at once if it already has. */
   async answered(): Promise<void> {
     this.start();
     if (this.#freshAt === -Infinity && this.#refusedStatus === undefined) await this.#nextAnswer();
   }
 
-  /** Resolves with the next heartbeat, or the next refusal of our credentials. */
+  /** Resolves with the next heartbeat, last page or refusal of our credentials. */
   #nextAnswer(): Promise<void> {
     return new Promise((resolve) => {
-      this.#onAnswer.push(resolve);
+      this.#waitingForAnswer.push(resolve);
     });
   }
 
-  #hearRefused(error: unknown): void {
+  #noteRefusal(error: unknown): void {
     this.#refusedStatus = error instanceof Refused ? error.status : undefined;
-    if (this.#refusedStatus !== undefined) for (const resolve of this.#onAnswer.splice(0)) resolve();
+    if (this.#refusedStatus !== undefined) for (const resolve of this.#waitingForAnswer.splice(0)) resolve();
   }
 
   async #orInTime(answered: Promise<void>): Promise<void> {
@@ -155,7 +157,7 @@ export class RevocationFeed {
     await Promise.race([answered, sleep(startWaitSeconds * 1000, closing)]);
   }
 
-  // The stream: tried for ever, seldom while pages do.
+  // The stream: tried forever, less often while polling works.
 
   async #followStream(): Promise<void> {
     const { clock, closing } = this.#options;
@@ -172,10 +174,10 @@ export class RevocationFeed {
       }
       if (this.#transport === 'stream') failures = 0;
       this.#streamRefused = error instanceof Refused;
-      this.#hearRefused(error);
+      this.#noteRefusal(error);
       this.#lastError = nameOf(error);
-      // What was no stream while pages did has taken nothing away.
-      if (this.#transport !== 'poll') this.#lose(error);
+      // While polling works, a failed stream changes nothing.
+      if (this.#transport !== 'poll') this.#markLost(error);
       const backoffMs = Math.min(BACKOFF_MS * 2 ** failures, BACKOFF_MS_MAX);
       const pauseMs = this.#transport === 'poll' ? STREAM_AGAIN_MS : backoffMs;
       await sleep(jittered(this.#streamRefused ? REFUSED_PAUSE_MS : pauseMs), closing);
@@ -207,23 +209,23 @@ export class RevocationFeed {
     }
   }
 
-  #takeEvent({ type, data, lastEventId }: StreamEvent): void {
-    const cursor = isCursor(lastEventId) ? lastEventId : undefined;
+  #takeEvent({ event: type, data, id }: EventSourceMessage): void {
+    const cursor = isCursor(id) ? id : undefined;
     if (type === 'revocation') this.#takeEntry(parseRevocationEntry(parseJson(data)));
-    // Whoever waits for us may know: everything up to here was taken.
+    // A caller waits for us to confirm: everything up to here is in the set.
     if (type === 'confirm' && cursor !== undefined) this.#confirmations.send(cursor);
     if (type !== 'revocation' && type !== 'heartbeat') return;
-    // Only now: an entry that was not taken is to be sent again.
+    // Not before it is in the set: an entry that could not be taken must be sent again.
     this.#cursor = cursor ?? this.#cursor;
     if (type !== 'heartbeat') return;
     const beat = parseJson(data);
     const keys = typeof beat === 'object' && beat !== null && 'keys' in beat ? beat.keys : undefined;
-    this.#beaten = true;
-    // Everything that was committed before it was sent has been sent.
-    this.#hearFresh({ transport: 'stream', at: this.#options.clock.elapsed(), keys });
+    this.#hasHeartbeat = true;
+    // The server sends a heartbeat after everything that was committed before it.
+    this.#markFresh({ transport: 'stream', at: this.#options.clock.elapsed(), keys });
   }
 
-  // Pages: read while the stream says nothing, whatever keeps it from us.
+  // Pages: polled while the stream is silent, whatever the reason.
 
   async #followPages(): Promise<void> {
     const { closing, pollAfterMs = POLL_AFTER_MS } = this.#options;
@@ -231,49 +233,49 @@ export class RevocationFeed {
     for (let pauseMs = pollAfterMs; ; pauseMs = jittered(pauseMs)) {
       await sleep(pauseMs, closing);
       if (closing.aborted) return;
-      if (this.#beaten) {
-        this.#beaten = false;
+      if (this.#hasHeartbeat) {
+        this.#hasHeartbeat = false;
         pauseMs = pollAfterMs * 2;
         continue;
       }
-      // Whom the issuer does not let in has nothing to gain from asking twice.
+      // If our credentials were refused for the stream, pages would be refused as well.
       const error = this.#streamRefused ? undefined : await this.#readPages().catch((thrown: unknown) => thrown);
+      if (closing.aborted) return;
       failures = error === undefined ? 0 : failures + 1;
-      if (error instanceof Refused) this.#hearRefused(error);
-      if (error !== undefined && this.#transport === 'poll') this.#lose(error);
+      if (error instanceof Refused) this.#noteRefusal(error);
+      if (error !== undefined && this.#transport === 'poll') this.#markLost(error);
       pauseMs = error instanceof Refused ? REFUSED_PAUSE_MS : Math.min(POLL_MS * 2 ** failures, BACKOFF_MS_MAX);
     }
   }
 
-  /** Up to the end of the feed. */
+  /** Reads pages up to the end of the feed. Throws `Refused` or `Outage`. */
   async #readPages(): Promise<undefined> {
-    const { clock, look, readPage, closing } = this.#options;
+    const { clock, onArrival, readPage, closing } = this.#options;
     for (;;) {
-      // The page was made after this instant, however long it was on its way, or we were stopped.
+      // The page was made after this instant, however long it took to arrive.
       const at = clock.elapsed();
       const sleeps = this.#sleeps;
       const page = parsePage(await readPage(this.#cursor));
       if (closing.aborted) return undefined;
-      look?.();
-      if (page === undefined) throw new Outage('The issuer answered with something that is no page of the feed.');
+      onArrival?.();
       for (const entry of page.entries) this.#takeEntry(entry);
       this.#cursor = page.cursor;
       if (page.more) continue;
       if (this.#sleeps > sleeps) return undefined;
-      this.#hearFresh({ transport: this.#beaten ? 'stream' : 'poll', at, keys: page.keys });
+      this.#markFresh({ transport: this.#hasHeartbeat ? 'stream' : 'poll', at, keys: page.keys });
       return undefined;
     }
   }
 
-  // Both
+  // Both.
 
   #takeEntry(entry: RevocationEntry | undefined): void {
-    // What cannot be read may be the very revocation that matters. Without it the feed must not count as fresh.
-    if (entry === undefined) throw new Outage('The feed holds a revocation that cannot be read.');
+    // It may be the very revocation that matters. Without it the set must not count as fresh.
+    if (entry === undefined) throw new Outage('The feed contains a revocation that cannot be read.');
     this.#options.set.add(entry);
   }
 
-  #hearFresh({
+  #markFresh({
     transport,
     at,
     keys,
@@ -282,20 +284,20 @@ export class RevocationFeed {
     readonly at: number;
     readonly keys: unknown;
   }): void {
-    const { clock, set, report, hearKeysVersion } = this.#options;
-    // First: who waits for the heartbeat is to find that the keys that are held are old ones.
-    if (typeof keys === 'string') hearKeysVersion(keys);
-    // A page that was long on its way says less than what was heard meanwhile; an instant that lies ahead says nothing.
+    const { clock, set, report, onKeysVersion } = this.#options;
+    // First, so that a check that waits for this heartbeat already knows that its keys are out of date.
+    if (typeof keys === 'string') onKeysVersion(keys);
+    // A slow page may be older than what the stream brought meanwhile. An instant in the future is from a broken clock.
     if (at > this.#freshAt || this.#freshAt > clock.elapsed()) this.#freshAt = at;
     set.sweep();
     this.#refusedStatus = undefined;
-    for (const resolve of this.#onAnswer.splice(0)) resolve();
+    for (const resolve of this.#waitingForAnswer.splice(0)) resolve();
     if (this.#transport === transport) return;
     this.#transport = transport;
     report({ kind: 'feed_connected', transport });
   }
 
-  #lose(error: unknown): void {
+  #markLost(error: unknown): void {
     const { report } = this.#options;
     this.#transport = 'none';
     this.#lastError = nameOf(error);

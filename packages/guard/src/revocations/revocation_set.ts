@@ -1,4 +1,4 @@
-/** What is revoked, as far as the guard has heard (contract §5). */
+/** The revocations that the guard holds (contract §5). */
 import type { AccessTokenClaims, Clock, NumericDate, Revocation, RevocationKind } from '@hallpass/protocol';
 import { isIdentifier, isTokenIdentifier, lineageOf, numericDate } from '@hallpass/protocol';
 import { IdentifierTable } from './identifier_table.ts';
@@ -7,57 +7,57 @@ import { REVOCATION_SECONDS_MAX } from '../issuer/trailing_clock.ts';
 import { randomWords } from '../runtime.ts';
 
 /**
- * The most revocations that are held at once. One more is an outage, since none may be forgotten. A token or a grant takes
- * 27 to 54 bytes, all others about 150.
+ * The most revocations held at once. One more is an outage, since none may be dropped. A token or a grant takes 27 to
+ * 54 bytes, everything else about 150.
  */
 export const REVOCATIONS_MAX = 4_000_000;
-/** How many entries are looked over for each that is added: above one, so that the dead never pile up. */
+/** How many entries are checked for expiry with each addition. More than one, so that expired entries never pile up. */
 const SWEPT_PER_ADD = 2;
-/** How many are looked over at a heartbeat. */
+/** How many entries are checked for expiry at each heartbeat. */
 const SWEPT_PER_HEARTBEAT = 1_000;
 
-/** Where it is kept of a token that nothing had ended it, so many additions into a set's life. */
+/** Kept with a token that is checked again and again: how many additions the set had when the token was last found alive. */
 export interface Seen {
   additions: number;
 }
 
-/** Of a token that no set was asked about. */
+/** For a token that has not been checked yet. */
 export function neverSeen(): Seen {
   return { additions: -1 };
 }
 
 /**
- * Adds in constant time, answers in a few look-ups, and about the same token in one comparison until something is added. Expired entries go a few at a time, whenever one is added and at each
- * heartbeat; there is neither a timer nor a pause for a full sweep, and the dead stay fewer than the living once
- * everything has been gone round.
+ * Adds in constant time and answers in a few look-ups; about a token it has seen, in one comparison until something is
+ * added. Expired entries are removed a few at a time, with each addition and each heartbeat: there is no timer and no
+ * pause for a full sweep, and after the first round there are fewer expired entries than live ones.
  */
 export class RevocationSet {
-  /** Tokens and grants that are dead as a whole, by their UUIDs: nearly all that is ever revoked. */
+  /** Tokens and grants that are revoked as a whole, by UUID: nearly all revocations. */
   readonly #tokens = makeTable();
   readonly #grants = makeTable();
   /**
-   * Tokens that were cut from others, each by its own UUID, the last of its lineage: nobody else has it. As text a lineage
-   * takes up to five times as much.
+   * Tokens that were exchanged for narrower ones (RFC 8693), each by its own UUID, the last of its lineage, which is
+   * unique. The lineage as text would take up to five times as much memory.
    */
-  readonly #cutTokens = makeTable();
+  readonly #narrowedTokens = makeTable();
   readonly #tables: Readonly<Partial<Record<RevocationKind, IdentifierTable>>> = {
     token: this.#tokens,
     grant: this.#grants,
   };
-  /** Everything else: clients and moments. */
+  /** Everything else: clients, moments, and ids that are not UUIDs. */
   readonly #others: Readonly<Record<RevocationKind, EntryMap>> = {
     token: new EntryMap(),
     grant: new EntryMap(),
     client: new EntryMap(),
     before: new EntryMap(),
   };
-  readonly #all = [this.#tokens, this.#grants, this.#cutTokens, ...Object.values(this.#others)];
+  readonly #all = [this.#tokens, this.#grants, this.#narrowedTokens, ...Object.values(this.#others)];
   readonly #clock: Clock;
   readonly #leewaySeconds: number;
   readonly #entriesMax: number;
   #additions = 0;
 
-  /** `clock`: what entries are forgotten by; see `TrailingClock`. */
+  /** `clock` decides when an entry has expired; see `TrailingClock`. */
   constructor(clock: Clock, leewaySeconds: number, entriesMax: number = REVOCATIONS_MAX) {
     this.#clock = clock;
     this.#leewaySeconds = leewaySeconds;
@@ -68,14 +68,17 @@ export class RevocationSet {
     return this.#all.reduce((sum, { size }) => sum + size, 0);
   }
 
-  /** Only ever refuses more: a second entry for the same thing widens the first, whatever order they come in. */
+  /**
+   * Adds a revocation. It only ever revokes more: a second entry for the same thing widens the first, in either order.
+   * Throws `Outage` when the set is full.
+   */
   add(revocation: Revocation): void {
-    // First, so that whatever becomes of it, nobody goes by what was true before.
+    // First, so that no token counts as seen alive even if the addition fails.
     this.#additions += 1;
     const { before } = revocation;
     const { place, id } = this.#placeOf(revocation);
     const until = this.#untilOf(revocation);
-    // Swept here as well: the feed of a full set never gets as far as a heartbeat.
+    // A full set has to be swept here, because its feed never gets as far as a heartbeat.
     if (this.size >= this.#entriesMax && !place.has(id)) this.#sweep(SWEPT_PER_HEARTBEAT);
     if (this.size >= this.#entriesMax && !place.has(id)) throw new Outage('More revocations than can be held.');
     if (place instanceof IdentifierTable) place.hold(id, until);
@@ -89,38 +92,38 @@ export class RevocationSet {
     const others = { place: this.#others[kind], id };
     if (before !== undefined) return others;
     if (isIdentifier(id)) return { place: this.#tables[kind] ?? others.place, id };
-    return kind === 'token' && isTokenIdentifier(id) ? { place: this.#cutTokens, id: ownPartOf(id) } : others;
+    return kind === 'token' && isTokenIdentifier(id) ? { place: this.#narrowedTokens, id: ownPartOf(id) } : others;
   }
 
-  /** Forgets some of what no longer matters. */
+  /** Removes some of the expired entries. Call it at each heartbeat. */
   sweep(): void {
     this.#sweep(SWEPT_PER_HEARTBEAT);
   }
 
   /**
-   * The second until which an entry is held. One that has ended when it arrives is alive at the issuer, or it would not be
-   * sent: then a clock is wrong, and it is held for as long as any can matter.
+   * The second until which an entry is held. The issuer only sends live entries, so one that has expired on arrival means
+   * that a clock is wrong: then it is held for as long as any entry can matter.
    */
   #untilOf({ expires_at }: Revocation): NumericDate {
-    // A token is accepted for the leeway after its end, so its revocation has to outlive it by as much.
+    // A token is accepted for the leeway after it expires, so its revocation has to be held for that long too.
     const until = expires_at + this.#leewaySeconds;
     const now = numericDate(this.#clock.now());
     return until > now ? until : now + REVOCATION_SECONDS_MAX;
   }
 
-  /** Whether a token was revoked. `seen`: what is kept with a token that is asked about again, of this set alone. */
+  /** Whether a token is revoked. Pass the same `seen` with the same token to make repeated checks cheap; it belongs to this set. */
   ends(claims: RevocableClaims, seen: Seen = neverSeen()): boolean {
-    // Only an addition ends what lives.
+    // Only an addition can revoke a token that was alive.
     if (seen.additions === this.#additions) return false;
-    const ended = this.#holds(claims);
-    if (!ended) seen.additions = this.#additions;
-    return ended;
+    const isRevoked = this.#holds(claims);
+    if (!isRevoked) seen.additions = this.#additions;
+    return isRevoked;
   }
 
   #holds({ jti, grant_id, client_id, iat }: RevocableClaims): boolean {
     const others = this.#others;
     return (
-      // With those that it was cut from: a child is as dead as its parent (RFC 8693).
+      // With its ancestors: a token dies with the one it was exchanged from (RFC 8693).
       lineageOf(jti).some((id) => this.#endsToken(id) || others.token.ends(id, iat)) ||
       this.#grants.has(grant_id) ||
       others.grant.ends(grant_id, iat) ||
@@ -130,7 +133,7 @@ export class RevocationSet {
   }
 
   #endsToken(id: string): boolean {
-    return isCut(id) ? this.#cutTokens.has(ownPartOf(id)) : this.#tokens.has(id);
+    return isNarrowed(id) ? this.#narrowedTokens.has(ownPartOf(id)) : this.#tokens.has(id);
   }
 
   #sweep(looks: number): void {
@@ -143,13 +146,13 @@ type RevocableClaims = Pick<AccessTokenClaims, 'jti' | 'grant_id' | 'client_id' 
 
 const EVERYTHING = '*';
 
-/** "Everything before" is one thing, whatever its entry's id says. */
+/** "Everything before" is one entry, whatever its id says. */
 function idOf({ kind, id }: Revocation): string {
   return kind === 'before' ? EVERYTHING : id;
 }
 
-/** Whether a token was cut from another (RFC 8693). */
-function isCut(id: string): boolean {
+/** Whether a token was exchanged for from another (RFC 8693). */
+function isNarrowed(id: string): boolean {
   return id.includes(LINEAGE_SEPARATOR);
 }
 
@@ -165,13 +168,13 @@ function makeTable(): IdentifierTable {
 }
 
 interface Entry {
-  /** Tokens issued before this are dead; Infinity for those that are meant one by one. */
+  /** Tokens issued before this are revoked; Infinity when every token it covers is. */
   readonly before: NumericDate;
-  /** Until when it matters: no token that it is about can be accepted after that. */
+  /** No token that it covers can be accepted after this second. */
   readonly until: NumericDate;
 }
 
-/** Entries by any text, swept along an iterator that runs round the map for ever. */
+/** Entries by any text. The sweeper is an iterator that goes round the map forever. */
 class EntryMap {
   readonly #entries = new Map<string, Entry>();
   #sweeper = this.#entries.entries();

@@ -1,4 +1,4 @@
-/** A feed whose issuer is the test, on timers, chance and a clock that the test moves. */
+/** A feed whose issuer, timers, clock and randomness are all in the test's hands. */
 import type { RevocationEntry } from '@hallpass/protocol';
 import { mock } from 'node:test';
 import type { GuardEvent } from '../../src/guard_event.ts';
@@ -9,11 +9,11 @@ import { makeId, NOW_SECONDS, TestClock } from '../issuer.ts';
 
 export const STEP_MS = 50;
 const NEVER_MS = 1e9;
-/** The shortest and the longest of what is left to chance. */
+/** The shortest and the longest random pause. */
 export const SHORTEST = 0;
 export const LONGEST = 1 - Number.EPSILON;
 
-/** Something that was asked of the issuer: how many milliseconds after the start, and after which cursor. */
+/** A request to the issuer: how many milliseconds after the start, and after which cursor. */
 type Asked = readonly [at: number, cursor: string | undefined];
 
 export class Rig {
@@ -25,7 +25,7 @@ export class Rig {
   readonly opened: Asked[] = [];
   readonly asked: Asked[] = [];
   readonly feed: RevocationFeed;
-  /** What the issuer answers; a stream is open and says nothing until the test does. */
+  /** What the issuer answers. A stream opens and stays silent until the test writes to it. */
   stream: (signal: AbortSignal) => Promise<Response> = async (signal) => this.#connect(signal);
   page: (cursor: string | undefined) => unknown = () => ({ entries: [], cursor: 'c0', more: false });
   readonly #startedAt = this.clock.now();
@@ -47,7 +47,7 @@ export class Rig {
       silenceSecondsMax: 100_000,
       startWaitSeconds: 5,
       report: (event) => this.told.push(event),
-      hearKeysVersion: (version) => this.versions.push(version),
+      onKeysVersion: (version) => this.versions.push(version),
       closing: this.closing.signal,
       ...options,
     });
@@ -57,7 +57,7 @@ export class Rig {
     return this.clock.now() - this.#startedAt;
   }
 
-  /** An entry that can be taken. */
+  /** A valid entry. */
   entry(cursor: string, expiresInSeconds = 1_000): RevocationEntry {
     return { cursor, kind: 'token', id: makeId(), expires_at: NOW_SECONDS + expiresInSeconds };
   }
@@ -65,7 +65,11 @@ export class Rig {
   say(type: string, data: unknown, id?: string): Promise<void> {
     const text = typeof data === 'string' ? data : JSON.stringify(data);
     const line = id === undefined ? '' : `id: ${id}\n`;
-    this.#controller?.enqueue(new TextEncoder().encode(`event: ${type}\n${line}data: ${text}\n\n`));
+    return this.write(`event: ${type}\n${line}data: ${text}\n\n`);
+  }
+
+  write(text: string): Promise<void> {
+    this.#controller?.enqueue(new TextEncoder().encode(text));
     return settle();
   }
 
@@ -78,7 +82,7 @@ export class Rig {
     return settle();
   }
 
-  /** Stops a millisecond before each step as well: what is due at a step does not happen before it. */
+  /** Lets time pass, stopping a millisecond before each step too, so that nothing happens before it is due. */
   async pass(milliseconds: number): Promise<void> {
     for (let left = milliseconds; left > 0;) {
       const into = this.passed % STEP_MS;

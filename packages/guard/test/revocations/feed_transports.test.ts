@@ -143,7 +143,7 @@ test('whom the issuer refuses the stream is not asked for pages', async () => {
       silenceSecondsMax: 6,
       startWaitSeconds: 5,
       report: (event) => world.told.push(event),
-      hearKeysVersion: () => {},
+      onKeysVersion: () => {},
       closing: world.closing.signal,
     });
     feed.start();

@@ -43,7 +43,7 @@ export class World {
       silenceSecondsMax: 6,
       startWaitSeconds: 5,
       report: (event) => this.told.push(event),
-      hearKeysVersion: (version) => this.keys.push(version),
+      onKeysVersion: (version) => this.keys.push(version),
       closing: this.closing.signal,
     });
   }

@@ -1,17 +1,18 @@
-/** What the feed takes, how fresh it is by that, and what it tells. */
+/** What the feed takes, how fresh it is after that, and which events it reports. */
 import assert from 'node:assert/strict';
+import { getEventListeners } from 'node:events';
 import { test } from 'node:test';
 import { inRig, LONGEST, STREAM_ALONE, times } from './feed_rig.ts';
 import { settle } from './feed_world.ts';
-import { makeId } from '../issuer.ts';
+import { makeId, NOW_SECONDS } from '../issuer.ts';
 
-test('what was heard before the clock was set back counts from what is heard next', async () => {
+test('after the monotonic clock went back, the feed is fresh again with the next stream', async () => {
   await inRig(LONGEST, STREAM_ALONE, async (rig) => {
     await rig.start();
     await rig.beat();
     rig.clock.advance(-60);
     assert.equal(rig.feed.stalenessSeconds, Infinity);
-    // Read before it was sent, as it seems.
+    // By this clock it was read before it was sent.
     await rig.beat();
     assert.deepEqual(rig.told.at(-1), { kind: 'feed_lost', because: 'The feed was not read for too long.' });
     await rig.pass(100);
@@ -22,7 +23,7 @@ test('what was heard before the clock was set back counts from what is heard nex
   });
 });
 
-test('pages are read up to the end of the feed at once, each after the one before, and only the last is fresh', async () => {
+test('pages are read one after another up to the end of the feed, and only the last makes it fresh', async () => {
   await inRig(LONGEST, {}, async (rig) => {
     const answers: ((page: unknown) => void)[] = [];
     rig.page = () => new Promise((resolve) => answers.push(resolve));
@@ -41,34 +42,52 @@ test('pages are read up to the end of the feed at once, each after the one befor
     await rig.pass(1_000);
     answers[1]?.({ entries: [rig.entry('c2')], cursor: 'c2', more: false, keys: 'k2' });
     await settle();
-    assert.equal(rig.feed.stalenessSeconds, 1, 'of the moment at which it was asked for');
+    assert.equal(rig.feed.stalenessSeconds, 1, 'counted from the request');
     assert.deepEqual(rig.versions, ['k2']);
     await rig.pass(500);
     assert.deepEqual(rig.asked[2], [3_500, 'c2']);
   });
 });
 
-test('a page that is none, or that holds what cannot be read, vouches for nothing and is asked for again', async () => {
-  for (const [because, bad] of [
-    ['The issuer answered with something that is no page of the feed.', { entries: 7 }],
-    ['The feed holds a revocation that cannot be read.', { entries: [{}], cursor: 'c9', more: false }],
+test('an answer that is not a page, or has an entry that cannot be read, loses the feed and is asked for again', async () => {
+  const entry = { cursor: 'c1', kind: 'token', id: makeId(), expires_at: NOW_SECONDS + 60 };
+  const page = { entries: [entry], cursor: 'c9', more: false };
+  const notPage = 'The issuer answered with something that is not a page of the feed.';
+  const unreadable = 'The feed contains a revocation that cannot be read.';
+  for (const [bad, because = notPage] of [
+    ...[undefined, null, '', 'page', 7, true, [], [page], {}].map((value) => [value] as const),
+    [{ ...page, entries: undefined }],
+    [{ ...page, entries: entry }],
+    [{ ...page, entries: { length: 1, 0: entry } }],
+    ...[undefined, '', 'c 1', 1, null].map((cursor) => [{ ...page, cursor }] as const),
+    ...[undefined, 'true', 1, null].map((more) => [{ ...page, more }] as const),
+    // It would be asked for forever.
+    [{ ...page, entries: [], more: true }],
+    [{ ...page, entries: [{}] }, unreadable],
+    [{ ...page, entries: [entry, null] }, unreadable],
+    [{ ...page, entries: [{ ...entry, kind: 'scope' }, entry] }, unreadable],
   ] as const) {
     await inRig(LONGEST, {}, async (rig) => {
       await rig.start();
       await rig.pass(2_000);
       rig.page = () => bad;
       await rig.pass(1_500);
-      assert.deepEqual(rig.asked.slice(1), [
-        [2_500, 'c0'],
-        [3_500, 'c0'],
-      ]);
-      assert.deepEqual(rig.told.slice(1), [{ kind: 'feed_lost', because }]);
-      assert.equal(rig.feed.stalenessSeconds, 1.5);
+      const hint = JSON.stringify(bad);
+      assert.deepEqual(
+        rig.asked.slice(1),
+        [
+          [2_500, 'c0'],
+          [3_500, 'c0'],
+        ],
+        hint,
+      );
+      assert.deepEqual(rig.told.slice(1), [{ kind: 'feed_lost', because }], hint);
+      assert.equal(rig.feed.stalenessSeconds, 1.5, hint);
     });
   }
 });
 
-test('a page that comes when the guard is closed is not taken', async () => {
+test('a page that arrives after close() is not taken', async () => {
   await inRig(LONGEST, {}, async (rig) => {
     let answer = (_page: unknown): void => {};
     rig.page = () => new Promise((resolve) => (answer = resolve));
@@ -83,7 +102,7 @@ test('a page that comes when the guard is closed is not taken', async () => {
   });
 });
 
-test('a guard that is closed opens nothing, reads nothing and says nothing any more', async () => {
+test('a closed guard opens nothing, reads nothing and reports nothing', async () => {
   await inRig(LONGEST, {}, async (rig) => {
     await rig.start();
     await rig.beat();
@@ -102,7 +121,7 @@ test('a guard that is closed opens nothing, reads nothing and says nothing any m
   });
 });
 
-test('a stream goes on after the last entry or heartbeat that was taken, and after nothing else', async () => {
+test('a stream resumes after the last entry or heartbeat that was taken, and after nothing else', async () => {
   for (const [expected, ...said] of [
     [undefined],
     ['c1', ['heartbeat', {}, 'c1']],
@@ -126,7 +145,7 @@ test('a stream goes on after the last entry or heartbeat that was taken, and aft
     const entry = rig.entry('c1');
     await rig.say('revocation', entry, 'c1');
     assert.ok(rig.set.ends({ jti: entry.id, grant_id: makeId(), client_id: '', iat: 0 }));
-    assert.equal(rig.feed.stalenessSeconds, Infinity, 'only a heartbeat says that this is all');
+    assert.equal(rig.feed.stalenessSeconds, Infinity, 'only a heartbeat says that nothing is missing');
     assert.deepEqual(rig.told, []);
     await rig.end();
     await rig.pass(100);
@@ -134,44 +153,19 @@ test('a stream goes on after the last entry or heartbeat that was taken, and aft
   });
 });
 
-test('an entry of the stream that cannot be read is an outage', async () => {
+test('an entry of the stream that cannot be read loses the feed', async () => {
   for (const data of ['{', {}, 'null']) {
     await inRig(LONGEST, STREAM_ALONE, async (rig) => {
       await rig.start();
       await rig.say('revocation', data, 'c1');
-      assert.deepEqual(rig.told, [{ kind: 'feed_lost', because: 'The feed holds a revocation that cannot be read.' }]);
+      assert.deepEqual(rig.told, [
+        { kind: 'feed_lost', because: 'The feed contains a revocation that cannot be read.' },
+      ]);
     });
   }
 });
 
-test('who asks for a confirmation gets it, by a page from there on; one that names no place is passed over', async () => {
-  await inRig(LONGEST, STREAM_ALONE, async (rig) => {
-    await rig.start();
-    await rig.say('confirm', {});
-    await rig.say('confirm', {}, 'c 1');
-    assert.deepEqual(rig.asked, []);
-    await rig.say('confirm', {}, 'c1');
-    assert.deepEqual(rig.asked, [[0, 'c1']]);
-    await rig.say('heartbeat', {}, 'c2');
-    await rig.say('revocation', rig.entry('c3'), 'c3');
-    await rig.pass(1_000);
-    assert.equal(rig.asked.length, 1);
-  });
-});
-
-test('who asks for a confirmation and names no place takes nobody’s away who waits', async () => {
-  await inRig(LONGEST, STREAM_ALONE, async (rig) => {
-    await rig.start();
-    for (const place of ['c1', 'c2', 'c 3']) await rig.say('confirm', {}, place);
-    await rig.pass(1_000);
-    assert.deepEqual(rig.asked, [
-      [0, 'c1'],
-      [100, 'c2'],
-    ]);
-  });
-});
-
-test('the version of the keys is heard with each heartbeat that tells one', async () => {
+test('each heartbeat that carries a key set version reports it', async () => {
   await inRig(LONGEST, STREAM_ALONE, async (rig) => {
     await rig.start();
     for (const data of [{ keys: 'k1' }, {}, { keys: 7 }, { keys: null }, 'null', '"keys"', '7', '{', { keys: 'k2' }]) {
@@ -183,7 +177,7 @@ test('the version of the keys is heard with each heartbeat that tells one', asyn
   });
 });
 
-test('what is over is forgotten with a heartbeat', async () => {
+test('a heartbeat removes expired entries', async () => {
   await inRig(LONGEST, STREAM_ALONE, async (rig) => {
     await rig.start();
     await rig.say('revocation', rig.entry('c1', 1), 'c1');
@@ -201,7 +195,7 @@ async function isDone(promise: Promise<void>): Promise<boolean> {
   return (await Promise.race([promise, settle().then(() => open)])) !== open;
 }
 
-test('who waits for the first heartbeat waits for as long as was said from the start, and for no longer', async () => {
+test('a check waits for the first heartbeat for startWaitSeconds from the start, and no longer', async () => {
   await inRig(LONGEST, STREAM_ALONE, async (rig) => {
     assert.equal(rig.feed.stalenessSeconds, Infinity);
     const heard = rig.feed.answered();
@@ -229,5 +223,62 @@ test('who waits for the first heartbeat waits for as long as was said from the s
     await settle();
     rig.closing.abort();
     assert.deepEqual([await isDone(heard), await isDone(settled)], [false, true]);
+  });
+});
+
+test('a stream, or an issuer, that is silent for silenceSecondsMax is given up, and any byte starts the count again', async () => {
+  const options = { ...STREAM_ALONE, silenceSecondsMax: 6 };
+  const silent = [{ kind: 'feed_lost', because: 'The feed fell silent.' }];
+  await inRig(LONGEST, options, async (rig) => {
+    await rig.start();
+    for (let round = 0; round < 3; round++) {
+      await rig.pass(5_999);
+      await rig.write(':\n');
+    }
+    await rig.pass(5_999);
+    assert.deepEqual(rig.told, []);
+    await rig.pass(1);
+    assert.deepEqual(rig.told, silent);
+  });
+  await inRig(LONGEST, options, async (rig) => {
+    rig.stream = (signal) =>
+      new Promise((_resolve, reject) => {
+        signal.addEventListener('abort', () => reject(new Error('aborted')));
+      });
+    await rig.start();
+    await rig.pass(5_999);
+    assert.deepEqual(rig.told, []);
+    await rig.pass(1);
+    assert.deepEqual(rig.told, silent);
+  });
+});
+
+test('bytes that arrive just in time are read, and a moment later they are too old to count', async () => {
+  await inRig(LONGEST, { ...STREAM_ALONE, silenceSecondsMax: 6 }, async (rig) => {
+    await rig.start();
+    for (let round = 0; round < 3; round++) {
+      rig.clock.advance(6);
+      await rig.beat();
+      assert.equal(rig.feed.stalenessSeconds, 0);
+    }
+    rig.clock.advance(6.001);
+    await rig.beat();
+    assert.deepEqual(rig.told.slice(1), [{ kind: 'feed_lost', because: 'The feed was not read for too long.' }]);
+  });
+});
+
+test('a connection that has ended leaves no listener and no timer', async () => {
+  await inRig(LONGEST, STREAM_ALONE, async (rig) => {
+    await rig.start();
+    const listeners = (): number => getEventListeners(rig.closing.signal, 'abort').length;
+    await rig.beat();
+    const held = listeners();
+    for (let round = 0; round < 5; round++) {
+      await rig.end();
+      await rig.pass(100);
+      await rig.beat();
+    }
+    assert.equal(rig.opened.length, 6);
+    assert.equal(listeners(), held);
   });
 });

@@ -1,3 +1,4 @@
+/** What the revocation set holds, for how long, and which tokens it revokes (contract §5). */
 import { LINEAGE_MAX, revokes, type Revocation } from '@hallpass/protocol';
 import * as fc from 'fast-check';
 import assert from 'node:assert/strict';
@@ -11,15 +12,15 @@ const LEEWAY_SECONDS = 5;
 
 setFlagsFromString('--expose-gc');
 
-/** Within the heap and outside of it. */
+/** Memory used, on and off the heap. */
 function bytesUsed(): number {
-  // The function is there for a context that is made after the flag was set.
+  // `gc` exists in contexts created after the flag was set.
   for (let round = 0; round < 3; round++) runInNewContext('gc()');
   const { heapUsed, arrayBuffers } = process.memoryUsage();
   return heapUsed + arrayBuffers;
 }
 
-/** Short ones, and such as are held in another way. */
+/** Short ids and UUIDs, which are held in different ways. */
 const UUIDS = ['01973a00-0000-7000-8000-00000000000a', '01973a00-0000-7000-8000-00000000000b'] as const;
 const id = fc.constantFrom('a', 'b', ...UUIDS);
 const seconds = fc.integer({ min: -20, max: 20 }).map((offset) => NOW_SECONDS + offset);
@@ -28,7 +29,7 @@ const revocation: fc.Arbitrary<Revocation> = fc.oneof(
   fc.record({ kind: fc.constant('client'), id, before: seconds, expires_at: seconds }),
   fc.record({ kind: fc.constant('before'), id: fc.constant('*'), before: seconds, expires_at: seconds }),
 );
-// Tokens that were cut from others are among them (RFC 8693).
+// With tokens that were exchanged from others (RFC 8693).
 const lineage = fc.array(id, { minLength: 1, maxLength: 3 }).map((ids) => ids.join('~'));
 const token = fc.record({ jti: lineage, grant_id: id, client_id: id, iat: seconds });
 const step = fc.oneof(
@@ -38,7 +39,7 @@ const step = fc.oneof(
   fc.constant({ sweep: true }),
 );
 
-test('whatever comes in whatever order, a live revocation is never forgotten and nothing else is revoked', () => {
+test('in any order, a live revocation is never dropped and nothing else is revoked', () => {
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
       const clock = new TestClock();
@@ -54,10 +55,10 @@ test('whatever comes in whatever order, a live revocation is never forgotten and
         else {
           const hits = all.filter((entry) => revokes(entry, one.ask));
           const now = Math.floor(clock.now() / 1000);
-          // A dead entry may still be held, or be gone: its tokens are refused for their age.
+          // An expired entry may be gone or not: its tokens are refused for their age.
           if (hits.some((entry) => entry.expires_at + LEEWAY_SECONDS > now)) assert.ok(set.ends(one.ask));
           if (hits.length === 0) assert.ok(!set.ends(one.ask));
-          // Whoever asked before is told the same as who never did.
+          // A repeated check gets the same answer as a first one.
           const name = JSON.stringify(one.ask);
           seen.set(name, seen.get(name) ?? neverSeen());
           assert.equal(set.ends(one.ask, seen.get(name)), set.ends(one.ask));
@@ -68,7 +69,7 @@ test('whatever comes in whatever order, a live revocation is never forgotten and
   );
 });
 
-test('a token is revoked by its id, its grant, its client and before a moment, each beside its nearest neighbour', () => {
+test('a token is revoked by its id, its grant, its client or a moment, and not by the nearest neighbour of each', () => {
   const one = { jti: 'j', grant_id: 'g', client_id: 'c', iat: NOW_SECONDS };
   const expires_at = NOW_SECONDS + 100;
   const cases: readonly (readonly [Revocation, boolean])[] = [
@@ -81,7 +82,7 @@ test('a token is revoked by its id, its grant, its client and before a moment, e
     [{ kind: 'client', id: 'd', before: NOW_SECONDS + 1, expires_at }, false],
     [{ kind: 'before', id: '*', before: NOW_SECONDS + 1, expires_at }, true],
     [{ kind: 'before', id: '*', before: NOW_SECONDS, expires_at }, false],
-    // That there is but one thing to mean by it, whatever it is called.
+    // Its id does not matter.
     [{ kind: 'before', id: 'x', before: NOW_SECONDS + 1, expires_at }, true],
     [{ kind: 'token', id: '__proto__', expires_at }, false],
   ];
@@ -92,7 +93,7 @@ test('a token is revoked by its id, its grant, its client and before a moment, e
   }
 });
 
-test('a token that was found living is asked about again after each addition, and only then', () => {
+test('a token that was found alive is looked up again after each addition, and only then', () => {
   const [mine, other] = UUIDS;
   const set = new RevocationSet(new TestClock(), 0);
   const claims = { jti: mine, grant_id: other, client_id: 'c', iat: 0 };
@@ -114,7 +115,7 @@ test('a token that was found living is asked about again after each addition, an
   for (let time = 0; time < 3; time++) assert.equal(set.ends(counted, seen), true);
 });
 
-test('a UUID that is a token is no grant, and no client', () => {
+test('the UUID of a token does not revoke a grant or client of the same id', () => {
   const [mine, other] = UUIDS;
   for (const kind of ['token', 'grant'] as const) {
     const set = new RevocationSet(new TestClock(), 0);
@@ -128,7 +129,7 @@ test('a UUID that is a token is no grant, and no client', () => {
   }
 });
 
-test('what is told of a UUID holds to the letter: up to a moment, or for a client without one', () => {
+test('an entry about a UUID may have a moment, and one about a client need not', () => {
   const [mine, other] = UUIDS;
   const expires_at = NOW_SECONDS + 100;
   for (const kind of ['token', 'grant'] as const) {
@@ -144,18 +145,18 @@ test('what is told of a UUID holds to the letter: up to a moment, or for a clien
   assert.equal(set.ends({ jti: mine, grant_id: mine, client_id: other, iat: NOW_SECONDS }), false);
 });
 
-test('a token that was cut from others ends with what was cut from it, and no other does', () => {
+test('revoking an exchanged token revokes what was exchanged from it, and nothing else (RFC 8693)', () => {
   const [a, b, c] = [makeId(), makeId(), makeId()];
   const set = new RevocationSet(new TestClock(), 0);
   set.add({ kind: 'token', id: `${a}~${b}`, expires_at: NOW_SECONDS + 100 });
   const ends = (jti: string): boolean => set.ends({ jti, grant_id: makeId(), client_id: 'c', iat: NOW_SECONDS });
-  // No grant is called so; if one was, it would be no token.
+  // No grant has such an id. If one did, it would not be a token.
   set.add({ kind: 'grant', id: `${a}~${c}`, expires_at: NOW_SECONDS + 100 });
   for (const ended of [`${a}~${b}`, `${a}~${b}~${c}`]) assert.ok(ends(ended), ended);
   for (const living of [a, b, `${b}~${c}`, `${a}~${c}`, `${a}~${c}~${makeId()}`]) assert.ok(!ends(living), living);
 });
 
-test('tokens that were cut from others take no more memory than others', () => {
+test('exchanged tokens take no more memory than others', () => {
   const count = 20_000;
   const set = new RevocationSet(new TestClock(), 0);
   const before = bytesUsed();
@@ -168,7 +169,7 @@ test('tokens that were cut from others take no more memory than others', () => {
   assert.ok(bytesEach < 100, `${bytesEach} bytes each`);
 });
 
-test('an addition looks at two of the old, and a heartbeat at a thousand', () => {
+test('an addition checks two old entries, and a heartbeat a thousand', () => {
   const clock = new TestClock();
   const set = new RevocationSet(clock, 0);
   const living: Revocation = { kind: 'client', id: 'c', before: 1, expires_at: NOW_SECONDS + 100 };
@@ -184,7 +185,7 @@ test('an addition looks at two of the old, and a heartbeat at a thousand', () =>
     goneAfter(() => set.add(living)),
     2,
   );
-  // One of them finds the end, and goes back to the start.
+  // One of them finds the end and goes back to the start.
   assert.equal(
     goneAfter(() => set.sweep()),
     999,
@@ -196,7 +197,7 @@ test('an addition looks at two of the old, and a heartbeat at a thousand', () =>
   assert.equal(set.size, 1);
 });
 
-test('an entry is held until the leeway after its end is over, and not for ever', () => {
+test('an entry is held for the leeway after it expires, and not forever', () => {
   const clock = new TestClock();
   const set = new RevocationSet(clock, LEEWAY_SECONDS);
   set.add({ kind: 'token', id: 'a', expires_at: NOW_SECONDS + 10 });
@@ -208,7 +209,7 @@ test('an entry is held until the leeway after its end is over, and not for ever'
   assert.equal(set.size, 0);
 });
 
-test('over a long time the memory is that of what lives: the dead stay fewer than the living', () => {
+test('over a long time there are never more expired entries than live ones', () => {
   const clock = new TestClock();
   const set = new RevocationSet(clock, 0);
   const LIVING = 1_000;
@@ -222,16 +223,16 @@ test('over a long time the memory is that of what lives: the dead stay fewer tha
   assert.equal(set.size, 0);
 });
 
-test('one more than can be held is an outage, nothing is forgotten for it, and room comes back by itself', () => {
+test('one entry too many is an outage: nothing is dropped for it, and room comes back by itself', () => {
   const clock = new TestClock();
   const set = new RevocationSet(clock, 0, 3);
   const entry = (name: string): Revocation => ({ kind: 'token', id: name, expires_at: NOW_SECONDS + 10 });
   for (const name of ['a', 'b', 'c']) set.add(entry(name));
   assert.throws(() => set.add(entry('d')), /More revocations than can be held/);
-  // A second word about one that is held takes no room.
+  // A second entry about something that is held takes no room.
   set.add(entry('a'));
   for (const jti of ['a', 'b', 'c']) assert.ok(set.ends({ jti, grant_id: '', client_id: '', iat: 0 }));
-  // The feed that comes back begins with the entry that had no room: no heartbeat will have swept before it.
+  // The feed resumes with the entry that had no room, so no heartbeat sweeps before it.
   clock.advance(11);
   for (let tries = 0; tries < 2 && set.size > 2; tries++) {
     try {

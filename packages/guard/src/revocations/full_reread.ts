@@ -1,46 +1,47 @@
 /**
- * Reads the whole feed again, beside the one that is followed, after the clock was set: whatever a wrong clock may have
- * kept from us comes once more. What is held stays, so this can only add.
+ * Reads the whole feed again after the machine's clock was set, beside the connection that follows it. A wrong clock may
+ * have made us drop entries too early; this brings them back. It only ever adds to what is held.
  */
 import type { RevocationEntry } from '@hallpass/protocol';
-import { parsePage } from './feed_page.ts';
+import { parsePage, type FeedPage } from './feed_page.ts';
 import type { GuardEvent } from '../guard_event.ts';
-import { Outage, Refused } from '../outage.ts';
+import { Refused } from '../outage.ts';
 import { jittered, sleep, secondsSince, type GuardClock } from '../runtime.ts';
 
-/** How often, at most, the feed is read again, in seconds: a clock that is set all the time must not load the issuer. */
+/** The shortest time between two full reads, in seconds: a clock that keeps being set must not load the issuer. */
 export const REREAD_INTERVAL_SECONDS = 60;
-/** The pause between two pages, in milliseconds: they count against the budget of the guard's key, as introspection does. */
+/** The pause between two pages, in milliseconds. Pages count against the rate limit of the guard's key. */
 const PAGE_PAUSE_MS = 50;
-/** The pauses after a failure, in milliseconds: doubled up to the longest. */
+/** The pause after a failure, in milliseconds. It doubles with each failure up to the maximum. */
 const RETRY_MS = 500;
 const RETRY_MS_MAX = 8_000;
-/** The pause after the issuer refused our credentials: only an operator can help. In milliseconds. */
+/** The pause after the issuer refused our credentials, in milliseconds. Only an operator can fix that. */
 export const REFUSED_PAUSE_MS = 10_000;
 
-export interface FeedRereadOptions {
-  /** Reads what is behind a cursor, or the beginning, as JSON, without confirming anything. Throws `Refused` or `Outage`. */
+export interface FullRereadOptions {
+  /** Reads the page after a cursor, or the first one, as JSON, without confirming anything. Throws `Refused` or `Outage`. */
   readonly rereadPage: (cursor: string | undefined) => Promise<unknown>;
-  /** Throws `Outage` for what cannot be taken. */
+  /** Holds an entry. Throws `Outage` if it cannot. */
   readonly take: (entry: RevocationEntry | undefined) => void;
   readonly clock: Pick<GuardClock, 'elapsed'>;
   readonly report: (event: GuardEvent) => void;
   readonly closing: AbortSignal;
 }
 
-export class FeedReread {
-  readonly #options: FeedRereadOptions;
-  #isWanted = false;
+/** Reads the feed from the start on request: one read at a time, at most one a minute, retried until it succeeds. */
+export class FullReread {
+  readonly #options: FullRereadOptions;
+  #isRequested = false;
   #isRunning = false;
   #startedAt = -Infinity;
 
-  constructor(options: FeedRereadOptions) {
+  constructor(options: FullRereadOptions) {
     this.#options = options;
   }
 
-  /** Has everything read from the start, from now on. Never throws; tries for as long as it takes. */
-  want(): void {
-    this.#isWanted = true;
+  /** Asks for a read that begins after this call. Never throws. */
+  request(): void {
+    this.#isRequested = true;
     if (this.#isRunning) return;
     this.#isRunning = true;
     void this.#run();
@@ -48,10 +49,10 @@ export class FeedReread {
 
   async #run(): Promise<void> {
     const { clock, closing } = this.#options;
-    while (this.#isWanted && !closing.aborted) {
+    while (this.#isRequested && !closing.aborted) {
       const leftSeconds = REREAD_INTERVAL_SECONDS - secondsSince(clock, this.#startedAt);
       if (leftSeconds > 0) await sleep(leftSeconds * 1000, closing);
-      this.#isWanted = false;
+      this.#isRequested = false;
       this.#startedAt = clock.elapsed();
       await this.#readAll();
     }
@@ -66,7 +67,7 @@ export class FeedReread {
       try {
         const page = await this.#readPage(cursor);
         ({ cursor } = page);
-        revocations += page.count;
+        revocations += page.entries.length;
         failures = 0;
         if (page.more) {
           await sleep(PAGE_PAUSE_MS, closing);
@@ -82,13 +83,10 @@ export class FeedReread {
     }
   }
 
-  async #readPage(
-    after: string | undefined,
-  ): Promise<{ readonly cursor: string; readonly more: boolean; readonly count: number }> {
+  async #readPage(after: string | undefined): Promise<FeedPage> {
     const { rereadPage, take } = this.#options;
     const page = parsePage(await rereadPage(after));
-    if (page === undefined) throw new Outage('The issuer answered with something that is no page of the feed.');
     for (const entry of page.entries) take(entry);
-    return { cursor: page.cursor, more: page.more, count: page.entries.length };
+    return page;
   }
 }
