@@ -22,14 +22,14 @@ export function testFollowers(storeTest: StoreTest): void {
       await a.revoke([revocationRecord('token', 'one')]);
       const end = await b.askFollowers();
       assert.deepEqual(await countAt(a, end), { connected: 0, confirmed: 0 });
-      await a.noteFollowers([followerRecord('f1', { cursor: start }), followerRecord('f2')], ALIVE_AFTER);
+      await a.saveFollowers([followerRecord('f1', { cursor: start }), followerRecord('f2')], ALIVE_AFTER);
       assert.deepEqual(await countAt(b, end), { connected: 2, confirmed: 0 });
-      await b.noteFollowers([followerRecord('f1', { cursor: end })], ALIVE_AFTER);
+      await b.saveFollowers([followerRecord('f1', { cursor: end })], ALIVE_AFTER);
       assert.deepEqual(await countAt(a, end), { connected: 2, confirmed: 1 });
       // A sign of life that arrives late, from where it was before.
-      await a.noteFollowers([followerRecord('f1', { cursor: start, seenAt: NOW_MS - 9_000 })], ALIVE_AFTER);
+      await a.saveFollowers([followerRecord('f1', { cursor: start, seenAt: NOW_MS - 9_000 })], ALIVE_AFTER);
       assert.deepEqual(await countAt(a, end), { connected: 2, confirmed: 1 });
-      await a.noteFollowers(
+      await a.saveFollowers(
         [followerRecord('f2', { cursor: end }), followerRecord('f2', { cursor: end })],
         ALIVE_AFTER,
       );
@@ -41,7 +41,7 @@ export function testFollowers(storeTest: StoreTest): void {
     const store = await open();
     const end = await store.askFollowers();
     const signs = [NOW_MS, ALIVE_AFTER + 1, ALIVE_AFTER];
-    await store.noteFollowers(
+    await store.saveFollowers(
       signs.map((seenAt, at) => followerRecord(`f${at}`, { seenAt, cursor: end })),
       ALIVE_AFTER,
     );
@@ -58,7 +58,7 @@ export function testFollowers(storeTest: StoreTest): void {
     const end = await store.askFollowers();
     const ahead = end.replace('-1-', '-2-');
     const cursors = ['nonsense', 'ffffffffffff-9', ahead, end.slice(0, -1), '', undefined];
-    await store.noteFollowers(
+    await store.saveFollowers(
       cursors.map((cursor, at) => followerRecord(`f${at}`, { cursor })),
       ALIVE_AFTER,
     );
@@ -69,7 +69,7 @@ export function testFollowers(storeTest: StoreTest): void {
     const store = await open();
     await store.revoke([revocationRecord('token', 'one')]);
     const end = await store.askFollowers();
-    await store.noteFollowers([followerRecord('f', { cursor: end })], ALIVE_AFTER);
+    await store.saveFollowers([followerRecord('f', { cursor: end })], ALIVE_AFTER);
     assert.deepEqual(await countAt(store, end), { connected: 1, confirmed: 1 });
     for (const other of [end.replace('-1-', '-2-'), end.slice(0, -1), end.replace(/^[0-9a-z]+/, 'ffffffffffff')]) {
       assert.deepEqual(await countAt(store, other), { connected: 1, confirmed: 0 }, other);
@@ -83,18 +83,18 @@ export function testFollowers(storeTest: StoreTest): void {
       const store = await open();
       await store.revoke([revocationRecord('token', 'one')]);
       const end = await store.askFollowers();
-      await store.noteFollowers([followerRecord('f')], ALIVE_AFTER);
-      await store.noteFollowers([followerRecord('f', { clientId: 'other', cursor: end })], ALIVE_AFTER);
+      await store.saveFollowers([followerRecord('f')], ALIVE_AFTER);
+      await store.saveFollowers([followerRecord('f', { clientId: 'other', cursor: end })], ALIVE_AFTER);
       assert.deepEqual(await countAt(store, end), { connected: 2, confirmed: 1 });
       const many = Array.from({ length: FOLLOWERS_PER_CLIENT_MAX + 100 }, (_, at) => followerRecord(`g${at}`));
-      for (const follower of many.slice(0, 50)) await store.noteFollowers([follower], ALIVE_AFTER);
-      await store.noteFollowers(many, ALIVE_AFTER);
+      for (const follower of many.slice(0, 50)) await store.saveFollowers([follower], ALIVE_AFTER);
+      await store.saveFollowers(many, ALIVE_AFTER);
       // Those of one statement do not see each other.
-      await store.noteFollowers([followerRecord('one more')], ALIVE_AFTER);
+      await store.saveFollowers([followerRecord('one more')], ALIVE_AFTER);
       const { connected } = await countAt(store, end);
       assert.ok(connected <= FOLLOWERS_PER_CLIENT_MAX + 256, String(connected));
-      await store.noteFollowers([followerRecord('f', { cursor: end })], ALIVE_AFTER);
-      await store.noteFollowers([followerRecord('third', { clientId: 'third', cursor: end })], ALIVE_AFTER);
+      await store.saveFollowers([followerRecord('f', { cursor: end })], ALIVE_AFTER);
+      await store.saveFollowers([followerRecord('third', { clientId: 'third', cursor: end })], ALIVE_AFTER);
       assert.deepEqual(await countAt(store, end), { connected: connected + 1, confirmed: 3 });
     },
   );

@@ -1,7 +1,7 @@
 /** Any sequence of verbs, through two processes in turn, against the plain maps that they amount to. */
 import assert from 'node:assert/strict';
 import * as fc from 'fast-check';
-import type { KeptRevocation, Store } from '../../packages/server/src/store/store.ts';
+import type { StoredRevocation, Store } from '../../packages/server/src/store/store.ts';
 import {
   NOW,
   clientRecord,
@@ -24,7 +24,7 @@ interface Model {
   readonly versions: Map<string, number>;
   readonly families: Map<string, { readonly generation: number; readonly expiresAt: number }>;
   /** By kind and id, in the order of the feed. */
-  revocations: readonly KeptRevocation[];
+  revocations: readonly StoredRevocation[];
   /** Until when each place of an entry that was moved on is kept. */
   places: readonly number[];
 }
@@ -133,7 +133,7 @@ async function revokeBefore(model: Model, store: Store, given: [number, string, 
   await keep(model, store, revocationBefore(id, model.start + before, { expires_at: model.start + lives }));
 }
 
-async function keep(model: Model, store: Store, revocation: KeptRevocation): Promise<void> {
+async function keep(model: Model, store: Store, revocation: StoredRevocation): Promise<void> {
   await store.revoke([revocation]);
   const known = model.revocations.find(({ kind, id }) => kind === revocation.kind && id === revocation.id);
   if (known !== undefined && (revocation.before ?? 0) <= (known.before ?? 0)) return;
@@ -144,7 +144,7 @@ async function keep(model: Model, store: Store, revocation: KeptRevocation): Pro
 async function forget(model: Model, store: Store, [, after]: [number, number]): Promise<void> {
   const now = model.start + after;
   // No family ends within a run, and one that is there holds the revocation of its grant.
-  const isHeld = ({ kind, id }: KeptRevocation): boolean => kind === 'grant' && model.families.has(id);
+  const isHeld = ({ kind, id }: StoredRevocation): boolean => kind === 'grant' && model.families.has(id);
   const kept = model.revocations.filter((one) => one.keepUntil >= now || isHeld(one));
   const places = model.places.filter((keepUntil) => keepUntil >= now);
   const forgotten = model.revocations.length - kept.length + model.places.length - places.length;

@@ -2,7 +2,7 @@
 import type {
   Client,
   Follower,
-  KeptRevocation,
+  StoredRevocation,
   KeyRecord,
   Rotation,
   Store,
@@ -71,15 +71,15 @@ export function rotationRecord(changes: Partial<Rotation> = {}): Rotation {
   };
 }
 
-type Ends = Partial<Pick<KeptRevocation, 'expires_at' | 'keepUntil'>>;
+type Ends = Partial<Pick<StoredRevocation, 'expires_at' | 'keepUntil'>>;
 
-export function revocationRecord(kind: 'token' | 'grant', id: string, ends: Ends = {}): KeptRevocation {
+export function revocationRecord(kind: 'token' | 'grant', id: string, ends: Ends = {}): StoredRevocation {
   const { expires_at = NOW + 100 } = ends;
   return { kind, id, expires_at, keepUntil: ends.keepUntil ?? expires_at };
 }
 
 /** Everything of a client, or of the issuer (`*`), made before a moment. */
-export function revocationBefore(id: string, before: number, ends: Ends = {}): KeptRevocation {
+export function revocationBefore(id: string, before: number, ends: Ends = {}): StoredRevocation {
   const { expires_at = NOW + 100 } = ends;
   return { kind: id === '*' ? 'before' : 'client', id, before, expires_at, keepUntil: ends.keepUntil ?? expires_at };
 }
@@ -87,7 +87,7 @@ export function revocationBefore(id: string, before: number, ends: Ends = {}): K
 /** The ids of everything in the feed after a cursor, in order, read to its end in pages. */
 /** What a server on the store says of the time: that it is this second, and has been for long. */
 export async function keepSecond(store: Store, second: number): Promise<void> {
-  await store.keepTime({ now: second * 1000, trusted: second * 1000, settled: true });
+  await store.saveTime({ now: second * 1000, trusted: second * 1000, settled: true });
 }
 
 export async function readFeed(

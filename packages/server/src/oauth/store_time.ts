@@ -6,7 +6,7 @@
  *   earliest  the time to call something expired by, where that means to forget it.
  *   latest    the time to count lifetimes of revocations from.
  */
-import type { KeptTime, Store } from '../store/store.ts';
+import type { StoredTime, Store } from '../store/store.ts';
 import type { ServerClock } from './authority.ts';
 
 /** How far the clocks of instances may be apart (contract, Many instances), in milliseconds. */
@@ -40,7 +40,7 @@ export class StoreTime {
   #compared: Reference;
   #evenSince: number;
   #hasJumped = false;
-  #kept: (KeptTime & { readonly elapsed: number }) | undefined;
+  #kept: (StoredTime & { readonly elapsed: number }) | undefined;
   /** Whether the engine has a clock of its own. */
   #onDatabase = false;
   #differsBy = 0;
@@ -143,7 +143,7 @@ export class StoreTime {
     const trusted = this.#kept === undefined ? now : Math.round(this.#kept.trusted + this.#since(this.#kept.elapsed));
     this.#differsBy = this.#machine.now() - now;
     // What is kept may be ahead since a clock was wrong when the store was new: one that runs evenly sets it right.
-    this.#take(await this.#store.keepTime({ now, trusted, settled: isEven }));
+    this.#take(await this.#store.saveTime({ now, trusted, settled: isEven }));
     return Math.min(this.#kept?.trusted ?? now, this.#machine.now(), now);
   }
 
@@ -172,7 +172,7 @@ export class StoreTime {
     if (isFirst || drifts || agrees) this.#believed = { elapsed: this.#machine.elapsed(), time };
   }
 
-  #take(kept: KeptTime): void {
+  #take(kept: StoredTime): void {
     this.#kept = { ...kept, elapsed: this.#machine.elapsed() };
   }
 

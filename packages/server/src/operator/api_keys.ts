@@ -7,10 +7,10 @@ import { revocationOfClient } from '../oauth/endpoints/revocation.ts';
 import { hashSecret } from '../oauth/keys/secret_hash.ts';
 import {
   CLIENTS_MAX,
-  type Accompanied,
+  type Consequences,
   type Client,
   type ClientSecret,
-  type KeptRevocation,
+  type StoredRevocation,
   type RefreshSuspicions,
   type SecretUse,
   type Store,
@@ -74,7 +74,7 @@ export interface ApiKeys {
   readonly enable: (clientId: string) => Promise<ShownApiKey>;
   readonly delete: (clientId: string, clock?: ClockChoice) => Promise<void>;
   /** Ends every token that the key was given until this resolves; the key itself goes on. */
-  readonly revokeTokens: (clientId: string, clock?: ClockChoice) => Promise<KeptRevocation>;
+  readonly revokeTokens: (clientId: string, clock?: ClockChoice) => Promise<StoredRevocation>;
   /** Replaces the public keys of a key that signs. */
   readonly setPublicKeys: (clientId: string, jwks: readonly unknown[]) => Promise<ShownApiKey>;
   /** Replaces parts of the policy; what is not named stays. */
@@ -116,15 +116,15 @@ export function manageApiKeys(
     ]);
     return { ...shown(client, uses), ...(suspicions === undefined ? {} : { refreshSuspicions: suspicions }) };
   };
-  const change = async (client: Client, changes: Partial<Client>, accompanied: Accompanied): Promise<Client> => {
-    const changed = { ...client, ...changes, updatedAt: accompanied.event.at, version: client.version + 1 };
-    if ((await store.saveClient(changed, accompanied)) === 'saved') return changed;
+  const change = async (client: Client, changes: Partial<Client>, consequences: Consequences): Promise<Client> => {
+    const changed = { ...client, ...changes, updatedAt: consequences.event.at, version: client.version + 1 };
+    if ((await store.saveClient(changed, consequences)) === 'saved') return changed;
     throw new KeyChanged(
       `The API key ${client.clientId} was changed by someone else meanwhile. Look at it and try again.`,
     );
   };
   /** Whatever else changes the key at this moment, such as a hash that is renewed: it is disabled all the same. */
-  const keepDisabled = async (clientId: string, revocation: KeptRevocation): Promise<Client> => {
+  const keepDisabled = async (clientId: string, revocation: StoredRevocation): Promise<Client> => {
     const event = { at: clock.now(), kind: 'key_disabled', clientId };
     for (let attempt = 1; ; attempt++) {
       try {

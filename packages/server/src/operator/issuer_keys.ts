@@ -13,7 +13,7 @@ import {
   type RevocationMoment,
 } from '../oauth/endpoints/revocation.ts';
 import type { StoreTime } from '../oauth/store_time.ts';
-import type { KeptRevocation, KeyUse, Store } from '../store/store.ts';
+import type { StoredRevocation, KeyUse, Store } from '../store/store.ts';
 import { findKeyPrice, findNamedSecretKeys, type KeyPrice } from './key_price.ts';
 import { OperatorRefusal } from './operator_refusal.ts';
 import { revokeUntilAcknowledged, type ClockChoice, type Dating } from './revocation_moment.ts';
@@ -95,7 +95,7 @@ export async function removeIssuerKey(
   const price = await priceIssuerKey(on, use, keyId);
   const at = on.clock.now();
   const event = { at, kind: `${KEY_USES[use].name}_key_removed`, detail: keyId };
-  const remove = async (revocations: readonly KeptRevocation[]): Promise<void> => {
+  const remove = async (revocations: readonly StoredRevocation[]): Promise<void> => {
     await replaceKey(on, { use, keyId, at });
     await on.store.removeKey(keyId, { event, revocations });
   };
@@ -112,7 +112,7 @@ export async function removeIssuerKey(
  * Tokens that were forged with a sealing key may be dated ahead as far as an instance allows whose clock is ahead itself
  * (`mint.ts`), and guards remember them for a while.
  */
-function revocationOfSealed({ now, clockSkewSeconds }: RevocationMoment): KeptRevocation {
+function revocationOfSealed({ now, clockSkewSeconds }: RevocationMoment): StoredRevocation {
   return revocationOfEverything({ now, clockSkewSeconds: 2 * clockSkewSeconds });
 }
 

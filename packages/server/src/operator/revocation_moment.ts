@@ -7,7 +7,7 @@
 import { numericDate } from '@hallpass/protocol';
 import type { RevocationMoment } from '../oauth/endpoints/revocation.ts';
 import type { ClockDifference, StoreTime } from '../oauth/store_time.ts';
-import { StoreUnavailable, type KeptRevocation, type Store } from '../store/store.ts';
+import { StoreUnavailable, type StoredRevocation, type Store } from '../store/store.ts';
 import { OperatorRefusal } from './operator_refusal.ts';
 
 /** Whose time a revocation is dated by, where this machine's clock and the store's do not agree. */
@@ -38,21 +38,21 @@ export async function revokeUntilAcknowledged<Outcome>(
     revocationAt,
     write,
   }: {
-    readonly revocationAt: (moment: RevocationMoment) => KeptRevocation;
-    readonly write: (revocation: KeptRevocation) => Promise<Outcome>;
+    readonly revocationAt: (moment: RevocationMoment) => StoredRevocation;
+    readonly write: (revocation: StoredRevocation) => Promise<Outcome>;
   },
-): Promise<{ readonly outcome: Outcome; readonly revocation: KeptRevocation }> {
+): Promise<{ readonly outcome: Outcome; readonly revocation: StoredRevocation }> {
   const start = await findStart(time, clock);
   const startedAt = time.elapsed();
   const at = (): number => start + time.elapsed() - startedAt;
-  const writeAt = async <Result>(milliseconds: number, work: (revocation: KeptRevocation) => Promise<Result>) => {
+  const writeAt = async <Result>(milliseconds: number, work: (revocation: StoredRevocation) => Promise<Result>) => {
     const begunAt = time.elapsed();
     const now = numericDate(milliseconds);
     const revocation = revocationAt({ now, clockSkewSeconds });
     const outcome = await work(revocation);
     return { outcome, revocation, isCovered: numericDate(at()) <= now, took: time.elapsed() - begunAt };
   };
-  let written: { readonly revocation: KeptRevocation; readonly isCovered: boolean; readonly took: number };
+  let written: { readonly revocation: StoredRevocation; readonly isCovered: boolean; readonly took: number };
   const first = await writeAt(start + USUAL_COMMIT_MS, write);
   written = first;
   for (let attempt = 2; !written.isCovered; attempt++) {

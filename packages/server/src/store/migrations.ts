@@ -1,4 +1,4 @@
-import { NOBODY } from './verbs/clients.ts';
+import { PLACEHOLDER_CLIENT_ID } from './verbs/clients.ts';
 import type { Client } from './store.ts';
 
 /**
@@ -173,8 +173,8 @@ export function olderSchema(version: number, where: string): string {
 }
 
 /** Nobody's record, about as long as anybody's: what is read in place of a client that is not there. */
-const NOBODYS_RECORD: Client = {
-  clientId: NOBODY,
+const PLACEHOLDER_RECORD: Client = {
+  clientId: PLACEHOLDER_CLIENT_ID,
   name: 'nobody',
   mode: 'live',
   authentication: 'client_secret',
@@ -203,7 +203,7 @@ export function firstRows(
     { text: 'INSERT INTO feed (one, feed_id, last_position) VALUES (1, ?, 0)', values: [feedId] },
     {
       text: 'INSERT INTO clients (client_id, version, record) VALUES (?, 0, ?)',
-      values: [NOBODY, JSON.stringify(NOBODYS_RECORD)],
+      values: [PLACEHOLDER_CLIENT_ID, JSON.stringify(PLACEHOLDER_RECORD)],
     },
   ];
 }

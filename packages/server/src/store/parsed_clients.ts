@@ -10,7 +10,7 @@ export const PARSED_CLIENTS_MAX = 10_000;
 export const PARSED_CLIENT_CHARACTERS_MAX = 16 * 1024 * 1024;
 
 /** What a row says of itself: constant in size, whatever its record holds. */
-export interface RowMark {
+export interface RowRevision {
   readonly clientId: string;
   /** Another one after each change; undefined: nobody can tell whether the row has changed. */
   readonly revision: string | undefined;
@@ -28,7 +28,7 @@ export class ParsedClients {
   #characters = 0;
 
   /** The client of this row, if it was parsed and the row has not changed since. */
-  find({ clientId, revision }: RowMark): Client | undefined {
+  find({ clientId, revision }: RowRevision): Client | undefined {
     const parsed = this.#parsed.get(clientId);
     if (parsed === undefined || parsed.revision !== revision) return undefined;
     this.#parsed.delete(clientId);
@@ -40,7 +40,7 @@ export class ParsedClients {
    * Parses the record of a row, and keeps the result where the row can be told from a changed one. It is frozen: many
    * requests share it.
    */
-  parse({ clientId, revision }: RowMark, record: string): Client {
+  parse({ clientId, revision }: RowRevision, record: string): Client {
     const client = parseClient(record, (_name, value: unknown) => Object.freeze(value));
     this.#forget(clientId);
     if (revision === undefined || record.length > PARSED_CLIENT_CHARACTERS_MAX) return client;

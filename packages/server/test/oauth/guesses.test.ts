@@ -14,7 +14,7 @@ import { Signer } from '../../../../testing/signer.ts';
 
 const TOKEN = { grant_type: 'client_credentials', scope: '/accounts.write' };
 const BEHIND = { HALLPASS_TRUSTED_PROXIES: '127.0.0.1' };
-const NOBODY = { clientId: 'nobody', clientSecret: 'not-the-secret-of-anybody-at-all' };
+const PLACEHOLDER_CLIENT_ID = { clientId: 'nobody', clientSecret: 'not-the-secret-of-anybody-at-all' };
 /** A guesser and partners share this one, a proxy's say. */
 const SHARED = '203.0.113.7';
 
@@ -44,8 +44,9 @@ test('/ping and the feed let a right key in from an address that has failed too 
   for (const path of ['/ping', '/oauth2/revocations?after=']) {
     const get = (by: Key): Promise<Answer> =>
       hallpass.request(path, { headers: { authorization: basicOf(by), ...from(path) } });
-    for (let at = 0; at < 5; at++) assert.equal((await get({ ...NOBODY, clientId: `nobody-${at}` })).status, 401);
-    assert.equal((await get(NOBODY)).status, 429);
+    for (let at = 0; at < 5; at++)
+      assert.equal((await get({ ...PLACEHOLDER_CLIENT_ID, clientId: `nobody-${at}` })).status, 401);
+    assert.equal((await get(PLACEHOLDER_CLIENT_ID)).status, 429);
     assert.equal((await get(wrong(key))).status, 429);
     assert.equal((await get(key)).status, 200);
   }
@@ -87,9 +88,9 @@ suite('an imported secret', () => {
     const hallpass = await startHallpass({ environment: failing(10) });
     const key = await importKey(hallpass, 'slow', strong('slow'));
     const ordinary = await hallpass.makeKey();
-    for (let at = 0; at < 30; at++) await ask(hallpass, { ...NOBODY, clientId: `nobody-${at}` });
+    for (let at = 0; at < 30; at++) await ask(hallpass, { ...PLACEHOLDER_CLIENT_ID, clientId: `nobody-${at}` });
     await guess(hallpass, ordinary, 30);
-    assert.equal((await ask(hallpass, NOBODY)).outcome, LIMITED);
+    assert.equal((await ask(hallpass, PLACEHOLDER_CLIENT_ID)).outcome, LIMITED);
     assert.equal((await ask(hallpass, key)).status, 200);
     assert.equal((await ask(hallpass, key)).status, 200);
   });
@@ -121,7 +122,7 @@ suite('an imported secret', () => {
     const key = await importKey(hallpass, 'last', strong('last'));
     assert.equal((await ask(hallpass, key)).outcome, LIMITED);
     assert.equal(await wasVerified(hallpass, key), false);
-    assert.equal((await ask(hallpass, NOBODY)).outcome, LIMITED, 'as every other failure from there');
+    assert.equal((await ask(hallpass, PLACEHOLDER_CLIENT_ID)).outcome, LIMITED, 'as every other failure from there');
     assert.equal((await ask(hallpass, key, from('203.0.113.8'))).status, 200);
   });
 
@@ -129,7 +130,7 @@ suite('an imported secret', () => {
     const hallpass = await startHallpass({ environment: failing(10) });
     const weak = await importKey(hallpass, 'weak', 'hunter2');
     assert.equal((await ask(hallpass, weak)).status, 200);
-    for (let at = 0; at < 20; at++) await ask(hallpass, { ...NOBODY, clientId: `nobody-${at}` });
+    for (let at = 0; at < 20; at++) await ask(hallpass, { ...PLACEHOLDER_CLIENT_ID, clientId: `nobody-${at}` });
     assert.equal((await ask(hallpass, weak)).status, 200, 'failures at other keys are no guesses at this one');
     assert.deepEqual(await guess(hallpass, weak, 2), [LIMITED, LIMITED]);
     assert.equal((await ask(hallpass, weak)).outcome, LIMITED);
@@ -144,7 +145,7 @@ suite('an imported secret', () => {
     await hallpass.keys.disable(key.clientId);
     const outcomes = [];
     for (let at = 0; at < 3; at++) outcomes.push((await ask(hallpass, key)).outcome);
-    assert.deepEqual(outcomes, await guess(hallpass, NOBODY, 3, from('203.0.113.8')));
+    assert.deepEqual(outcomes, await guess(hallpass, PLACEHOLDER_CLIENT_ID, 3, from('203.0.113.8')));
   });
 });
 
@@ -162,22 +163,36 @@ suite('a guard that passes on the keys of its callers', () => {
     const [guard, partner] = [await api(hallpass), await hallpass.makeKey()];
     const guesser = reported(guard, '198.51.100.1');
     for (let at = 0; at < 10; at++) {
-      assert.equal((await ask(hallpass, { ...NOBODY, clientId: `nobody-${at}` }, guesser)).outcome, FAILED);
+      assert.equal(
+        (await ask(hallpass, { ...PLACEHOLDER_CLIENT_ID, clientId: `nobody-${at}` }, guesser)).outcome,
+        FAILED,
+      );
     }
-    assert.equal((await ask(hallpass, NOBODY, guesser)).outcome, LIMITED);
+    assert.equal((await ask(hallpass, PLACEHOLDER_CLIENT_ID, guesser)).outcome, LIMITED);
     assert.equal((await ask(hallpass, partner, guesser)).status, 200);
-    assert.equal((await ask(hallpass, NOBODY, reported(guard, '198.51.100.2'))).outcome, FAILED);
-    assert.equal((await ask(hallpass, NOBODY, reported(guard))).outcome, FAILED);
-    assert.equal((await ask(hallpass, NOBODY)).outcome, FAILED, 'nor the address that the guard asks from');
-    assert.equal((await ask(hallpass, NOBODY, from('198.51.100.1'))).outcome, FAILED, 'nor that address by itself');
-    const ping = await hallpass.request('/ping', { headers: { authorization: basicOf(NOBODY), ...guesser } });
+    assert.equal((await ask(hallpass, PLACEHOLDER_CLIENT_ID, reported(guard, '198.51.100.2'))).outcome, FAILED);
+    assert.equal((await ask(hallpass, PLACEHOLDER_CLIENT_ID, reported(guard))).outcome, FAILED);
+    assert.equal(
+      (await ask(hallpass, PLACEHOLDER_CLIENT_ID)).outcome,
+      FAILED,
+      'nor the address that the guard asks from',
+    );
+    assert.equal(
+      (await ask(hallpass, PLACEHOLDER_CLIENT_ID, from('198.51.100.1'))).outcome,
+      FAILED,
+      'nor that address by itself',
+    );
+    const ping = await hallpass.request('/ping', {
+      headers: { authorization: basicOf(PLACEHOLDER_CLIENT_ID), ...guesser },
+    });
     assert.equal(ping.outcome, LIMITED);
   });
 
   test('is itself bounded: addresses that it makes up are good for ten times the bound, and no more', async () => {
     const hallpass = await startHallpass({ environment: failing(2) });
     const [guard, other] = [await api(hallpass), await api(hallpass)];
-    const fail = (by: Key, at: number): Promise<Answer> => ask(hallpass, NOBODY, reported(by, `198.51.100.${at}`));
+    const fail = (by: Key, at: number): Promise<Answer> =>
+      ask(hallpass, PLACEHOLDER_CLIENT_ID, reported(by, `198.51.100.${at}`));
     for (let at = 0; at < 20; at++) assert.equal((await fail(guard, at)).outcome, FAILED, String(at));
     assert.equal((await fail(guard, 100)).outcome, LIMITED);
     assert.equal((await fail(other, 100)).outcome, FAILED, 'another guard is not concerned');
@@ -186,7 +201,7 @@ suite('a guard that passes on the keys of its callers', () => {
 
   for (const [what, make] of [
     ['with a wrong secret', async (hallpass: Hallpass) => wrong(await api(hallpass))],
-    ['that nobody knows', async () => NOBODY],
+    ['that nobody knows', async () => PLACEHOLDER_CLIENT_ID],
     ['that is no resource server', async (hallpass: Hallpass) => await hallpass.makeKey()],
     [
       'that is disabled',
@@ -202,13 +217,13 @@ suite('a guard that passes on the keys of its callers', () => {
       const liar = await make(hallpass);
       const outcomes: string[] = [];
       for (let at = 0; at < 12; at++) {
-        const key = { ...NOBODY, clientId: `nobody-${at}` };
+        const key = { ...PLACEHOLDER_CLIENT_ID, clientId: `nobody-${at}` };
         outcomes.push((await ask(hallpass, key, reported(liar, `198.51.100.${at}`))).outcome);
       }
       // The reports are failures as well: two of them count, which is the bound against one key.
       assert.equal(outcomes.filter((outcome) => outcome === FAILED).length, 8, outcomes.join(', '));
       assert.equal(outcomes.at(-1), LIMITED);
-      assert.equal((await ask(hallpass, NOBODY)).outcome, LIMITED);
+      assert.equal((await ask(hallpass, PLACEHOLDER_CLIENT_ID)).outcome, LIMITED);
       const partner = await hallpass.makeKey();
       assert.equal((await ask(hallpass, partner, reported(liar, '198.51.100.1'))).status, 200);
     });
@@ -218,9 +233,9 @@ suite('a guard that passes on the keys of its callers', () => {
     const hallpass = await startHallpass({ environment: failing(2) });
     for (const more of [{ 'hallpass-caller': '198.51.100.1' }, { 'hallpass-guard': 'x' }, { 'hallpass-guard': '' }]) {
       const address = `203.0.113.${Object.values(more)[0]?.length}`;
-      await ask(hallpass, NOBODY, { ...from(address), ...more });
-      await ask(hallpass, { ...NOBODY, clientId: 'nobody-2' }, { ...from(address), ...more });
-      assert.equal((await ask(hallpass, NOBODY, from(address))).outcome, LIMITED);
+      await ask(hallpass, PLACEHOLDER_CLIENT_ID, { ...from(address), ...more });
+      await ask(hallpass, { ...PLACEHOLDER_CLIENT_ID, clientId: 'nobody-2' }, { ...from(address), ...more });
+      assert.equal((await ask(hallpass, PLACEHOLDER_CLIENT_ID, from(address))).outcome, LIMITED);
     }
   });
 });
@@ -237,9 +252,9 @@ test('while the store is away a guesser whose failures are limited does not lear
   const hallpass = await startHallpass({ environment: failing(5), faulty: leaving });
   const key = await hallpass.makeKey({ requestsPerSecond: 2 });
   assert.equal((await ask(hallpass, key)).status, 200);
-  for (let at = 0; at < 6; at++) await ask(hallpass, { ...NOBODY, clientId: `nobody-${at}` });
+  for (let at = 0; at < 6; at++) await ask(hallpass, { ...PLACEHOLDER_CLIENT_ID, clientId: `nobody-${at}` });
   away = true;
-  assert.equal((await ask(hallpass, NOBODY)).outcome, '503 temporarily_unavailable');
+  assert.equal((await ask(hallpass, PLACEHOLDER_CLIENT_ID)).outcome, '503 temporarily_unavailable');
   assert.equal((await ask(hallpass, wrong(key))).outcome, '503 temporarily_unavailable');
   assert.equal((await ask(hallpass, key)).status, 200);
   assert.equal((await ask(hallpass, key)).outcome, LIMITED, 'but that its budget is spent it does learn');

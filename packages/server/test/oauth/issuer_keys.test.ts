@@ -240,9 +240,9 @@ suite('secrets after a new key', () => {
     const serving = await beside(at, {
       faulty: (store) => ({
         ...store,
-        saveClient: async (client, accompanied) => {
+        saveClient: async (client, consequences) => {
           await meanwhile?.();
-          return await store.saveClient(client, accompanied);
+          return await store.saveClient(client, consequences);
         },
       }),
     });

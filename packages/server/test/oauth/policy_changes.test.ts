@@ -180,9 +180,9 @@ test('a key is disabled whatever else changes it at that moment', async () => {
   // Such as a hash that is renewed at a use of the secret.
   const busy = {
     ...store,
-    saveClient: async (...[client, accompanied]: Parameters<typeof store.saveClient>) => {
+    saveClient: async (...[client, consequences]: Parameters<typeof store.saveClient>) => {
       if (left-- > 0) await hallpass.changeKey(key, { updatedAt: left });
-      return await store.saveClient(client, accompanied);
+      return await store.saveClient(client, consequences);
     },
   };
   const operator = manageApiKeys({ ...hallpass.instance, store: busy });

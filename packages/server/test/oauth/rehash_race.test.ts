@@ -13,16 +13,16 @@ test('a key that is deleted and imported anew, while its old secret is hashed an
   const hallpass = await startHallpass({
     faulty: (store) => ({
       ...store,
-      saveClient: async (client, accompanied) => {
+      saveClient: async (client, consequences) => {
         // Between the reading of the record and its change.
-        if (accompanied.event.kind === 'key_secret_rehashed' && at.hallpass !== undefined) {
+        if (consequences.event.kind === 'key_secret_rehashed' && at.hallpass !== undefined) {
           const { keys, clock, makeKey } = at.hallpass;
           delete at.hallpass;
           await keys.delete(clientId);
           clock.advance(10);
           await makeKey(wanted(next));
         }
-        return await store.saveClient(client, accompanied);
+        return await store.saveClient(client, consequences);
       },
     }),
   });

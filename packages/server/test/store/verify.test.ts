@@ -44,7 +44,7 @@ async function makeStore(t: TestContext): Promise<string> {
     }),
     store.revoke([revocationBefore('client-3', NOW)]),
     store.addKey(keyRecord({ wrapped: WRAPPED }), -1),
-    store.keepTime({ now: NOW * 1000, trusted: NOW * 1000, settled: false }),
+    store.saveTime({ now: NOW * 1000, trusted: NOW * 1000, settled: false }),
   ]);
   await store.close();
   return file;

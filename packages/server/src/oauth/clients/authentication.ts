@@ -17,7 +17,7 @@ import {
   type Refusal,
   type UnverifiedAssertion,
 } from '@hallpass/protocol';
-import type { Client, ClientSecret, OnceMark } from '../../store/store.ts';
+import type { Client, ClientSecret, SingleUseId } from '../../store/store.ts';
 import type { Authority } from '../authority.ts';
 import { findEvidence, screenClaim, takesSecretFrom, type AssertionEvidence, type SecretEvidence } from './evidence.ts';
 import { findForeignSecret } from '../imported_secrets/foreign_secret.ts';
@@ -34,7 +34,7 @@ export const SECRETS_MAX = 2;
 export interface AuthenticatedClient {
   readonly client: Client;
   /** What it used of the things that can be used once. To be marked when all else holds, and before the answer. */
-  readonly once: readonly OnceMark[];
+  readonly once: readonly SingleUseId[];
 }
 
 /**

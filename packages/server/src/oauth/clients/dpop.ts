@@ -10,7 +10,7 @@ import {
   refuse,
   type Refusal,
 } from '@hallpass/protocol';
-import type { OnceMark } from '../../store/store.ts';
+import type { SingleUseId } from '../../store/store.ts';
 import type { Authority } from '../authority.ts';
 import type { KeyRing } from '../keys/key_ring.ts';
 import { isSignedBy, sha256, thumbprintOf } from './public_key.ts';
@@ -21,7 +21,7 @@ export interface Possession {
   /** The thumbprint of the key (RFC 7638). */
   readonly jkt: string;
   /** The proof's `jti`, to be marked when all else holds. */
-  readonly once: OnceMark;
+  readonly once: SingleUseId;
 }
 
 /**
@@ -63,7 +63,7 @@ function notGood(token: string | undefined, because: string): Refusal {
 export function judgePossession(
   boundTo: string | undefined,
   possession: Possession | Refusal | undefined,
-): OnceMark | Refusal {
+): SingleUseId | Refusal {
   if (boundTo === undefined) return refuse('token_not_good', { because: 'DPoP with a token that is not bound' });
   if (isRefusal(possession)) return possession;
   if (possession === undefined) return refuse('resource_proof_not_good', { because: 'no proof' });

@@ -1,6 +1,6 @@
 /** The steps that every endpoint for clients begins with: receive, authenticate, and judge the page it comes from. */
 import { dialectOf, isRefusal, parseParameters, refuse, type Parameters, type Refusal } from '@hallpass/protocol';
-import type { OnceMark, Store } from '../../store/store.ts';
+import type { SingleUseId, Store } from '../../store/store.ts';
 import type { Authority } from '../authority.ts';
 import { authenticateClient, challengeFor, type AuthenticatedClient } from '../clients/authentication.ts';
 import { corsFor, corsForAny, judgeOrigin } from '../clients/origins.ts';
@@ -55,7 +55,7 @@ export function readParameters({ header, body }: WireRequest): Parameters | Refu
 }
 
 /** Marks what can be used once; a refusal when some of it was used before (RFC 7523 §3, RFC 9449 §11.1). */
-export async function spendOnce(store: Store, once: readonly OnceMark[]): Promise<Refusal | undefined> {
+export async function spendOnce(store: Store, once: readonly SingleUseId[]): Promise<Refusal | undefined> {
   if (once.length === 0) return undefined;
   const outcome = await store.useOnce(once);
   if (outcome === 'fresh') return undefined;

@@ -13,7 +13,7 @@ import {
   type Refusal,
 } from '@hallpass/protocol';
 import assert from 'node:assert/strict';
-import type { Client, OnceMark } from '../../store/store.ts';
+import type { Client, SingleUseId } from '../../store/store.ts';
 import type { Authority } from '../authority.ts';
 import { authenticateClient } from '../clients/authentication.ts';
 import type { Budget } from '../limits/limits.ts';
@@ -122,7 +122,7 @@ function judgeBinding(
     readonly boundTo: string | undefined;
     readonly path: string;
   },
-): OnceMark | Refusal | undefined {
+): SingleUseId | Refusal | undefined {
   if (scheme === 'Bearer') return boundTo === undefined ? undefined : refuse('token_is_bound');
   return judgePossession(boundTo, readProof(authority, request, { path, token }));
 }

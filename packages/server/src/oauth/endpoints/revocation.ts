@@ -10,7 +10,7 @@ import {
   type Refusal,
   type RefreshTokenState,
 } from '@hallpass/protocol';
-import type { KeptRevocation } from '../../store/store.ts';
+import type { StoredRevocation } from '../../store/store.ts';
 import type { Authority } from '../authority.ts';
 import { shownByAnother } from '../limits/event_allowance.ts';
 import { receiveFromClient, spendOnce } from './client_request.ts';
@@ -95,7 +95,7 @@ async function tellOfGuards(
 /** What a token comes to that its owner revokes. */
 interface FoundRevocation {
   /** To be kept; undefined where there is nothing to keep. */
-  readonly revocation?: KeptRevocation;
+  readonly revocation?: StoredRevocation;
   /**
    * Whether the token is revoked when that is kept: now, or before. A request that is repeated because no answer came
    * waits for guards like the first, and costs its key no further revocation.
@@ -155,7 +155,7 @@ async function isOfLivingFamily(
   return family !== undefined && earliest < family.keptUntil;
 }
 
-function revocationOfToken({ jti, exp }: AccessTokenClaims, earliest: NumericDate): KeptRevocation {
+function revocationOfToken({ jti, exp }: AccessTokenClaims, earliest: NumericDate): StoredRevocation {
   const expires_at = exp + LEEWAY_SECONDS;
   return { kind: 'token', id: jti, expires_at, keepUntil: expires_at, feedSeconds: expires_at - earliest };
 }
@@ -168,7 +168,7 @@ function revocationOfToken({ jti, exp }: AccessTokenClaims, earliest: NumericDat
 export function revocationOfGrant(
   { grantId, expiresAt }: Pick<RefreshTokenState, 'grantId' | 'expiresAt'>,
   latest: NumericDate,
-): KeptRevocation {
+): StoredRevocation {
   const expires_at = latest + ACCESS_TOKEN_SECONDS_MAX + LEEWAY_SECONDS;
   return { kind: 'grant', id: grantId, expires_at, keepUntil: Math.max(expiresAt + LEEWAY_SECONDS, expires_at) };
 }
@@ -180,7 +180,7 @@ export interface RevocationMoment {
 }
 
 /** Ends everything that a client was given up to and including this second, on whichever clock it was dated. */
-export function revocationOfClient(clientId: string, { now, clockSkewSeconds }: RevocationMoment): KeptRevocation {
+export function revocationOfClient(clientId: string, { now, clockSkewSeconds }: RevocationMoment): StoredRevocation {
   const expires_at = now + ACCESS_TOKEN_SECONDS_MAX + LEEWAY_SECONDS;
   const before = now + clockSkewSeconds + 1;
   // No refresh token that was made before then lives longer, by any setting; and one that is revoked makes no other.
@@ -189,6 +189,6 @@ export function revocationOfClient(clientId: string, { now, clockSkewSeconds }: 
 }
 
 /** Ends everything that anybody was given up to and including this second. */
-export function revocationOfEverything(moment: RevocationMoment): KeptRevocation {
+export function revocationOfEverything(moment: RevocationMoment): StoredRevocation {
   return { ...revocationOfClient('*', moment), kind: 'before' };
 }

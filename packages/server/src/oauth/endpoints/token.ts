@@ -20,7 +20,7 @@ import {
   type TokenResponse,
 } from '@hallpass/protocol';
 import assert from 'node:assert/strict';
-import { StoreUnavailable, type OnceMark } from '../../store/store.ts';
+import { StoreUnavailable, type SingleUseId } from '../../store/store.ts';
 import type { Authority } from '../authority.ts';
 import { clientCredentials } from '../grants/client_credentials.ts';
 import type { Decision, Grant } from '../grants/grant.ts';
@@ -202,7 +202,7 @@ async function remember(
 async function commit(
   { store, noteSuspicion }: Authority,
   { rotation, shown }: Extract<Decision, { decided: 'issue' }>,
-  once: readonly OnceMark[],
+  once: readonly SingleUseId[],
 ): Promise<'committed' | 'already_used' | 'revoked' | Refusal> {
   const replayed = await spendOnce(store, once);
   if (replayed !== undefined) return replayed;

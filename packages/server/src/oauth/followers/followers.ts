@@ -104,7 +104,7 @@ export class Followers {
   async #note(followers: readonly (Named & { readonly cursor: string | undefined })[]): Promise<boolean> {
     const seenAt = this.#clock.now();
     try {
-      await this.#store.noteFollowers(
+      await this.#store.saveFollowers(
         followers.map(({ clientId, followerId, cursor }) => ({ clientId, followerId, cursor, seenAt })),
         seenAt - ALIVE_MS,
       );

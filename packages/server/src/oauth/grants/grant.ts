@@ -3,7 +3,7 @@
  * sign, write or answer, so it cannot forget a step that every grant has to take (`token_endpoint.ts`).
  */
 import type { Parameters, Refusal, RefreshTokenState } from '@hallpass/protocol';
-import type { Client, KeptRevocation, PredecessorShown, Rotation, StoreEvent } from '../../store/store.ts';
+import type { Client, StoredRevocation, PredecessorShown, Rotation, StoreEvent } from '../../store/store.ts';
 import type { Authority } from '../authority.ts';
 import type { Caller } from '../endpoints/client_request.ts';
 
@@ -38,7 +38,7 @@ export type Decision =
       readonly decided: 'refuse';
       readonly refusal: Refusal;
       readonly event?: StoreEvent;
-      readonly revocations?: readonly KeptRevocation[];
+      readonly revocations?: readonly StoredRevocation[];
     };
 
 export interface Grant<Selection> {

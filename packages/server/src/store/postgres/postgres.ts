@@ -8,13 +8,13 @@
  */
 import type { Random } from '@hallpass/protocol';
 import { eventIds } from '../event_id.ts';
-import { Gathering } from './gathering.ts';
+import { GroupCommit } from './group_commit.ts';
 import { ParsedClients } from '../parsed_clients.ts';
 import type { PostgresAddress } from './address.ts';
 import { Connections, DEADLINE_MS, isOwnFault } from './connections.ts';
 import { migrate } from './migrations.ts';
 import { DatabaseFailure } from './session.ts';
-import type { Revoking } from '../verbs/revocations.ts';
+import type { RevokeRequest } from '../verbs/revocations.ts';
 import type { Sql } from '../sql.ts';
 import { StoreUnavailable, StoreUnusable, type IfMissing, type Store } from '../store.ts';
 import * as verbs from '../verbs/verbs.ts';
@@ -58,29 +58,29 @@ function storeOn(connections: Connections): Store {
     watchers.look();
     return result;
   };
-  const gathering = new Gathering<Revoking>({
-    commit: (given) => transact((sql) => verbs.revokeTogether(sql, given)),
+  const gathering = new GroupCommit<RevokeRequest>({
+    commit: (given) => transact((sql) => verbs.revokeBatch(sql, given)),
     isOwnFault,
     waitMs: DEADLINE_MS,
     tooLate: () => new StoreUnavailable(`The database did not commit within ${DEADLINE_MS} ms.`),
   });
   let closing = false;
-  const gather = (given: Revoking): Promise<void> =>
+  const gather = (given: RevokeRequest): Promise<void> =>
     closing ? Promise.reject(new StoreUnavailable('The store is closed.')) : gathering.add(given);
 
   return {
     findClient: (clientId) => read((sql) => verbs.findClient(sql, clientId, parsed)),
     findIssueNotBefore: (clientId) => read((sql) => verbs.findIssueNotBefore(sql, clientId)),
     listClients: (page) => read((sql) => verbs.listClients(sql, page)),
-    saveClient: (client, accompanied) => revoking(transact((sql) => verbs.saveClient(sql, client, accompanied))),
-    deleteClient: (clientId, accompanied) =>
-      revoking(transact((sql) => verbs.deleteClient(sql, clientId, accompanied))),
+    saveClient: (client, consequences) => revoking(transact((sql) => verbs.saveClient(sql, client, consequences))),
+    deleteClient: (clientId, consequences) =>
+      revoking(transact((sql) => verbs.deleteClient(sql, clientId, consequences))),
     isOriginListed: (origin) => read((sql) => verbs.isOriginListed(sql, origin)),
     markSecretsUsed: (uses) => write((sql) => verbs.markSecretsUsed(sql, uses)),
     findSecretUses: (clientId) => read((sql) => verbs.findSecretUses(sql, clientId)),
     loadKeys: () => read(verbs.loadKeys),
     addKey: (key, unlessMadeAfter, event) => transact((sql) => verbs.addKey(sql, key, unlessMadeAfter, event)),
-    removeKey: (keyId, accompanied) => revoking(transact((sql) => verbs.removeKey(sql, keyId, accompanied))),
+    removeKey: (keyId, consequences) => revoking(transact((sql) => verbs.removeKey(sql, keyId, consequences))),
     rewrapKey: (keyId, wrapped) => write((sql) => verbs.rewrapKey(sql, keyId, wrapped)),
     countGrants: (now, clientId) => read((sql) => verbs.countGrants(sql, now, clientId)),
     countGrantsSealedBy: (keyId, now) => read((sql) => verbs.countGrantsSealedBy(sql, keyId, now)),
@@ -95,13 +95,13 @@ function storeOn(connections: Connections): Store {
     readRevocations: (from) => read((sql) => verbs.readRevocations(sql, from)),
     watchRevocations: (changed) => watchers.add(changed),
     askFollowers: () => revoking(write(verbs.askFollowers)),
-    noteFollowers: (followers, aliveAfter) => write((sql) => verbs.noteFollowers(sql, followers, aliveAfter)),
+    saveFollowers: (followers, aliveAfter) => write((sql) => verbs.saveFollowers(sql, followers, aliveAfter)),
     countFollowers: (to) => read((sql) => verbs.countFollowers(sql, to)),
     recordEvent: (event) => write((sql) => verbs.recordEvent(sql, event)),
     listEvents: (page) => read((sql) => verbs.listEvents(sql, page)),
     readClock: () => read(readClock),
     findTime: () => read(verbs.findTime),
-    keepTime: (time) => write((sql) => verbs.keepTime(sql, time)),
+    saveTime: (time) => write((sql) => verbs.saveTime(sql, time)),
     forgetExpired: (now, limit) => write((sql) => verbs.forgetExpired(sql, now, limit)),
     // Also that the server still keeps what it acknowledges: that can be switched off while it runs.
     check: async () => {

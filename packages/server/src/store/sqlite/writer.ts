@@ -57,9 +57,9 @@ const WRITES = {
   recordPredecessor: verbs.recordPredecessor,
   revoke: verbs.revoke,
   askFollowers: verbs.askFollowers,
-  noteFollowers: verbs.noteFollowers,
+  saveFollowers: verbs.saveFollowers,
   recordEvent: verbs.recordEvent,
-  keepTime: verbs.keepTime,
+  saveTime: verbs.saveTime,
   probe: verbs.probe,
   forgetExpired: verbs.forgetExpired,
 } as const;

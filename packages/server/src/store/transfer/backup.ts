@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { escapeControlsInLines, parseJson } from '@hallpass/protocol';
 import { findFeedEnd } from '../verbs/feed.ts';
 import { MIGRATIONS } from '../migrations.ts';
-import { bringBack, makeWay, putFamily, type Replaced } from './replacement.ts';
+import { reapplyRevocations, clearForRestore, putFamilyUnlessNewer, type Replaced } from './replacement.ts';
 import type { Sql, SqlRow, SqlValue } from '../sql.ts';
 import type { StoreEvent } from '../store.ts';
 import {
@@ -131,7 +131,7 @@ export async function restoreBackup(
 ): Promise<number> {
   return await to.transact(async (sql) => {
     if (over === undefined) await assertEmpty(sql);
-    else await makeWay(sql, over.replaced);
+    else await clearForRestore(sql, over.replaced);
     let rows = 0;
     let head: Head | undefined;
     for await (const line of lines) {
@@ -147,12 +147,12 @@ export async function restoreBackup(
           row['subject'] ?? null,
         );
       }
-      if (table.name === 'families') await putFamily(sql, table, row);
+      if (table.name === 'families') await putFamilyUnlessNewer(sql, table, row);
       else await put(sql, table, table.name === 'feed' ? { ...row, feed_id: feedId } : row);
       rows += 1;
       if (rows % PAGE_ROWS === 0) progress(table.name, rows);
     }
-    if (over !== undefined) await bringBack(sql, over.event);
+    if (over !== undefined) await reapplyRevocations(sql, over.event);
     return rows;
   });
 }

@@ -4,7 +4,7 @@
  */
 import { recordEvent, revoke } from '../verbs/revocations.ts';
 import type { Sql, SqlRow } from '../sql.ts';
-import type { KeptRevocation, StoreEvent } from '../store.ts';
+import type { StoredRevocation, StoreEvent } from '../store.ts';
 import { columnsOf, listOf, PAGE_ROWS, TABLES, TransferRefusal, type Table } from './transfer.ts';
 
 /** What a restore over a store would end. */
@@ -27,7 +27,7 @@ const KEPT: ReadonlySet<string> = new Set(['feed', 'revocations', 'families', 'u
 const ASIDE = 'aside ';
 
 /** Makes room for the rows of a backup, in the transaction that writes them. `found`: what its owner has agreed to lose. */
-export async function makeWay(sql: Sql, found: Replaced): Promise<void> {
+export async function clearForRestore(sql: Sql, found: Replaced): Promise<void> {
   if ((await countReplaced(sql)).apiKeys > found.apiKeys)
     throw new TransferRefusal(
       'An API key was made in the store meanwhile. Nothing was restored. Run the command again.',
@@ -41,7 +41,7 @@ export async function makeWay(sql: Sql, found: Replaced): Promise<void> {
  * Keeps the row of a grant, unless the store has seen a later generation of it: with an earlier one, or none, a refresh
  * token that was retired since the backup would be good again. The row stays until the last of all its tokens has ended.
  */
-export async function putFamily(sql: Sql, table: Table, row: SqlRow): Promise<void> {
+export async function putFamilyUnlessNewer(sql: Sql, table: Table, row: SqlRow): Promise<void> {
   const { name, values } = table;
   const columns = columnsOf(table);
   const later = (column: string): string => {
@@ -61,7 +61,7 @@ async function removeAgain(sql: Sql): Promise<void> {
 }
 
 /** Revokes once more what was put aside, behind what the backup has revoked; keys that were taken out are so again. */
-export async function bringBack(sql: Sql, event: StoreEvent): Promise<void> {
+export async function reapplyRevocations(sql: Sql, event: StoreEvent): Promise<void> {
   for (;;) {
     const rows = await sql.all(
       `SELECT position, kind, subject, before_date, expires_at, keep_until FROM revocations
@@ -78,7 +78,7 @@ export async function bringBack(sql: Sql, event: StoreEvent): Promise<void> {
 
 const KINDS = ['token', 'grant', 'client', 'before'] as const;
 
-function revocationOf(row: SqlRow): readonly KeptRevocation[] {
+function revocationOf(row: SqlRow): readonly StoredRevocation[] {
   const kind = KINDS.find((known) => `${ASIDE}${known}` === row['kind']);
   // What was only a place in the feed is one no more.
   if (kind === undefined) return [];

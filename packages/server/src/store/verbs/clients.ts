@@ -1,15 +1,15 @@
 /** The verbs about API keys and their secrets. */
-import { parseClient, printClient, type ParsedClients, type RowMark } from '../parsed_clients.ts';
+import { parseClient, printClient, type ParsedClients, type RowRevision } from '../parsed_clients.ts';
 import { digestOf, type RecordRow } from './record_digest.ts';
-import { accompany } from './revocations.ts';
+import { recordConsequences } from './revocations.ts';
 import { inBatches, rowsOf, type Sql, type SqlRow } from '../sql.ts';
-import { CLIENTS_MAX, type Accompanied, type Client, type SecretUse } from '../store.ts';
+import { CLIENTS_MAX, type Consequences, type Client, type SecretUse } from '../store.ts';
 
 /** The id of the one row that is no client's. Its record stands in for that of a client that does not exist. */
-export const NOBODY = '';
+export const PLACEHOLDER_CLIENT_ID = '';
 
 /** Nobody's record is written once, when the store is made. */
-const NOBODYS_REVISION = '0-nobody';
+const PLACEHOLDER_REVISION = '0-nobody';
 
 /**
  * What makes the revision of a row: its version, so that a server of an older schema, which does not write revisions,
@@ -30,9 +30,9 @@ export async function findClient(sql: Sql, clientId: string, parsed: ParsedClien
     clientId,
   );
   if (row === undefined) throw new Error('The store has no row for nobody: its set-up was not finished.');
-  const mark = row['client_id'] === clientId ? markOf(row) : NOBODYS_MARK;
+  const mark = row['client_id'] === clientId ? markOf(row) : PLACEHOLDER_REVISION_OF_ROW;
   const client = parsed.find(mark) ?? (await readClient(sql, mark.clientId, parsed));
-  return mark.clientId === NOBODY ? undefined : client;
+  return mark.clientId === PLACEHOLDER_CLIENT_ID ? undefined : client;
 }
 
 /** Undefined when the client was deleted a moment ago. */
@@ -41,11 +41,11 @@ async function readClient(sql: Sql, clientId: string, parsed: ParsedClients): Pr
   return row === undefined ? undefined : parsed.parse(markOf(row), String(row['record']));
 }
 
-const NOBODYS_MARK: RowMark = { clientId: NOBODY, revision: NOBODYS_REVISION };
+const PLACEHOLDER_REVISION_OF_ROW: RowRevision = { clientId: PLACEHOLDER_CLIENT_ID, revision: PLACEHOLDER_REVISION };
 
-function markOf(row: SqlRow): RowMark {
+function markOf(row: SqlRow): RowRevision {
   const clientId = String(row['client_id']);
-  if (clientId === NOBODY) return NOBODYS_MARK;
+  if (clientId === PLACEHOLDER_CLIENT_ID) return PLACEHOLDER_REVISION_OF_ROW;
   const { revision } = row;
   const isOfVersion = typeof revision === 'string' && revision.startsWith(`${row['version']}-`);
   return { clientId, revision: isOfVersion ? revision : undefined };
@@ -85,10 +85,10 @@ export async function findSecretUses(sql: Sql, clientId: string): Promise<readon
 export async function saveClient(
   sql: Sql,
   client: Client,
-  accompanied: Accompanied,
+  consequences: Consequences,
 ): Promise<'saved' | 'changed_meanwhile' | 'too_many'> {
   if (client.version === 1) {
-    await takeTurn(sql);
+    await lockForAdding(sql);
     if ((await countClients(sql)) >= CLIENTS_MAX) return 'too_many';
     // Marks that were being made while a client of this id was deleted.
     await sql.run('DELETE FROM secret_uses WHERE client_id = ?', client.clientId);
@@ -123,7 +123,7 @@ export async function saveClient(
   for (const origin of client.disabled ? [] : client.origins) {
     await sql.run('INSERT INTO client_origins (origin, client_id) VALUES (?, ?)', origin, client.clientId);
   }
-  await accompany(sql, accompanied);
+  await recordConsequences(sql, consequences);
   return 'saved';
 }
 
@@ -152,7 +152,7 @@ function wasMadeAt(record: string, createdAt: number): boolean {
  * Who adds what there may be only so many of waits here until the one before has committed, and then sees what it
  * added. The lock is that of nobody's row, which no other verb writes.
  */
-export async function takeTurn(sql: Sql): Promise<void> {
+export async function lockForAdding(sql: Sql): Promise<void> {
   await sql.run("UPDATE clients SET version = version WHERE client_id = ''");
 }
 
@@ -164,14 +164,14 @@ async function countClients(sql: Sql): Promise<number> {
 export async function deleteClient(
   sql: Sql,
   clientId: string,
-  accompanied: Accompanied,
+  consequences: Consequences,
 ): Promise<'deleted' | 'unknown'> {
-  if (clientId === NOBODY) return 'unknown';
+  if (clientId === PLACEHOLDER_CLIENT_ID) return 'unknown';
   if ((await sql.run('DELETE FROM clients WHERE client_id = ?', clientId)) === 0) return 'unknown';
   await sql.run('DELETE FROM client_origins WHERE client_id = ?', clientId);
   await sql.run('DELETE FROM secret_uses WHERE client_id = ?', clientId);
   await sql.run('DELETE FROM refresh_suspicions WHERE client_id = ?', clientId);
-  await accompany(sql, accompanied);
+  await recordConsequences(sql, consequences);
   return 'deleted';
 }
 

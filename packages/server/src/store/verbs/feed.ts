@@ -16,7 +16,7 @@ export interface FeedEnd {
   readonly commitId: string;
   /** How often followers were asked to confirm. */
   readonly calls: number;
-  /** See `KeptTime.trusted`; 0 while no server has kept any: then nothing counts as expired. */
+  /** See `StoredTime.trusted`; 0 while no server has kept any: then nothing counts as expired. */
   readonly trusted: number;
 }
 

@@ -17,7 +17,7 @@ export async function askFollowers(sql: Sql): Promise<string> {
 }
 
 /** Each statement for itself; no transaction needed. In one order for all, so that no two wait for each other. */
-export async function noteFollowers(sql: Sql, followers: readonly Follower[], aliveAfter: number): Promise<void> {
+export async function saveFollowers(sql: Sql, followers: readonly Follower[], aliveAfter: number): Promise<void> {
   if (followers.length === 0) return;
   const end = await findFeedEnd(sql);
   const ids = new Map(followers.map((follower) => [`${follower.clientId} ${follower.followerId}`, follower]));

@@ -2,7 +2,7 @@
 import type { NumericDate } from '@hallpass/protocol';
 import { isRevoked, REVOCATIONS_OF, valuesOf } from './revocations.ts';
 import { rowsOf, type Sql } from '../sql.ts';
-import type { Counter, Family, OnceMark, Rotation, RotationOutcome } from '../store.ts';
+import type { Counter, Family, SingleUseId, Rotation, RotationOutcome } from '../store.ts';
 
 export async function findFamily(sql: Sql, grantId: string): Promise<Family | undefined> {
   const [row] = await sql.all(
@@ -78,7 +78,7 @@ export async function rotate(sql: Sql, rotation: Rotation): Promise<RotationOutc
  * The last statement writes all marks or none; no transaction needed. Of two that are first with one mark, one fails on
  * its primary key, is tried again and finds it.
  */
-export async function useOnce(sql: Sql, marks: readonly OnceMark[]): Promise<OnceMark | 'fresh'> {
+export async function useOnce(sql: Sql, marks: readonly SingleUseId[]): Promise<SingleUseId | 'fresh'> {
   for (const [at, mark] of marks.entries()) {
     if (marks.slice(0, at).some(({ space, id }) => space === mark.space && id === mark.id)) return mark;
   }

@@ -1,9 +1,9 @@
 /** The verbs about the keys of the issuer itself. */
 import type { NumericDate } from '@hallpass/protocol';
-import { takeTurn } from './clients.ts';
-import { accompany, recordEvent } from './revocations.ts';
+import { lockForAdding } from './clients.ts';
+import { recordConsequences, recordEvent } from './revocations.ts';
 import type { Sql, SqlValue } from '../sql.ts';
-import type { Accompanied, KeyRecord, StoreEvent } from '../store.ts';
+import type { Consequences, KeyRecord, StoreEvent } from '../store.ts';
 
 export async function loadKeys(sql: Sql): Promise<readonly KeyRecord[]> {
   const rows = await sql.all(
@@ -33,7 +33,7 @@ export async function addKey(
   unlessMadeAfter: number,
   event?: StoreEvent,
 ): Promise<'added' | 'exists'> {
-  await takeTurn(sql);
+  await lockForAdding(sql);
   const written = await sql.run(
     `INSERT INTO keys (key_id, key_use, algorithm, wrapped, created_at, active_from)
      SELECT ?, ?, ?, ?, ?, ?
@@ -53,9 +53,9 @@ export async function addKey(
   return 'added';
 }
 
-export async function removeKey(sql: Sql, keyId: string, accompanied: Accompanied): Promise<'removed' | 'unknown'> {
+export async function removeKey(sql: Sql, keyId: string, consequences: Consequences): Promise<'removed' | 'unknown'> {
   if ((await sql.run('DELETE FROM keys WHERE key_id = ?', keyId)) === 0) return 'unknown';
-  await accompany(sql, accompanied);
+  await recordConsequences(sql, consequences);
   return 'removed';
 }
 

@@ -3,8 +3,8 @@ import { LINEAGE_MAX, lineageOf, type NumericDate } from '@hallpass/protocol';
 import { inBatches, insertRows, rowsOf, type Sql, type SqlValue } from '../sql.ts';
 import {
   FEED_SECONDS_MAX,
-  type Accompanied,
-  type KeptRevocation,
+  type Consequences,
+  type StoredRevocation,
   type RevocationSubject,
   type StoreEvent,
 } from '../store.ts';
@@ -38,30 +38,30 @@ export function valuesOf({ jti, grantId, clientId, issuedAt }: RevocationSubject
 }
 
 /** What a caller of `revoke` gave. */
-export interface Revoking {
-  readonly revocations: readonly KeptRevocation[];
+export interface RevokeRequest {
+  readonly revocations: readonly StoredRevocation[];
   readonly event?: StoreEvent | undefined;
 }
 
-export async function accompany(sql: Sql, { event, revocations = [] }: Accompanied): Promise<void> {
+export async function recordConsequences(sql: Sql, { event, revocations = [] }: Consequences): Promise<void> {
   await revoke(sql, revocations, event);
 }
 
-export async function revoke(sql: Sql, revocations: readonly KeptRevocation[], event?: StoreEvent): Promise<void> {
-  await revokeTogether(sql, [{ revocations, event }]);
+export async function revoke(sql: Sql, revocations: readonly StoredRevocation[], event?: StoreEvent): Promise<void> {
+  await revokeBatch(sql, [{ revocations, event }]);
 }
 
 /** What many callers gave, in the few statements of one: all of it or nothing. */
-export async function revokeTogether(sql: Sql, given: readonly Revoking[]): Promise<void> {
+export async function revokeBatch(sql: Sql, given: readonly RevokeRequest[]): Promise<void> {
   const revocations = given.flatMap((one) => one.revocations);
-  if (revocations.length > 0) await keepRevocations(sql, revocations);
+  if (revocations.length > 0) await insertRevocations(sql, revocations);
   await recordEvents(
     sql,
     given.flatMap(({ event }) => event ?? []),
   );
 }
 
-async function keepRevocations(sql: Sql, revocations: readonly KeptRevocation[]): Promise<void> {
+async function insertRevocations(sql: Sql, revocations: readonly StoredRevocation[]): Promise<void> {
   // The lock of the one row that every revocation passes through: who has it is alone with the revocations until the
   // commit, and so positions are given out in the order of commits (see the port). It is taken before anything else.
   const [feed] = await sql.all(
@@ -69,7 +69,7 @@ async function keepRevocations(sql: Sql, revocations: readonly KeptRevocation[])
   );
   if (feed === undefined) throw new Error('The store has no feed: its set-up was not finished.');
   const known = await findKnown(sql, revocations);
-  const fresh = new Map<string, KeptRevocation>();
+  const fresh = new Map<string, StoredRevocation>();
   for (const revocation of revocations) {
     const key = `${revocation.kind} ${revocation.id}`;
     const before = fresh.get(key)?.before ?? known.get(key);
@@ -84,7 +84,7 @@ async function keepRevocations(sql: Sql, revocations: readonly KeptRevocation[])
   const commitId = sql.newCommitId();
   const end = last + fresh.size;
   await sql.run('UPDATE feed SET last_position = ?, last_commit = ? WHERE one = 1', end, `${end}-${commitId}`);
-  for (const [key, revocation] of fresh) if (known.has(key)) await leavePlace(sql, revocation);
+  for (const [key, revocation] of fresh) if (known.has(key)) await leavePlaceholder(sql, revocation);
   const kept = await findTime(sql);
   const ends = await findFamilyEnds(sql, [...fresh.values()]);
   const rows = [...fresh.values()].map(({ kind, id, before, expires_at, keepUntil, feedSeconds }, at) => {
@@ -101,7 +101,10 @@ async function keepRevocations(sql: Sql, revocations: readonly KeptRevocation[])
 const FAMILY_LEEWAY_SECONDS = 60;
 
 /** Until when each family has a token, whichever one was shown to revoke it. */
-async function findFamilyEnds(sql: Sql, revocations: readonly KeptRevocation[]): Promise<ReadonlyMap<string, number>> {
+async function findFamilyEnds(
+  sql: Sql,
+  revocations: readonly StoredRevocation[],
+): Promise<ReadonlyMap<string, number>> {
   const ends = new Map<string, number>();
   for (const some of inBatches(revocations.filter(({ kind }) => kind === 'grant'))) {
     const places = some.map(() => '?').join(', ');
@@ -119,7 +122,7 @@ async function findFamilyEnds(sql: Sql, revocations: readonly KeptRevocation[]):
  * read up to there would be told everything once more: a key that moves its own entry on every second would make every
  * guard read all of the feed every second.
  */
-async function leavePlace(sql: Sql, { kind, id, expires_at }: KeptRevocation): Promise<void> {
+async function leavePlaceholder(sql: Sql, { kind, id, expires_at }: StoredRevocation): Promise<void> {
   await sql.run(
     `UPDATE revocations
         SET kind = 'place', subject = CAST(position AS TEXT), before_date = NULL, expires_at = 0, keep_until = ?
@@ -133,7 +136,7 @@ async function leavePlace(sql: Sql, { kind, id, expires_at }: KeptRevocation): P
 /** The moments of those that are kept already; `undefined` for what is dead as a whole. */
 async function findKnown(
   sql: Sql,
-  revocations: readonly KeptRevocation[],
+  revocations: readonly StoredRevocation[],
 ): Promise<ReadonlyMap<string, number | undefined>> {
   const known = new Map<string, number | undefined>();
   for (const some of inBatches(revocations)) {

@@ -1,6 +1,6 @@
 /** What has to hold between rows, and which no engine knows of. */
 import { isObject, parseJson } from '@hallpass/protocol';
-import { NOBODY } from '../verbs/clients.ts';
+import { PLACEHOLDER_CLIENT_ID } from '../verbs/clients.ts';
 import type { Checkable, Findings } from './findings.ts';
 import { judgeDigest } from '../verbs/record_digest.ts';
 import type { Sql } from '../sql.ts';
@@ -77,7 +77,7 @@ async function checkClients(sql: Sql, findings: Findings): Promise<void> {
   })) {
     const clientId = String(row['client_id']);
     const isWhole = isRecordOf(clientId, String(row['record']));
-    if (clientId === NOBODY) {
+    if (clientId === PLACEHOLDER_CLIENT_ID) {
       // Written once, by whichever version made the store; what is in it does not matter, as long as it can be read.
       hasNobody = isWhole;
       continue;

@@ -14,7 +14,7 @@ interface Waiting<Item> {
   readonly isGone: () => boolean;
 }
 
-export interface GatheringOptions<Item> {
+export interface GroupCommitOptions<Item> {
   /** All of them, or none. */
   readonly commit: (items: readonly Item[]) => Promise<void>;
   /** Whether a failure is that of one item: the others then have to be tried without it. */
@@ -24,12 +24,12 @@ export interface GatheringOptions<Item> {
   readonly tooLate: () => Error;
 }
 
-export class Gathering<Item> {
-  readonly #options: GatheringOptions<Item>;
+export class GroupCommit<Item> {
+  readonly #options: GroupCommitOptions<Item>;
   #queue: Waiting<Item>[] = [];
   #flushing: Promise<void> | undefined;
 
-  constructor(options: GatheringOptions<Item>) {
+  constructor(options: GroupCommitOptions<Item>) {
     this.#options = options;
   }
 
