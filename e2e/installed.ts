@@ -51,8 +51,11 @@ export async function demand(...command: Parameters<typeof run>): Promise<string
   return stdout;
 }
 
+/** npm needs NODE_EXTRA_CA_CERTS on a network whose proxy signs certificates itself. */
 function outsideEnvironment(): NodeJS.ProcessEnv {
-  const inherited = Object.entries(process.env).filter(([name]) => !/^(?:HALLPASS_|NODE_|npm_|FORCE_COLOR)/.test(name));
+  const inherited = Object.entries(process.env).filter(
+    ([name]) => name === 'NODE_EXTRA_CA_CERTS' || !/^(?:HALLPASS_|NODE_|npm_|FORCE_COLOR)/.test(name),
+  );
   return Object.fromEntries(inherited);
 }
 

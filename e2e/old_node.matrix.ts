@@ -9,7 +9,7 @@ import { after, test, type TestContext } from 'node:test';
 import { installRuntimes } from '../testing/runtimes/installed.ts';
 import { parseObject, ROOT, run } from './installed.ts';
 
-const OLD = installRuntimes()('node20');
+const OLD = installRuntimes('all')('node20');
 const HALLPASS = join(ROOT, 'packages/server/bin/hallpass.js');
 
 const work = mkdtempSync(join(tmpdir(), 'hallpass-old-node-'));
