@@ -28,7 +28,7 @@ import { REQUESTS_PER_CONNECTION_MAX } from '../packages/server/src/http/one_req
 import { BOUNDS } from '../packages/server/src/oauth/limits/bounds.ts';
 import { SECRETS_MAX } from '../packages/server/src/oauth/clients/authentication.ts';
 import * as foreignHash from '../packages/server/src/oauth/imported_secrets/foreign_hash.ts';
-import { SECURITY_EVENTS_PER_CLIENT_HOUR_MAX } from '../packages/server/src/oauth/limits/event_allowance.ts';
+import { SECURITY_EVENTS_PER_CLIENT_HOUR_MAX } from '../packages/server/src/oauth/limits/security_event_limit.ts';
 import {
   CONFIRMATIONS_PER_CLIENT_PER_SECOND_MAX,
   PAGE_ENTRIES_MAX,
@@ -39,12 +39,9 @@ import { FEED_STREAMS_MAX, FEED_STREAMS_PER_CLIENT_MAX } from '../packages/serve
 import { FOLLOWER_CALL_INTERVAL_MS } from '../packages/server/src/oauth/followers/confirmation_calls.ts';
 import { WAITS_MAX, WAITS_PER_CLIENT_MAX } from '../packages/server/src/oauth/followers/followers.ts';
 import { GUARD_FAILURES_FACTOR } from '../packages/server/src/oauth/limits/limits.ts';
-import {
-  GRANT_SECONDS_MAX,
-  REFRESH_TOKEN_SECONDS_MAX,
-  WAIT_SECONDS_MAX,
-} from '../packages/server/src/oauth/endpoints/revocation.ts';
-import { KEPT_DIFFERENCE_MS_MAX } from '../packages/server/src/oauth/store_time.ts';
+import { WAIT_SECONDS_MAX } from '../packages/server/src/oauth/endpoints/revocation.ts';
+import { GRANT_SECONDS_MAX, REFRESH_TOKEN_SECONDS_MAX } from '../packages/server/src/oauth/tokens/revocations.ts';
+import { KEPT_DIFFERENCE_MS_MAX } from '../packages/server/src/oauth/trusted_time.ts';
 import { HASH_RENEWALS_MAX } from '../packages/server/src/oauth/keys/secret_hash.ts';
 import * as keyPolicy from '../packages/server/src/operator/key_policy.ts';
 import { IMPORT_BYTES_MAX } from '../packages/server/src/operator/import/files.ts';

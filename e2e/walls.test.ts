@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { readImportGraph, reach } from './import_graph.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
@@ -106,11 +107,12 @@ test('protocol imports nothing but itself: it is the same on every runtime', () 
 });
 
 const ROOMS: Readonly<Record<string, readonly string[]>> = {
+  'wire.ts': [],
   store: ['store'],
-  oauth: ['oauth', 'store'],
+  oauth: ['oauth', 'store', 'wire.ts'],
   operator: ['operator', 'oauth', 'store'],
-  http: ['http', 'oauth', 'store'],
-  serving: ['serving', 'cli', 'http', 'operator', 'oauth', 'store'],
+  http: ['http', 'oauth', 'store', 'wire.ts'],
+  serving: ['serving', 'cli', 'http', 'operator', 'oauth', 'store', 'wire.ts'],
   cli: ['cli', 'serving', 'http', 'operator', 'oauth', 'store'],
 };
 
@@ -125,6 +127,37 @@ test('inside the server each room imports the rooms below it alone', () => {
       [],
       file,
     );
+  }
+});
+
+/** What a grant may reach, its own files apart. No file here signs, writes or answers, or names one that does. */
+const GRANTS_REACH = [
+  'oauth/clients/policy.ts',
+  'oauth/tokens/grant_expiry.ts',
+  'oauth/tokens/issuance.ts',
+  'oauth/tokens/lifetimes.ts',
+  'oauth/tokens/liveness.ts',
+  'oauth/tokens/revocations.ts',
+  'oauth/tokens/security_events.ts',
+  'store/failures.ts',
+  'store/records.ts',
+  'store/store.ts',
+].map((name) => `packages/server/src/${name}`);
+
+test('a grant cannot sign, write or answer: nothing that can is in its reach', () => {
+  const isGrant = (file: string): boolean => file.startsWith('packages/server/src/oauth/grants/');
+  const graph = readImportGraph(['packages/server/src']);
+  const reached = [...reach(graph, [...graph.keys()].filter(isGrant))];
+  assert.deepEqual(
+    reached.filter((file) => !isGrant(file)).toSorted(),
+    GRANTS_REACH,
+    'the files that grants lead to, type-only imports included',
+  );
+  for (const file of reached.filter((name) => !name.startsWith('packages/server/src/store/'))) {
+    const text = readFileSync(join(root, file), 'utf8');
+    // The rows of the port, and never the port, whose verbs write; and no cryptography, not even from elsewhere.
+    assert.doesNotMatch(text, /import[^;]*\bStore\b[^;]*from '[^']*store\/store\.ts'/, file);
+    assert.doesNotMatch(text, /from 'node:|\b(?:sealRefreshToken|printSigningInput|RefreshKey|Random)\b/, file);
   }
 });
 

@@ -21,7 +21,7 @@ import { openInstance, type Instance } from '../packages/server/src/serving/inst
 import { startServer, type Server } from '../packages/server/src/serving/server.ts';
 import { readSettings } from '../packages/server/src/serving/settings/settings.ts';
 import { systemRandom } from '../packages/server/src/serving/system.ts';
-import type { ServerClock } from '../packages/server/src/oauth/authority.ts';
+import type { ServerClock } from '../packages/server/src/oauth/clock.ts';
 import { manageApiKeys } from '../packages/server/src/operator/api_keys.ts';
 import { chanceOf } from '../testing/chance.ts';
 import { Client, tokensOf } from '../testing/client.ts';

@@ -18,7 +18,7 @@ import { openInstance } from '../packages/server/src/serving/instance.ts';
 import { startServer } from '../packages/server/src/serving/server.ts';
 import { readSettings } from '../packages/server/src/serving/settings/settings.ts';
 import { openStore, openTables } from '../packages/server/src/serving/stores.ts';
-import type { ServerClock } from '../packages/server/src/oauth/authority.ts';
+import type { ServerClock } from '../packages/server/src/oauth/clock.ts';
 import { manageApiKeys } from '../packages/server/src/operator/api_keys.ts';
 import { startPostgres } from '../testing/postgres/cluster.ts';
 import { Client, tokensOf } from '../testing/client.ts';

@@ -14,7 +14,7 @@ import { startServer } from '../packages/server/src/serving/server.ts';
 import { readSettings, type Settings } from '../packages/server/src/serving/settings/settings.ts';
 import { openStore } from '../packages/server/src/serving/stores.ts';
 import { systemRandom } from '../packages/server/src/serving/system.ts';
-import type { ServerClock } from '../packages/server/src/oauth/authority.ts';
+import type { ServerClock } from '../packages/server/src/oauth/clock.ts';
 import { manageApiKeys, type ApiKeys } from '../packages/server/src/operator/api_keys.ts';
 import { type NewApiKey } from '../packages/server/src/operator/key_policy.ts';
 import type { Client, Store } from '../packages/server/src/store/store.ts';

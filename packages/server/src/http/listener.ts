@@ -7,7 +7,7 @@ import type { Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { BODY_BYTES_MAX, refuse, type Refusal } from '@hallpass/protocol';
 import type { BoundReached } from '../oauth/limits/bounds.ts';
-import { respondRefusal, type Endpoint, type WireRequest, type WireResponse } from '../oauth/wire.ts';
+import { respondRefusal, type Endpoint, type WireRequest, type WireResponse } from '../wire.ts';
 import { StoreUnavailable } from '../store/store.ts';
 import {
   ConnectionEnds,
@@ -104,7 +104,7 @@ export async function listen(
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
   app.addHook('onResponse', async (request, reply) => {
     const route = request.routeOptions.url ?? 'none';
-    answered?.({ route, status: reply.statusCode, seconds: reply.elapsedTime / 1000, note: reply.note });
+    answered?.({ route, status: reply.statusCode, seconds: reply.elapsedTime / 1000, logFields: reply.logFields });
     if (reply.statusCode === 413) boundReached('BODY_BYTES_MAX');
     log.request({ requestId: request.id, method: request.method, route, reply });
   });
@@ -155,7 +155,7 @@ export async function listen(
     const { status, headers, body } = respondRefusal(refusal);
     const requestId = randomUUID();
     const { refused, because } = refusal;
-    answered?.({ route: 'none', status, seconds: 0, note: { refused } });
+    answered?.({ route: 'none', status, seconds: 0, logFields: { refused } });
     log.refusedConnection({ requestId, status, method, address: socket.remoteAddress, refused, because });
     // RFC 9110 §15.5.6 wants an Allow, and there is nothing that may be done with what CONNECT names.
     const allow = status === 405 ? { allow: '' } : {};
@@ -269,11 +269,11 @@ class Streams {
   }
 }
 
-function send(reply: FastifyReply, { status, headers, body, note }: WireResponse): FastifyReply {
+function send(reply: FastifyReply, { status, headers, body, logFields }: WireResponse): FastifyReply {
   void reply
     .code(status)
     .headers({ 'x-request-id': reply.request.id, 'x-content-type-options': 'nosniff', ...headers });
-  reply.note = note;
+  reply.logFields = logFields;
   // Fastify would label an empty text as text/plain; the raw form leaves the headers as they are.
   if (isStream(body)) return reply.send(Readable.from(body));
   if (Buffer.isBuffer(body)) return reply.send(body);
@@ -286,7 +286,7 @@ function isStream(body: WireResponse['body']): body is AsyncIterable<string> {
 
 declare module 'fastify' {
   interface FastifyReply {
-    note?: WireResponse['note'];
+    logFields?: WireResponse['logFields'];
     /** Where the request came from; absent when the caller had gone. */
     address?: string;
   }

@@ -39,9 +39,9 @@ export function openLog(level: LogLevel, options: LogDestinationOptions = {}): L
     request: ({ requestId, method, route, reply }) => {
       const milliseconds = Math.round(reply.elapsedTime * 10) / 10;
       // An address is personal data: it is kept where somebody will have to find out who was refused, and why.
-      const { statusCode: status, note, address } = reply;
-      const from = note?.refused === undefined || address === undefined ? {} : { address };
-      log.info({ requestId, method, route, status, milliseconds, ...from, ...note }, 'request');
+      const { statusCode: status, logFields, address } = reply;
+      const from = logFields?.refused === undefined || address === undefined ? {} : { address };
+      log.info({ requestId, method, route, status, milliseconds, ...from, ...logFields }, 'request');
     },
     refusedConnection: (entry) => log.info({ route: 'none', ...entry }, 'request'),
     info: (message) => log.info(message),

@@ -8,15 +8,15 @@ import {
   type Registry,
 } from '@prometheus-io/client';
 import { GRANT_TYPES, listRefusals } from '@hallpass/protocol';
-import { REVOCATION_KINDS, type RevocationKind } from '../oauth/authority.ts';
+import { REVOCATION_CAUSES, type RevocationCause } from '../oauth/tokens/revocations.ts';
 import { BOUNDS, type BoundReached } from '../oauth/limits/bounds.ts';
 import type { FeedMeters } from '../oauth/followers/followers.ts';
-import type { Endpoint, Note } from '../oauth/wire.ts';
+import type { Endpoint, LogFields } from '../wire.ts';
 import type { SuspicionReason } from '../store/store.ts';
 
 export interface Metrics {
   readonly answered: (answer: Answered) => void;
-  readonly revoked: (kind: RevocationKind) => void;
+  readonly revoked: (kind: RevocationCause) => void;
   /** `ageSeconds`: of the key that signs now. */
   readonly watchSigningKey: (ageSeconds: () => number) => void;
   readonly feed: FeedMeters;
@@ -36,7 +36,7 @@ export interface Answered {
   readonly route: string;
   readonly status: number;
   readonly seconds: number;
-  readonly note: Note | undefined;
+  readonly logFields: LogFields | undefined;
 }
 
 /**
@@ -70,9 +70,9 @@ export function openMetrics(version: string): Metrics {
   // There from the start, so that an alert on the rate sees the first.
   for (const reason of ['late', 'successive'] as const) suspicions.inc({ reason }, 0);
   return {
-    answered: ({ route, status, seconds, note }) => {
+    answered: ({ route, status, seconds, logFields }) => {
       requests.observe({ route, status: String(status) }, seconds);
-      countWork(note, status);
+      countWork(logFields, status);
     },
     revoked: countRevocations(registry),
     watchSigningKey: (ageSeconds) => meterSigningKey(registry, ageSeconds),
@@ -101,7 +101,7 @@ function countDroppedLines(registry: Registry): () => void {
 }
 
 /** Tokens by the grant that they were issued for, and refusals by their reason in docs/errors.md. */
-function countAnswers(registry: Registry): (note: Note | undefined, status: number) => void {
+function countAnswers(registry: Registry): (logFields: LogFields | undefined, status: number) => void {
   const tokens = new Counter({
     name: 'hallpass_tokens_total',
     help: 'Access tokens that were issued, by grant type.',
@@ -116,20 +116,20 @@ function countAnswers(registry: Registry): (note: Note | undefined, status: numb
   });
   for (const grant of GRANT_TYPES) tokens.inc({ grant }, 0);
   for (const { reason } of listRefusals()) refusals.inc({ reason }, 0);
-  return (note, status) => {
-    if (note?.refused !== undefined) refusals.inc({ reason: note.refused });
-    else if (note?.grantType !== undefined && status === 200) tokens.inc({ grant: note.grantType });
+  return (logFields, status) => {
+    if (logFields?.refused !== undefined) refusals.inc({ reason: logFields.refused });
+    else if (logFields?.grantType !== undefined && status === 200) tokens.inc({ grant: logFields.grantType });
   };
 }
 
-function countRevocations(registry: Registry): (kind: RevocationKind) => void {
+function countRevocations(registry: Registry): (kind: RevocationCause) => void {
   const revocations = new Counter({
     name: 'hallpass_revocations_total',
     help: 'Revocations that requests have led to, by what was ended. What operators revoke by a command is in the events.',
     labelNames: ['kind'] as const,
     registers: [registry],
   });
-  for (const kind of REVOCATION_KINDS) revocations.inc({ kind }, 0);
+  for (const kind of REVOCATION_CAUSES) revocations.inc({ kind }, 0);
   return (kind) => revocations.inc({ kind });
 }
 

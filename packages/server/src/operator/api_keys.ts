@@ -3,7 +3,7 @@ import { printBase64url, type Clock, type Random } from '@hallpass/protocol';
 import { SECRETS_MAX } from '../oauth/clients/authentication.ts';
 import { keepForeignHash } from '../oauth/imported_secrets/foreign_secret.ts';
 import type { KeyRing } from '../oauth/keys/key_ring.ts';
-import { revocationOfClient } from '../oauth/endpoints/revocation.ts';
+import { revocationOfClient } from '../oauth/tokens/revocations.ts';
 import { hashSecret } from '../oauth/keys/secret_hash.ts';
 import {
   CLIENTS_MAX,

@@ -4,15 +4,15 @@
  * when someone else may have it (contract §10).
  */
 import { ACCESS_TOKEN_SECONDS_MAX } from '@hallpass/protocol';
-import type { ServerClock } from '../oauth/authority.ts';
+import type { ServerClock } from '../oauth/clock.ts';
 import type { LiveKeyRing, ListedKey } from '../oauth/keys/key_ring.ts';
 import { KEY_USES, USES } from '../oauth/keys/key_uses.ts';
 import {
   REFRESH_TOKEN_SECONDS_MAX,
   revocationOfEverything,
   type RevocationMoment,
-} from '../oauth/endpoints/revocation.ts';
-import type { StoreTime } from '../oauth/store_time.ts';
+} from '../oauth/tokens/revocations.ts';
+import type { TrustedTime } from '../oauth/trusted_time.ts';
 import type { StoredRevocation, KeyUse, Store } from '../store/store.ts';
 import { findKeyPrice, findNamedSecretKeys, type KeyPrice } from './key_price.ts';
 import { OperatorRefusal } from './operator_refusal.ts';
@@ -42,7 +42,7 @@ interface On {
   readonly keys: LiveKeyRing;
   readonly clock: ServerClock;
   /** What is forgotten goes by a time that no clock can set forward. */
-  readonly time: StoreTime;
+  readonly time: TrustedTime;
 }
 
 /** The keys of a use, in the order in which they are used. */

@@ -26,7 +26,7 @@ import {
 } from '../oauth/imported_secrets/foreign_hash.ts';
 import { couldBeGuessed } from '../oauth/keys/secret_hash.ts';
 import { canonicalOrigin } from '../oauth/clients/origins.ts';
-import { GRANT_SECONDS_MAX, REFRESH_TOKEN_SECONDS_MAX } from '../oauth/endpoints/revocation.ts';
+import { GRANT_SECONDS_MAX, REFRESH_TOKEN_SECONDS_MAX } from '../oauth/tokens/revocations.ts';
 import type { Client } from '../store/store.ts';
 import { judging, memberOf, OperatorRefusal } from './operator_refusal.ts';
 

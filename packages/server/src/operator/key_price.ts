@@ -1,7 +1,7 @@
 /** What it costs to take a key of the issuer out: what was made with it, and is dead without it. */
 import { numericDate } from '@hallpass/protocol';
-import type { ServerClock } from '../oauth/authority.ts';
-import type { StoreTime } from '../oauth/store_time.ts';
+import type { ServerClock } from '../oauth/clock.ts';
+import type { TrustedTime } from '../oauth/trusted_time.ts';
 import type { Client, KeyUse, Store } from '../store/store.ts';
 
 /** A secret of an API key, by its ids. */
@@ -72,7 +72,7 @@ export function findKeyPrice(on: On, use: KeyUse, keyId: string): Promise<KeyPri
 
 /** Which of these keys some secret is hashed with that may be live. Stops as soon as that is all of them. */
 export async function findNamedSecretKeys(
-  on: On & { readonly time: StoreTime },
+  on: On & { readonly time: TrustedTime },
   keyIds: readonly string[],
 ): Promise<ReadonlySet<string>> {
   const named = new Set<string>();

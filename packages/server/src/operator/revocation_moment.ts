@@ -5,8 +5,8 @@
  * commit was slower.
  */
 import { numericDate } from '@hallpass/protocol';
-import type { RevocationMoment } from '../oauth/endpoints/revocation.ts';
-import type { ClockDifference, StoreTime } from '../oauth/store_time.ts';
+import type { RevocationMoment } from '../oauth/tokens/revocations.ts';
+import type { ClockDifference, TrustedTime } from '../oauth/trusted_time.ts';
 import { StoreUnavailable, type StoredRevocation, type Store } from '../store/store.ts';
 import { OperatorRefusal } from './operator_refusal.ts';
 
@@ -21,7 +21,7 @@ const ATTEMPTS_MAX = 5;
 
 export interface Dating {
   readonly store: Store;
-  readonly time: StoreTime;
+  readonly time: TrustedTime;
   /** How far the clocks of those who issue on this store may be apart. */
   readonly clockSkewSeconds: number;
 }
@@ -71,7 +71,7 @@ export async function revokeUntilAcknowledged<Outcome>(
  * The time to date from, in milliseconds: the later of the two clocks where they agree. `issuing`: for the server itself,
  * which cannot ask anybody. It covers what it has issued, by a clock that was set as well.
  */
-async function findStart(time: StoreTime, clock: ClockChoice | 'issuing' | undefined): Promise<number> {
+async function findStart(time: TrustedTime, clock: ClockChoice | 'issuing' | undefined): Promise<number> {
   const difference = await time.findDifference();
   if (clock === 'machine') return time.machineNow();
   if (clock === 'store') return time.storeNow();

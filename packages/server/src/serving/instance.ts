@@ -13,11 +13,11 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { parseBase64url, printBase64url, type Random } from '@hallpass/protocol';
-import type { ServerClock } from '../oauth/authority.ts';
+import type { ServerClock } from '../oauth/clock.ts';
 import { MASTER_KEY_BYTES, openKeyRing, type LiveKeyRing } from '../oauth/keys/key_ring.ts';
 import { Wrapping } from '../oauth/keys/key_wrapping.ts';
-import { StoreTime } from '../oauth/store_time.ts';
-import { isTrivialKey } from '../oauth/keys/trivial_key.ts';
+import { TrustedTime } from '../oauth/trusted_time.ts';
+import { isWeakKey } from '../oauth/keys/weak_key.ts';
 import type { KeyOpener } from '../store/verify/verify.ts';
 import type { Store } from '../store/store.ts';
 import { readSecretFile, type SecretFile } from './closed_files.ts';
@@ -29,11 +29,11 @@ export interface System {
   readonly random: Random;
 }
 
-/** Its clock is the one to date by, which need not be this machine's: see `StoreTime.now`. */
+/** Its clock is the one to date by, which need not be this machine's: see `TrustedTime.now`. */
 export interface Instance extends System {
   readonly settings: Settings;
   readonly store: Store;
-  readonly time: StoreTime;
+  readonly time: TrustedTime;
   readonly keys: LiveKeyRing;
   /** How far the clocks of those who issue on this store may be apart: on one machine there is one clock. */
   readonly clockSkewSeconds: number;
@@ -72,7 +72,7 @@ async function openWith(
   const store = await open(settings);
   try {
     const { random } = system;
-    const time = await StoreTime.open(store, system.clock);
+    const time = await TrustedTime.open(store, system.clock);
     const clock = { ...system.clock, now: () => time.now() };
     const keys = await openKeyRing({ store, masterKeys, algorithm: settings.signingAlgorithm, clock, random });
     const clockSkewSeconds = settings.databaseUrl === undefined ? 0 : CLOCK_SKEW_SECONDS;
@@ -164,7 +164,7 @@ function parseMasterKeys(text: string, where: string): readonly Uint8Array[] {
       if (bytes?.length === MASTER_KEY_BYTES) return bytes;
       throw new BadSetting(`The master key in ${where} is not ${MASTER_KEY_BYTES} bytes as base64url, 43 characters.`);
     });
-  if (keys[0] === undefined || !isTrivialKey(keys[0])) return keys;
+  if (keys[0] === undefined || !isWeakKey(keys[0])) return keys;
   throw new BadSetting(
     `The master key in ${where} is not random, so it can be guessed. Make one with: openssl rand 32 | basenc --base64url | tr -d = (if the store is under the old one already, put the new one before it, and run: hallpass master-key rewrap)`,
   );

@@ -10,7 +10,7 @@ import type { Authority } from '../oauth/authority.ts';
 import type { BoundReached } from '../oauth/limits/bounds.ts';
 import { countAlone, type Count } from '../oauth/limits/counts.ts';
 import { ClientCopies } from '../oauth/clients/client_copies.ts';
-import { EventAllowance } from '../oauth/limits/event_allowance.ts';
+import { SecurityEventLimit } from '../oauth/limits/security_event_limit.ts';
 import { feedEndpoint } from '../oauth/endpoints/feed.ts';
 import { FeedStreams } from '../oauth/followers/streams.ts';
 import { Followers } from '../oauth/followers/followers.ts';
@@ -24,10 +24,11 @@ import { openapiEndpoint } from '../oauth/endpoints/openapi/document.ts';
 import { corsForAny, respondPreflight } from '../oauth/clients/origins.ts';
 import { pingEndpoint } from '../oauth/endpoints/ping.ts';
 import { Readiness } from '../oauth/endpoints/readiness.ts';
-import { revocationEndpoint, revocationOfClient } from '../oauth/endpoints/revocation.ts';
-import { RevocationAllowance } from '../oauth/limits/revocation_allowance.ts';
+import { revocationEndpoint } from '../oauth/endpoints/revocation.ts';
+import { revocationOfClient } from '../oauth/tokens/revocations.ts';
+import { RevocationLimit } from '../oauth/limits/revocation_limit.ts';
 import { tokenEndpoint } from '../oauth/endpoints/token.ts';
-import type { Endpoint } from '../oauth/wire.ts';
+import type { Endpoint } from '../wire.ts';
 import type { Store } from '../store/store.ts';
 import { forgetSecretKeys, tendIssuerKeys } from '../operator/issuer_keys.ts';
 import { revokeUntilAcknowledged } from '../operator/revocation_moment.ts';
@@ -197,16 +198,16 @@ export async function startPublicSide(
       clock: instance.clock,
       count,
     }),
-    revocationAllowance: new RevocationAllowance({
+    revocationLimit: new RevocationLimit({
       perHour: settings.keyRevocationsPerHour,
       store,
       clock: instance.clock,
       count,
       boundReached,
     }),
-    eventAllowance: new EventAllowance({ clock: instance.clock, count, boundReached }),
-    noteRevocation: metrics.revoked,
-    endEverythingOf: async (clientId, event) => {
+    securityEventLimit: new SecurityEventLimit({ clock: instance.clock, count, boundReached }),
+    onRevocation: metrics.revoked,
+    revokeEverythingOf: async (clientId, event) => {
       await revokeUntilAcknowledged(instance, 'issuing', {
         revocationAt: (moment) => revocationOfClient(clientId, moment),
         write: (revocation) => store.revoke([revocation], event),
@@ -217,14 +218,14 @@ export async function startPublicSide(
     feedMeters: metrics.feed,
     boundReached,
     dpopNonces: settings.dpopNonces,
-    noteSuspicion: ({ suspicion }, as) => {
+    onSuspiciousRefresh: ({ suspicion }, as) => {
       if (suspicion === undefined) return;
       metrics.refreshSuspected(suspicion.reason);
       // As bounded as the events: a client in a loop fills no log either.
       if (as === 'reported') log.suspicion(suspicion.event);
       else boundReached('SUSPICION_EVENTS_PER_CLIENT_HOUR_MAX');
     },
-    noteSecretUse: (clientId, secretId) => marks.note(clientId, secretId, instance.clock.now()),
+    onSecretUsed: (clientId, secretId) => marks.note(clientId, secretId, instance.clock.now()),
   };
   const care = [
     setInterval(() => attempt(log, () => clockKeeping.keep()), TIME_INTERVAL_MS),

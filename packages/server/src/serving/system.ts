@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Random } from '@hallpass/protocol';
-import type { ServerClock } from '../oauth/authority.ts';
+import type { ServerClock } from '../oauth/clock.ts';
 
 export const systemClock: ServerClock = {
   now: () => Date.now(),

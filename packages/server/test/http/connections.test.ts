@@ -8,7 +8,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { listen, type Listener } from '../../src/http/listener.ts';
 import type { Log } from '../../src/http/log.ts';
 import { startPlainServer } from '../../src/http/plain_server.ts';
-import { respondJson } from '../../src/oauth/wire.ts';
+import { respondJson } from '../../src/wire.ts';
 import { until, within } from '../../../../testing/server.ts';
 
 /** Instead of the ten, thirty and two seconds of a server. */

@@ -3,7 +3,7 @@ import { createConnection } from 'node:net';
 import { test } from 'node:test';
 import { listen } from '../../src/http/listener.ts';
 import { openLog } from '../../src/http/log.ts';
-import { respondJson, type Endpoint } from '../../src/oauth/wire.ts';
+import { respondJson, type Endpoint } from '../../src/wire.ts';
 import { basicOf, exchangeRaw, startHallpass, within } from '../../../../testing/server.ts';
 import { spawnHallpass, startCommand } from '../../../../testing/command.ts';
 

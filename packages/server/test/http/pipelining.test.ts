@@ -6,7 +6,7 @@ import { test, type TestContext } from 'node:test';
 import { listen } from '../../src/http/listener.ts';
 import { openLog } from '../../src/http/log.ts';
 import { serveOneRequestAtATime } from '../../src/http/one_request_at_a_time.ts';
-import { respondJson } from '../../src/oauth/wire.ts';
+import { respondJson } from '../../src/wire.ts';
 import type { Store } from '../../src/store/store.ts';
 import { basicOf, claimOf, startHallpass, until } from '../../../../testing/server.ts';
 

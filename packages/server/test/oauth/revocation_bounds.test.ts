@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { countAlone } from '../../src/oauth/limits/counts.ts';
-import { RevocationAllowance } from '../../src/oauth/limits/revocation_allowance.ts';
+import { RevocationLimit } from '../../src/oauth/limits/revocation_limit.ts';
 import {
   basicOf,
   START,
@@ -163,8 +163,8 @@ test('processes on one store count together, and one of them records that the bo
   const count = countAlone();
   const { clock, instance } = hallpass;
   const reached: string[] = [];
-  const make = (): RevocationAllowance =>
-    new RevocationAllowance({
+  const make = (): RevocationLimit =>
+    new RevocationLimit({
       perHour: LIMIT,
       store: instance.store,
       clock,

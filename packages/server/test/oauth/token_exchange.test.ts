@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { revocationOfEverything } from '../../src/oauth/endpoints/revocation.ts';
+import { revocationOfEverything } from '../../src/oauth/tokens/revocations.ts';
 import {
   claimOf,
   decode,

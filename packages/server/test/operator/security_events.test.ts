@@ -1,7 +1,7 @@
 /** What refresh tokens in the wrong hands leave behind for an operator, and how much of it. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { SECURITY_EVENTS_PER_CLIENT_HOUR_MAX } from '../../src/oauth/limits/event_allowance.ts';
+import { SECURITY_EVENTS_PER_CLIENT_HOUR_MAX } from '../../src/oauth/limits/security_event_limit.ts';
 import type { StoreEvent } from '../../src/store/store.ts';
 import { claimOf, startHallpass, tokensOf, type Hallpass, type Key } from '../../../../testing/server.ts';
 

@@ -1,6 +1,6 @@
 /** `hallpass revoke-everything`: for the day that something has leaked. */
 import { Command } from 'commander';
-import { revocationOfEverything } from '../../oauth/endpoints/revocation.ts';
+import { revocationOfEverything } from '../../oauth/tokens/revocations.ts';
 import { findPriceOfEverything, type KeyPrice } from '../../operator/key_price.ts';
 import { revokeUntilAcknowledged } from '../../operator/revocation_moment.ts';
 import { clockOption, warnIfAhead, type Clocked } from '../clock_option.ts';

@@ -3,7 +3,7 @@ import { Command } from 'commander';
 import { numericDate, openRefreshToken, parseAccessToken, type AccessTokenClaims } from '@hallpass/protocol';
 import { equalBytes } from '../../oauth/keys/key_ring.ts';
 import { openSealedToken } from '../../oauth/tokens/opaque_token.ts';
-import { judgeGeneration } from '../../oauth/grants/refresh_token.ts';
+import { judgeGeneration } from '../../oauth/grants/generations.ts';
 import type { Instance } from '../../serving/instance.ts';
 import type { WithInstance } from './keys.ts';
 import { good, printFields, printJson, printLine, printMoment, strong, warn } from '../output.ts';

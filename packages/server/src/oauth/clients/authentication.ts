@@ -19,13 +19,19 @@ import {
 } from '@hallpass/protocol';
 import type { Client, ClientSecret, SingleUseId } from '../../store/store.ts';
 import type { Authority } from '../authority.ts';
-import { findEvidence, screenClaim, takesSecretFrom, type AssertionEvidence, type SecretEvidence } from './evidence.ts';
+import {
+  readCredentials,
+  screenClaim,
+  takesSecretFrom,
+  type PresentedAssertion,
+  type PresentedSecret,
+} from './presented_credentials.ts';
 import { findForeignSecret } from '../imported_secrets/foreign_secret.ts';
 import { equalBytes } from '../keys/key_ring.ts';
 import type { Budget, Source } from '../limits/limits.ts';
 import { isSignedBy, sha256 } from './public_key.ts';
 import { renewHash } from '../keys/secret_hash.ts';
-import type { WireRequest } from '../wire.ts';
+import type { WireRequest } from '../../wire.ts';
 
 /** The most secrets, or public keys, that a client has at a time. */
 export const SECRETS_MAX = 2;
@@ -57,7 +63,7 @@ export async function identifyClient(
   request: WireRequest,
   parameters?: Parameters,
 ): Promise<AuthenticatedClient | Refusal> {
-  const evidence = findEvidence(request.header('authorization'), parameters);
+  const evidence = readCredentials(request.header('authorization'), parameters);
   if (isRefusal(evidence)) return claimedBy(evidence, screenClaim(parameters?.values.get('client_id')));
   // Asked for at most once, and not at all by a request that is right: that one needs no guard to vouch for its address.
   let source: Promise<Source> | undefined;
@@ -101,7 +107,7 @@ function claimedBy(refusal: Refusal, claimedClientId: string | undefined): Refus
  * two were swapped, and what stands in the place of the id is a secret. Looked up for every failure, known or not: the
  * time must not tell.
  */
-async function withClaim({ store }: Authority, { readings }: SecretEvidence, refusal: Refusal): Promise<Refusal> {
+async function withClaim({ store }: Authority, { readings }: PresentedSecret, refusal: Refusal): Promise<Refusal> {
   let isSwapped = false;
   for (const { clientSecret } of readings) {
     isSwapped = (await store.findClient(clientSecret.slice(0, CLIENT_ID_LENGTH_MAX))) !== undefined || isSwapped;
@@ -160,7 +166,7 @@ interface Candidate {
 
 async function authenticateBySecret(
   authority: Authority,
-  { from, readings }: SecretEvidence,
+  { from, readings }: PresentedSecret,
   findSourceOnce: () => Promise<Source>,
 ): Promise<AuthenticatedClient | Refusal> {
   // Before hashing: a secret of a megabyte must not cost one (RFC 6749 §10.10).
@@ -190,7 +196,7 @@ async function authenticateBySecret(
   }
   if (client.disabled) return no(`${clientId} is disabled`);
   if (own.foreign === undefined) renewHash(authority, { client, secret: own, clientSecret });
-  authority.noteSecretUse(clientId, own.secretId);
+  authority.onSecretUsed(clientId, own.secretId);
   return { client, once: [] };
 }
 
@@ -264,7 +270,7 @@ function findMatchingSecret(
 /** RFC 7523 §3, with the issuer as the one audience (rfc7523bis §4). */
 async function authenticateByAssertion(
   { store, clock, issuer }: Authority,
-  { assertion, clientId }: AssertionEvidence,
+  { assertion, clientId }: PresentedAssertion,
 ): Promise<AuthenticatedClient | Refusal> {
   let claimed = screenClaim(clientId);
   const no = (because: string): Refusal => claimedBy(refuse('authentication_failed', { because }), claimed);

@@ -14,7 +14,7 @@ import type { SingleUseId } from '../../store/store.ts';
 import type { Authority } from '../authority.ts';
 import type { KeyRing } from '../keys/key_ring.ts';
 import { isSignedBy, sha256, thumbprintOf } from './public_key.ts';
-import type { WireRequest } from '../wire.ts';
+import type { WireRequest } from '../../wire.ts';
 
 /** A key that was shown to be had. */
 export interface Possession {

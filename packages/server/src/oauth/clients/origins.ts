@@ -2,7 +2,7 @@
 import { refuse, type Refusal } from '@hallpass/protocol';
 import type { Client } from '../../store/store.ts';
 import type { Authority } from '../authority.ts';
-import type { WireRequest, WireResponse } from '../wire.ts';
+import type { WireRequest, WireResponse } from '../../wire.ts';
 
 const ORIGIN = /^https?:\/\/[^/?#@\\\s]+$/i;
 

@@ -1,50 +1,54 @@
-/** The steps that every endpoint for clients begins with: receive, authenticate, and judge the page it comes from. */
+/** The first two steps of every endpoint that clients call: receive the parameters, then authenticate the client. */
 import { dialectOf, isRefusal, parseParameters, refuse, type Parameters, type Refusal } from '@hallpass/protocol';
 import type { SingleUseId, Store } from '../../store/store.ts';
+import { grantTypeOf, respondRefusal, withLogFields, type WireRequest, type WireResponse } from '../../wire.ts';
 import type { Authority } from '../authority.ts';
 import { authenticateClient, challengeFor, type AuthenticatedClient } from '../clients/authentication.ts';
 import { corsFor, corsForAny, judgeOrigin } from '../clients/origins.ts';
-import { grantTypeOf, noted, respondRefusal, type WireRequest, type WireResponse } from '../wire.ts';
 
-/** A client as a request found it. */
+/** The client behind a request. */
 export interface Caller extends AuthenticatedClient {
   /**
    * A moment just before the client was looked up; milliseconds. Tokens carry it as their `iat`: if the client was
-   * disabled after that look-up, every token that comes of it is dated before the revocation, and dead.
+   * disabled after that look-up, every token from this request is dated before the revocation, and dead.
    */
   readonly at: number;
-  /** The thumbprint of the key that it has shown to have (RFC 9449); undefined: none was shown. */
+  /** The thumbprint of the key that it proved to have (RFC 9449); undefined: it proved none. */
   readonly jkt: string | undefined;
 }
 
 export interface ClientRequest {
   readonly caller: Caller;
   readonly parameters: Parameters;
-  /** What every answer to this request carries. */
+  /** The headers of every response to this request. */
   readonly headers: WireResponse['headers'];
 }
 
-/** A request to its client and parameters, or the answer that refuses it. */
-export async function receiveFromClient(
+/** The parameters of a request, or the response that refuses them. */
+export async function receive(authority: Authority, request: WireRequest): Promise<Parameters | WireResponse> {
+  const parameters = readParameters(request);
+  if (!isRefusal(parameters)) return parameters;
+  const headers = await corsForAny(authority, request);
+  return respondRefusal(parameters, { dialect: dialectOf(request.header('content-type'), request.body), headers });
+}
+
+/** The client behind a request, on a page that it may be used from; or the response that refuses it. */
+export async function authenticate(
   authority: Authority,
   request: WireRequest,
+  parameters: Parameters,
 ): Promise<ClientRequest | WireResponse> {
-  const contentType = request.header('content-type');
-  const parameters = readParameters(request);
-  if (isRefusal(parameters)) {
-    const headers = await corsForAny(authority, request);
-    return respondRefusal(parameters, { dialect: dialectOf(contentType, request.body), headers });
-  }
+  const { dialect } = parameters;
   const at = authority.clock.now();
   const known = await authenticateClient(authority, request, { parameters });
   if (isRefusal(known)) {
     const headers = { ...(await corsForAny(authority, request)), ...challengeFor(authority, request, known) };
-    return noted(respondRefusal(known, { dialect: parameters.dialect, headers }), grantTypeOf(parameters));
+    return withLogFields(respondRefusal(known, { dialect, headers }), grantTypeOf(parameters));
   }
-  const stranger = judgeOrigin(known.client, request);
-  if (stranger !== undefined) {
-    const answer = respondRefusal(stranger, { dialect: parameters.dialect, headers: { vary: 'Origin' } });
-    return noted(answer, { clientId: known.client.clientId, ...grantTypeOf(parameters) });
+  const notAllowed = judgeOrigin(known.client, request);
+  if (notAllowed !== undefined) {
+    const response = respondRefusal(notAllowed, { dialect, headers: { vary: 'Origin' } });
+    return withLogFields(response, { clientId: known.client.clientId, ...grantTypeOf(parameters) });
   }
   return { caller: { ...known, at, jkt: undefined }, parameters, headers: corsFor(known.client, request) };
 }
@@ -54,7 +58,7 @@ export function readParameters({ header, body }: WireRequest): Parameters | Refu
   return parseParameters(header('content-type'), body, { contentEncoding: header('content-encoding') });
 }
 
-/** Marks what can be used once; a refusal when some of it was used before (RFC 7523 §3, RFC 9449 §11.1). */
+/** Uses up what may be used once; refuses if any of it was used before (RFC 7523 §3, RFC 9449 §11.1). */
 export async function spendOnce(store: Store, once: readonly SingleUseId[]): Promise<Refusal | undefined> {
   if (once.length === 0) return undefined;
   const outcome = await store.useOnce(once);

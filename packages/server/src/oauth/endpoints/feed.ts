@@ -9,7 +9,7 @@ import { FOLLOWERS_PER_CLIENT_MAX, type Client } from '../../store/store.ts';
 import type { Authority } from '../authority.ts';
 import { followerOf, isFollowerId } from '../followers/followers.ts';
 import { admit, respondNotAdmitted } from './protected_resource.ts';
-import { NO_STORE, noted, respondJson, respondRefusal, type Endpoint, type WireRequest } from '../wire.ts';
+import { NO_STORE, withLogFields, respondJson, respondRefusal, type Endpoint, type WireRequest } from '../../wire.ts';
 
 /** What a token must hold to read the feed; its client is a resource server's key besides. */
 export const FEED_SCOPE = '/oauth2/revocations.read';
@@ -25,7 +25,7 @@ export function feedEndpoint(authority: Authority): Endpoint {
     const wanted = { scope: FEED_SCOPE, path: PATHS.revocations, refuseClient, budget: 'feed' } as const;
     const admitted = await admit(withBudgetToConfirm(authority, request), request, wanted);
     if (isRefusal(admitted)) return respondNotAdmitted(authority, admitted);
-    const note = { clientId: admitted.clientId };
+    const logFields = { clientId: admitted.clientId };
     const { isResourceServer, clientId, stillMay } = admitted;
     // A token may have been cut for something that must not be able to make others wait.
     const follower = isResourceServer ? followerOf(clientId, request.header('hallpass-follower')) : undefined;
@@ -34,14 +34,20 @@ export function feedEndpoint(authority: Authority): Endpoint {
       authority.feedMeters.pageRead();
       const told = follower === undefined ? undefined : authority.followers.confirm(follower, after);
       const [{ entries, cursor, more }] = await Promise.all([readPage(authority, after), told]);
-      return noted(respondJson(200, { entries, cursor, more, keys: authority.keys.publishedVersion }), note);
+      return withLogFields(
+        respondJson(200, { entries, cursor, more, keys: authority.keys.publishedVersion }),
+        logFields,
+      );
     }
     const lastEventId = request.header('last-event-id');
     const signal = request.untilGone();
     const full = authority.feedStreams.open(clientId, signal);
-    if (full !== undefined) return noted(respondRefusal(full), note);
+    if (full !== undefined) return withLogFields(respondRefusal(full), logFields);
     const body = stream(authority, { after: lastEventId, signal, stillMay, follower });
-    return noted({ status: 200, headers: { 'content-type': 'text/event-stream', ...NO_STORE }, body }, note);
+    return withLogFields(
+      { status: 200, headers: { 'content-type': 'text/event-stream', ...NO_STORE }, body },
+      logFields,
+    );
   };
 }
 

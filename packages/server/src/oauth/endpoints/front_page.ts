@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { metadataURL, PATHS } from '@hallpass/protocol';
 import type { Authority } from '../authority.ts';
-import { NO_STORE, type Endpoint, type WireResponse } from '../wire.ts';
+import { NO_STORE, type Endpoint, type WireResponse } from '../../wire.ts';
 
 const WHAT =
   'This is an OAuth 2.0 authorization server. It issues short-lived access tokens to programs that call an API.';

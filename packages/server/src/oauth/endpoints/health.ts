@@ -1,7 +1,7 @@
 /** For whoever starts, stops and watches the server: is it alive, and can it do its work? */
 import { refuse } from '@hallpass/protocol';
 import type { Readiness } from './readiness.ts';
-import { respondJson, respondRefusal, type Endpoint } from '../wire.ts';
+import { respondJson, respondRefusal, type Endpoint } from '../../wire.ts';
 
 /** Alive as long as it can answer at all: a store that is away is no reason to start it again. */
 export const liveEndpoint: Endpoint = async () => respondJson(200, { status: 'live' });

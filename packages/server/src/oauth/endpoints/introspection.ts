@@ -3,20 +3,20 @@ import {
   isMeantFor,
   isRefusal,
   numericDate,
-  openRefreshToken,
   refuse,
   type AccessTokenClaims,
   type IntrospectionResponse,
 } from '@hallpass/protocol';
 import type { Client } from '../../store/store.ts';
-import { lifetimesOf, type Authority } from '../authority.ts';
+import type { Authority } from '../authority.ts';
 import { challengeFor, identifyClient } from '../clients/authentication.ts';
 import { readParameters, spendOnce } from './client_request.ts';
-import { canRepeat, judgeGeneration } from '../grants/refresh_token.ts';
-import { endOfGrant } from '../grants/grant_end.ts';
-import { equalBytes } from '../keys/key_ring.ts';
-import { isAlive, openAccessToken } from '../tokens/mint.ts';
-import { noted, respondJson, respondRefusal, type Endpoint } from '../wire.ts';
+import { canRepeat, judgeGeneration } from '../grants/generations.ts';
+import { expiryOfGrant } from '../tokens/grant_expiry.ts';
+import { lifetimesOf } from '../tokens/lifetimes.ts';
+import { isAlive } from '../tokens/liveness.ts';
+import { openAccessToken, openRefreshToken } from '../tokens/open.ts';
+import { withLogFields, respondJson, respondRefusal, type Endpoint } from '../../wire.ts';
 
 const INACTIVE = { active: false } as const;
 /** The same bytes. The log says what is wrong: either the key or the audience of its guard. */
@@ -31,7 +31,7 @@ export function introspectionEndpoint(authority: Authority): Endpoint {
     if (isRefusal(caller)) return respondRefusal(caller, { headers: challengeFor(authority, request, caller) });
     const token = parameters.values.get('token');
     const answer = token === undefined ? undefined : await introspect(authority, caller.client, token);
-    const note = {
+    const logFields = {
       clientId: caller.client.clientId,
       ...(answer === FOR_ANOTHER_AUDIENCE ? { because: OTHER_AUDIENCE } : {}),
     };
@@ -39,14 +39,14 @@ export function introspectionEndpoint(authority: Authority): Endpoint {
     // the answer and not by what the token looks like: 429 must not tell an inactive one from an unknown one.
     const budget = answer?.active === false ? 'inactive_tokens' : 'requests';
     const spent = await authority.limits.spend(caller.client, budget);
-    if (spent !== undefined) return noted(respondRefusal(spent, { dialect: parameters.dialect }), note);
+    if (spent !== undefined) return withLogFields(respondRefusal(spent, { dialect: parameters.dialect }), logFields);
     if (answer === undefined) {
-      return noted(respondRefusal(refuse('missing_token'), { dialect: parameters.dialect }), note);
+      return withLogFields(respondRefusal(refuse('missing_token'), { dialect: parameters.dialect }), logFields);
     }
     // Last: an assertion is used up only by a request that is answered (contract §9).
     const replayed = await spendOnce(authority.store, caller.once);
-    if (replayed !== undefined) return noted(respondRefusal(replayed), note);
-    return noted(respondJson(200, answer), note);
+    if (replayed !== undefined) return withLogFields(respondRefusal(replayed), logFields);
+    return withLogFields(respondJson(200, answer), logFields);
   };
 }
 
@@ -72,17 +72,21 @@ async function introspectRefreshToken(
   token: string,
 ): Promise<IntrospectionResponse> {
   const { issuer, keys, clock, store } = authority;
-  const state = openRefreshToken(token, { find: keys.findRefresh, equal: equalBytes });
+  const state = openRefreshToken(authority, token);
   const now = clock.now();
   if (state === undefined || state.clientId !== caller.clientId) return INACTIVE;
   if (!caller.refresh || (await store.isRevoked(state))) return INACTIVE;
   const family = await store.findFamily(state.grantId);
-  const lifetimes = lifetimesOf(authority, caller);
-  const end = endOfGrant(state, family, lifetimes);
+  const lifetimes = lifetimesOf(authority.lifetimes, caller);
+  const end = expiryOfGrant(state, family, lifetimes);
   if (numericDate(now) >= end) return INACTIVE;
   const { refreshGraceSeconds: graceSeconds } = lifetimes;
   const standing = judgeGeneration({ presented: state, family, now, graceSeconds });
-  if (standing !== 'newest' && !(standing === 'predecessor' && canRepeat(keys, family))) return INACTIVE;
+  if (
+    standing !== 'newest' &&
+    !(standing === 'predecessor' && canRepeat({ has: (keyId) => keys.findRefresh(keyId) !== undefined }, family))
+  )
+    return INACTIVE;
   const { scope, clientId, audiences, issuedAt, grantId, generation } = state;
   const [audience = '', ...more] = audiences;
   return {

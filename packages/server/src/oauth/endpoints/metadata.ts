@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { CLIENT_ALGORITHMS, GRANT_TYPES, PATHS, SIGNING_ALGORITHMS } from '@hallpass/protocol';
 import type { Authority } from '../authority.ts';
-import type { Endpoint, WireRequest, WireResponse } from '../wire.ts';
+import type { Endpoint, WireRequest, WireResponse } from '../../wire.ts';
 
 /** How long anyone may keep the key set and the metadata, in seconds. */
 export const DOCUMENT_SECONDS = 300;

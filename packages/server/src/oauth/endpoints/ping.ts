@@ -2,7 +2,7 @@
 import { isRefusal, PATHS, refuse } from '@hallpass/protocol';
 import type { Authority } from '../authority.ts';
 import { admit, keyMay, respondNotAdmitted } from './protected_resource.ts';
-import { NO_STORE, noted, type Endpoint } from '../wire.ts';
+import { NO_STORE, withLogFields, type Endpoint } from '../../wire.ts';
 
 export const PING_SCOPE = '/ping.read';
 
@@ -17,6 +17,6 @@ export function pingEndpoint(authority: Authority): Endpoint {
           : refuse('insufficient_scope', { subject: PING_SCOPE }),
     });
     if (isRefusal(admitted)) return respondNotAdmitted(authority, admitted);
-    return noted({ status: 200, headers: NO_STORE, body: '' }, { clientId: admitted.clientId });
+    return withLogFields({ status: 200, headers: NO_STORE, body: '' }, { clientId: admitted.clientId });
   };
 }

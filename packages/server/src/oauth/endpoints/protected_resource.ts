@@ -18,9 +18,10 @@ import type { Authority } from '../authority.ts';
 import { authenticateClient } from '../clients/authentication.ts';
 import type { Budget } from '../limits/limits.ts';
 import { judgePossession, nonceHeader, readProof } from '../clients/dpop.ts';
-import { findClientOf, openAccessToken } from '../tokens/mint.ts';
+import { findLiveClient } from '../tokens/liveness.ts';
+import { openAccessToken } from '../tokens/open.ts';
 import { allowedScopes } from '../clients/policy.ts';
-import { respondRefusal, type WireRequest, type WireResponse } from '../wire.ts';
+import { respondRefusal, type WireRequest, type WireResponse } from '../../wire.ts';
 
 const BASIC = /^basic(\s|$)/i;
 
@@ -89,7 +90,7 @@ async function admitByToken(
   const { claims } = opened;
   const once = judgeBinding(authority, request, { scheme, token, boundTo: claims.cnf?.jkt, path: wanted.path });
   if (isRefusal(once)) return once;
-  const client = await findClientOf(authority, opened);
+  const client = await findLiveClient(authority, opened);
   if (client === undefined)
     return refuse('token_not_good', { because: 'expired, revoked, or more than its key may have' });
   const refused = wanted.refuseClient(client, 'token');
@@ -101,7 +102,7 @@ async function admitByToken(
   const used = once === undefined ? 'fresh' : await authority.store.useOnce([once]);
   if (used !== 'fresh') return refuse('resource_proof_not_good', { because: 'replayed' });
   const stillMay = async (): Promise<boolean> => {
-    const found = await findClientOf(authority, opened);
+    const found = await findLiveClient(authority, opened);
     return found !== undefined && wanted.refuseClient(found, 'token') === undefined;
   };
   return { clientId: claims.client_id, isResourceServer: false, stillMay };

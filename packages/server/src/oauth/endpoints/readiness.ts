@@ -3,7 +3,7 @@
  * is full, slow or read-only still answers every read. Load balancers may ask as often as they like; the writes are few.
  */
 import { StoreUnavailable, type Store } from '../../store/store.ts';
-import type { ServerClock } from '../authority.ts';
+import type { ServerClock } from '../clock.ts';
 
 /** How long an answer holds, in milliseconds: a process writes at most once in that time to find out. */
 export const READINESS_MS = 1_000;

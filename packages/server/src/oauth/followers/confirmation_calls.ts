@@ -1,6 +1,6 @@
 /** Asking all followers of the feed to confirm: once for all who wait, and not too often. */
 import type { Store } from '../../store/store.ts';
-import type { ServerClock } from '../authority.ts';
+import type { ServerClock } from '../clock.ts';
 
 /** How much time lies between two calls of a process, at least, in milliseconds. */
 export const FOLLOWER_CALL_INTERVAL_MS = 100;

@@ -2,7 +2,7 @@
  * Who follows the feed, and has confirmed what. It travels through the store, since a guard may be connected to one
  * instance and a revocation be answered by another (ADR 16).
  */
-import type { ServerClock } from '../authority.ts';
+import type { ServerClock } from '../clock.ts';
 import type { BoundReached } from '../limits/bounds.ts';
 import { FollowerCalls } from './confirmation_calls.ts';
 import { StoreUnavailable, type FollowerCount, type Store } from '../../store/store.ts';

@@ -1,6 +1,7 @@
 /**
- * `grant_type=urn:ietf:params:oauth:grant-type:token-exchange` (RFC 8693), for one purpose: a server cuts a smaller token
- * from its own and hands it to a browser. Never wider, longer or less bound; and dead as soon as what it was cut from is.
+ * `grant_type=urn:ietf:params:oauth:grant-type:token-exchange` (RFC 8693), for one purpose: a server cuts a narrower token
+ * from its own and hands it to a browser. The new token is never wider, longer-lived or less bound, and dies with the
+ * token that it was cut from.
  */
 import {
   ACCESS_TOKEN_TYPE_URN,
@@ -11,14 +12,11 @@ import {
   printScopeList,
   refuse,
   ScopeSet,
-  type Parameters,
   type Refusal,
 } from '@hallpass/protocol';
-import type { Authority } from '../authority.ts';
-import type { Caller } from '../endpoints/client_request.ts';
-import { isAlive, openAccessToken, type OpenedAccessToken } from '../tokens/mint.ts';
 import { allowedScopes, findOutside, narrowAudiences, parseRequestedScopes } from '../clients/policy.ts';
-import type { Grant } from './grant.ts';
+import { isAlive, type OpenedAccessToken } from '../tokens/liveness.ts';
+import type { Asked, Decision, Facts, Grant, GrantRows, GrantSettings } from './grant.ts';
 
 interface Selection {
   readonly opened: OpenedAccessToken;
@@ -26,35 +24,13 @@ interface Selection {
   readonly audiences: readonly string[];
 }
 
-export const tokenExchange: Grant<Selection> = {
-  select,
-  async decide(authority, { client, jkt }, { opened, scope, audiences }) {
-    const { claims: subject } = opened;
-    if (!(await isAlive(authority, opened))) {
-      return {
-        decided: 'refuse',
-        refusal: refuse('subject_token_not_good', { because: 'expired, revoked, or more than its key may have' }),
-      };
-    }
-    // A bound token must not become one that anybody can use who finds it.
-    if (subject.cnf !== undefined && jkt === undefined) {
-      return { decided: 'refuse', refusal: refuse('dpop_required', { because: 'the subject token is bound' }) };
-    }
-    const issuance = {
-      grantId: subject.grant_id,
-      client,
-      scope,
-      audiences,
-      expiresAtMax: subject.exp,
-      parent: subject.jti,
-      refresh: undefined,
-      jkt,
-    };
-    return { decided: 'issue', issuance };
-  },
-};
+interface Loaded {
+  readonly isSubjectAlive: boolean;
+}
 
-function select(authority: Authority, { client }: Caller, parameters: Parameters): Selection | Refusal {
+export const tokenExchange: Grant<Selection, Loaded> = { select, load, decide };
+
+function select({ client, parameters }: Asked, { openAccessToken }: GrantSettings): Selection | Refusal {
   const { values, resources } = parameters;
   const token = values.get('subject_token');
   const type = values.get('subject_token_type');
@@ -63,14 +39,13 @@ function select(authority: Authority, { client }: Caller, parameters: Parameters
   if (type !== ACCESS_TOKEN_TYPE_URN || wanted !== ACCESS_TOKEN_TYPE_URN || values.has('actor_token')) {
     return refuse('exchange_not_offered');
   }
-  const opened = openAccessToken(authority, token);
-  if (opened === undefined) return refuse('subject_token_not_good', { because: 'not a token of ours' });
+  const opened = openAccessToken(token);
+  if (opened === undefined) return notGood('not a token of this issuer');
   const { claims: subject } = opened;
-  if (subject.client_id !== client.clientId) return refuse('subject_token_not_good', { because: "another client's" });
-  if (lineageOf(subject.jti).length >= LINEAGE_MAX)
-    return refuse('subject_token_not_good', { because: 'cut too often' });
+  if (subject.client_id !== client.clientId) return notGood('issued to another client');
+  if (lineageOf(subject.jti).length >= LINEAGE_MAX) return notGood('exchanged too many times');
   const held = typeof subject.aud === 'string' ? [subject.aud] : subject.aud;
-  // RFC 8693 §2.1: `audience` names a target like `resource` does; both may come, and then both are meant.
+  // RFC 8693 §2.1: `audience` names a target like `resource` does. If both come, both count.
   const target = values.get('audience');
   const named = target === undefined ? resources : [...resources, target];
   const audiences = narrowAudiences(client, { named, granted: held });
@@ -83,4 +58,35 @@ function select(authority: Authority, { client }: Caller, parameters: Parameters
   const lost = findOutside(allowedScopes(client), scopes);
   if (lost !== undefined) return refuse('scope_not_allowed', { subject: lost.text });
   return { opened, scope: printScopeList(scopes), audiences };
+}
+
+async function load(store: GrantRows, { opened }: Selection, settings: GrantSettings): Promise<Loaded> {
+  return { isSubjectAlive: await isAlive({ store, ...settings }, opened) };
+}
+
+function decide({ client, jkt, selection, loaded }: Facts<Selection, Loaded>): Decision {
+  const { scope, audiences } = selection;
+  const { claims: subject } = selection.opened;
+  if (!loaded.isSubjectAlive) {
+    return { decided: 'refuse', refusal: notGood('expired, revoked, or more than its key may have') };
+  }
+  // A bound token must not become one that anybody who finds it can use.
+  if (subject.cnf !== undefined && jkt === undefined) {
+    return { decided: 'refuse', refusal: refuse('dpop_required', { because: 'the subject token is bound' }) };
+  }
+  const issuance = {
+    grantId: subject.grant_id,
+    client,
+    scope,
+    audiences,
+    expiresAtMax: subject.exp,
+    parent: subject.jti,
+    refresh: undefined,
+    jkt,
+  };
+  return { decided: 'issue', issuance };
+}
+
+function notGood(because: string): Refusal {
+  return refuse('subject_token_not_good', { because });
 }

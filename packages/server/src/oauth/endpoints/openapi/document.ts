@@ -30,12 +30,12 @@ import {
   type Content,
   type Header,
   type Headers,
-} from './answers.ts';
+} from './responses.ts';
 import { refTo, SCHEMAS, type Schema } from './schemas.ts';
 import { securitySchemes } from './security.ts';
 import { PING_SCOPE } from '../ping.ts';
 import { WAIT_SECONDS_MAX } from '../revocation.ts';
-import type { Endpoint } from '../../wire.ts';
+import type { Endpoint } from '../../../wire.ts';
 
 export interface Operation {
   readonly operationId: string;

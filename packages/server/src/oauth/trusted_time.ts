@@ -7,7 +7,7 @@
  *   latest    the time to count lifetimes of revocations from.
  */
 import type { StoredTime, Store } from '../store/store.ts';
-import type { ServerClock } from './authority.ts';
+import type { ServerClock } from './clock.ts';
 
 /** How far the clocks of instances may be apart (contract, Many instances), in milliseconds. */
 const SKEW_MS = 5_000;
@@ -31,7 +31,7 @@ interface Reference {
   readonly time: number;
 }
 
-export class StoreTime {
+export class TrustedTime {
   readonly #store: Store;
   readonly #machine: ServerClock;
   /** What the time is, going by the clock that nobody sets. */
@@ -57,8 +57,8 @@ export class StoreTime {
   }
 
   /** Reads what the store knows of the time. Rejects with `StoreUnavailable`. */
-  static async open(store: Store, machine: ServerClock): Promise<StoreTime> {
-    const time = new StoreTime(store, machine);
+  static async open(store: Store, machine: ServerClock): Promise<TrustedTime> {
+    const time = new TrustedTime(store, machine);
     await time.#compareWithStore();
     const kept = await store.findTime();
     if (kept !== undefined) time.#take(kept);

@@ -14,7 +14,7 @@ import type { Client } from '../../store/store.ts';
 import { couldBeGuessed } from '../keys/secret_hash.ts';
 
 /** A client's id and secret, and where they came from. */
-export interface SecretEvidence {
+export interface PresentedSecret {
   readonly method: 'client_secret';
   /** `both`: in the header and, the same, in the body. */
   readonly from: 'header' | 'body' | 'both';
@@ -23,7 +23,7 @@ export interface SecretEvidence {
 }
 
 /** A signed assertion, and the `client_id` beside it. */
-export interface AssertionEvidence {
+export interface PresentedAssertion {
   readonly method: 'private_key_jwt';
   readonly assertion: string;
   readonly clientId: string | undefined;
@@ -34,10 +34,10 @@ export interface AssertionEvidence {
  * an imported secret may have been sent as it is. Without them the request is for a protected resource: there Basic is
  * RFC 7617, and nothing is decoded.
  */
-export function findEvidence(
+export function readCredentials(
   header: string | undefined,
   parameters: Parameters | undefined,
-): SecretEvidence | AssertionEvidence | Refusal {
+): PresentedSecret | PresentedAssertion | Refusal {
   const values = parameters?.values;
   const assertion = values?.get('client_assertion');
   const type = values?.get('client_assertion_type');
@@ -54,7 +54,7 @@ export function findEvidence(
   return { method: 'private_key_jwt', assertion, clientId };
 }
 
-function inBody(clientId: string | undefined, clientSecret: string | undefined): SecretEvidence | Refusal {
+function inBody(clientId: string | undefined, clientSecret: string | undefined): PresentedSecret | Refusal {
   if (clientId === undefined || clientSecret === undefined) {
     return refuse('authentication_failed', { because: 'no credentials' });
   }
@@ -70,7 +70,7 @@ function readPlain(header: string): readonly ClientCredentials[] {
 function inHeader(
   basic: readonly ClientCredentials[],
   body: { readonly [Half in keyof ClientCredentials]: string | undefined },
-): SecretEvidence | Refusal {
+): PresentedSecret | Refusal {
   if (basic.length === 0) {
     return refuse('authentication_failed', { because: 'Authorization is not well-formed Basic' });
   }
@@ -83,7 +83,7 @@ function inHeader(
 }
 
 /** Where the credentials of a key may come from, by its method. A method that is registered is the only one (ADR 40). */
-const PLACES: Record<Client['authentication'], readonly SecretEvidence['from'][]> = {
+const PLACES: Record<Client['authentication'], readonly PresentedSecret['from'][]> = {
   client_secret: ['header', 'body', 'both'],
   client_secret_basic: ['header'],
   client_secret_post: ['body'],
@@ -91,7 +91,7 @@ const PLACES: Record<Client['authentication'], readonly SecretEvidence['from'][]
 };
 
 /** Whether a key takes its secret from where it came. */
-export function takesSecretFrom({ authentication }: Client, from: SecretEvidence['from']): boolean {
+export function takesSecretFrom({ authentication }: Client, from: PresentedSecret['from']): boolean {
   return PLACES[authentication].includes(from);
 }
 

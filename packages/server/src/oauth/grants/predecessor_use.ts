@@ -1,18 +1,18 @@
 /**
- * What it means that the predecessor of a grant's newest refresh token is shown (contract §10). It still gets the newest
- * one, since a lost answer or a second tab shows it too. But an owner and a thief who share a grant can only go on by
- * taking turns: one rotates, the other follows with the predecessor, in every generation. A pure rule; the store
- * remembers what it finds.
+ * Judges the use of a predecessor, the refresh token just before the newest (contract §10). It still returns the newest one,
+ * because a lost response or a second tab uses it too. But an owner and a thief who share a grant can only go on by taking
+ * turns: one rotates, the other follows with the predecessor, in every generation. A pure rule; the store records what it
+ * finds.
  */
 import type { Family, PredecessorShown } from '../../store/store.ts';
 
-/** How long after its rotation a predecessor is what a retry or a second tab shows, in milliseconds. */
+/** How long after the rotation a retry or a second tab may still use the predecessor, in milliseconds. */
 const PREDECESSOR_LATE_MS = 60_000;
-/** In how many successive generations it is shown before that is suspicious. */
+/** In how many successive generations the predecessor must be used before that is suspicious. */
 const SUCCESSIVE_PREDECESSORS_MIN = 3;
 
-/** What is to be remembered of a predecessor that is shown at `now` (milliseconds); undefined: it is known already. */
-export function judgePredecessor(family: Family, now: number): PredecessorShown | undefined {
+/** What to record about a predecessor that is used at `now` (milliseconds); undefined: nothing new. */
+export function judgePredecessorUse(family: Family, now: number): PredecessorShown | undefined {
   const { grantId, clientId, generation, rotatedAt, shownGeneration, shownInARow, suspectedGeneration } = family;
   const isFirst = shownGeneration < generation;
   const before = shownGeneration === generation - 1 ? shownInARow : 0;

@@ -12,7 +12,7 @@ import { Budgets, type Count } from './counts.ts';
 export const SECURITY_EVENTS_PER_CLIENT_HOUR_MAX = 100;
 const PERIOD_SECONDS = 3_600;
 
-export class EventAllowance {
+export class SecurityEventLimit {
   readonly #clock: Clock;
   readonly #boundReached: BoundReached;
   readonly #budgets: Budgets;

@@ -26,11 +26,11 @@ export interface WireResponse {
   /** Bytes are sent as they are, so that a document may be printed once for all answers. */
   readonly body: string | Buffer | AsyncIterable<string>;
   /** For the log and the metrics: who asked for what, and why not. */
-  readonly note?: Note;
+  readonly logFields?: LogFields;
 }
 
 /** What is logged of an answer, beside its request. Never a secret: each text from outside is screened before it comes here. */
-export interface Note {
+export interface LogFields {
   /** Who was authenticated. */
   readonly clientId?: string;
   /** One of `GRANT_TYPES`, or `other`. */
@@ -82,7 +82,7 @@ export function respondRefusal(
     field !== undefined && dialect === 'json'
       ? respondJson(422, { ...body, [field]: body.error_description }, { ...retry, ...headers })
       : respondJson(status, body, { ...retry, ...headers });
-  return noted(answer, noteOf(refusal));
+  return withLogFields(answer, logFieldsOf(refusal));
 }
 
 /** The refusals whose subject is a well-formed scope. A malformed one is for its sender alone: it could be anything. */
@@ -94,7 +94,7 @@ const NAME_A_SCOPE: ReadonlySet<string> = new Set<RefusalReason>([
   'insufficient_scope',
 ]);
 
-function noteOf({ refused, because, subject, claimedClientId }: Refusal): Note {
+function logFieldsOf({ refused, because, subject, claimedClientId }: Refusal): LogFields {
   return {
     refused,
     ...(because === undefined ? {} : { because }),
@@ -104,7 +104,7 @@ function noteOf({ refused, because, subject, claimedClientId }: Refusal): Note {
 }
 
 /** The grant that a request asks for, as far as a log may hold it: what else stands there could be a secret that slipped. */
-export function grantTypeOf({ values }: Parameters): Pick<Note, 'grantType'> {
+export function grantTypeOf({ values }: Parameters): Pick<LogFields, 'grantType'> {
   const asked = values.get('grant_type');
   if (asked === undefined) return {};
   return { grantType: GRANT_TYPES.find((offered) => offered === asked) ?? 'other' };
@@ -117,6 +117,6 @@ export function respondRevoked(dialect: Dialect, headers: WireResponse['headers'
 }
 
 /** The same answer with more for the log. */
-export function noted(response: WireResponse, note: Note): WireResponse {
-  return { ...response, note: { ...response.note, ...note } };
+export function withLogFields(response: WireResponse, logFields: LogFields): WireResponse {
+  return { ...response, logFields: { ...response.logFields, ...logFields } };
 }

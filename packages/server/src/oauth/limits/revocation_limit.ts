@@ -26,7 +26,7 @@ const REVOCATIONS: Allowed = {
 /** Families that end since an old refresh token was reused: a thief must not use up what the owner may revoke. */
 const REUSES: Allowed = { what: 'reuses', bound: 'KEY_REUSES_PER_HOUR', event: 'key_reuse_limit_reached' };
 
-export class RevocationAllowance {
+export class RevocationLimit {
   readonly #store: Store;
   readonly #clock: Clock;
   readonly #boundReached: BoundReached;

@@ -12,7 +12,7 @@ const CHARACTERS_MAX = 15;
  * key in 2^43 for a bad one (2^-48 by its bytes, 2^-45 by the steps, 2^-44 by its characters, 2^-45 as text, 2^-50 as
  * one case).
  */
-export function isTrivialKey(bytes: Uint8Array): boolean {
+export function isWeakKey(bytes: Uint8Array): boolean {
   const text = printBase64url(bytes);
   const steps = bytes.slice(1).map((byte, at) => byte - (bytes[at] ?? 0));
   return (
