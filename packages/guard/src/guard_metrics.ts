@@ -38,7 +38,7 @@ export class GuardCounts {
     this.#refused[reason] = (this.#refused[reason] ?? 0) + 1;
   }
 
-  hear(kind: GuardEvent['kind']): void {
+  addEvent(kind: GuardEvent['kind']): void {
     this.#events[kind] += 1;
   }
 

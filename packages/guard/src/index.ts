@@ -1,5 +1,6 @@
 /** Checks Hallpass access tokens inside an API. */
-export { createGuard, type Guard, type GuardHealth, type ValuesFor } from './guard.ts';
+export { createGuard } from './create_guard.ts';
+export type { Guard, GuardHealth, ValuesFor } from './guard.ts';
 export type { GuardOptions, WhenStale } from './options.ts';
 export { Misconfigured } from './misconfiguration.ts';
 export type { GuardEvent } from './guard_event.ts';

@@ -30,13 +30,13 @@ export function metadataURL(audience: string): string {
 export function describeResource({
   audience,
   issuer,
-  provable,
+  takesProofs,
   scopes,
 }: {
   readonly audience: string;
   readonly issuer: string;
   /** Whether the address that clients call is known, so that proofs are taken. */
-  readonly provable: boolean;
+  readonly takesProofs: boolean;
   readonly scopes: readonly string[];
 }): ResourceMetadata {
   parseResource(audience);
@@ -44,7 +44,7 @@ export function describeResource({
     resource: audience,
     authorization_servers: [issuer],
     bearer_methods_supported: ['header'],
-    ...(provable ? { dpop_signing_alg_values_supported: [...CLIENT_ALGORITHMS] } : {}),
+    ...(takesProofs ? { dpop_signing_alg_values_supported: [...CLIENT_ALGORITHMS] } : {}),
     ...(scopes.length > 0 ? { scopes_supported: [...scopes] } : {}),
   };
 }

@@ -43,8 +43,8 @@ export class StartUp {
       if (!closing.aborted) await Promise.race([feed.answered(), closed]);
       const status = feed.refusedStatus;
       if (status !== undefined) throw new Misconfigured({ kind: 'feed_refused', status });
-      if (!closing.aborted) await Promise.race([issuerCheck.look(), closed]);
-      if (issuerCheck.differing !== undefined) throw new Misconfigured(issuerCheck.differing);
+      if (!closing.aborted) await Promise.race([issuerCheck.compare(), closed]);
+      if (issuerCheck.difference !== undefined) throw new Misconfigured(issuerCheck.difference);
       while (!closing.aborted && !(await this.#hasKeys())) await sleep(RETRY_SECONDS * 1000, closing);
     } finally {
       release();

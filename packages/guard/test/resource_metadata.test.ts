@@ -54,7 +54,7 @@ test('an audience that is no address, or one of several spellings, is a mistake 
     const sentence = /^resourceMetadata needs an audience like https:/;
     assert.throws(() => metadataPath(audience), { name: 'TypeError', message: sentence }, audience);
     assert.throws(() => metadataURL(audience), { name: 'TypeError', message: sentence }, audience);
-    const described = { audience, issuer: 'https://auth.example.com', provable: false, scopes: [] };
+    const described = { audience, issuer: 'https://auth.example.com', takesProofs: false, scopes: [] };
     assert.throws(() => describeResource(described), { name: 'TypeError', message: sentence }, audience);
   }
 });

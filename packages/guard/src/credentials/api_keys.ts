@@ -40,9 +40,9 @@ export interface ApiKeysOptions {
 interface Exchanged {
   /** Empty where only the key itself was asked about. */
   readonly token: string;
-  /** By `elapsed`, in milliseconds; and after how many calls of `doubt`. */
+  /** By `elapsed`, in milliseconds; and after how many calls of `invalidate`. */
   readonly at: number;
-  readonly doubts: number;
+  readonly invalidations: number;
 }
 
 /** By the issuer's error: what that means at an API. */
@@ -61,7 +61,7 @@ export class ApiKeys {
   /** Keys that were found good before are asked about apart from all others: guesses must not be in their way. */
   readonly #renewed = new IssuerQueue<Exchanged | Refusal>();
   readonly #unknown = new IssuerQueue<Exchanged | Refusal>();
-  #doubts = 0;
+  #invalidations = 0;
 
   constructor(options: ApiKeysOptions) {
     this.#options = options;
@@ -69,8 +69,8 @@ export class ApiKeys {
   }
 
   /** The machine may have slept: what was believed may be hours old, and is asked for again. */
-  doubt(): void {
-    this.#doubts += 1;
+  invalidate(): void {
+    this.#invalidations += 1;
   }
 
   /**
@@ -137,13 +137,13 @@ export class ApiKeys {
   ): Promise<Exchanged | Refusal> {
     const { clock, believedSeconds } = this.#options;
     const known = this.#known.get(digest);
-    const doubts = this.#doubts;
-    if (known?.doubts === doubts && secondsSince(clock, known.at) < believedSeconds) return known;
+    const invalidations = this.#invalidations;
+    if (known?.invalidations === invalidations && secondsSince(clock, known.at) < believedSeconds) return known;
     const work = async (): Promise<Exchanged | Refusal> => {
       const at = clock.elapsed();
       const token = await ask();
       if (typeof token === 'string') {
-        const exchanged = { token, at, doubts };
+        const exchanged = { token, at, invalidations };
         this.#known.set(digest, exchanged, token.length);
         return exchanged;
       }

@@ -16,7 +16,7 @@ export class Identity {
   readonly #keys: ApiKeys | undefined;
 
   constructor(
-    settings: GuardSettings & Pick<Expected, 'aheadSeconds' | 'hearAudience'>,
+    settings: GuardSettings & Pick<Expected, 'aheadSeconds' | 'onOtherAudience'>,
     {
       issuerClient,
       keySet,
@@ -40,9 +40,9 @@ export class Identity {
   }
 
   /** The machine may have slept: whatever the issuer said before is asked for again. */
-  doubt(): void {
-    this.#opaque?.doubt();
-    this.#keys?.doubt();
+  invalidate(): void {
+    this.#opaque?.invalidate();
+    this.#keys?.invalidate();
   }
 
   /** At once for a token that is remembered. Rejects with `Outage` when the issuer is needed and away. */

@@ -25,7 +25,7 @@ export interface OpaqueTokensOptions {
   readonly audience: string;
   readonly leewaySeconds: number;
   readonly aheadSeconds?: () => number;
-  readonly hearAudience?: (audiences: readonly string[]) => void;
+  readonly onOtherAudience?: (audiences: readonly string[]) => void;
   readonly clock: GuardClock;
   /** How long an answer is believed, in seconds; 0: for the one request alone. */
   readonly believedSeconds: number;
@@ -37,9 +37,9 @@ interface Believed {
   readonly holder: Holder | undefined;
   /** What to say where there is no holder. */
   readonly refusal: Refusal;
-  /** By `elapsed`, in milliseconds; and after how many calls of `doubt`. */
+  /** By `elapsed`, in milliseconds; and after how many calls of `invalidate`. */
   readonly askedAt: number;
-  readonly doubts: number;
+  readonly invalidations: number;
 }
 
 const INACTIVE = refuse('token_not_good', { because: 'inactive by introspection' });
@@ -54,7 +54,7 @@ export class OpaqueTokens {
   /** Tokens that were found active before are asked about apart from all others: guesses must not be in their way. */
   readonly #renewed = new IssuerQueue<Believed>();
   readonly #unknown = new IssuerQueue<Believed>();
-  #doubts = 0;
+  #invalidations = 0;
 
   constructor(options: OpaqueTokensOptions) {
     this.#options = options;
@@ -62,13 +62,13 @@ export class OpaqueTokens {
   }
 
   /** The machine may have slept: what was believed may be hours old, and is asked for again. */
-  doubt(): void {
-    this.#doubts += 1;
+  invalidate(): void {
+    this.#invalidations += 1;
   }
 
-  #isBelieved({ askedAt, doubts }: Believed): boolean {
+  #isBelieved({ askedAt, invalidations }: Believed): boolean {
     const { clock, believedSeconds } = this.#options;
-    return doubts === this.#doubts && secondsSince(clock, askedAt) < believedSeconds;
+    return invalidations === this.#invalidations && secondsSince(clock, askedAt) < believedSeconds;
   }
 
   /** `address`: where the request comes from. Throws `Outage` when the issuer does not answer. */
@@ -94,7 +94,7 @@ export class OpaqueTokens {
   async #ask(token: string, digest: string): Promise<Believed> {
     const { issuerClient, issuer, audience, clock } = this.#options;
     const askedAt = clock.elapsed();
-    const doubts = this.#doubts;
+    const invalidations = this.#invalidations;
     const claims = parseIntrospectedToken(await issuerClient.introspect(token));
     // Another issuer's word, or a token for another API, is none for us, whatever it says (RFC 7662 §4, RFC 9068 §4).
     const isFor = claims !== undefined && isMeantFor(claims.aud, audience);
@@ -102,7 +102,7 @@ export class OpaqueTokens {
     let refusal = INACTIVE;
     if (claims !== undefined && claims.iss !== issuer) refusal = ofAnotherIssuer();
     else if (claims !== undefined && !isFor) refusal = forAnotherAudience(claims, this.#options);
-    const believed = { holder: isOurs ? holderOf(claims) : undefined, refusal, askedAt, doubts };
+    const believed = { holder: isOurs ? holderOf(claims) : undefined, refusal, askedAt, invalidations };
     this.#believed.set(digest, believed, isOurs ? weightOf(JSON.stringify(claims).length) : 0);
     return believed;
   }

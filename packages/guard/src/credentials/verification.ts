@@ -26,7 +26,7 @@ export interface Expected {
   /** How far this machine's clock is known to be ahead of the issuer's, in seconds; 0 when it is not known to be. */
   readonly aheadSeconds?: () => number;
   /** Hears whom a good token is for that is not for us. */
-  readonly hearAudience?: (audiences: readonly string[]) => void;
+  readonly onOtherAudience?: (audiences: readonly string[]) => void;
 }
 
 /** Good claims, and the key that vouches for them. */
@@ -85,9 +85,9 @@ export function ofAnotherIssuer(): Refusal {
 /** Told, but only of a token that the issuer vouches for: which API it is asked for at. */
 export function forAnotherAudience(
   { aud }: Pick<AccessTokenClaims, 'aud'>,
-  { audience, hearAudience }: Pick<Expected, 'audience' | 'hearAudience'>,
+  { audience, onOtherAudience }: Pick<Expected, 'audience' | 'onOtherAudience'>,
 ): Refusal {
-  hearAudience?.(typeof aud === 'string' ? [aud] : aud);
+  onOtherAudience?.(typeof aud === 'string' ? [aud] : aud);
   return refuse('token_for_another_audience', { subject: audience, because: 'for another audience' });
 }
 

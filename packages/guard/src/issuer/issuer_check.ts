@@ -8,7 +8,7 @@ import type { GuardEvent } from '../guard_event.ts';
 import { secondsSince, type GuardClock } from '../runtime.ts';
 
 /** How often, at most, the metadata is asked for, in seconds: tokens can make the guard look. */
-const LOOK_SECONDS = 5;
+const COMPARE_SECONDS = 5;
 
 export interface IssuerCheckOptions {
   readonly issuer: string;
@@ -20,8 +20,8 @@ export interface IssuerCheckOptions {
 
 export class IssuerCheck {
   readonly #options: IssuerCheckOptions;
-  #differing: Extract<GuardEvent, { kind: 'issuer_differs' }> | undefined;
-  #lookedAt = -Infinity;
+  #difference: Extract<GuardEvent, { kind: 'issuer_differs' }> | undefined;
+  #comparedAt = -Infinity;
   #underWay: Promise<void> | undefined;
 
   constructor(options: IssuerCheckOptions) {
@@ -29,32 +29,33 @@ export class IssuerCheck {
   }
 
   /** What is wrong, as far as is known. An issuer that tells no metadata is taken at our word: each token is compared. */
-  get differing(): Extract<GuardEvent, { kind: 'issuer_differs' }> | undefined {
-    return this.#differing;
+  get difference(): Extract<GuardEvent, { kind: 'issuer_differs' }> | undefined {
+    return this.#difference;
   }
 
   /** Compares again, unless that was done just now. Never rejects. */
-  look(): Promise<void> {
-    if (secondsSince(this.#options.clock, this.#lookedAt) < LOOK_SECONDS) return this.#underWay ?? Promise.resolve();
-    this.#lookedAt = this.#options.clock.elapsed();
-    this.#underWay ??= this.#compare().finally(() => {
+  compare(): Promise<void> {
+    if (secondsSince(this.#options.clock, this.#comparedAt) < COMPARE_SECONDS)
+      return this.#underWay ?? Promise.resolve();
+    this.#comparedAt = this.#options.clock.elapsed();
+    this.#underWay ??= this.#fetchAndCompare().finally(() => {
       this.#underWay = undefined;
     });
     return this.#underWay;
   }
 
-  async #compare(): Promise<void> {
+  async #fetchAndCompare(): Promise<void> {
     const { issuer: expected, fetchMetadata, report } = this.#options;
     const metadata = await fetchMetadata().catch(() => undefined);
     const found = isObject(metadata) ? metadata['issuer'] : undefined;
     if (typeof found !== 'string') return;
-    const before = this.#differing;
+    const before = this.#difference;
     if (found === expected) {
-      this.#differing = undefined;
+      this.#difference = undefined;
       if (before !== undefined) report({ kind: 'issuer_agrees' });
       return;
     }
-    this.#differing = { kind: 'issuer_differs', expected, found };
-    if (before?.found !== found) report(this.#differing);
+    this.#difference = { kind: 'issuer_differs', expected, found };
+    if (before?.found !== found) report(this.#difference);
   }
 }

@@ -22,7 +22,7 @@ export interface IssuerTimeOptions {
   /** How far the two clocks may be apart, in seconds. */
   readonly leewaySeconds: number;
   readonly report: (event: GuardEvent) => void;
-  /** Gets any fresh answer of the issuer, which is timed by `begin`. May reject. */
+  /** Gets any fresh answer of the issuer, which is timed by `timeRequest`. May reject. */
   readonly ask: () => Promise<unknown>;
 }
 
@@ -46,7 +46,7 @@ export class IssuerTime {
   }
 
   /** When a question is sent. What this gives hears the headers of its answer. */
-  begin(): (headers: Headers) => void {
+  timeRequest(): (headers: Headers) => void {
     const sentAt = this.#options.clock.elapsed();
     const era = this.#era;
     return (headers) => {
@@ -63,7 +63,7 @@ export class IssuerTime {
     this.#middle = middleOf(this.#samples);
     const isOff = Math.abs(this.#offsetMs(sample)) > this.#options.leewaySeconds * 1000;
     if (isOff && this.#samples.length < SAMPLES_MIN) this.#ask();
-    else if (isOff !== this.#differs) this.doubt();
+    else if (isOff !== this.#differs) this.askAgain();
     this.judge();
   }
 
@@ -75,7 +75,7 @@ export class IssuerTime {
   }
 
   /** Something else suggests that the clocks are apart, such as a token from the future. */
-  doubt(): void {
+  askAgain(): void {
     const { clock } = this.#options;
     if (clock.elapsed() - this.#askedAt >= ASK_SECONDS * 1000) this.#ask();
   }

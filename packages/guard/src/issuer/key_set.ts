@@ -96,7 +96,7 @@ export class KeySet {
    * fetched when: a key that was taken out may be in the wrong hands. A fetch that failed is tried again with the next
    * heartbeat.
    */
-  hearVersion(version: string): void {
+  setPublishedVersion(version: string): void {
     const isNews = version !== this.#version;
     if (isNews) {
       this.#version = version;

@@ -20,7 +20,7 @@ export class TrailingClock implements Clock {
   /** Without the issuer's time: where this was, and when by `elapsed`; milliseconds. */
   #reached: number;
   #reachedAt: number;
-  #over: NumericDate = -Infinity;
+  #latest: NumericDate = -Infinity;
 
   constructor(clock: GuardClock, issuerTime: Pick<IssuerTime, 'earliest'>) {
     this.#clock = clock;
@@ -39,7 +39,7 @@ export class TrailingClock implements Clock {
     if (issuer === undefined) return this.#reached - REVOCATION_SECONDS_MAX * 1000;
     const past = Math.min(wall, issuer);
     // Up with time, and down only when the issuer says that it is not so late: never because the clock here was set back.
-    this.#over = Math.min(Math.max(this.#over, numericDate(past)), numericDate(issuer));
+    this.#latest = Math.min(Math.max(this.#latest, numericDate(past)), numericDate(issuer));
     return past;
   };
 
@@ -47,7 +47,7 @@ export class TrailingClock implements Clock {
    * The latest second that this ever gave, as long as the issuer agrees. What ended before it is over for good: its
    * revocation may be forgotten, and a clock that is set back must not bring it to life again.
    */
-  get over(): NumericDate {
-    return this.#over;
+  get latest(): NumericDate {
+    return this.#latest;
   }
 }

@@ -62,7 +62,7 @@ function turn(): Promise<void> {
 /** A world whose keys were fetched just now, when the version was as it says. */
 async function loaded(version?: string): Promise<World> {
   const world = new World();
-  if (version !== undefined) world.keySet.hearVersion(version);
+  if (version !== undefined) world.keySet.setPublishedVersion(version);
   await world.keySet.load();
   assert.equal(world.asked.length, 1);
   return world;
@@ -197,10 +197,10 @@ test('whether an unknown name is no key cannot be told while the issuer is away,
 
 test('a version that is news has the keys fetched at once, and nothing more when it is said again', async () => {
   const world = await loaded('v1');
-  world.keySet.hearVersion('v1');
+  world.keySet.setPublishedVersion('v1');
   assert.equal(world.asked.length, 1);
   world.published = { keys: [two.jwk] };
-  world.keySet.hearVersion('v2');
+  world.keySet.setPublishedVersion('v2');
   assert.equal(world.asked.length, 2);
   // Not fresh before they are there, however young.
   assert.equal(world.keySet.findFresh('one', 'ES256'), undefined);
@@ -208,13 +208,13 @@ test('a version that is news has the keys fetched at once, and nothing more when
   assert.notEqual(world.keySet.findFresh('two', 'ES256'), undefined);
   assert.ok(!(await world.knows('one')));
   world.now += SECOND_LOOK_MS - 1;
-  world.keySet.hearVersion('v2');
+  world.keySet.setPublishedVersion('v2');
   assert.equal(world.asked.length, 2);
 });
 
 test('the first version that is heard is news to keys that were fetched before it, and what is fetched after it is of it', async () => {
   const world = await loaded();
-  world.keySet.hearVersion('v1');
+  world.keySet.setPublishedVersion('v1');
   assert.equal(world.asked.length, 2);
   await world.ended(2);
   assert.notEqual(world.keySet.findFresh('one', 'ES256'), undefined);
@@ -224,45 +224,45 @@ test('ten seconds after a change the keys are fetched once more, unless they wer
   const world = await loaded('v1');
   const changedAt = world.now + 2_000;
   world.now = changedAt;
-  world.keySet.hearVersion('v2');
+  world.keySet.setPublishedVersion('v2');
   await world.ended(2);
   world.now = changedAt + SECOND_LOOK_MS - 1;
-  world.keySet.hearVersion('v2');
+  world.keySet.setPublishedVersion('v2');
   assert.equal(world.asked.length, 2);
   world.now += 1;
-  world.keySet.hearVersion('v2');
+  world.keySet.setPublishedVersion('v2');
   assert.equal(world.asked.length, 3);
   await world.ended(3);
   for (const later of [0, RETRY_MS, SECOND_LOOK_MS, 2 * SECOND_LOOK_MS]) {
     world.now = changedAt + SECOND_LOOK_MS + later;
-    world.keySet.hearVersion('v2');
+    world.keySet.setPublishedVersion('v2');
   }
   assert.equal(world.asked.length, 3);
   // What is fetched for another reason, a moment too soon, does not stand for it.
   world.now = changedAt + 3 * SECOND_LOOK_MS;
-  world.keySet.hearVersion('v3');
+  world.keySet.setPublishedVersion('v3');
   await world.ended(4);
   world.now += SECOND_LOOK_MS - 1;
   assert.ok(!(await world.knows('two')));
   assert.equal(world.asked.length, 5);
   world.now += RETRY_MS;
-  world.keySet.hearVersion('v3');
+  world.keySet.setPublishedVersion('v3');
   assert.equal(world.asked.length, 6);
 });
 
 test('a change while keys are fetched has them fetched again, at once; the same version said again does not', async () => {
   const world = await loaded('v1');
   world.published = undefined;
-  world.keySet.hearVersion('v2');
+  world.keySet.setPublishedVersion('v2');
   world.now += RETRY_MS;
-  world.keySet.hearVersion('v2');
+  world.keySet.setPublishedVersion('v2');
   assert.equal(world.asked.length, 2);
   world.asked[1]?.answer([one.jwk]);
   await world.ended(2);
   assert.equal(world.asked.length, 2);
 
-  world.keySet.hearVersion('v3');
-  world.keySet.hearVersion('v4');
+  world.keySet.setPublishedVersion('v3');
+  world.keySet.setPublishedVersion('v4');
   assert.equal(world.asked.length, 3);
   world.asked[2]?.answer([one.jwk]);
   await world.ended(3);
@@ -278,7 +278,7 @@ test('a change that is heard before any keys are there, while the fetch of them 
   const world = new World();
   world.published = undefined;
   const load = world.keySet.load();
-  world.keySet.hearVersion('v1');
+  world.keySet.setPublishedVersion('v1');
   world.asked[0]?.fail();
   await assert.rejects(load, Outage);
   await turn();
@@ -293,13 +293,13 @@ test('others were published and cannot be fetched: the held ones are used for 30
   world.now += 60_000;
   const changedAt = world.now;
   world.isAway = true;
-  world.keySet.hearVersion('v2');
+  world.keySet.setPublishedVersion('v2');
   await world.ended(2);
   world.now += RETRY_MS - 1;
-  world.keySet.hearVersion('v2');
+  world.keySet.setPublishedVersion('v2');
   assert.equal(world.asked.length, 2);
   world.now += 1;
-  world.keySet.hearVersion('v2');
+  world.keySet.setPublishedVersion('v2');
   assert.equal(world.asked.length, 3);
   await world.ended(3);
   world.now = changedAt + OUTDATED_MS;
@@ -316,11 +316,11 @@ test('a key that is published unchanged stays the very same, and another under i
   const world = await loaded('v1');
   const key = await world.keySet.find('one', 'ES256');
   world.published = { keys: [two.jwk, one.jwk] };
-  world.keySet.hearVersion('v2');
+  world.keySet.setPublishedVersion('v2');
   await world.ended(2);
   assert.equal(await world.keySet.find('one', 'ES256'), key);
   world.published = { keys: [{ ...two.jwk, kid: 'one' }] };
-  world.keySet.hearVersion('v3');
+  world.keySet.setPublishedVersion('v3');
   await world.ended(3);
   assert.notEqual(world.keySet.findFresh('one', 'ES256'), undefined);
   assert.notEqual(await world.keySet.find('one', 'ES256'), key);
