@@ -1,14 +1,14 @@
 /**
- * What would make the API behind a guard read another request than the guard decided on: another method, another path,
- * another caller, another host. A request that holds any of it is refused before its credentials are looked at.
+ * Requests that the API behind a guard might read differently than the guard did: another method, path, caller or host.
+ * They are refused before their credentials are read.
  */
 import { refuse, type Refusal } from '@hallpass/protocol';
 import { isHeaders, readHeader, valuesOf, type GuardedRequest } from './request.ts';
 
 /**
- * What frameworks take in the place of the method or the path. For the method: the fields that Symfony, Laravel, Rails,
- * Yii, ASP.NET and OData read, and the query parameter that Symfony, Laravel, Spring and Express can read. For the path:
- * the fields that IIS and old releases of Symfony and Zend Framework read.
+ * Names that frameworks accept as a replacement for the method or the path. Method headers: Symfony, Laravel, Rails,
+ * Yii, ASP.NET and OData read them. The query parameter: Symfony, Laravel, Spring and Express can read it. Path
+ * headers: IIS and old releases of Symfony and Zend Framework read them.
  */
 export const OVERRIDES = [
   'x-http-method-override',
@@ -20,7 +20,7 @@ export const OVERRIDES = [
 ] as const;
 export type Override = (typeof OVERRIDES)[number];
 
-/** The fields that tell an API behind a proxy who asked (`forward_auth.ts`). */
+/** The headers that tell an API behind a proxy who is calling (`forward_auth.ts`). */
 export const IDENTITY_FIELDS = [
   'X-Hallpass-Client',
   'X-Hallpass-Grant',
@@ -34,13 +34,13 @@ const OVERRIDE_NAMES: ReadonlySet<string> = new Set(OVERRIDES.filter((name) => n
 const IDENTITY_NAMES: ReadonlySet<string> = new Set(IDENTITY_FIELDS.map((field) => field.toLowerCase()));
 const LENGTHS: ReadonlySet<number> = new Set([...OVERRIDE_NAMES, ...IDENTITY_NAMES].map((name) => name.length));
 
-/** A refusal when a request would mislead its API. `passed`: the overrides that this API may read. */
+/** A refusal if the API might read the request differently. `passed`: the overrides that this API handles itself. */
 export function findAmbiguity(
   { url, headers }: Pick<GuardedRequest, 'url' | 'headers'>,
   passed: ReadonlySet<Override>,
 ): Refusal | undefined {
   let hosts = 0;
-  // This runs for every field of every request, so the cheapest question comes first: how does the name begin?
+  // This runs for every header of every request, so the cheapest test comes first: the first letter of the name.
   for (const name of isHeaders(headers) ? headers.keys() : Object.keys(headers)) {
     const first = name.charCodeAt(0) | 0x20;
     if (first === X && LENGTHS.has(name.length)) {
@@ -55,14 +55,14 @@ export function findAmbiguity(
   return refuse('override', { subject: PARAMETER, because: `'${PARAMETER}' in the query overrides the method` });
 }
 
-/** The lower-case letters that the names begin with. */
+/** The names' first letters, in lower case. */
 const X = 0x78;
 const H = 0x68;
 
 /**
- * CGI, WSGI, Rack and PHP read `X_Hallpass_Client` as `X-Hallpass-Client`, and a proxy overwrites only the latter: a client
- * would say who it is. PHP takes a dot for an underscore too, and old releases of Apache every character that is no letter
- * and no digit. So all of those are alike here.
+ * CGI, WSGI, Rack and PHP treat `X_Hallpass_Client` as `X-Hallpass-Client`, but a proxy overwrites only the latter, so
+ * a client could forge its identity. PHP also replaces dots, and old releases of Apache every character other than
+ * letters and digits. All of these are treated as the same name here.
  */
 function judgeName(name: string, passed: ReadonlySet<string>): Refusal | undefined {
   const read = name.replaceAll(/[^a-z0-9]/g, '-');
@@ -74,15 +74,15 @@ function judgeName(name: string, passed: ReadonlySet<string>): Refusal | undefin
 }
 
 /**
- * Of two hosts, a proxy may choose the API by the one and the API itself by the other (RFC 9112 §3.2). `Headers` joins
- * repeated fields with commas.
+ * With two hosts, a proxy may route by one and the API by the other (RFC 9112 §3.2). `Headers` joins repeated fields
+ * with commas.
  */
 function countHosts(values: readonly string[]): number {
   const [value] = values;
   return value !== undefined && values.length === 1 ? (value.includes(',') ? 2 : 1) : values.length;
 }
 
-/** HTTP/2 has the host in `:authority`, and a `Host` that differs is a second one (RFC 9113 §8.3.1). */
+/** HTTP/2 puts the host in `:authority`; a different `Host` is a second one (RFC 9113 §8.3.1). */
 function agreesWithAuthority(headers: GuardedRequest['headers']): boolean {
   if (isHeaders(headers) || headers[':authority'] === undefined) return true;
   const [authority = '', host = ''] = [...readHeader(headers, ':authority'), ...readHeader(headers, 'host')];
@@ -90,8 +90,8 @@ function agreesWithAuthority(headers: GuardedRequest['headers']): boolean {
 }
 
 /**
- * Whether the query holds `_method`, in any spelling that some reader takes for it: escaped; in brackets, which qs and
- * Rack take off; or as PHP names parameters, where a dot becomes an underscore and a name ends at a zero byte.
+ * Whether the query contains `_method` in any spelling that some parser accepts: escaped, in brackets (qs and Rack
+ * remove them), or the way PHP names parameters, where a dot becomes an underscore and a zero byte ends the name.
  */
 function hasMethodParameter(url: string): boolean {
   const at = url.indexOf('?');

@@ -1,4 +1,4 @@
-/** What a guard decides, and how a refusal looks on the wire (contract §8, RFC 6750 §3). */
+/** A guard's decisions, and how a refusal looks on the wire (contract §8, RFC 6750 §3). */
 import {
   printBasicChallenge,
   printChallenge,
@@ -14,42 +14,45 @@ import type { Holder } from './credentials/holder.ts';
 
 export type PathValues = Readonly<Record<string, string>>;
 
-/** The request may have what it asks for. */
+/** The request is allowed. */
 export interface Access<Values extends PathValues = PathValues> {
   readonly allowed: true;
-  /** Who asks. Always a client: there are no users, so never look this id up among yours. */
+  /** The caller. Always a client: Hallpass has no users, so don't look this id up among your users. */
   readonly client: { readonly kind: 'client'; readonly clientId: string };
-  /** All scopes of the token. The one that was needed is among them. */
+  /** All scopes of the token, including the one this request needed. */
   readonly scopes: readonly string[];
-  /** Absent where the issuer does not tell it: of opaque tokens. */
+  /** Absent for opaque tokens: introspection doesn't return it. */
   readonly grantId?: string;
-  /** The token's own id; fit for a log, unlike the token. */
+  /** The token's id. Safe to log, unlike the token. */
   readonly jti: string;
   readonly expiresAt: NumericDate;
-  /** The thumbprint of the key that the token is bound to and that the request was signed with (RFC 9449 §6.1). */
+  /** The thumbprint of the key that the token is bound to and that signed the request (RFC 9449 §6.1). */
   readonly boundTo?: string;
-  /** What the answer has to carry, whatever it is; the adapters see to it. Empty but for a new nonce (RFC 9449 §8.2). */
+  /**
+   * Headers that your response must carry, whatever its status; the adapters add them. Empty unless there is a new
+   * nonce (RFC 9449 §8.2).
+   */
   readonly headers: Readonly<Record<string, string>>;
-  /** The values on which was decided: use these, and do not read the path again. */
+  /** The values that the decision was based on. Use these rather than parsing the path again. */
   readonly values: Values;
 }
 
-/** The request may not. Send `status`, `headers` and `body` as they are. */
+/** The request is refused. Send `status`, `headers` and `body` unchanged. */
 export interface Denial {
   readonly allowed: false;
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
-  /** With the scope that is missing, filled in for this very request, where that is what is wrong. */
+  /** `scope` is the missing scope, filled in for this request, if that's what was wrong. */
   readonly body: ErrorBody & { readonly scope?: string };
-  /** For the log only: which check said no. Never holds the token. */
+  /** For your log only: which check failed. Never contains the token. */
   readonly because: string;
 }
 
 export type Decision<Values extends PathValues = PathValues> = Access<Values> | Denial;
 
 /**
- * Access to a route of a policy. `route` is the policy's key; comparing it tells the compiler which `values` there are:
- * `if (access.route === 'GET /accounts/{accountID}') access.values.accountID`.
+ * Access to a policy's route. `route` is the key in the policy. Comparing it narrows the type of `values`: `if
+ * (access.route === 'GET /accounts/{accountID}') access.values.accountID`.
  */
 export type RouteAccess<Route extends string = string> = {
   [Key in Route]: Access<ScopeValues<Key>> & { readonly route: Key };
@@ -57,7 +60,7 @@ export type RouteAccess<Route extends string = string> = {
 
 export type RouteDecision<Route extends string = string> = RouteAccess<Route> | Denial;
 
-/** A holder as the access that they have, and the nonce that the client is to hear of, if there is one. */
+/** Builds the access from its holder. `newNonce`: the nonce that the client should use next, if it changes. */
 export function grantAccess(
   { claims, client, scopes }: Holder,
   { values, route }: { readonly values: PathValues; readonly route?: string },
@@ -70,7 +73,7 @@ export function grantAccess(
     scopes,
     jti,
     expiresAt: exp,
-    // A stored answer would tell the nonce of another day (RFC 9449 §8).
+    // A cached response would hand out an outdated nonce (RFC 9449 §8).
     headers: newNonce === undefined ? NO_HEADERS : { 'DPoP-Nonce': newNonce, 'Cache-Control': 'no-store' },
     values,
   };
@@ -84,7 +87,7 @@ type Mutable<Type> = { -readonly [Key in keyof Type]: Type[Key] };
 
 const NO_HEADERS: Access['headers'] = Object.freeze({});
 
-/** Those that better credentials could change; the others are not about credentials (RFC 9110 §11.6.1). */
+/** Refusals that better credentials could fix get a challenge; the others don't (RFC 9110 §11.6.1). */
 const CHALLENGED: readonly RefusalReason[] = [
   'missing_credentials',
   'malformed_credentials',
@@ -100,18 +103,18 @@ const CHALLENGED: readonly RefusalReason[] = [
   'route_not_allowed',
   'value_not_allowed',
 ];
-/** Those that time will change. */
+/** Refusals that go away with time get a Retry-After. */
 const RETRIED: readonly RefusalReason[] = ['rate_limited', 'temporarily_unavailable'];
-/** How soon to come back for that, in seconds: the feed is back within two of the server's return. */
+/** In seconds. The feed is back within two seconds of the server's return. */
 const RETRY_AFTER_SECONDS = 2;
 
-/** What a refusal's answer is made with, beside the refusal. */
+/** What goes into a denial besides the refusal. */
 export interface DenialOrigin extends ChallengeOrigin {
-  /** The nonce for the next proof, where one is asked for. */
+  /** The nonce for the next proof, if this API requires one. */
   readonly nonce?: string | undefined;
 }
 
-/** A refusal as the answer that it is. With a challenge for DPoP goes the nonce (RFC 9449 §9). */
+/** Turns a refusal into a response. A DPoP challenge carries the nonce (RFC 9449 §9). */
 export function deny(refusal: Refusal, origin: DenialOrigin): Denial {
   const { status, body: words } = wordsOf(refusal);
   const body =
@@ -124,7 +127,7 @@ export function deny(refusal: Refusal, origin: DenialOrigin): Denial {
     headers['WWW-Authenticate'] = challenge;
     if (origin.nonce !== undefined && challenge.startsWith('DPoP ')) headers['DPoP-Nonce'] = origin.nonce;
   }
-  // Only to who tried it: a browser asks its user for a password when it reads this.
+  // Only for callers who tried Basic: a browser that reads this challenge prompts its user for a password.
   if (refusal.refused === 'authentication_failed') headers['WWW-Authenticate'] = printBasicChallenge(origin.realm);
   if (RETRIED.includes(refusal.refused))
     headers['Retry-After'] = String(refusal.retryAfterSeconds ?? RETRY_AFTER_SECONDS);

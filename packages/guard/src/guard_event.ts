@@ -1,23 +1,23 @@
 /**
- * What a guard tells whoever runs it: whether it hears of revocations and has its keys. Never a token, never a secret.
- *   feed_connected        the backlog was read; revocations now arrive as they happen (`stream`), or are asked for
- *                         twice a second or more, since something on the way keeps the stream back (`poll`)
- *   feed_lost             the feed ended or fell silent; the guard reconnects by itself
- *   feed_refused          the server does not accept the guard's credentials (401 or 403); it goes on trying, slowly
- *   key_set_fetched       `keys` counts the keys that can be used
- *   key_set_failed        the keys it has are used on, for an hour at most, or 30 s when others were published
+ * What a guard reports to the API's operator. Events never contain a token or a secret.
+ *   feed_connected        the backlog has been read; revocations now arrive as they happen (`stream`), or by polling at
+ *                         least twice a second because something on the way blocks the stream (`poll`)
+ *   feed_lost             the feed ended or went silent; the guard reconnects by itself
+ *   feed_refused          the server refuses the guard's credentials (401 or 403); the guard keeps trying, slowly
+ *   key_set_fetched       `keys` is the number of usable keys
+ *   key_set_failed        the guard keeps using its keys, for an hour at most, or 30 s if others were published
  *   introspection_failed  a check was answered with 503
- *   clock_jumped          this machine's clock was set, or the machine slept: by `seconds`, forward or back. Revocations
- *                         are read again from the start; nothing that is known is dropped
- *   feed_reread           that is done; `revocations` counts those that were read
- *   clock_differs         this machine's clock is ahead of the issuer's by more than the leeway, or behind where
- *                         `offsetSeconds` is negative: good tokens are refused until it is set
- *   clock_agrees          that is over
- *   issuer_differs        the issuer calls itself `found`, and the guard expects `expected`: every token is refused, with 503,
- *                         since none of them is to blame
- *   issuer_agrees         that is over
- *   audience_differs      a good token was refused that is for `found`, and the guard's audience is `expected`; told once for
- *                         each audience, of the first ten
+ *   clock_jumped          this machine's clock was set by `seconds`, forward or back, or the machine slept. The guard
+ *                         rereads all revocations and drops none that it knows
+ *   feed_reread           the reread is done; `revocations` is the number read
+ *   clock_differs         this machine's clock differs from the issuer's by more than the leeway (`offsetSeconds` is
+ *                         negative if it's behind): valid tokens are refused until one of the clocks is set
+ *   clock_agrees          the clocks agree again
+ *   issuer_differs        the issuer calls itself `found`, but the guard expects `expected`: every request gets a 503, because
+ *                         the tokens aren't to blame
+ *   issuer_agrees         the names agree again
+ *   audience_differs      a valid token was refused because it's for `found`, and the guard's audience is `expected`; reported
+ *                         once for each of the first ten audiences
  */
 export type GuardEvent =
   | { readonly kind: 'feed_connected'; readonly transport: 'stream' | 'poll' }

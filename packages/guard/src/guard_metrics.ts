@@ -1,13 +1,13 @@
-/** What a guard has done since it was made, in numbers. Names are of closed sets: nothing here grows with what callers send. */
+/** Counts of what a guard did. All names come from closed sets, so nothing here grows with what callers send. */
 import type { RefusalReason } from '@hallpass/protocol';
 import type { GuardEvent } from './guard_event.ts';
 
 export interface GuardMetrics {
-  /** Checks that were let through. */
+  /** Checks that were allowed. */
   readonly allowed: number;
-  /** Checks that were refused, by the reason in docs/errors.md. A reason that there was not yet is absent. */
+  /** Refused checks by reason (see docs/errors.md). Reasons that haven't occurred are absent. */
   readonly refused: Readonly<Partial<Record<RefusalReason, number>>>;
-  /** How often each event came. */
+  /** How often each event occurred. */
   readonly events: Readonly<Record<GuardEvent['kind'], number>>;
 }
 

@@ -1,11 +1,11 @@
 /**
- * What no waiting mends: the guard and its issuer disagree, and an operator has to change one of them. Told apart from an
- * outage, which the guard waits out, and from a bad token, which is its sender's affair (ADR 31).
+ * Problems that waiting doesn't solve: the guard and its issuer disagree, and an operator has to change one of them.
+ * Different from an outage, which the guard waits out, and from a bad token, which is its sender's problem (ADR 31).
  */
 import { escapeControls } from '@hallpass/protocol';
 import type { GuardEvent } from './guard_event.ts';
 
-/** `ready()` rejects with it. The message says what is wrong and what to change; it never holds a secret. */
+/** `ready()` rejects with this. The message says what is wrong and what to change, and never contains a secret. */
 export class Misconfigured extends Error {
   override readonly name = 'Misconfigured';
   readonly code: 'credentials_refused' | 'issuer_differs';
@@ -16,7 +16,7 @@ export class Misconfigured extends Error {
   }
 }
 
-/** A sentence for whoever runs the API about an event that calls for a change; undefined for all others. */
+/** A sentence for the API's operator, if the event calls for a change; undefined for all other events. */
 export function adviceFor(event: GuardEvent): string;
 export function adviceFor(event: GuardEvent): string | undefined;
 export function adviceFor(event: GuardEvent): string | undefined {
@@ -54,19 +54,19 @@ export function adviceFor(event: GuardEvent): string | undefined {
   }
 }
 
-/** What is printed was sent by others. */
+/** The text came from the network, so control characters are escaped and the length is capped. */
 function quote(text: string): string {
   return `'${escapeControls(text.slice(0, QUOTED_LENGTH_MAX))}'`;
 }
 
 const QUOTED_LENGTH_MAX = 200;
 
-/** Outages that are over by themselves are not printed, but for those at the start: they may be a wrong address. */
+/** Outages end by themselves, so they are printed only at startup, when the cause may be a wrong address. */
 const ONLY_AT_START: readonly GuardEvent['kind'][] = ['feed_lost', 'key_set_failed'];
 
 /**
- * What hears of events by default: it prints one sentence for each kind that an operator has to do something about, the
- * first time. A guard in a loop fills no log.
+ * The default event listener. It prints one sentence for each kind of event that needs an operator, the first time it
+ * occurs, so that a looping guard doesn't fill the log.
  */
 export function warnOnce(): (event: GuardEvent) => void {
   const told = new Set<string>();

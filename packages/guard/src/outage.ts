@@ -1,9 +1,9 @@
-/** What we depend on is away: thrown inside the guard, a 503 to whoever asked. */
+/** Something that the guard depends on is unreachable. Thrown inside the guard; the caller gets a 503. */
 export class Outage extends Error {
   override readonly name = 'Outage';
 }
 
-/** The issuer does not let us in (401 or 403): only an operator can help. */
+/** The issuer refuses the guard's credentials (401 or 403). Only an operator can fix that. */
 export class Refused extends Error {
   override readonly name = 'Refused';
   readonly status: number;
@@ -15,8 +15,8 @@ export class Refused extends Error {
 }
 
 /**
- * What went wrong, for a log. Of errors that are not ours only the code or the name is told: a runtime's message may
- * quote the header that it choked on.
+ * A description of an error, for a log. Of other people's errors it gives only the code or the name: a runtime's
+ * message may quote the header that it couldn't parse.
  */
 export function nameOf(error: unknown): string {
   if (error instanceof Outage || error instanceof Refused) return error.message;

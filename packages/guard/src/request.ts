@@ -1,4 +1,4 @@
-/** The credentials that a guard reads of a request: from its headers alone, never from a query or a body. */
+/** How a guard reads a request's credentials: from its headers only, never from the query or the body. */
 import {
   parseAccessTokenHeader,
   parsePlainBasic,
@@ -8,21 +8,23 @@ import {
   type Refusal,
 } from '@hallpass/protocol';
 
-/** A request in the terms of the web or of Node. */
+/** A request in the form of the web's `Request` or of Node's. */
 export interface GuardedRequest {
   readonly method: string;
-  /** As it was received: a path with its query, or an absolute URL. */
+  /** As received: a path with its query, or an absolute URL. */
   readonly url: string;
-  /** Every value of each field: of Node's, `headersDistinct`, since `headers` hides a second Authorization or Host. */
+  /**
+   * All values of each header. In Node pass `headersDistinct`, because `headers` hides a second Authorization or Host.
+   */
   readonly headers: Headers | Readonly<Record<string, string | readonly string[] | undefined>>;
   /**
-   * The IP address that the request comes from. It goes to the issuer with an API key, which counts failures by it. Give
-   * only what is certain: the socket's address, or what a proxy of yours says.
+   * The IP address that the request comes from. The guard sends it to the issuer along with an API key, and the issuer
+   * counts failures by it. Give only what you can trust: the socket's address, or what your own proxy reports.
    */
   readonly address?: string;
 }
 
-/** An API key as a request brings it (RFC 7617). */
+/** An API key from an Authorization header (RFC 7617). */
 export interface PresentedKey {
   readonly scheme: 'Basic';
   readonly key: ClientCredentials;
@@ -32,8 +34,8 @@ export interface PresentedKey {
 export type PresentedCredentials = PresentedToken | PresentedKey;
 
 /**
- * The credentials of a request (RFC 6750 §2.1, RFC 9449 §7.1; RFC 7617 where keys are taken). Refused when there are
- * none, when they are malformed, and when there are two: a proxy in front of us might have looked at the other one.
+ * The credentials of a request (RFC 6750 §2.1, RFC 9449 §7.1; RFC 7617 if keys are accepted). Refuses a request with
+ * none, with malformed ones, and with two: a proxy in front of the guard might have checked the other one.
  */
 export function readCredentials(
   { headers, address }: Pick<GuardedRequest, 'headers' | 'address'>,
@@ -41,7 +43,7 @@ export function readCredentials(
 ): PresentedCredentials | Refusal {
   const values = readHeader(headers, AUTHORIZATION);
   const [value, ...more] = values;
-  // `Headers` joins repeated fields with commas; so do some proxies.
+  // `Headers` and some proxies join repeated fields with commas.
   if (more.length > 0 || (value?.includes(',') === true && SECOND_CREDENTIALS.test(value))) {
     return refuse('malformed_credentials', { because: 'more than one Authorization' });
   }
@@ -56,12 +58,15 @@ const AUTHORIZATION = 'authorization';
 const SECOND_CREDENTIALS = /,\s*(?:bearer|dpop|basic)(?:\s|$)/i;
 const BASIC = /^basic(?:\s|$)/i;
 
-/** Its proofs of possession, as they came: one is right. Some that were joined with commas are one that is malformed. */
+/**
+ * The values of the `DPoP` header, unparsed. Exactly one is valid; several joined with commas count as one malformed
+ * proof.
+ */
 export function readProofs(headers: GuardedRequest['headers']): readonly string[] {
   return readHeader(headers, 'dpop');
 }
 
-/** Every value of a field, whatever the case of its name; `name` in lower case. */
+/** All values of a header, whatever the case of its name. Pass `name` in lower case. */
 export function readHeader(headers: GuardedRequest['headers'], name: string): readonly string[] {
   if (isHeaders(headers)) return valuesOf(headers, name);
   const values: string[] = [];
@@ -71,7 +76,7 @@ export function readHeader(headers: GuardedRequest['headers'], name: string): re
   return values;
 }
 
-/** The values under exactly this name. */
+/** The values stored under exactly this name. */
 export function valuesOf(headers: GuardedRequest['headers'], name: string): readonly string[] {
   const value = isHeaders(headers) ? headers.get(name) : headers[name];
   if (value === undefined || value === null) return [];

@@ -1,7 +1,7 @@
-/** What an API says of itself, so that a client finds its issuer (RFC 9728). */
+/** An API's description of itself, so that clients can find its issuer (RFC 9728). */
 import { CLIENT_ALGORITHMS } from '@hallpass/protocol';
 
-/** The document, under the names that RFC 9728 §2 gives its members. What is not there is not offered. */
+/** The document, with the member names of RFC 9728 §2. Absent members aren't supported. */
 export interface ResourceMetadata {
   readonly resource: string;
   readonly authorization_servers: readonly string[];
@@ -13,20 +13,20 @@ export interface ResourceMetadata {
 const WELL_KNOWN = '/.well-known/oauth-protected-resource';
 
 /**
- * Where the metadata of an API belongs, on the host that its audience names: the well-known part goes between host and
- * path (RFC 9728 §3.1). Throws a TypeError for an audience that is no address.
+ * The path of the metadata on the host named by the audience: the well-known part goes between host and path (RFC 9728
+ * §3.1). Throws a TypeError if the audience isn't a URL.
  */
 export function metadataPath(audience: string): string {
   const { pathname } = parseResource(audience);
   return WELL_KNOWN + (pathname === '/' ? '' : pathname);
 }
 
-/** The whole address of it, as challenges name it (RFC 9728 §5.1). Throws as `metadataPath` does. */
+/** The full URL, as used in challenges (RFC 9728 §5.1). Throws like `metadataPath`. */
 export function metadataURL(audience: string): string {
   return parseResource(audience).origin + metadataPath(audience);
 }
 
-/** The document. Throws as `metadataPath` does: `resource` has to be an address (RFC 9728 §1.2). */
+/** The document itself. Throws like `metadataPath`: `resource` must be a URL (RFC 9728 §1.2). */
 export function describeResource({
   audience,
   issuer,
@@ -35,7 +35,7 @@ export function describeResource({
 }: {
   readonly audience: string;
   readonly issuer: string;
-  /** Whether the address that clients call is known, so that proofs are taken. */
+  /** Whether the API's public URL is known, so that it can verify proofs of possession. */
   readonly takesProofs: boolean;
   readonly scopes: readonly string[];
 }): ResourceMetadata {
@@ -49,7 +49,10 @@ export function describeResource({
   };
 }
 
-/** Printable, and as a URL parser would write it: what is compared to the letter must have one spelling. */
+/**
+ * Printable, and normalized the way a URL parser would write it: values that are compared byte by byte need a single
+ * spelling.
+ */
 const RESOURCE = /^https?:\/\/[\x21\x24-\x3b\x3d\x3f-\x5b\x5d-\x7e]+$/;
 
 function parseResource(audience: string): URL {

@@ -1,4 +1,4 @@
-/** Whether a guard may begin to decide: it hears of revocations, has keys, and its issuer is the one that it was told. */
+/** Whether a guard is ready to decide: it has the revocations and the keys, and its issuer has the expected name. */
 import type { IssuerCheck } from './issuer/issuer_check.ts';
 import { RETRY_SECONDS, type KeySet } from './issuer/key_set.ts';
 import { Misconfigured } from './misconfiguration.ts';
@@ -21,7 +21,7 @@ export class StartUp {
     this.#options = options;
   }
 
-  /** A cold guard waits for the feed and the keys at once, and for each with the first check that needs it. */
+  /** Starts the feed and the key fetch in parallel. The first check that needs one of them waits for it. */
   begin(): void {
     this.#options.feed.start();
     if (this.#begun) return;
@@ -37,7 +37,7 @@ export class StartUp {
       end = resolve;
     });
     closing.addEventListener('abort', end);
-    // Somebody waits for this: until it is done the process has a reason to live, even between two attempts.
+    // Someone is waiting, so keep the process alive until this is done, even between two attempts.
     const release = keepProcessAlive();
     try {
       if (!closing.aborted) await Promise.race([feed.answered(), closed]);
@@ -48,7 +48,7 @@ export class StartUp {
       while (!closing.aborted && !(await this.#hasKeys())) await sleep(RETRY_SECONDS * 1000, closing);
     } finally {
       release();
-      // A health check may ask every second for years: nothing of it may stay behind.
+      // A health check may call this every second for years, so it must not leave a listener behind.
       closing.removeEventListener('abort', end);
     }
     if (closing.aborted) throw new Error('The guard was closed.');

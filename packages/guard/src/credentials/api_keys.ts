@@ -1,7 +1,7 @@
 /**
- * API keys over Basic, for calls between servers: the key is exchanged, here, for a token of exactly the scope that the
- * request needs (RFC 6749 §4.4). So the issuer's rules hold to the letter: what the key may have, its audiences, its
- * budget, whether it is disabled. The token opens the one scope for a time that was chosen, and dies by the feed.
+ * API keys over Basic, for server-to-server calls. The guard exchanges the key for a token with exactly the scope that
+ * the request needs (RFC 6749 §4.4), so all of the issuer's rules apply: the key's scopes, audiences and budget, and
+ * whether it's disabled. The token is cached for a configured time and can be revoked through the feed.
  */
 import {
   isRefusal,
@@ -27,25 +27,25 @@ export interface ApiKeysOptions {
   readonly issuerClient: IssuerClient;
   readonly audience: string;
   readonly clock: Pick<GuardClock, 'elapsed'>;
-  /** How long a key that was found good is believed, in seconds. */
+  /** How long a valid key is trusted without asking again, in seconds. */
   readonly believedSeconds: number;
   readonly max: number;
-  /** Whose token that is; the same that is asked of a token that a request brings. */
+  /** Verifies the exchanged token in the same way as a token from a request. */
   readonly identifyToken: (token: string) => Promise<Identified | Refusal>;
-  /** Whether the tokens of this holder were taken back. */
+  /** Whether this holder's tokens were revoked. */
   readonly isRevoked: (holder: Holder) => boolean;
 }
 
-/** What a key was exchanged for. */
+/** The result of exchanging a key. */
 interface Exchanged {
-  /** Empty where only the key itself was asked about. */
+  /** Empty if only the key itself was checked. */
   readonly token: string;
-  /** By `elapsed`, in milliseconds; and after how many calls of `invalidate`. */
+  /** `elapsed` at the time, in milliseconds, and the number of `invalidate` calls before it. */
   readonly at: number;
   readonly invalidations: number;
 }
 
-/** By the issuer's error: what that means at an API. */
+/** The issuer's error codes, and what each means for the API's caller. */
 const REASONS: Readonly<Record<string, RefusalReason>> = {
   invalid_client: 'authentication_failed',
   invalid_target: 'target_not_allowed',
@@ -58,7 +58,7 @@ const REASONS: Readonly<Record<string, RefusalReason>> = {
 export class ApiKeys {
   readonly #options: ApiKeysOptions;
   readonly #known: DigestCache<Exchanged>;
-  /** Keys that were found good before are asked about apart from all others: guesses must not be in their way. */
+  /** Known keys have a queue to themselves, so that someone guessing keys can't hold them up. */
   readonly #renewed = new IssuerQueue<Exchanged | Refusal>();
   readonly #unknown = new IssuerQueue<Exchanged | Refusal>();
   #invalidations = 0;
@@ -68,14 +68,14 @@ export class ApiKeys {
     this.#known = new DigestCache(options.max);
   }
 
-  /** The machine may have slept: what was believed may be hours old, and is asked for again. */
+  /** The machine may have slept, so cached results may be hours old. Forces a new request for each. */
   invalidate(): void {
     this.#invalidations += 1;
   }
 
   /**
-   * Who has this key, if it may have the scope. `address`: where the request comes from, for the issuer to count failures
-   * by. Throws `Outage` when the issuer does not answer.
+   * Identifies the owner of a key, if the key may have the scope. `address`: the caller's IP address, so that the
+   * issuer can count failures by it. Throws `Outage` if the issuer doesn't answer.
    */
   async identify(key: ClientCredentials, scope: Scope, address: string | undefined): Promise<Identified | Refusal> {
     const { issuerClient, audience } = this.#options;
@@ -93,8 +93,8 @@ export class ApiKeys {
     if (isRefusal(exchanged)) return exchanged;
     const identified = await this.#identifyToken(digest, exchanged);
     if (!('ended' in identified)) return identified;
-    // The token of another day has ended, and that says nothing of the key: every token of a key can be ended while it
-    // stays good, and it is not locked out. What has just been issued is as the issuer means it.
+    // The cached token has ended, but that doesn't mean the key has: all tokens of a key can be revoked while the key
+    // stays valid, and its owner must not be locked out. A token that was issued just now is final.
     if (exchanged !== known) return identified.ended;
     const anew = await exchange();
     if (isRefusal(anew)) return anew;
@@ -102,7 +102,7 @@ export class ApiKeys {
     return 'ended' in again ? again.ended : again;
   }
 
-  /** `ended`: what to say where the token is no good, or was revoked. It is believed no longer. */
+  /** `ended`: the response if the token is invalid or revoked. The cached result isn't used again. */
   async #identifyToken(
     digest: string,
     exchanged: Exchanged,
@@ -110,17 +110,17 @@ export class ApiKeys {
     const { identifyToken, isRevoked } = this.#options;
     const identified = await identifyToken(exchanged.token);
     if (!isRefusal(identified) && !isRevoked(identified.holder)) return identified;
-    // Held all the same: a key that was good before does not wait behind guesses.
+    // The entry stays, so that a known key doesn't have to queue behind guesses.
     if (this.#known.get(digest) === exchanged) {
       this.#known.set(digest, { ...exchanged, at: -Infinity }, exchanged.token.length);
     }
     return { ended: identified };
   }
 
-  /** Whether there is such a key, whatever it may have: for a request that no scope would open. Throws `Outage`. */
+  /** Checks only that the key is valid, for a request that no scope would allow. Throws `Outage`. */
   async authenticate(key: ClientCredentials, address: string | undefined): Promise<Refusal | undefined> {
     const basic = printPlainBasic(key);
-    // Every scope begins with a slash: this digest is none of theirs.
+    // Scopes begin with a slash, so this can't collide with another digest.
     const digest = await sha256Base64url(`${basic} `);
     const found = await this.#find(digest, { key, address }, async () => {
       const { status, body } = await this.#options.issuerClient.ping(basic, address);
@@ -129,7 +129,10 @@ export class ApiKeys {
     return isRefusal(found) ? found : undefined;
   }
 
-  /** What is remembered of a key, or what the issuer says: the one way in which it is asked, and bounded. */
+  /**
+   * Returns the cached result, or asks the issuer. All requests about keys go through here, and their number is
+   * limited.
+   */
   async #find(
     digest: string,
     { key, address }: { readonly key: ClientCredentials; readonly address: string | undefined },
@@ -158,7 +161,7 @@ export class ApiKeys {
   }
 }
 
-/** Throws `Outage` for an answer that tells nothing of the key. */
+/** Throws `Outage` if the response says nothing about the key. */
 function refusalOf(status: number, body: IssuerAnswer['body'], scope?: Scope): Refusal {
   const error = parseErrorResponse(body)?.error ?? '';
   const because = `the issuer answered the key with ${status}`;

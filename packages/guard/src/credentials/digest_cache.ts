@@ -1,31 +1,31 @@
-/** What is known of a digest, and of no other that shares its slot. */
+/** An entry. It keeps its whole digest, because two digests can share a slot. */
 interface Held<Value> {
   readonly digest: string;
   readonly value: Value;
   readonly bytes: number;
 }
 
-/** What an entry takes beside its value, in bytes: the digest, and its places in maps and objects. */
+/** An entry's size without its value, in bytes: the digest, and its share of maps and objects. */
 const ENTRY_BYTES = 1_024;
-/** How much a remembered token may take on average, in bytes: a long one leaves room for fewer. */
+/** The average size allowed for a cached token, in bytes. Longer tokens leave room for fewer. */
 export const REMEMBERED_TOKEN_BYTES = 4_096;
 
 /**
- * The things used last by their digests, up to a bound; what has not been asked for in a while makes room. Two maps in
- * turn: no clock, no list to keep in order, and at most twice the work of one map; half of the bound, of what was used
- * last, is there, but for one of two that share a slot. Nothing that must not be forgotten belongs here.
+ * A bounded cache of recently used values, by digest. It alternates between two maps instead of keeping a list in
+ * order: no clock, and at most twice the work of one map. The most recently used half of the capacity is always
+ * present, except when two digests share a slot. Don't keep anything here that must not be lost.
  */
 export class DigestCache<Value> {
   readonly #half: number;
   readonly #halfBytes: number;
   #young = new Map<number, Held<Value>>();
   #old = new Map<number, Held<Value>>();
-  /** Of the young ones. One that is replaced or deleted counts until they are old: too much is better than too little. */
+  /** The size of the young half. Replaced and deleted entries count until it gets old: overestimating is safe. */
   #youngBytes = 0;
 
   /**
-   * `max`: how many are held at the most, rounded up to an even number; 0 holds none. `bytesMax`: how much they take
-   * together, as they were weighed.
+   * `max`: the number of entries, rounded up to an even number; 0 stores nothing. `bytesMax`: their total size, as
+   * given to `set`.
    */
   constructor(max: number, bytesMax: number = 2 * Math.ceil(max / 2) * REMEMBERED_TOKEN_BYTES) {
     this.#half = Math.ceil(max / 2);
@@ -43,7 +43,7 @@ export class DigestCache<Value> {
     return old.value;
   }
 
-  /** `bytes`: what the value takes, about. One that is heavier than half of the bound is not held. */
+  /** `bytes`: the approximate size of the value. A value larger than half of the capacity isn't stored. */
   set(digest: string, value: Value, bytes: number = 0): void {
     const held = { digest, value, bytes: bytes + ENTRY_BYTES };
     if (this.#half > 0 && held.bytes <= this.#halfBytes) this.#hold(slotOf(digest), held);
@@ -66,12 +66,12 @@ export class DigestCache<Value> {
   }
 }
 
-/** So many characters of base64url are 30 bits: two digests in ten thousand hardly ever share them. */
+/** Five characters of base64url are 30 bits: among ten thousand digests hardly two share a slot. */
 const SLOT_CHARACTERS = 5;
 
 /**
- * A digest to a small whole number. By a text that is new to it a map of V8 finds nothing before it has entered the text
- * among all others that it knows, which takes as long as the digest.
+ * The slot of a digest, as a small integer. Looking up a new string in a V8 map interns it first, which takes as long
+ * as hashing the token.
  */
 function slotOf(digest: string): number {
   let slot = 0;
@@ -79,7 +79,10 @@ function slotOf(digest: string): number {
   return slot;
 }
 
-/** What a holder takes, in bytes, by the length of the text that its claims came in: they are held twice, as scopes too. */
+/**
+ * The size of a holder in bytes, estimated from the length of its token: claims are stored twice, as text and as parsed
+ * scopes.
+ */
 export function weightOf(textLength: number): number {
   return 2 * textLength;
 }

@@ -1,26 +1,26 @@
-/** Who a request is from: what every kind of credentials comes to. */
+/** The result of identifying a caller, for all kinds of credentials. */
 import type { AccessTokenClaims } from '@hallpass/protocol';
 import { neverSeen, type Seen } from '../revocations/revocation_set.ts';
 
-/** The holder of good credentials. Shared between requests, so nothing that a handler gets of it can be changed. */
+/** The holder of valid credentials. Shared between requests, so handlers only get frozen parts of it. */
 export interface Holder {
-  /** Of the token; `grant_id` is empty where the issuer does not tell it, as of opaque tokens. */
+  /** The token's claims. `grant_id` is empty if the issuer doesn't return it, as for opaque tokens. */
   readonly claims: AccessTokenClaims;
-  /** Its scopes in order. */
+  /** The token's scopes, in order. */
   readonly scopes: readonly string[];
   readonly client: { readonly kind: 'client'; readonly clientId: string };
-  /** When their token was last found not to be revoked. */
+  /** When the token was last checked against the revocations. */
   readonly seen: Seen;
 }
 
 export function holderOf(claims: AccessTokenClaims): Holder {
-  // What handlers get is frozen: it is theirs together.
+  // Frozen, because handlers of different requests share them.
   const scopes = Object.freeze(claims.scope.split(' '));
   const client = Object.freeze({ kind: 'client', clientId: claims.client_id } as const);
   return { claims, scopes, client, seen: neverSeen() };
 }
 
-/** A holder, with the token that stands for them: the one that they brought, or that their key was exchanged for. */
+/** A holder and its token: the one from the request, or the one its key was exchanged for. */
 export interface Identified {
   readonly holder: Holder;
   readonly token: string;

@@ -1,4 +1,6 @@
-/** Credentials of each kind to their holder. What they may do, and whether that was taken back, is not asked here. */
+/**
+ * Identifies callers by any kind of credentials. What they may do, and whether they were revoked, is decided elsewhere.
+ */
 import { refuse, type Refusal, type Scope } from '@hallpass/protocol';
 import { ApiKeys } from './api_keys.ts';
 import type { Holder, Identified } from './holder.ts';
@@ -39,24 +41,24 @@ export class Identity {
     return this.#keys !== undefined;
   }
 
-  /** The machine may have slept: whatever the issuer said before is asked for again. */
+  /** The machine may have slept, so everything cached from the issuer has to be requested again. */
   invalidate(): void {
     this.#opaque?.invalidate();
     this.#keys?.invalidate();
   }
 
-  /** At once for a token that is remembered. Rejects with `Outage` when the issuer is needed and away. */
+  /** Returns immediately for a cached token. Rejects with `Outage` if the issuer is needed and unreachable. */
   identifyToken(token: string, address?: string): Identified | Refusal | Promise<Identified | Refusal> {
     return this.#opaque !== undefined && isOpaqueToken(token)
       ? this.#opaque.identify(token, address)
       : this.#signed.identify(token);
   }
 
-  /** The same for an API key, by the scope that the request needs, or by the refusal that it is going to get. */
+  /** The same for an API key. `scope`: what the request needs, or the refusal it's going to get. */
   async identifyKey({ key, address }: PresentedKey, scope: Scope | Refusal): Promise<Identified | Refusal> {
     if (this.#keys === undefined) return refuse('missing_credentials');
     if ('segments' in scope) return await this.#keys.identify(key, scope, address);
-    // Who has no good key gets 401, whatever the route.
+    // Without a valid key it's always 401, whatever the route.
     return (await this.#keys.authenticate(key, address)) ?? scope;
   }
 }

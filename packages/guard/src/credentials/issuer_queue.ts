@@ -1,16 +1,16 @@
 /**
- * Questions to the issuer that are under way, by name: a caller that needs the same answer meanwhile waits for it. There
- * is a bound on how many are asked at once. Those that wait for their turn are bounded too, in all and for each caller.
+ * Requests to the issuer about credentials. Callers that need the same answer share one request. The number of
+ * concurrent requests is limited, and so is the number of waiting ones, in total and per caller.
  */
 import { ConcurrencyLimit, SingleFlight } from '@hallpass/protocol';
 import { startTimer } from '../runtime.ts';
 
-/** How many questions are under way at once. */
+/** The number of concurrent requests. */
 export const ISSUER_REQUESTS_MAX = 64;
-/** How many more may wait for their turn, and how many of them for one caller. */
+/** How many more may wait, in total and for one caller. */
 export const ISSUER_REQUESTS_QUEUED_MAX = 1_000;
 export const ISSUER_REQUESTS_QUEUED_PER_CALLER_MAX = 250;
-/** How long one waits at the most, in seconds. */
+/** The longest wait, in seconds. */
 export const ISSUER_QUEUE_SECONDS_MAX = 5;
 
 export class IssuerQueue<Value> {
@@ -22,7 +22,7 @@ export class IssuerQueue<Value> {
     patience: { milliseconds: ISSUER_QUEUE_SECONDS_MAX * 1000, startTimer },
   });
 
-  /** `too_many`: so much else is under way that this was not begun. Rejects as the work does. */
+  /** `too_many`: the queue is full or the wait was too long, so the work wasn't started. Rejects if the work does. */
   join(name: string, work: () => Promise<Value>, caller = ''): Promise<Value | 'too_many'> {
     return this.#named.run(name, () => this.#limit.run(caller, work));
   }

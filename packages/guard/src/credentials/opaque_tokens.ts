@@ -1,6 +1,6 @@
 /**
- * Opaque access tokens to their holders: the issuer says what they are (RFC 7662). What it said is believed for a time
- * that was chosen, counted from before it was asked, and a revocation that the feed tells of ends it sooner.
+ * Opaque access tokens: the issuer says who holds them (RFC 7662). Its answers are cached for a configured time,
+ * counted from before the request; a revocation on the feed ends that sooner.
  */
 import {
   ACCESS_TOKEN_LENGTH_MAX,
@@ -27,17 +27,17 @@ export interface OpaqueTokensOptions {
   readonly aheadSeconds?: () => number;
   readonly onOtherAudience?: (audiences: readonly string[]) => void;
   readonly clock: GuardClock;
-  /** How long an answer is believed, in seconds; 0: for the one request alone. */
+  /** How long an answer is cached, in seconds. 0: it's used for one request only. */
   readonly believedSeconds: number;
-  /** How many answers are held. */
+  /** The number of cached answers. */
   readonly max: number;
 }
 
 interface Believed {
   readonly holder: Holder | undefined;
-  /** What to say where there is no holder. */
+  /** The response if there is no holder. */
   readonly refusal: Refusal;
-  /** By `elapsed`, in milliseconds; and after how many calls of `invalidate`. */
+  /** `elapsed` before the request, in milliseconds, and the number of `invalidate` calls before it. */
   readonly askedAt: number;
   readonly invalidations: number;
 }
@@ -51,7 +51,7 @@ export function isOpaqueToken(token: string): boolean {
 export class OpaqueTokens {
   readonly #options: OpaqueTokensOptions;
   readonly #believed: DigestCache<Believed>;
-  /** Tokens that were found active before are asked about apart from all others: guesses must not be in their way. */
+  /** Tokens known to be active have a queue to themselves, so that someone guessing tokens can't hold them up. */
   readonly #renewed = new IssuerQueue<Believed>();
   readonly #unknown = new IssuerQueue<Believed>();
   #invalidations = 0;
@@ -61,7 +61,7 @@ export class OpaqueTokens {
     this.#believed = new DigestCache(options.max);
   }
 
-  /** The machine may have slept: what was believed may be hours old, and is asked for again. */
+  /** The machine may have slept, so cached answers may be hours old. Forces a new request for each. */
   invalidate(): void {
     this.#invalidations += 1;
   }
@@ -71,7 +71,7 @@ export class OpaqueTokens {
     return invalidations === this.#invalidations && secondsSince(clock, askedAt) < believedSeconds;
   }
 
-  /** `address`: where the request comes from. Throws `Outage` when the issuer does not answer. */
+  /** `address`: the caller's IP address. Throws `Outage` if the issuer doesn't answer. */
   async identify(token: string, address?: string): Promise<Identified | Refusal> {
     if (token.length > ACCESS_TOKEN_LENGTH_MAX) return refuse('token_not_good', { because: 'too long' });
     const { clock } = this.#options;
@@ -96,7 +96,7 @@ export class OpaqueTokens {
     const askedAt = clock.elapsed();
     const invalidations = this.#invalidations;
     const claims = parseIntrospectedToken(await issuerClient.introspect(token));
-    // Another issuer's word, or a token for another API, is none for us, whatever it says (RFC 7662 §4, RFC 9068 §4).
+    // A token of another issuer or for another API is not for us, whatever else it says (RFC 7662 §4, RFC 9068 §4).
     const isFor = claims !== undefined && isMeantFor(claims.aud, audience);
     const isOurs = isFor && claims.iss === issuer;
     let refusal = INACTIVE;

@@ -1,7 +1,7 @@
 /**
- * Signed access tokens to their holders. A signature that was found good is remembered by the hash of the whole token,
- * to the last bit; all that can change is judged anew each time: the key, the audience, the times. (Whether the token
- * was revoked, and what it opens, is for the guard to say, each time as well.)
+ * Signed access tokens. A valid signature is cached by the hash of the whole token. Everything that can change is
+ * checked each time: the key, the audience, the times. (The guard also checks each time whether the token was revoked
+ * and what it allows.)
  */
 import { isMeantFor, isRefusal, numericDate, type Refusal } from '@hallpass/protocol';
 import { holderOf, type Holder, type Identified } from './holder.ts';
@@ -11,7 +11,7 @@ import { forAnotherAudience, checkTimes, Verifier, type Expected, type Verified 
 
 interface Remembered {
   readonly holder: Holder;
-  /** What vouches for it: with a key that is published no more, it is nothing. */
+  /** The key that verified the signature. When the issuer stops publishing it, the cached result is void. */
   readonly signedBy: Pick<Verified, 'key' | 'kid' | 'alg'>;
 }
 
@@ -20,14 +20,14 @@ export class SignedTokens {
   readonly #verifier: Verifier;
   readonly #remembered: DigestCache<Remembered>;
 
-  /** `max`: how many are remembered. */
+  /** `max`: the number of cached tokens. */
   constructor(expected: Expected, max: number) {
     this.#expected = expected;
     this.#verifier = new Verifier(expected);
     this.#remembered = new DigestCache(max);
   }
 
-  /** At once for a token that is remembered. Rejects with `Outage` when the keys are out of reach. */
+  /** Returns immediately for a cached token. Rejects with `Outage` if the keys are unreachable. */
   identify(token: string): Identified | Refusal | Promise<Identified | Refusal> {
     const digest = sha256Base64url(token);
     return typeof digest === 'string'
@@ -50,7 +50,7 @@ export class SignedTokens {
     return { holder, token };
   }
 
-  /** When the keys that are held are not fresh: whether its key is still one of them. */
+  /** The keys in memory may be outdated: checks that this token's key is still one of them. */
   async #askAgain({ holder, signedBy }: Remembered, digest: string, token: string): Promise<Identified | Refusal> {
     const { kid, alg, key } = signedBy;
     const isStillVouchedFor = (await this.#expected.keySet.find(kid, alg)) === key;

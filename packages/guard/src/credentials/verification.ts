@@ -1,4 +1,4 @@
-/** Whether a text is an access token that our issuer made for us, and is within its time (RFC 9068 §4). */
+/** Verifies that a token was signed by our issuer, is meant for this API, and is valid at this time (RFC 9068 §4). */
 import {
   ACCESS_TOKEN_TYPE,
   isMeantFor,
@@ -23,13 +23,13 @@ export interface Expected {
   readonly leewaySeconds: number;
   readonly keySet: KeySet;
   readonly clock: Clock;
-  /** How far this machine's clock is known to be ahead of the issuer's, in seconds; 0 when it is not known to be. */
+  /** How far this machine's clock is known to be ahead of the issuer's, in seconds; 0 if unknown. */
   readonly aheadSeconds?: () => number;
-  /** Hears whom a good token is for that is not for us. */
+  /** Called with the audiences of a valid token that is for another API. */
   readonly onOtherAudience?: (audiences: readonly string[]) => void;
 }
 
-/** Good claims, and the key that vouches for them. */
+/** The claims, and the key that signed them. */
 export interface Verified {
   readonly claims: AccessTokenClaims;
   readonly key: CryptoKey;
@@ -37,7 +37,7 @@ export interface Verified {
   readonly alg: unknown;
 }
 
-/** Reads tokens, and remembers the header of the last good one: all tokens of one key have the same. */
+/** Verifies tokens. It keeps the last good header, because all tokens signed with one key share it. */
 export class Verifier {
   readonly #expected: Expected;
   readonly #options: VerifyOptions;
@@ -48,10 +48,13 @@ export class Verifier {
     this.#options = { algorithms: [...expected.algorithms] };
   }
 
-  /** A token to its claims, each of them good at this moment; `cnf` is still to be proved. Throws `Outage` when the keys are out of reach. */
+  /**
+   * Returns the claims if all of them are valid now. `cnf` is still to be proved. Throws `Outage` if the keys are
+   * unreachable.
+   */
   async verify(token: string): Promise<Verified | Refusal> {
     const { issuer, audience, algorithms, keySet, clock } = this.#expected;
-    // Length and form before any other work.
+    // Length and form come before any other work.
     const parsed = parseAccessToken(token, this.#known);
     if (parsed === undefined) return notGood('not in the form of an access token');
     const { kid, members, header } = parsed;
@@ -64,12 +67,12 @@ export class Verifier {
     try {
       ({ payload } = await compactVerify(token, key, this.#options));
     } catch (error) {
-      // Whatever it was, jose's or the runtime's.
+      // The error may come from jose or from the runtime.
       return notGood(nameOf(error));
     }
     if (members !== this.#known?.members) this.#known = { text: header, members };
 
-    // Not as the library would read them: of two claims with one name it takes the last.
+    // The signature is good, so our issuer wrote this JSON and no claim is named twice.
     const claims = parsed.claims(payload);
     if (claims === undefined) return notGood('claims outside the profile');
     if (claims.iss !== issuer) return ofAnotherIssuer();
@@ -82,7 +85,7 @@ export function ofAnotherIssuer(): Refusal {
   return refuse('token_of_another_issuer', { because: 'of another issuer' });
 }
 
-/** Told, but only of a token that the issuer vouches for: which API it is asked for at. */
+/** Only for tokens that the issuer signed: nobody else learns which audience this API has. */
 export function forAnotherAudience(
   { aud }: Pick<AccessTokenClaims, 'aud'>,
   { audience, onOtherAudience }: Pick<Expected, 'audience' | 'onOtherAudience'>,
@@ -91,18 +94,18 @@ export function forAnotherAudience(
   return refuse('token_for_another_audience', { subject: audience, because: 'for another audience' });
 }
 
-/** Whether claims are within their time at this moment, which may be later than the one at which they were verified. */
+/** Checks a token's times against `now`, which may be later than its verification. */
 export function checkTimes(
   { iat, nbf = iat, exp }: AccessTokenClaims,
   now: NumericDate,
   { leewaySeconds: leeway, aheadSeconds = () => 0 }: Pick<Expected, 'leewaySeconds' | 'aheadSeconds'>,
 ): Refusal | undefined {
-  // Told, but only of a token whose signature was good.
+  // Only callers with a good signature learn this.
   if (exp <= now - leeway) {
     const isAlive = exp > now - aheadSeconds();
     return refuse(isAlive ? 'clock_differs' : 'token_expired', { because: isAlive ? 'expired here alone' : 'expired' });
   }
-  // Signed by the issuer, which never dates ahead: it is this machine's clock that is behind, or the issuer's that is ahead.
+  // Our issuer never dates tokens ahead, so either this machine's clock is behind or the issuer's is ahead.
   if (iat > now + leeway) return refuse('clock_differs', { because: `not yet good: issued ${iat - now} s from now` });
   return nbf > now + leeway ? notGood('not yet good') : undefined;
 }
@@ -112,8 +115,8 @@ function notGood(because: string): Refusal {
 }
 
 /**
- * Our issuer writes `alg`, `kid` and `typ` and nothing else (contract §5). Anything more (`crit`, `b64`, `zip`, `jwk`,
- * `jku`, `x5c`) asks for a treatment that we do not give, so it is refused before a library could give it.
+ * Our issuer writes `alg`, `kid` and `typ` and nothing else (contract §5). Any other member (`crit`, `b64`, `zip`,
+ * `jwk`, `jku`, `x5c`) asks for processing that we don't offer, so it's refused before a library could act on it.
  */
 function headerFault(members: ReadonlyMap<string, unknown>, algorithms: readonly string[]): string | undefined {
   for (const name of members.keys()) if (!HEADER_MEMBERS.has(name)) return 'unexpected header members';

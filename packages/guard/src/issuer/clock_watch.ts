@@ -1,19 +1,22 @@
-/** Notices when the time of day was set, by a clock that nobody sets. */
+/** Notices when the time of day was set, by comparing it with a monotonic clock. */
 import type { GuardEvent } from '../guard_event.ts';
 import type { GuardClock } from '../runtime.ts';
 
-/** How far the time of day may move against the clock that nobody sets, between two looks, in seconds. */
+/** How far the time of day may move against the monotonic clock between two looks, in seconds. */
 export const CLOCK_JUMP_SECONDS = 2;
 
-/** What a jump may mean: nothing but a set clock, or that the machine slept while the clock that nobody sets stood still. */
+/**
+ * Called with the size of a jump, in seconds. A jump means that someone set the clock, or that the machine slept and
+ * the monotonic clock stood still.
+ */
 export type OnJump = (seconds: number) => void;
 
-/** Looked at with each check and each word of the feed, so at least once a second while the guard is connected. */
+/** Called by each check and each message on the feed, so at least once a second while the guard is connected. */
 export class ClockWatch {
   readonly #clock: GuardClock;
   readonly #report: (event: GuardEvent) => void;
   #listeners: OnJump[] = [];
-  /** The time of day less what has elapsed. Slow drift moves it along: NTP corrects a clock by up to 43 s a day. */
+  /** The time of day minus `elapsed`. It follows slow drift: NTP corrects a clock by up to 43 s a day. */
   #difference: number;
 
   constructor(clock: GuardClock, report: (event: GuardEvent) => void) {
@@ -26,7 +29,7 @@ export class ClockWatch {
     this.#listeners.push(listener);
   }
 
-  /** Compares the clocks; whoever listens hears of a jump before this returns. Gives `elapsed`. */
+  /** Compares the clocks and returns `elapsed`. Listeners have been called when it returns. */
   look(): number {
     const elapsed = this.#clock.elapsed();
     const difference = this.#clock.now() - elapsed;

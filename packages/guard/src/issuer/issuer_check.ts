@@ -1,13 +1,13 @@
 /**
- * Whether the issuer goes by the very name that the guard was given. Tokens name it in `iss`, which is compared to the
- * letter (RFC 8414 §3.3, RFC 9068 §4): with `http://127.0.0.1:8080` for `http://localhost:8080`, or a slash too many, the
- * guard would connect, and then refuse every token as if it were the token's fault.
+ * Checks that the issuer's name is exactly the one in the guard's options. Tokens carry it in `iss`, which is compared
+ * byte by byte (RFC 8414 §3.3, RFC 9068 §4). With `http://127.0.0.1:8080` instead of `http://localhost:8080`, or one
+ * slash too many, the guard would connect and then refuse every token as if the token were wrong.
  */
 import { isObject } from '@hallpass/protocol';
 import type { GuardEvent } from '../guard_event.ts';
 import { secondsSince, type GuardClock } from '../runtime.ts';
 
-/** How often, at most, the metadata is asked for, in seconds: tokens can make the guard look. */
+/** The shortest time between two requests for the metadata, in seconds: tokens can trigger them. */
 const COMPARE_SECONDS = 5;
 
 export interface IssuerCheckOptions {
@@ -28,12 +28,12 @@ export class IssuerCheck {
     this.#options = options;
   }
 
-  /** What is wrong, as far as is known. An issuer that tells no metadata is taken at our word: each token is compared. */
+  /** The difference found, if any. An issuer without metadata counts as equal; each token's `iss` is still compared. */
   get difference(): Extract<GuardEvent, { kind: 'issuer_differs' }> | undefined {
     return this.#difference;
   }
 
-  /** Compares again, unless that was done just now. Never rejects. */
+  /** Compares again, unless it did so a moment ago. Never rejects. */
   compare(): Promise<void> {
     if (secondsSince(this.#options.clock, this.#comparedAt) < COMPARE_SECONDS)
       return this.#underWay ?? Promise.resolve();

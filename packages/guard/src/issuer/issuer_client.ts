@@ -1,4 +1,4 @@
-/** The guard's line to its issuer: one place that says how long, how much and where to. */
+/** The guard's HTTP client for its issuer. All time and size limits are here. */
 import {
   metadataURL,
   parseJson,
@@ -12,35 +12,35 @@ import {
 import { nameOf, Outage, Refused } from '../outage.ts';
 import { startTimer, randomBytes } from '../runtime.ts';
 
-/** How long an answer may take, its body included, in seconds. */
+/** The time limit for a response, including its body, in seconds. */
 const ANSWER_SECONDS_MAX = 5;
-/** The largest answer that is read, in bytes. */
+/** The largest response, in bytes. */
 const ANSWER_BYTES_MAX = 65_536;
 /** The same for a page of the feed: a thousand entries. */
 const PAGE_BYTES_MAX = 1_048_576;
-/** The length of the name under which the issuer knows this guard from others with its key, in bytes. */
+/** The size of the id that tells the issuer this guard from others with the same key, in bytes. */
 const FOLLOWER_ID_BYTES = 16;
 
 export interface IssuerClientOptions {
-  /** Where the issuer is reached; a path prefix is kept. */
+  /** The issuer's address; a path prefix is kept. */
   readonly issuerAddress: string;
   readonly credentials: ClientCredentials;
   readonly fetch: typeof fetch;
-  /** Called with each question; what it gives is called with the headers of the answer. */
+  /** Called when a request is sent; the function it returns is called with the response headers. */
   readonly timeAnswer?: () => (headers: Headers) => void;
-  /** Given when the guard is closed: whatever is under way ends. */
+  /** Aborted when the guard is closed, which ends all requests. */
   readonly closing: AbortSignal;
 }
 
-/** What stands for the metadata, whose place depends on the path of the issuer. */
+/** Stands for the metadata document, whose path depends on the issuer's path. */
 const METADATA = 'its metadata';
 
 const CLOSED = 'The guard was closed.';
 
-/** What the issuer answered, whatever it was. */
+/** The issuer's response, whatever its status. */
 export interface IssuerAnswer {
   readonly status: number;
-  /** As JSON; undefined where there is none. */
+  /** The parsed JSON; undefined if the body isn't JSON. */
   readonly body: unknown;
 }
 
@@ -48,7 +48,7 @@ export class IssuerClient {
   readonly #options: IssuerClientOptions;
   readonly #base: string;
   readonly #metadataURL: string;
-  /** At the endpoints of OAuth (RFC 6749 §2.3.1), and at the feed, a protected resource (RFC 7617). */
+  /** Encoded for OAuth endpoints (RFC 6749 §2.3.1), and for the feed, which is a protected resource (RFC 7617). */
   readonly #basic: string;
   readonly #plainBasic: string;
   readonly #followerId = printBase64url(randomBytes(FOLLOWER_ID_BYTES));
@@ -61,27 +61,30 @@ export class IssuerClient {
     this.#plainBasic = printPlainBasic(options.credentials);
   }
 
-  /** The issuer's keys, as JSON (RFC 7517 §5). Throws `Outage`. */
+  /** The issuer's keys as JSON (RFC 7517 §5). Throws `Outage`. */
   fetchKeySet(): Promise<unknown> {
     return this.#fetchJson(PATHS.jwks, { headers: { Accept: 'application/jwk-set+json, application/json' } });
   }
 
-  /** What the issuer says of itself, as JSON (RFC 8414 §3). The addresses in it are public ones, and are not used. Throws `Outage`. */
+  /**
+   * The issuer's metadata as JSON (RFC 8414 §3). The guard ignores the URLs in it: they are the public ones. Throws
+   * `Outage`.
+   */
   fetchMetadata(): Promise<unknown> {
     return this.#fetchJson(METADATA, { headers: { Accept: 'application/json' } });
   }
 
-  /** What the issuer says of a token, as JSON (RFC 7662 §2.1). Throws `Outage`. */
+  /** The issuer's answer about a token, as JSON (RFC 7662 §2.1). Throws `Outage`. */
   introspect(token: string): Promise<unknown> {
     return this.#fetchJson(PATHS.introspect, {
       method: 'POST',
       headers: { Authorization: this.#basic, Accept: 'application/json' },
-      // A form by its type: `fetch` labels it.
+      // `fetch` sets the form's Content-Type.
       body: new URLSearchParams({ token, token_type_hint: 'access_token' }),
     });
   }
 
-  /** A token for a key that somebody shows us: of one scope, for one API (RFC 6749 §4.4, RFC 8707 §2). Throws `Outage`. */
+  /** Exchanges a caller's key for a token with one scope, for one API (RFC 6749 §4.4, RFC 8707 §2). Throws `Outage`. */
   exchangeKey(
     basic: string,
     {
@@ -94,12 +97,12 @@ export class IssuerClient {
     return this.#ask(PATHS.token, { method: 'POST', headers: this.#onBehalfOf(basic, address), body });
   }
 
-  /** Whether there is such a key, as RFC 7617 has it in `basic`: 200 or 403 if so (contract §2). Throws `Outage`. */
+  /** Checks a caller's key, encoded as in RFC 7617: 200 or 403 if it's valid (contract §2). Throws `Outage`. */
   ping(basic: string, address: string | undefined): Promise<IssuerAnswer> {
     return this.#ask(PATHS.ping, { headers: this.#onBehalfOf(basic, address) });
   }
 
-  /** The open feed (contract §9 Feed), from after a cursor or from the beginning. */
+  /** Opens the feed (contract §9 Feed) after a cursor or from the beginning. */
   async openFeed(cursor: string | undefined, signal: AbortSignal): Promise<Response> {
     const resume = cursor === undefined ? {} : { 'Last-Event-ID': cursor };
     const headers = { ...this.#following('text/event-stream'), ...resume };
@@ -107,8 +110,8 @@ export class IssuerClient {
   }
 
   /**
-   * A page of the feed, as JSON, from after a cursor or from the beginning. It also tells the issuer that everything up to
-   * the cursor was taken. Throws `Refused` and `Outage`.
+   * A page of the feed as JSON, after a cursor or from the beginning. Also confirms to the issuer that the guard has
+   * everything up to the cursor. Throws `Refused` and `Outage`.
    */
   readFeed(cursor: string | undefined): Promise<unknown> {
     const path = `${PATHS.revocations}?after=${cursor ?? ''}`;
@@ -116,15 +119,15 @@ export class IssuerClient {
   }
 
   /**
-   * A caller's credentials, where they come from, and our own: without these the issuer would not believe us, and would
-   * count the failures of all our callers as ours (ADR 17).
+   * The caller's credentials and address, and our own credentials: without ours the issuer wouldn't trust the address,
+   * and would count all our callers' failures as ours (ADR 17).
    */
   #onBehalfOf(basic: string, address: string | undefined): Readonly<Record<string, string>> {
     const headers = { Authorization: basic, Accept: 'application/json', 'Hallpass-Guard': this.#basic };
     return address === undefined || !ADDRESS.test(address) ? headers : { ...headers, 'Hallpass-Caller': address };
   }
 
-  /** The same for a guard that reads once more what it has. It confirms nothing: the issuer is not told who reads. */
+  /** Reads a page again without confirming anything: the request has no follower id. */
   rereadFeed(cursor: string | undefined): Promise<unknown> {
     const headers = { Authorization: this.#plainBasic, Accept: 'application/json' };
     return this.#fetchJson(`${PATHS.revocations}?after=${cursor ?? ''}`, { headers }, PAGE_BYTES_MAX);
@@ -135,8 +138,8 @@ export class IssuerClient {
   }
 
   /**
-   * No redirects: whoever could send us elsewhere would be sent our secret, or would send us its keys. `manual` and not
-   * `error`, which Cloudflare's workers refuse; what it gives is no 200, and so no answer.
+   * No redirects: someone who could redirect us would get our secret, or could send us their keys. `manual` rather than
+   * `error`, because Cloudflare's workers reject `error`; a redirect isn't a 200, so it counts as no answer.
    */
   async #fetch(path: string, init: RequestInit): Promise<Response> {
     const { fetch, timeAnswer } = this.#options;
@@ -181,5 +184,5 @@ export class IssuerClient {
   }
 }
 
-/** An IP address, perhaps with a port, brackets or a zone. Whatever else a caller of `check` gives is not sent. */
+/** An IP address, possibly with a port, brackets or a zone. Any other `address` given to `check` isn't sent. */
 const ADDRESS = /^[0-9a-z:.%[\]]{2,64}$/i;

@@ -1,17 +1,20 @@
-/** What time it is at the issuer, by the `Date` of its answers (RFC 9110 §6.6.1), and how far this machine's clock is off. */
+/**
+ * Estimates the issuer's time from the `Date` of its responses (RFC 9110 §6.6.1), and how far this machine's clock is
+ * off.
+ */
 import type { GuardEvent } from '../guard_event.ts';
 import type { GuardClock } from '../runtime.ts';
 
-/** How many answers are gone by: the middle one counts, so that one or two odd ones change nothing. */
+/** The number of responses used. The median counts, so one or two odd ones change nothing. */
 const SAMPLES = 5;
-/** How many are needed before the guard says that a clock is off. */
+/** The number of responses needed before the guard reports a wrong clock. */
 const SAMPLES_MIN = 3;
-/** How often, at most, the issuer is asked for nothing but its time once there are enough answers, in seconds. */
+/** The shortest time between two requests made only to learn the time, in seconds, once there are enough responses. */
 const ASK_SECONDS = 10;
-/** What a `Date` leaves open: it is cut to whole seconds, and servers print one for as long as it lasts. */
+/** The uncertainty of a `Date`: it's cut to whole seconds, and servers reuse it for up to a second. */
 const RESOLUTION_MS = 2_000;
 
-/** The issuer's time less this machine's `elapsed`, in milliseconds: between these two. */
+/** Bounds for the issuer's time minus this machine's `elapsed`, in milliseconds. */
 interface Sample {
   readonly low: number;
   readonly high: number;
@@ -19,23 +22,23 @@ interface Sample {
 
 export interface IssuerTimeOptions {
   readonly clock: GuardClock;
-  /** How far the two clocks may be apart, in seconds. */
+  /** How far the two clocks may differ, in seconds. */
   readonly leewaySeconds: number;
   readonly report: (event: GuardEvent) => void;
-  /** Gets any fresh answer of the issuer, which is timed by `timeRequest`. May reject. */
+  /** Requests any fresh response from the issuer, timed by `timeRequest`. May reject. */
   readonly ask: () => Promise<unknown>;
 }
 
 /**
- * The issuer's time is kept against `elapsed`, so that setting this machine's clock shows at once, without another answer.
- * Network delay widens a sample and never shifts it: a slow answer makes nobody look late.
+ * The issuer's time is kept relative to `elapsed`, so that setting this machine's clock shows at once, without another
+ * request. Network delay widens a sample but never shifts it: a slow response can't make a clock look late.
  */
 export class IssuerTime {
   readonly #options: IssuerTimeOptions;
   #samples: readonly Sample[] = [];
-  /** Of all samples together. */
+  /** The combined bounds of all samples. */
   #middle: Sample | undefined;
-  /** How often everything was forgotten. An answer to a question from before says nothing now. */
+  /** The number of `forget` calls. A response to a request from before the last one says nothing now. */
   #era = 0;
   #differs = false;
   #asking = false;
@@ -45,7 +48,7 @@ export class IssuerTime {
     this.#options = options;
   }
 
-  /** When a question is sent. What this gives hears the headers of its answer. */
+  /** Call this when sending a request, and the function it returns with the response headers. */
   timeRequest(): (headers: Headers) => void {
     const sentAt = this.#options.clock.elapsed();
     const era = this.#era;
@@ -56,7 +59,7 @@ export class IssuerTime {
 
   #hear(headers: Headers, sentAt: number): void {
     const date = Date.parse(headers.get('date') ?? '');
-    // A cache tells the time at which it got the answer (RFC 9111 §5.1).
+    // A response with `Age` came from a cache, and has the time when the cache got it (RFC 9111 §5.1).
     if (Number.isNaN(date) || headers.has('age')) return;
     const sample = { low: date - this.#options.clock.elapsed(), high: date + RESOLUTION_MS - sentAt };
     this.#samples = [...this.#samples, sample].slice(-SAMPLES);
@@ -67,33 +70,33 @@ export class IssuerTime {
     this.judge();
   }
 
-  /** After the machine may have slept: `elapsed` stood still meanwhile, and nothing measured by it holds. */
+  /** The machine may have slept. `elapsed` stood still meanwhile, so nothing measured with it is valid. */
   forget(): void {
     this.#era += 1;
     this.#samples = [];
     this.#middle = undefined;
   }
 
-  /** Something else suggests that the clocks are apart, such as a token from the future. */
+  /** Call this when something else suggests that the clocks differ, such as a token from the future. */
   askAgain(): void {
     const { clock } = this.#options;
     if (clock.elapsed() - this.#askedAt >= ASK_SECONDS * 1000) this.#ask();
   }
 
-  /** It is at least so late at the issuer, in milliseconds since 1970; undefined when its answers don't say. */
+  /** The earliest time it can be at the issuer, in milliseconds since 1970; undefined if its responses don't say. */
   earliest(): number | undefined {
     return this.#middle === undefined ? undefined : this.#middle.low + this.#options.clock.elapsed();
   }
 
   /**
-   * How far this machine's clock is off, in seconds: positive when it is ahead of the issuer's, negative when it is
-   * behind, 0 when they agree as far as can be told. Undefined when the issuer's answers don't say.
+   * This machine's clock minus the issuer's, in seconds; 0 if they agree as far as the guard can tell. Undefined if the
+   * issuer's responses don't say.
    */
   offsetSeconds(): number | undefined {
     return this.#middle === undefined ? undefined : Math.round(this.#offsetMs(this.#middle) / 100) / 10;
   }
 
-  /** Whether the clocks are known to be further apart than is allowed for. Reports when that changes. */
+  /** Reports when the clocks begin or cease to differ by more than the leeway. */
   judge(): void {
     const { leewaySeconds, report } = this.#options;
     const offsetSeconds = this.offsetSeconds() ?? 0;
@@ -118,19 +121,19 @@ export class IssuerTime {
     void this.#askOften().finally(() => (this.#asking = false));
   }
 
-  /** One odd answer is not believed: others decide. */
+  /** A single odd response isn't trusted: others decide. */
   async #askOften(): Promise<void> {
     try {
       for (let asked = 0; asked === 0 || (asked < SAMPLES_MIN && this.#samples.length < SAMPLES_MIN); asked++) {
         await this.#options.ask();
       }
     } catch {
-      // The next answer to whatever is asked has a date as well.
+      // The next response to any request has a date too.
     }
   }
 }
 
-/** With few, all that any of them allows: one alone proves nothing. */
+/** With few samples it's the whole range they allow: one alone proves nothing. */
 function middleOf(samples: readonly Sample[]): Sample | undefined {
   const lows = samples.map(({ low }) => low).toSorted((a, b) => a - b);
   const highs = samples.map(({ high }) => high).toSorted((a, b) => a - b);

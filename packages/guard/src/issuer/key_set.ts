@@ -1,21 +1,24 @@
-/** The issuer's public keys, held ready (RFC 7517). */
+/** The issuer's public keys, kept in memory (RFC 7517). */
 import type { SigningAlgorithm } from '@hallpass/protocol';
 import { importJWK, type CryptoKey, type JWK } from 'jose';
 import type { GuardEvent } from '../guard_event.ts';
 import { nameOf, Outage } from '../outage.ts';
 import { secondsSince, type GuardClock } from '../runtime.ts';
 
-/** How old keys may be before a check has them fetched again beside its own work, in seconds. */
+/** Keys older than this are refreshed in the background, in seconds. */
 const KEYS_FRESH_SECONDS = 300;
-/** How old keys may be and still verify while the issuer is away, in seconds; after that, checks are outages. */
+/** Keys up to this age still verify while the issuer is unreachable, in seconds. After that, checks are outages. */
 const KEYS_USABLE_SECONDS = 3_600;
-/** How often, at most, an unknown `kid` makes us ask the issuer: anybody can make one up. In seconds. */
+/** The shortest time between two requests caused by an unknown `kid`, in seconds: anyone can make one up. */
 const UNKNOWN_KID_COOLDOWN_SECONDS = 5;
-/** How long keys are used on after the issuer published others, while those cannot be fetched; in seconds. */
+/** How long the keys stay usable after the issuer has published others and those can't be fetched, in seconds. */
 const KEYS_OUTDATED_SECONDS = 30;
-/** When the keys are fetched once more after a change, in seconds: another instance of the issuer may hear of it later. */
+/**
+ * The keys are fetched a second time this long after a change, in seconds: another instance of the issuer may learn of
+ * it later.
+ */
 const SECOND_LOOK_SECONDS = 10;
-/** How often, at most, the issuer is asked while it fails, in seconds. */
+/** The shortest time between two requests while the issuer fails, in seconds. */
 export const RETRY_SECONDS = 1;
 
 export interface KeySetOptions {
@@ -29,7 +32,7 @@ export interface KeySetOptions {
 interface PublishedKey {
   readonly key: CryptoKey;
   readonly alg: string;
-  /** As it was published. */
+  /** The published JSON. */
   readonly text: string;
 }
 
@@ -38,14 +41,14 @@ interface Held {
   readonly keys: ReadonlyMap<string, PublishedKey>;
   /** By `elapsed`, in milliseconds. */
   readonly fetchedAt: number;
-  /** The version that was published when they were asked for, as far as was known. */
+  /** The published version known when the keys were requested. */
   readonly version: string | undefined;
 }
 
 export class KeySet {
   readonly #options: KeySetOptions;
   #held: Held | undefined;
-  /** The version that is published, as far as was heard, and since when by `elapsed`. */
+  /** The published version, if known, and when it was learned, by `elapsed`. */
   #version: string | undefined;
   #versionAt = -Infinity;
   #attemptedAt = -Infinity;
@@ -57,21 +60,21 @@ export class KeySet {
   }
 
   /**
-   * The key with this `kid`, if it is one for that algorithm; undefined when the issuer has no such key. Throws `Outage`
-   * when that cannot be known. `kid` is looked up in a map and used for nothing else (RFC 8725 §3.10), and an algorithm
-   * is what the issuer says of its key, never what a token says (RFC 8725 §3.1).
+   * The key with this `kid`, if it's for that algorithm; undefined if the issuer has no such key. Throws `Outage` if
+   * that can't be known. `kid` is used only for a map lookup (RFC 8725 §3.10), and the algorithm comes from the
+   * issuer's key, never from the token (RFC 8725 §3.1).
    */
   async find(kid: string, alg: unknown): Promise<CryptoKey | undefined> {
     if (!this.#isFresh()) await this.load();
     if (this.#held?.keys.has(kid) !== true) await this.#refresh(UNKNOWN_KID_COOLDOWN_SECONDS);
     const found = this.#held?.keys.get(kid);
     if (found !== undefined) return found.alg === alg ? found.key : undefined;
-    // The token may be good and its key new: while the issuer is away nobody can tell.
+    // The token may be valid and its key new. While the issuer is unreachable, nobody can tell.
     if (this.#lastFailed) throw new Outage('The key set could not be fetched, and the key of the token is not held.');
     return undefined;
   }
 
-  /** The same without waiting: undefined also where one would have to ask. */
+  /** The same without waiting; also undefined if the issuer would have to be asked. */
   findFresh(kid: string, alg: unknown): CryptoKey | undefined {
     const found = this.#isFresh() ? this.#held?.keys.get(kid) : undefined;
     return found?.alg === alg ? found?.key : undefined;
@@ -81,20 +84,19 @@ export class KeySet {
     return this.#age() <= KEYS_FRESH_SECONDS && !this.#isOutdated();
   }
 
-  /** Waits for keys that may be used, and has them refreshed in time. Throws `Outage` when there are none. */
+  /** Waits until there are usable keys, and refreshes them in time. Throws `Outage` if there are none. */
   async load(): Promise<void> {
     if (this.#isFresh()) return;
     const refreshed = this.#refresh(RETRY_SECONDS);
-    // Keys of a few minutes' age still serve; nobody waits for their successors.
+    // Keys that are a few minutes old still work, so nobody waits for new ones.
     if (this.#isUsable()) return;
     await refreshed;
     if (!this.#isUsable()) throw new Outage('The key set could not be fetched.');
   }
 
   /**
-   * Hears which version of the keys is published. Another one than before has them fetched at once, whatever was
-   * fetched when: a key that was taken out may be in the wrong hands. A fetch that failed is tried again with the next
-   * heartbeat.
+   * Call this with each published version. A new version triggers a fetch right away, however recent the last one was:
+   * a removed key may be in the wrong hands. A failed fetch is tried again with the next heartbeat.
    */
   setPublishedVersion(version: string): void {
     const isNews = version !== this.#version;
@@ -105,12 +107,12 @@ export class KeySet {
     const held = this.#held;
     if (held?.version === version && !this.#wantsSecondLook(held)) return;
     const cooldownSeconds = isNews ? 0 : RETRY_SECONDS;
-    // What is under way may have been answered before the change.
+    // The running request may have been answered before the change.
     if (this.#underWay === undefined) void this.#refresh(cooldownSeconds);
     else void this.#underWay.then(() => (this.#isOutdated() ? this.#refresh(cooldownSeconds) : undefined));
   }
 
-  /** The machine may have slept for so long: the keys that are held, and what was heard of them, are so much older. */
+  /** The machine may have slept this long, so the keys and the known version are that much older. */
   addAge(seconds: number): void {
     const held = this.#held;
     if (held !== undefined) this.#held = { ...held, fetchedAt: held.fetchedAt - seconds * 1000 };
@@ -118,12 +120,12 @@ export class KeySet {
     this.#attemptedAt -= seconds * 1000;
   }
 
-  /** Whether others were published than those that are held. */
+  /** Whether other keys than these were published. */
   #isOutdated(): boolean {
     return this.#held?.version !== this.#version;
   }
 
-  /** Whether that might be the answer of an instance that had not heard of the change. */
+  /** Whether these keys may come from an instance of the issuer that didn't know of the change yet. */
   #wantsSecondLook({ fetchedAt }: Held): boolean {
     const { clock } = this.#options;
     const lookAt = this.#versionAt + SECOND_LOOK_SECONDS * 1000;
@@ -142,7 +144,7 @@ export class KeySet {
     return this.#held === undefined ? Infinity : secondsSince(this.#options.clock, this.#held.fetchedAt);
   }
 
-  /** Fetches, unless that was tried just now. However many ask at once, one request is made, and all wait for it. */
+  /** Fetches the keys, unless that was tried within the cooldown. Concurrent callers share one request. */
   #refresh(cooldownSeconds: number): Promise<void> {
     if (this.#underWay !== undefined) return this.#underWay;
     if (secondsSince(this.#options.clock, this.#attemptedAt) < cooldownSeconds) return Promise.resolve();
@@ -152,7 +154,7 @@ export class KeySet {
     return this.#underWay;
   }
 
-  /** Never rejects: the keys that are held are worth more than a failed fetch. */
+  /** Never rejects: the keys in memory are worth more than a failed fetch. */
   async #fetch(): Promise<void> {
     const { fetchKeySet, algorithms, clock, report } = this.#options;
     this.#attemptedAt = clock.elapsed();
@@ -161,7 +163,7 @@ export class KeySet {
     try {
       const keys = await importKeys(parseKeySet(await fetchKeySet(), algorithms), this.#held?.keys);
       if (keys.size === 0) throw new Outage('The key set is malformed or has no key that can be used.');
-      // The new set replaces the old one whole: a key that the issuer took back is gone.
+      // The new set replaces the old one completely, so a key that the issuer withdrew is gone.
       this.#held = { keys, fetchedAt, version };
       this.#lastFailed = false;
       report({ kind: 'key_set_fetched', keys: keys.size });
@@ -173,8 +175,8 @@ export class KeySet {
 }
 
 /**
- * Keys that were held before, unchanged, stay the very same: what was verified with them need not be verified again. Of
- * two with one name neither is used, and neither is one that the runtime cannot read.
+ * Unchanged keys keep their object identity, so tokens verified with them needn't be verified again. If two keys share
+ * a `kid`, neither is used. Keys that the runtime can't import are skipped.
  */
 async function importKeys(
   usable: readonly UsableKey[],
@@ -194,7 +196,7 @@ async function importKeys(
 
 type UsableKey = JWK & { readonly kid: string; readonly alg: string };
 
-/** A JSON Web Key Set to the keys in it that may verify; none of what is no key set. */
+/** The usable keys of a JSON Web Key Set; empty if the value isn't one. */
 function parseKeySet(value: unknown, algorithms: readonly SigningAlgorithm[]): readonly UsableKey[] {
   const keys = membersOf(value).get('keys');
   return Array.isArray(keys) ? keys.filter((key) => isUsable(key, algorithms)) : [];
@@ -203,8 +205,8 @@ function parseKeySet(value: unknown, algorithms: readonly SigningAlgorithm[]): r
 const ASYMMETRIC: readonly unknown[] = ['EC', 'OKP', 'RSA'];
 
 /**
- * A key without `alg` would let the token choose the algorithm, and a symmetric one would let every guard sign
- * (RFC 8725 §3.1). A private one is no key of an issuer in its senses.
+ * A key without `alg` would let the token choose the algorithm, and with a symmetric key every guard could sign (RFC
+ * 8725 §3.1). A private key in a key set is a mistake that must not be used.
  */
 function isUsable(key: unknown, algorithms: readonly unknown[]): key is UsableKey {
   const members = membersOf(key);
@@ -219,7 +221,7 @@ function isUsable(key: unknown, algorithms: readonly unknown[]): key is UsableKe
   );
 }
 
-/** The members of a JSON object; a text, a number or null has none that is looked for. */
+/** The members of a JSON object. Other values have none that matter here. */
 function membersOf(value: unknown): ReadonlyMap<string, unknown> {
   return new Map<string, unknown>(Object.entries(value ?? {}));
 }

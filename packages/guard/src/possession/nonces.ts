@@ -1,36 +1,36 @@
-/** The nonces that proofs of possession have to carry, where the API asks for them (RFC 9449 §9). */
+/** The nonces that proofs of possession must carry, if the API requires them (RFC 9449 §9). */
 import { DPOP_NONCE_MS, dpopNonceInput, printDpopNonce, utf8 } from '@hallpass/protocol';
 import type { GuardClock } from '../runtime.ts';
 
-/** From when a nonce is first handed out until it is refused, in milliseconds. */
+/** From when a nonce is first handed out until it's refused, in milliseconds. */
 const NONCE_LIFE_MS = 2 * DPOP_NONCE_MS;
-/** How many times the clock may be set within those two minutes. */
+/** The number of clock changes that are handled within those two minutes. */
 const LEFT_OVER_MAX = 4;
 
-/** The nonces of one moment. */
+/** The nonces that are valid at one moment. */
 export interface NoncesNow {
-  /** The one to put into the next proof. */
+  /** The nonce for the next proof. */
   readonly current: string;
   readonly isGood: (nonce: string) => boolean;
-  /** Whether it is still good and soon will not be: time to tell the current one. */
+  /** Whether the nonce is valid but about to expire, so that the client should get the current one. */
   readonly isOld: (nonce: unknown) => boolean;
 }
 
-/** Those of a period, the one before and the one after. */
+/** The nonces of one period and its two neighbors. */
 interface Made {
   readonly current: string;
   readonly last: string;
   readonly next: string;
 }
 
-/** What was given out before the clock was set, and when it ends by `elapsed`; milliseconds. */
+/** Nonces handed out before the clock was set, and when they end, by `elapsed` in milliseconds. */
 interface LeftOver extends Pick<Made, 'current' | 'last'> {
   readonly endsAt: number;
 }
 
 /**
- * A nonce is made from the time and a key: there is none to remember, and guards with one key know each other's. When the
- * clock is set, nonces that were given out before stay good for as long as they were going to be.
+ * Derives nonces from the time and a key, so there is nothing to store, and guards with the same key accept each
+ * other's. If the clock is set, nonces handed out earlier stay valid for as long as they would have been.
  */
 export class Nonces {
   readonly #clock: GuardClock;
@@ -38,21 +38,22 @@ export class Nonces {
   #key: Promise<CryptoKey> | undefined;
   #period: number | undefined;
   #ofPeriod: Promise<NoncesNow> | undefined;
-  /** The same, and when they were made by `elapsed`. */
+  /** The current period's nonces, and `elapsed` when they were made. */
   #made: { readonly texts: Promise<Made>; readonly at: number } | undefined;
   #leftOver: readonly LeftOver[] = [];
 
-  /** With a secret of 32 bytes or more. `clock.now` is what guards with one key have in common. */
+  /** `secret`: 32 bytes or more. `clock.now` is what guards with the same key have in common. */
   constructor(clock: GuardClock, secret: Uint8Array) {
     this.#clock = clock;
     this.#secret = secret;
   }
 
-  /** Made once a period, whatever is asked. */
+  /** Derived once per period, however often it's called. */
   now(): Promise<NoncesNow> {
     const period = Math.floor(this.#clock.now() / DPOP_NONCE_MS);
     if (this.#ofPeriod !== undefined && period === this.#period) return this.#ofPeriod;
-    // The periods beside it are good anyway. Further away: nobody asked for minutes, or the clock was set.
+    // Neighboring periods are valid anyway. A larger step means that nobody asked for minutes, or that the clock was
+    // set.
     const kept = Math.abs(period - (this.#period ?? period)) > 1 ? this.#keepOver() : undefined;
     this.#period = period;
     this.#made = { texts: this.#make(period), at: this.#clock.elapsed() };
@@ -73,7 +74,8 @@ export class Nonces {
     const isLeftOver = (nonce: unknown): boolean => this.#isLeftOver(nonce);
     return {
       current,
-      // The next one too: another instance's clock may be ahead of ours, and without the key nobody has it early.
+      // The next period's nonce is accepted too: another instance's clock may be ahead, and nobody without the key can
+      // know it early.
       isGood: (nonce) => nonce === current || nonce === last || nonce === next || isLeftOver(nonce),
       isOld: (nonce) => nonce === last || (nonce !== current && isLeftOver(nonce)),
     };

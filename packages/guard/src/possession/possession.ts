@@ -15,34 +15,31 @@ import {
 import type { NoncesNow } from './nonces.ts';
 import type { UsedProof } from './proof_memory.ts';
 
-/** What a proof has to fit. */
+/** What the proof must match. */
 export interface ProvedRequest {
   readonly method: string;
-  /** Where the client sent it; undefined when that cannot be known. */
+  /** The URL that the client called; undefined if the guard can't know it. */
   readonly url: string | undefined;
-  /** The values of its `DPoP` headers. */
+  /** The values of the `DPoP` header. */
   readonly proofs: readonly string[];
   readonly token: string;
   /** The thumbprint of the key that the token is bound to. */
   readonly boundTo: string;
-  /** Whose token it is. */
+  /** The token's client. */
   readonly clientId: string;
   readonly now: NumericDate;
-  /** The nonces of this moment, where one is asked for. */
+  /** The nonces that are valid now, if this API requires one. */
   readonly nonces: NoncesNow | undefined;
 }
 
-/** A request that was signed as it should be. */
+/** A verified proof. */
 export interface Possession {
   readonly proof: UsedProof;
-  /** The nonce for the next proof, when this one's is going to end. */
+  /** The next nonce, if the one in this proof is about to expire. */
   readonly newNonce: string | undefined;
 }
 
-/**
- * The proof of a request, good in all but that it may have been used before: that is for the caller to find out, when
- * all else holds.
- */
+/** Verifies a request's proof, except that it may have been used before: the caller checks that last. */
 export async function verifyPossession(request: ProvedRequest): Promise<Possession | Refusal> {
   const { method, url, proofs, token, boundTo, clientId, now, nonces } = request;
   if (url === undefined) return notGood('the address that clients call is not known: set publicURL');
@@ -51,7 +48,7 @@ export async function verifyPossession(request: ProvedRequest): Promise<Possessi
   if (more.length > 0) return notGood('more than one proof');
   const proof = parseDpopProof(header);
   if (proof === undefined) return notGood('the proof is malformed');
-  // Before the signature: a stranger's key, as large as it likes, costs a hash.
+  // Before the signature, so that a stranger's key, however large, costs us one hash.
   if ((await sha256(thumbprintInput(proof.key))) !== boundTo) return notGood('the proof is of another key');
   if (!(await isSigned(proof))) return notGood('the signature of the proof is wrong');
   const ath = await sha256(utf8(token));
@@ -63,7 +60,7 @@ export async function verifyPossession(request: ProvedRequest): Promise<Possessi
       : notGood(judged.fault);
   }
   const { jti, expiresAt } = judged;
-  // A `jti` is its key's own: another key may have the same (RFC 9449 §4.2).
+  // A `jti` is unique per key: another key may use the same one (RFC 9449 §4.2).
   const used = { clientId, id: await sha256(utf8(`${boundTo} ${jti}`)), expiresAt };
   return { proof: used, newNonce: nonces?.isOld(claims.get('nonce')) === true ? nonces.current : undefined };
 }
@@ -82,14 +79,17 @@ interface Verifying {
   readonly signature: EcdsaParams | RsaPssParams | Algorithm;
 }
 
-/** In the terms of Web Crypto (RFC 7518 §3.1, RFC 8037 §3.1). The salt of PS256 is as long as its hash (RFC 7518 §3.5). */
+/** Web Crypto's parameters (RFC 7518 §3.1, RFC 8037 §3.1). The salt of PS256 is as long as its hash (RFC 7518 §3.5). */
 const VERIFYING: Readonly<Record<ClientAlgorithm, Verifying>> = {
   ES256: { key: { name: 'ECDSA', namedCurve: 'P-256' }, signature: { name: 'ECDSA', hash: 'SHA-256' } },
   EdDSA: { key: { name: 'Ed25519' }, signature: { name: 'Ed25519' } },
   PS256: { key: { name: 'RSA-PSS', hash: 'SHA-256' }, signature: { name: 'RSA-PSS', saltLength: 32 } },
 };
 
-/** Whether a proof is signed by the key in it. A key that is no point of its curve has no good signatures. */
+/**
+ * Whether the key in a proof signed it. An invalid key, such as a point that isn't on its curve, has no valid
+ * signatures.
+ */
 async function isSigned({ key: { algorithm, jwk }, signingInput, signature }: UnverifiedProof): Promise<boolean> {
   const verifying = VERIFYING[algorithm];
   try {

@@ -1,22 +1,22 @@
-/** Which proofs were used, for as long as they could be used again (RFC 9449 §11.1). */
+/** Remembers used proofs for as long as they could be replayed (RFC 9449 §11.1). */
 import { numericDate, type NumericDate } from '@hallpass/protocol';
 import { PurgedRanges } from './purged_ranges.ts';
 import { Outage } from '../outage.ts';
 import type { GuardClock } from '../runtime.ts';
 
-/** The most proofs of one client that are held at once, unless told otherwise: for some 700 requests a second. */
+/** The default for the proofs remembered per client: enough for about 700 requests a second. */
 export const PROOFS_PER_CLIENT_MAX = 50_000;
-/** How many clients' shares are held in all. One proof more is an outage, since none may be forgotten. */
+/** The capacity, in clients' shares. A proof beyond it is an outage, because none may be forgotten. */
 const SHARES = 10;
-/** How much a client may hold, as a part of what is free: six whole shares, and from there on less and less. */
+/** The largest part of the free space that one client may take: six full shares, then less and less. */
 const FREE_PART_MAX = 0.25;
 
 export interface UsedProof {
-  /** Whose token it came with. Keys are no measure: a client makes as many as it likes. */
+  /** The token's client. Counting by key would be useless: a client can make as many keys as it likes. */
   readonly clientId: string;
-  /** One text for each `jti` of each key, short whatever the `jti` is. */
+  /** A short text that identifies one `jti` of one key. */
   readonly id: string;
-  /** From when on the proof is too old to be used at all. */
+  /** The proof is too old to be accepted from this time on. */
   readonly expiresAt: NumericDate;
 }
 
@@ -27,16 +27,15 @@ export interface ProofBounds {
 }
 
 /**
- * Holds each proof for as long as it was good when it was used, by a clock that nobody sets, and no longer. Proofs lie in
- * as many heaps as there are seconds in which they end, a minute's worth, so that the dead go without a search and without
- * a timer.
+ * Keeps each proof until it expires, by a clock that nobody can set. Proofs are grouped by the second in which they
+ * expire, about a minute's worth of groups, so removing expired ones takes no search and no timer.
  */
 export class ProofMemory {
   readonly #clock: GuardClock;
   readonly #bounds: Required<ProofBounds>;
   readonly #ids = new Set<string>();
   readonly #heldBy = new Map<string, number>();
-  /** By the second of `elapsed` in which they end. */
+  /** By the second of `elapsed` in which they expire. */
   readonly #byEnd = new Map<number, UsedProof[]>();
   readonly #forgotten = new PurgedRanges();
   #sweptAt = -Infinity;
@@ -51,11 +50,10 @@ export class ProofMemory {
   }
 
   /**
-   * Whether a proof is used for the first time; from now on it is not. A client whose share is full gets no further
-   * until some of its proofs have ended. The share shrinks as the memory fills, so that dozens of clients that send as
-   * much as they can leave room for whoever sends little. A proof that ended while its request was being checked comes
-   * too late, as does one that had ended before the clock was set back: it could not be told from one that was used and
-   * forgotten. Throws `Outage` when all is full.
+   * Marks a proof as used, and says whether this was the first time. A client with a full share gets `too_many` until
+   * some of its proofs expire. Shares shrink as the memory fills up, so that dozens of clients at full speed leave room
+   * for the quiet ones. `ended`: the proof expired while its request was being checked, or before the clock was set
+   * back, when it could no longer be told from a forgotten replay. Throws `Outage` if the memory is full.
    */
   use(proof: UsedProof): 'fresh' | 'replayed' | 'ended' | 'too_many' {
     const now = this.#clock.now();
@@ -78,7 +76,7 @@ export class ProofMemory {
     return 'fresh';
   }
 
-  /** Forgets what has ended, once a second at most. */
+  /** Forgets expired proofs, at most once a second. */
   #sweep(second: number): void {
     if (second === this.#sweptAt) return;
     this.#sweptAt = second;

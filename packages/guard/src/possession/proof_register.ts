@@ -1,15 +1,18 @@
-/** Uses proofs up: here, and in the store that all instances of an API share, where there is one (RFC 9449 §11.1). */
+/**
+ * Marks proofs as used: in this process, and in the store shared by all instances of the API, if there is one (RFC 9449
+ * §11.1).
+ */
 import { refuse, type Refusal } from '@hallpass/protocol';
 import type { GuardSettings } from '../options.ts';
 import { nameOf, Outage } from '../outage.ts';
 import { ProofMemory, type UsedProof } from './proof_memory.ts';
 import { startTimer } from '../runtime.ts';
 
-/** How long the shared store of proofs may take, in seconds. */
+/** The time limit for the shared store, in seconds. */
 const STORE_SECONDS_MAX = 5;
 /**
- * How much longer the shared store keeps a proof than this guard does, in seconds: another instance, whose clock is 5 s
- * behind, takes it for so much longer, and then waits for the store.
+ * How much longer the shared store keeps a proof than this guard does, in seconds: an instance whose clock is 5 s
+ * behind accepts the proof that much longer, and then waits for the store.
  */
 const SHARED_SLACK_SECONDS = 5 + STORE_SECONDS_MAX;
 
@@ -23,10 +26,11 @@ export class ProofRegister {
     this.#rememberProof = rememberProof;
   }
 
-  /** Undefined for a proof that was not used before, and now is. Throws `Outage` when that cannot be known. */
+  /** Undefined if the proof is used for the first time. Throws `Outage` if that can't be known. */
   async use(proof: UsedProof): Promise<Refusal | undefined> {
     const used = this.#memory.use(proof);
-    // Good, but one more than can be remembered of this client: if it were let in, it could be used again.
+    // The proof is valid, but this client has no room left. If it were accepted without being remembered, it could be
+    // replayed.
     if (used === 'too_many') return refuse('rate_limited', { because: 'too many proofs of this client' });
     if (used !== 'fresh') return notGood(used);
     const rememberProof = this.#rememberProof;
@@ -40,7 +44,7 @@ function notGood(fault: string): Refusal {
   return refuse('resource_proof_not_good', { because: `the proof: ${fault}` });
 }
 
-/** What a shared store says; anything but an answer in time is an outage, since the proof may be a replay. */
+/** The shared store's answer. Anything but an answer in time is an outage, because the proof may be a replay. */
 async function askInTime(ask: () => Promise<unknown>): Promise<unknown> {
   let cancel = (): void => {};
   const late = new Promise<never>((_resolve, reject) => {

@@ -1,7 +1,7 @@
-/** Stretches of the time of day whose proofs were remembered and are not any more. */
+/** Remembers which expiry times belong to proofs that were forgotten. */
 import type { NumericDate } from '@hallpass/protocol';
 
-/** How many stretches are told apart. One more, and the two that lie closest together are taken for one. */
+/** The number of separate ranges. When there is one more, the two closest are merged. */
 const SPANS_MAX = 16;
 
 interface Span {
@@ -10,12 +10,12 @@ interface Span {
 }
 
 /**
- * A proof that was used and forgotten had ended by a clock that may have been set back since: within these stretches it
- * could be used again. Stretches that lie apart stay apart, so that an hour that a wrong clock went through closes that
- * hour, and not all between it and now.
+ * A forgotten proof had expired by a clock that may have been set back since, so it could be replayed now. Proofs whose
+ * expiry lies in one of these ranges are refused. Distant ranges stay separate: a clock that was an hour off blocks
+ * that hour, not all the time between then and now.
  */
 export class PurgedRanges {
-  /** In order. */
+  /** Sorted. */
   readonly #spans: Span[] = [];
 
   add(end: NumericDate): void {
