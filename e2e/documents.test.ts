@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -13,7 +13,14 @@ test('the documents that come from the source say what the source says (npm run 
   }
 });
 
-test('every test that the tables of standards and attacks name is there', () => {
+/** Every test file, from the root of the project. */
+const TESTS = ['packages', 'e2e', 'rigs', 'fuzz'].flatMap((folder) =>
+  readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.test.ts') && !name.includes('node_modules'))
+    .map((name) => `${folder}/${name}`),
+);
+
+test('every test that the tables of standards and attacks name exists', () => {
   for (const path of ['docs/rfc.md', 'docs/threats.md']) {
     const rows = readFileSync(join(root, path), 'utf8')
       .split('\n')
@@ -21,9 +28,10 @@ test('every test that the tables of standards and attacks name is there', () => 
     assert.ok(rows.length > 20, path);
     const names = rows.flatMap((row) => row.split(' | ').at(-1)?.replace(/ ?\|$/, '').split(', ') ?? []);
     for (const name of names.filter((text) => /^[\w/.-]+$/.test(text))) {
-      const file = name.includes('/') && !name.startsWith('store/') ? name : `packages/server/test/${name}`;
-      const found = ['', '.test.ts'].some((ending) => existsSync(join(root, file + ending)));
-      assert.ok(found, `${path} names ${name}`);
+      const [, folder = 'packages/server/test', test = name] =
+        /^(packages\/\w+\/test|e2e|rigs\/test|fuzz\/test)\/(.+)$/.exec(name) ?? [];
+      const found = TESTS.some((file) => file.startsWith(`${folder}/`) && file.endsWith(`/${test}.test.ts`));
+      assert.ok(found || existsSync(join(root, name)), `${path} names ${name}`);
     }
   }
 });
