@@ -1,7 +1,6 @@
 /** A policy from what an API has already: its OpenAPI document, or a file of routes and scopes. */
 import { flattenControls, isObject } from '@hallpass/protocol';
-import { draftRoutes, draftScopes, type DraftedRoute, type DraftedScope } from './draft.ts';
-import { faultAt, own, PolicyError, printFault, rootOf, type PolicyFault, type Source } from './faults.ts';
+import { faultAt, inside, own, PolicyError, printFault, rootOf, type PolicyFault, type Source } from './faults.ts';
 import { openFiles, readSource, type PolicyFiles } from './files.ts';
 import { nothingRead, readOperations, type OperationOptions, type OperationsRead } from './operations.ts';
 import { applyOverlay } from './overlay.ts';
@@ -11,10 +10,9 @@ import { compileTable } from './table.ts';
 import { compilePolicy, type Policy } from '../policy.ts';
 
 export { PolicyError, printFault, type PolicyFault, type PolicyFaultKind } from './faults.ts';
-export { printRouteMap, printScopeMapping, type DraftedRoute, type DraftedScope } from './draft.ts';
 export { POLICY_FILES_MAX } from './files.ts';
 export type { ClosedOperation } from './operations.ts';
-export type { PolicyRoute, PolicyTable } from './routes.ts';
+export { CLOSED_WORD, type PolicyRoute, type PolicyTable } from './routes.ts';
 export { POLICY_FILE_BYTES_MAX } from './text.ts';
 
 export interface OpenAPIOptions extends OperationOptions {
@@ -127,44 +125,57 @@ export function inspectPolicy(file: string, options: PolicyFileOptions = {}): Pr
   );
 }
 
-/** What a draft proposes. The faults are those that keep the file from being read. */
-export interface PolicyDraft {
-  readonly routes: readonly DraftedRoute[];
+/** An operation of an OpenAPI document, for a tool that proposes scopes. */
+export interface DocumentOperation {
+  /** As a policy names it: `GET /v1/accounts/{accountID}`. */
+  readonly route: string;
+  readonly method: string;
+  /** The path in the document, without that of the server: `/accounts/{accountID}`. */
+  readonly template: string;
+  /** Every scope that its security names, as the document spells it. */
+  readonly scopeNames: readonly string[];
+  /** The one scope that it asks for; undefined if it asks for none or several, or if its security cannot be read. */
+  readonly scope: string | undefined;
+  /** Its description and summary, where it has them. */
+  readonly prose: readonly string[];
+}
+
+/** An OpenAPI document that was read, for a tool that proposes scopes. */
+export interface InspectedDocument {
+  readonly operations: readonly DocumentOperation[];
+  /**
+   * What becomes of the document's operations if each route in `scopes` is opened by the scope given for it. The others
+   * keep what the document asks for. Public operations stay public.
+   */
+  readonly tableWith: (scopes: ReadonlyMap<string, string>) => PolicyTable;
+  /** Everything that keeps the document from being read. */
   readonly faults: readonly PolicyFault[];
 }
 
-/**
- * A whole set of scopes for an OpenAPI file, from its paths and methods: what it has is kept, what it lacks is proposed.
- * Printed by `printRouteMap`, it is a policy file.
- */
-export function draftPolicy(
+/** Reads the operations of an OpenAPI file and what they ask for. Throws a TypeError for bad options only. */
+export function inspectDocument(
   file: string,
-  options: Omit<PolicyFileOptions, 'strict' | 'routes'> = {},
-): Promise<PolicyDraft> {
+  options: Pick<PolicyFileOptions, 'overlay' | 'scopes' | 'basePath'> = {},
+): Promise<InspectedDocument> {
   checkOptions(options);
-  return withDocument<Pick<PolicyDraft, 'routes'>>(file, options, { routes: [] }, ({ source, files, mapping }) => {
+  const nothing = { operations: [], tableWith: () => NOTHING };
+  return withDocument<Omit<InspectedDocument, 'faults'>>(file, options, nothing, ({ source, files, mapping }) => {
     const read = readOperationsOf(source, { basePath: options.basePath, files });
-    // A route map has no line for a path whose beginning is not known, or for a method that is not.
-    const unsaid = read.closed.filter(({ prefix, except }) => prefix === undefined || except !== undefined);
-    const faults = [...read.faults, ...unsaid.flatMap(({ fault }) => fault ?? [])];
-    if (faults.length > 0) return { routes: [], faults };
     const security = new SecurityReader({ source, minor: read.minor, files, mapping });
-    return { routes: draftRoutes(read, security), faults: [] };
-  });
-}
-
-export interface MappingDraft {
-  readonly scopes: readonly DraftedScope[];
-  readonly faults: readonly PolicyFault[];
-}
-
-/** A mapping for the scopes of an OpenAPI file that are words or URLs. The faults are those that keep it from being read. */
-export function draftMapping(file: string, options: Pick<PolicyFileOptions, 'overlay'> = {}): Promise<MappingDraft> {
-  return withDocument<Pick<MappingDraft, 'scopes'>>(file, options, { scopes: [] }, ({ source, files }) => {
-    // Where requests begin does not matter to a scope's name.
-    const read = readOperationsOf(source, { basePath: '', files });
-    const security = new SecurityReader({ source, minor: read.minor, files, mapping: {} });
-    return { scopes: draftScopes(read.operations, security), faults: read.faults };
+    const operations = read.operations.map((operation) => {
+      const { route, method, template, spot } = operation;
+      const demand = security.demandOf(operation);
+      const prose = ['description', 'summary'].map((name) => inside(spot, name).value);
+      return {
+        route,
+        method,
+        template,
+        scopeNames: security.namesIn(operation),
+        scope: demand.asks === 'scope' ? demand.scope : undefined,
+        prose: prose.filter((text) => typeof text === 'string'),
+      };
+    });
+    return { operations, tableWith: (scopes) => mapOperations(read, security, scopes), faults: read.faults };
   });
 }
 

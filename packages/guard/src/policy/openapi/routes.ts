@@ -3,7 +3,7 @@ import { isObject, isScope, parseScope, type ScopeFault } from '@hallpass/protoc
 import { ClosedPaths, plainNames } from '../closed_paths.ts';
 import { faultAt, inside, ofOperation, quote, rootOf, type PolicyFault, type Source, type Spot } from './faults.ts';
 import { parametersOf, routeFault, type ClosedOperation, type Operation, type OperationsRead } from './operations.ts';
-import type { SecurityReader } from './security.ts';
+import type { Demand, SecurityReader } from './security.ts';
 
 /** An operation, and what opens it. */
 export interface PolicyRoute {
@@ -24,43 +24,52 @@ export interface PolicyTable {
 }
 
 /** A route that is not yet compared with the others. */
-export interface Candidate extends PolicyRoute {
+interface Candidate extends PolicyRoute {
   readonly spot: Spot;
 }
 
-/** Operations to routes; one that asks for what no policy can give is closed. */
-export function mapOperations({ operations, closed: unread }: OperationsRead, security: SecurityReader): PolicyTable {
+/**
+ * Decides which scope opens each operation, or why it is closed. `proposed`: scopes by route that take the place of what
+ * the document asks for.
+ */
+export function mapOperations(
+  { operations, closed: unread }: OperationsRead,
+  security: SecurityReader,
+  proposed: ReadonlyMap<string, string> = new Map(),
+): PolicyTable {
   const routes: Candidate[] = [];
   const open: ClosedOperation[] = [];
   const closed = [...unread];
   for (const operation of operations) {
     const { route, method, template, prefix, spot } = operation;
-    const close = (fault: PolicyFault): number =>
-      closed.push({ route, method, template, prefix, fault: ofOperation(fault, route) });
     const demand = security.demandOf(operation);
-    switch (demand.asks) {
-      case 'scope': {
-        const fault = scopeFault(operation, demand.scope, demand.spot);
-        if (fault === undefined)
-          routes.push({ route, method, path: route.slice(method.length + 1), scope: demand.scope, spot });
-        else close(fault);
-        break;
-      }
-      case 'nothing':
-        open.push({ route, method, template, prefix });
-        break;
-      case 'no_scope':
-        close(faultAt('unmapped', spot, ASK_FOR_ONE));
-        break;
-      case 'too_much':
-        close(faultAt('several_scopes', spot, demand.because));
-        break;
-      case 'malformed':
-        close(demand.fault);
-        break;
+    if (demand.asks === 'nothing') {
+      open.push({ route, method, template, prefix });
+      continue;
     }
+    const proposal = proposed.get(route);
+    const opening = proposal === undefined ? demand : ({ asks: 'scope', scope: proposal, spot } as const);
+    const fault = demandFault(operation, opening);
+    if (fault !== undefined) closed.push({ route, method, template, prefix, fault: ofOperation(fault, route) });
+    else if (opening.asks === 'scope')
+      routes.push({ route, method, path: route.slice(method.length + 1), scope: opening.scope, spot });
   }
   return closeDoubles({ routes, open, closed });
+}
+
+/** Why what an operation asks for cannot open it; undefined if it can. */
+function demandFault(operation: Operation, demand: Demand): PolicyFault | undefined {
+  switch (demand.asks) {
+    case 'scope':
+      return scopeFault(operation, demand.scope, demand.spot);
+    case 'too_much':
+      return faultAt('several_scopes', operation.spot, demand.because);
+    case 'malformed':
+      return demand.fault;
+    case 'no_scope':
+    case 'nothing':
+      return faultAt('unmapped', operation.spot, ASK_FOR_ONE);
+  }
 }
 
 const ASK_FOR_ONE =
@@ -70,7 +79,7 @@ const ASK_FOR_ONE =
  * Two templates that differ in the names of their parameters alone match the same requests, whichever is asked first. No
  * scope is right for both, so none of them is open.
  */
-export function closeDoubles({
+function closeDoubles({
   routes,
   open,
   closed,

@@ -34,9 +34,12 @@ export class SecurityReader {
     this.#context = context;
   }
 
-  /** The security that holds for an operation. */
-  of({ security = inside(rootOf(this.#context.source), 'security') }: Pick<Operation, 'security'>): Spot {
-    return security;
+  /** Every scope that an operation's security names, each once, whatever is asked for together. */
+  namesIn(operation: Pick<Operation, 'security'>): readonly string[] {
+    const { value } = this.#securityOf(operation);
+    const requirements: readonly unknown[] = Array.isArray(value) ? value : [];
+    const names = requirements.flatMap((one) => (isObject(one) ? Object.values(one).flat() : []));
+    return [...new Set(names.filter((name) => typeof name === 'string'))];
   }
 
   /**
@@ -45,7 +48,11 @@ export class SecurityReader {
    */
   demandOf(operation: Pick<Operation, 'security'>): Demand {
     if (operation.security !== undefined) return this.#read(operation.security);
-    return (this.#ofDocument ??= this.#read(this.of(operation)));
+    return (this.#ofDocument ??= this.#read(this.#securityOf(operation)));
+  }
+
+  #securityOf({ security = inside(rootOf(this.#context.source), 'security') }: Pick<Operation, 'security'>): Spot {
+    return security;
   }
 
   #read(security: Spot): Demand {

@@ -1,4 +1,4 @@
-import { draftPolicy, inspectPolicy, policyFromOpenAPI, readPolicy } from '@hallpass/guard/openapi';
+import { inspectDocument, inspectPolicy, policyFromOpenAPI, readPolicy } from '@hallpass/guard/openapi';
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -225,7 +225,7 @@ actions:
 
 const NO_TABLE = { routes: [], open: [], closed: [] };
 
-test('what nothing can be made of has an empty table, no draft, and the one fault that says why', async () => {
+test('a file that cannot be read at all has an empty table, no operations, and the one fault that says why', async () => {
   const unreadable = 'This file cannot be read. Is there one of that name?';
   const noObject = 'It holds no object. Is this the right file?';
   const anOverlay = 'This is an overlay. Name the file that it changes, and this one with --overlay.';
@@ -244,17 +244,17 @@ test('what nothing can be made of has an empty table, no draft, and the one faul
     assert.deepEqual(inspected.table, NO_TABLE, file);
     const [fault, ...others] = inspected.faults;
     assert.deepEqual([fault?.kind, fault?.pointer, fault?.sentence, others], [kind, pointer, sentence, []]);
-    const drafted = await draftPolicy(file);
+    const document = await inspectDocument(file);
     assert.deepEqual(
-      drafted.faults.map((one) => one.kind),
+      document.faults.map((one) => one.kind),
       [kind],
       file,
     );
   }
-  // To draft for, there have to be operations.
+  // Scopes can only be drafted for operations.
   for (const text of ['GET /a: /a.read', '{}', LEDGER_FILE.replace(/paths:[^]*?components/, 'paths: {}\ncomponents')]) {
-    const drafted = await draftPolicy(fileOf(text));
-    assert.equal(drafted.faults.length, 1, text);
+    const document = await inspectDocument(fileOf(text));
+    assert.equal(document.faults.length, 1, text);
   }
 });
 

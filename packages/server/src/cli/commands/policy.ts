@@ -1,16 +1,7 @@
 /** `hallpass policy ...`: whether the guard can be pointed at an OpenAPI file, and how to get there. */
 import { existsSync, fsyncSync, closeSync, openSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
 import { Command, InvalidArgumentError } from 'commander';
-import {
-  draftMapping,
-  draftPolicy,
-  inspectPolicy,
-  printFault,
-  printRouteMap,
-  printScopeMapping,
-  type PolicyFault,
-  type PolicyTable,
-} from '@hallpass/guard/openapi';
+import { inspectPolicy, printFault, type PolicyFault, type PolicyTable } from '@hallpass/guard/openapi';
 import { printBase64url } from '@hallpass/protocol';
 import { OperatorRefusal } from '../../operator/operator_refusal.ts';
 import { given } from '../command_values.ts';
@@ -25,6 +16,7 @@ import {
   printWarning,
   strong,
 } from '../output.ts';
+import { draftRoutes, draftScopes, printRouteMap, printScopeMapping } from '../policy_draft.ts';
 import { systemRandom } from '../../serving/system.ts';
 
 interface ReadingOptions {
@@ -92,7 +84,7 @@ export function policyCommand(): Command {
     .option('--json', 'print JSON')
     .action(async (file: string, { output, force = false, json, ...reading }: DraftOptions) => {
       if (output !== undefined) refuseExisting(output, force);
-      const { routes, faults } = await draftPolicy(file, given(reading));
+      const { routes, faults } = await draftRoutes(file, given(reading));
       refuseFaults(faults);
       const text = printRouteMap(routes);
       if (output !== undefined) writeWhole(output, text, force);
@@ -115,7 +107,7 @@ export function policyCommand(): Command {
     .option('--json', 'print JSON')
     .action(async (file: string, { output, force = false, json, overlay }: DraftOptions) => {
       if (output !== undefined) refuseExisting(output, force);
-      const { scopes, faults } = await draftMapping(file, given({ overlay }));
+      const { scopes, faults } = await draftScopes(file, given({ overlay }));
       refuseFaults(faults);
       if (json === true) return printJson({ file, output, scopes });
       if (scopes.length === 0) return printRemark(`No scope of ${file} is a word or a URL. There is nothing to map.`);
