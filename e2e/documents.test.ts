@@ -28,9 +28,9 @@ test('every test that the tables of standards and attacks name exists', () => {
     assert.ok(rows.length > 20, path);
     const names = rows.flatMap((row) => row.split(' | ').at(-1)?.replace(/ ?\|$/, '').split(', ') ?? []);
     for (const name of names.filter((text) => /^[\w/.-]+$/.test(text))) {
-      const [, folder = 'packages/server/test', test = name] =
+      const [, folder = 'packages/server/test', base = name] =
         /^(packages\/\w+\/test|e2e|rigs\/test|fuzz\/test)\/(.+)$/.exec(name) ?? [];
-      const found = TESTS.some((file) => file.startsWith(`${folder}/`) && file.endsWith(`/${test}.test.ts`));
+      const found = TESTS.some((file) => file.startsWith(`${folder}/`) && file.endsWith(`/${base}.test.ts`));
       assert.ok(found || existsSync(join(root, name)), `${path} names ${name}`);
     }
   }
