@@ -61,9 +61,23 @@ export function printDocuments(): ReadonlyMap<string, string> {
     ['docs/limits.md', printLimits()],
     ['docs/errors.md', printErrors()],
     ['docs/cli.md', printCommandLine()],
-    ['docs/openapi.json', `${JSON.stringify(openapiDocument('http://localhost:8080'), undefined, 2)}\n`],
+    ['docs/openapi.json', `${printJson(openapiDocument('http://localhost:8080'))}\n`],
   ]);
 }
+
+/** JSON in which whatever fits on one line stands on one: a reference, a list of codes, a small schema. */
+function printJson(value: unknown, indent = ''): string {
+  const line = JSON.stringify(value, undefined, 1).replaceAll(/\n */g, ' ');
+  if (typeof value !== 'object' || value === null || indent.length + line.length <= LINE_LENGTH_MAX) return line;
+  const inner = `${indent}  `;
+  const items = Array.isArray(value)
+    ? value.map((item: unknown) => inner + printJson(item, inner))
+    : Object.entries(value).map(([name, item]) => `${inner}${JSON.stringify(name)}: ${printJson(item, inner)}`);
+  const [open, close] = Array.isArray(value) ? '[]' : '{}';
+  return `${open}\n${items.join(',\n')}\n${indent}${close}`;
+}
+
+const LINE_LENGTH_MAX = 100;
 
 function printConfiguration(): string {
   const rows = listSettings().map(

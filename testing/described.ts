@@ -25,11 +25,10 @@ interface Seen {
 export function assertDescribed({ issuer, path, method, status, headers, text }: Seen): void {
   const what = `${method} ${path} ${status}`;
   const place = placeOf(issuer, path);
-  const answers = answersAt(place, method);
-  const answer = answers[String(status)];
+  const answer = answerAt(place, method, status);
   assert.ok(answer !== undefined, `${what}: the OpenAPI document has no such answer: ${text}`);
   for (const [name, { $ref }] of Object.entries(answer.headers)) {
-    const header = document.components.headers[$ref.slice($ref.lastIndexOf('/') + 1)];
+    const header = document.components.headers[nameIn($ref)];
     assert.ok(header !== undefined, `${what}: ${$ref} leads nowhere`);
     const value = headers.get(name);
     assert.ok(value !== null || header.required !== true, `${what}: the header ${name} is required, and missing`);
@@ -87,12 +86,19 @@ function placeOf(issuer: string, path: string): string | undefined {
   return !below.startsWith('/.well-known/') && Object.hasOwn(document.paths, below) ? below : undefined;
 }
 
-function answersAt(place: string | undefined, method: string): Readonly<Record<string, ApiResponse>> {
+/** The response to a request with this status; undefined: the document has none. */
+function answerAt(place: string | undefined, method: string, status: number): ApiResponse | undefined {
   const item = place === undefined ? undefined : document.paths[place];
-  if (item === undefined) return document['x-other-paths'];
-  const offered = { GET: item.get, HEAD: item.head, POST: item.post, OPTIONS: item.options };
+  const offered = { GET: item?.get, HEAD: item?.head, POST: item?.post, OPTIONS: item?.options };
   const operation = new Map(Object.entries(offered)).get(method);
-  return operation?.responses ?? item['x-other-methods'];
+  const others = item === undefined ? document['x-other-paths'] : document['x-other-methods'];
+  const ref = (operation?.responses ?? others)[String(status)]?.$ref;
+  return ref === undefined ? undefined : document.components.responses[nameIn(ref)];
+}
+
+/** The name of the component that a reference leads to. */
+function nameIn(ref: string): string {
+  return ref.slice(ref.lastIndexOf('/') + 1);
 }
 
 function valueOf(header: string): string | number {

@@ -3,14 +3,14 @@ import { test } from 'node:test';
 import { createConfig, lintFromString } from '@redocly/openapi-core';
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { isScope, listRefusals, parseScope, PATHS } from '@hallpass/protocol';
-import { openapiDocument, type Operation } from '../../src/oauth/endpoints/openapi/document.ts';
+import { openapiDocument, type PrintedOperation } from '../../src/oauth/endpoints/openapi/document.ts';
 import { assertDescribed } from '../../../../testing/described.ts';
 import { startHallpass } from '../../../../testing/server.ts';
 
 const document = openapiDocument('https://auth.example.com/tenants/one');
 const text = JSON.stringify(document);
 
-function operations(): readonly (readonly [string, Operation])[] {
+function operations(): readonly (readonly [string, PrintedOperation])[] {
   return Object.entries(document.paths).flatMap(([path, item]) =>
     (['get', 'head', 'post', 'options'] as const).flatMap((method) => {
       const operation = item[method];
@@ -76,7 +76,7 @@ test('every operation has an identifier of its own, a summary, and what happens 
 
 test('every reference leads somewhere, and nothing is there that no reference leads to', () => {
   for (const ref of refs) assert.notEqual(follow(ref), undefined, ref);
-  for (const kind of ['schemas', 'headers'] as const) {
+  for (const kind of ['schemas', 'headers', 'parameters', 'responses'] as const) {
     for (const name of Object.keys(document.components[kind])) {
       assert.ok(refs.has(`#/components/${kind}/${name}`), `${kind}/${name} is not used`);
     }

@@ -42,7 +42,7 @@ const object = (description: string, required: readonly string[], properties: Re
 });
 
 /** A reference to a schema by its name. */
-export function refTo(name: keyof typeof SCHEMAS): Schema {
+export function refTo(name: keyof typeof OWN_SCHEMAS): Schema {
   return { $ref: `#/components/schemas/${name}` };
 }
 
@@ -51,21 +51,19 @@ const ref = (name: string): Schema => ({ $ref: `#/components/schemas/${name}` })
 const PARAMETERS: Record<ParameterName | 'resource', Schema> = {
   grant_type: text('The grant (RFC 6749 §4.4, §6, RFC 8693).', { enum: GRANT_TYPES }),
   scope: text(
-    'The scopes asked for; without it, the default scope of the API key, or at a refresh all that was granted.',
+    'The requested scopes; without it, the default scope of the API key, or at a refresh everything that was granted.',
     {
       $ref: '#/components/schemas/ScopeList',
     },
   ),
   resource: {
-    description: 'For which APIs the token is (RFC 8707): URIs among the audiences of the API key.',
+    description: 'The APIs that the token is for (RFC 8707): URIs among the audiences of the API key.',
     oneOf: [
       { type: 'string', format: 'uri' },
       { type: 'array', items: { type: 'string', format: 'uri' } },
     ],
   },
-  audience: text(
-    'With token exchange: the same as `resource`, by the name that RFC 8693 has for it; ignored otherwise.',
-  ),
+  audience: text('With token exchange, the same as `resource` under its name in RFC 8693; ignored otherwise.'),
   refresh_token: text('With `grant_type=refresh_token`, and ignored otherwise.', {
     maxLength: REFRESH_TOKEN_LENGTH_MAX,
   }),
@@ -74,14 +72,14 @@ const PARAMETERS: Record<ParameterName | 'resource', Schema> = {
   }),
   subject_token_type: text('With token exchange.', { const: ACCESS_TOKEN_TYPE_URN }),
   requested_token_type: text('With token exchange.', { const: ACCESS_TOKEN_TYPE_URN }),
-  actor_token: text('Not offered: token exchange has no actor here.'),
+  actor_token: text('Not supported: there are no actor tokens here.'),
   token: text('An access token or a refresh token.'),
-  token_type_hint: text('Which of the two it is. Only a hint; an unknown or wrong one does no harm (RFC 7009 §2.1).'),
-  client_id: text('The API key, when it does not come in the Authorization header.', {
+  token_type_hint: text('Which of the two it is. Only a hint: an unknown or wrong one does no harm (RFC 7009 §2.1).'),
+  client_id: text('The API key, if it is not in the Authorization header.', {
     maxLength: CLIENT_ID_LENGTH_MAX,
   }),
   client_secret: text('Its secret (client_secret_post).', { maxLength: CLIENT_SECRET_LENGTH_MAX }),
-  client_assertion: text('A signed assertion in place of a secret (private_key_jwt, RFC 7523).', {
+  client_assertion: text('A signed assertion instead of a secret (private_key_jwt, RFC 7523).', {
     maxLength: CLIENT_ASSERTION_LENGTH_MAX,
   }),
   client_assertion_type: text('Goes with `client_assertion`.', { const: CLIENT_ASSERTION_TYPE }),
@@ -89,29 +87,32 @@ const PARAMETERS: Record<ParameterName | 'resource', Schema> = {
 
 const CREDENTIALS = ['client_id', 'client_secret', 'client_assertion', 'client_assertion_type'] as const;
 
-/** What is as good as absent in JSON; a form has no null, and its empty values need no word. */
-const ABSENT: Schema = { enum: [null, ''] };
-
-/** A form's parameters, and the same in JSON, where null is as good as absent. */
+/** The parameters of a form, and the same in JSON, where null and an empty string count as absent. */
 function requestSchema(
   description: string,
   required: readonly ParameterName[],
   names: readonly (keyof typeof PARAMETERS)[],
 ) {
-  const properties = [...names, ...CREDENTIALS].map((name) => [name, PARAMETERS[name]] as const);
+  const properties = [...names, ...CREDENTIALS].map((name) => [name, ref(schemaNameOf(name))] as const);
   const optional = properties.map(([name, schema]) => {
-    const needed = required.some((one) => one === name);
-    return [name, needed ? schema : { anyOf: [schema, ABSENT] }] as const;
+    const isRequired = required.some((one) => one === name);
+    return [name, isRequired ? schema : { anyOf: [schema, ref('Absent')] }] as const;
   });
   return {
     form: object(description, required, Object.fromEntries(properties)),
-    json: object(
-      `${description} Null, or an empty text, is as good as absent.`,
-      required,
-      Object.fromEntries(optional),
-    ),
+    json: object(`${description} Null and an empty string count as absent.`, required, Object.fromEntries(optional)),
   };
 }
+
+/** `grant_type` is the schema `GrantTypeParameter`. */
+function schemaNameOf(parameter: string): string {
+  const words = parameter.split('_').map((word) => word.slice(0, 1).toUpperCase() + word.slice(1));
+  return `${words.join('')}Parameter`;
+}
+
+const PARAMETER_SCHEMAS: Readonly<Record<string, Schema>> = Object.fromEntries(
+  Object.entries(PARAMETERS).map(([name, schema]) => [schemaNameOf(name), schema]),
+);
 
 const TOKEN = requestSchema(
   'A request for a token.',
@@ -128,12 +129,12 @@ const TOKEN = requestSchema(
     'actor_token',
   ],
 );
-const ONE_TOKEN = requestSchema('A token to speak of.', ['token'], ['token', 'token_type_hint']);
+const ONE_TOKEN = requestSchema('A token to revoke or to introspect.', ['token'], ['token', 'token_type_hint']);
 
 const ENDPOINT_METHODS = (endpoint: string): Readonly<Record<string, Schema>> => ({
   [`${endpoint}_endpoint`]: url('Where it is.'),
-  [`${endpoint}_endpoint_auth_methods_supported`]: listOf('How a client may authenticate.', { enum: CLIENT_METHODS }),
-  [`${endpoint}_endpoint_auth_signing_alg_values_supported`]: listOf('With what an assertion may be signed.', {
+  [`${endpoint}_endpoint_auth_methods_supported`]: listOf('How a client can authenticate.', { enum: CLIENT_METHODS }),
+  [`${endpoint}_endpoint_auth_signing_alg_values_supported`]: listOf('The algorithms that may sign an assertion.', {
     enum: CLIENT_ALGORITHMS,
   }),
 });
@@ -144,20 +145,18 @@ const METADATA = {
   ...ENDPOINT_METHODS('revocation'),
   ...ENDPOINT_METHODS('introspection'),
   jwks_uri: url('The public signing keys.'),
-  grant_types_supported: listOf('The grants on offer.', { enum: GRANT_TYPES }),
-  dpop_signing_alg_values_supported: listOf('With what a proof may be signed (RFC 9449).', { enum: CLIENT_ALGORITHMS }),
+  grant_types_supported: listOf('The supported grants.', { enum: GRANT_TYPES }),
+  dpop_signing_alg_values_supported: listOf('The algorithms that may sign a proof (RFC 9449).', {
+    enum: CLIENT_ALGORITHMS,
+  }),
   response_types_supported: listOf('None: there is no authorization endpoint.', { type: 'string' }),
 };
 
 const OPENID_CONFIGURATION = {
-  ...METADATA,
-  subject_types_supported: listOf('`sub` of a client is the same for every audience.', { enum: ['public'] }),
-  id_token_signing_alg_values_supported: listOf(
-    'What the key set may sign access tokens with; no ID token is issued.',
-    {
-      enum: SIGNING_ALGORITHMS,
-    },
-  ),
+  subject_types_supported: listOf("A client's `sub` is the same for every audience.", { enum: ['public'] }),
+  id_token_signing_alg_values_supported: listOf('The algorithms that may sign access tokens; no ID token is issued.', {
+    enum: SIGNING_ALGORITHMS,
+  }),
 };
 
 const AUDIENCE: Schema = {
@@ -165,8 +164,7 @@ const AUDIENCE: Schema = {
   oneOf: [{ type: 'string' }, { type: 'array', items: { type: 'string' } }],
 };
 
-/** Every schema by its name. */
-export const SCHEMAS = {
+const OWN_SCHEMAS = {
   ScopeList: text(
     `Scopes with exactly one space between them, at most ${SCOPES_PER_REQUEST_MAX}. A scope is a path with a verb, its \`{parameters}\` filled in; it has at most ${SCOPE_LENGTH_MAX} characters, and a segment of it at most ${SEGMENT_LENGTH_MAX}.`,
     {
@@ -175,12 +173,14 @@ export const SCHEMAS = {
       examples: ['/accounts.write /accounts/a1/transfers.read'],
     },
   ),
+  // A form has no null, and its empty values are absent anyway.
+  Absent: { enum: [null, ''] },
   TokenForm: TOKEN.form,
   TokenJson: TOKEN.json,
   OneTokenForm: ONE_TOKEN.form,
   OneTokenJson: ONE_TOKEN.json,
   TokenResponse: object('RFC 6749 §5.1.', ['access_token', 'token_type', 'expires_in', 'scope'], {
-    access_token: text('For the API.', { minLength: 1, maxLength: ACCESS_TOKEN_LENGTH_MAX }),
+    access_token: text('Send it to the API.', { minLength: 1, maxLength: ACCESS_TOKEN_LENGTH_MAX }),
     token_type: text('`DPoP` when the token is bound to a key (RFC 9449).', { enum: ['Bearer', 'DPoP'] }),
     expires_in: {
       type: 'integer',
@@ -193,12 +193,16 @@ export const SCHEMAS = {
       minLength: 1,
       maxLength: REFRESH_TOKEN_LENGTH_MAX,
     }),
-    issued_token_type: text('With token exchange alone (RFC 8693 §2.2.1).', { const: ACCESS_TOKEN_TYPE_URN }),
+    issued_token_type: text('With token exchange only (RFC 8693 §2.2.1).', { const: ACCESS_TOKEN_TYPE_URN }),
   }),
-  Revoked: { ...object('Nothing more to say (RFC 7009 §2.2).', [], {}), maxProperties: 0 },
-  InactiveToken: object('All that is said of a token that is not active, or not for the caller.', ['active'], {
-    active: { const: false },
-  }),
+  Revoked: { ...object('An empty object (RFC 7009 §2.2).', [], {}), maxProperties: 0 },
+  InactiveToken: object(
+    'The whole response for a token that is not active, or not visible to the caller.',
+    ['active'],
+    {
+      active: { const: false },
+    },
+  ),
   ActiveToken: object(
     'RFC 7662 §2.2.',
     ['active', 'scope', 'client_id', 'sub', 'iss', 'aud', 'iat', 'exp', 'jti', 'token_type'],
@@ -212,7 +216,7 @@ export const SCHEMAS = {
       iat: date('Issued; seconds since 1970.'),
       exp: date('Expires; seconds since 1970.'),
       jti: text('Its identifier.'),
-      token_type: text('How an access token is used, or that it is a refresh token.', {
+      token_type: text('How the access token is used, or that it is a refresh token.', {
         enum: ['Bearer', 'DPoP', 'refresh_token'],
       }),
       cnf: object('The key that it is bound to (RFC 7800 §3).', ['jkt'], { jkt: text('Its thumbprint (RFC 7638).') }),
@@ -232,30 +236,36 @@ export const SCHEMAS = {
     e: text('RSA.'),
   }),
   Metadata: object('RFC 8414 §2.', Object.keys(METADATA), METADATA),
-  OpenidConfiguration: object(
-    'The metadata, and what such verifiers will not go without. No ID token is issued.',
-    Object.keys(OPENID_CONFIGURATION),
-    OPENID_CONFIGURATION,
-  ),
+  OpenidConfiguration: {
+    allOf: [
+      ref('Metadata'),
+      object(
+        'Two members more, which OpenID Connect verifiers require. No ID token is issued.',
+        Object.keys(OPENID_CONFIGURATION),
+        OPENID_CONFIGURATION,
+      ),
+    ],
+  },
   Revocation: object('One entry of the feed.', ['cursor', 'kind', 'id', 'expires_at'], {
     cursor: ref('Cursor'),
     kind: text(
-      'What is revoked: an access token by its `jti`, a grant by its `grant_id`, all that a client, or anybody, was given before a moment.',
+      'What is revoked: an access token by its `jti`, a grant by its `grant_id`, or everything that one client (`client`) or any client (`before`) was issued before a moment.',
       { enum: ['token', 'grant', 'client', 'before'] },
     ),
-    id: text('Of what is revoked; `*` with `before`.', { minLength: 1 }),
+    id: text('The id of what is revoked; `*` with `before`.', { minLength: 1 }),
     before: date('With `client` and `before`: tokens whose `iat` is below this are dead.'),
     expires_at: date('When the entry may be forgotten.'),
   }),
-  Cursor: text('Where to go on reading.', { pattern: '^[A-Za-z0-9_-]+$', maxLength: CURSOR_LENGTH_MAX }),
+  Cursor: text('Where to read on.', { pattern: '^[A-Za-z0-9_-]+$', maxLength: CURSOR_LENGTH_MAX }),
   RevocationPage: object('Entries in the order in which they were committed.', ['entries', 'cursor', 'more', 'keys'], {
     entries: { ...listOf('Revocations.', ref('Revocation')), maxItems: PAGE_ENTRIES_MAX },
     cursor: ref('Cursor'),
     more: {
       type: 'boolean',
-      description: 'Whether there is more to read at once. If not, nothing was missing when the page was asked for.',
+      description:
+        'Whether there is more to read right now. If not, the page is complete up to the moment of the request.',
     },
-    keys: text('Which key set is published: a version, another one with each change.'),
+    keys: text('The version of the published key set; it changes with every change of the keys.'),
   }),
   Health: object('The state of this instance.', ['status'], { status: { enum: ['live', 'ready'] } }),
   OpenApi: {
@@ -275,3 +285,6 @@ export const SCHEMAS = {
     },
   ),
 } satisfies Readonly<Record<string, Schema>>;
+
+/** Every schema by its name. */
+export const SCHEMAS: Readonly<Record<string, Schema>> = { ...OWN_SCHEMAS, ...PARAMETER_SCHEMAS };

@@ -1,10 +1,10 @@
-/** How a request shows who asks, as the OpenAPI document says it. */
+/** The security schemes of the OpenAPI document: how a request authenticates. */
 import { PATHS } from '@hallpass/protocol';
 import { FEED_SCOPE } from '../feed.ts';
 import type { Schema } from './schemas.ts';
 import { PING_SCOPE } from '../ping.ts';
 
-/** By their names, for an issuer without a slash at its end. */
+/** The schemes by name. `base`: the issuer without a trailing slash. */
 export function securitySchemes(base: string): Readonly<Record<string, Schema>> {
   return {
     client_secret_basic: {
@@ -21,7 +21,7 @@ export function securitySchemes(base: string): Readonly<Record<string, Schema>> 
           tokenUrl: base + PATHS.token,
           refreshUrl: base + PATHS.token,
           scopes: {
-            [PING_SCOPE]: 'To ask whether the token works.',
+            [PING_SCOPE]: 'To check that the token works.',
             [FEED_SCOPE]: 'To follow the revocations, with a token of a resource server.',
           },
         },
