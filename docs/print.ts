@@ -20,11 +20,11 @@ import {
   STOP_ANSWERS_MS_MAX,
   STOP_ARRIVAL_MS_MAX,
   UNREAD_ANSWER_MS_MAX,
-} from '../packages/server/src/http/connection_ends.ts';
+} from '../packages/server/src/http/connection_closing.ts';
 import { HEADER_BYTES_MAX } from '../packages/server/src/http/listener.ts';
 import { LOG_WAIT_MS_MAX } from '../packages/server/src/http/log_destination.ts';
-import { OUTAGE_LINE_MS, OUTAGE_REASONS_MAX } from '../packages/server/src/http/outage_lines.ts';
-import { REQUESTS_PER_CONNECTION_MAX } from '../packages/server/src/http/one_request_at_a_time.ts';
+import { OUTAGE_LINE_MS, OUTAGE_REASONS_MAX } from '../packages/server/src/http/outage_log.ts';
+import { REQUESTS_PER_CONNECTION_MAX } from '../packages/server/src/http/pipelining.ts';
 import { BOUNDS } from '../packages/server/src/oauth/limits/bounds.ts';
 import { SECRETS_MAX } from '../packages/server/src/oauth/clients/authentication.ts';
 import * as foreignHash from '../packages/server/src/oauth/imported_secrets/foreign_hash.ts';

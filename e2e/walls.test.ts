@@ -112,7 +112,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   oauth: ['oauth', 'store', 'wire.ts'],
   operator: ['operator', 'oauth', 'store'],
   http: ['http', 'oauth', 'store', 'wire.ts'],
-  serving: ['serving', 'cli', 'http', 'operator', 'oauth', 'store', 'wire.ts'],
+  serving: ['serving', 'http', 'operator', 'oauth', 'store', 'wire.ts'],
   cli: ['cli', 'serving', 'http', 'operator', 'oauth', 'store'],
 };
 

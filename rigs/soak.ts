@@ -13,7 +13,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { numericDate } from '@hallpass/protocol';
-import { forgetExpired } from '../packages/server/src/serving/forgetting.ts';
+import { forgetExpired } from '../packages/server/src/serving/forget_expired.ts';
 import { openInstance } from '../packages/server/src/serving/instance.ts';
 import { startServer } from '../packages/server/src/serving/server.ts';
 import { readSettings } from '../packages/server/src/serving/settings/settings.ts';

@@ -7,7 +7,7 @@ import { eventsCommand } from './commands/events.ts';
 import { explainCommand } from './commands/explain.ts';
 import { guardCommand } from './commands/guard.ts';
 import { readGuardEnvironment } from './guard_settings.ts';
-import { openExistingInstance, openInstance, type Instance } from '../serving/instance.ts';
+import { openExistingInstance, openInstanceToServe, type Instance } from '../serving/instance.ts';
 import { issuerKeysCommands } from './commands/issuer_keys.ts';
 import { keysCommand, type WithInstance } from './commands/keys.ts';
 import { masterKeyCommand } from './commands/master_key.ts';
@@ -16,24 +16,17 @@ import { goOnWithoutReaders, printBug, printError, ReaderGone, watchReaders } fr
 import { policyCommand } from './commands/policy.ts';
 import { revokeEverythingCommand } from './commands/revoke_everything.ts';
 import { serveCommand } from './commands/serve.ts';
-import { BadSetting, isDevelopmentIssuer, readSettings } from '../serving/settings/settings.ts';
+import { BadSetting, readSettings } from '../serving/settings/settings.ts';
 import { listSettings } from '../serving/settings/list.ts';
 import { storeCommand } from './commands/store.ts';
-import { printStore } from '../serving/stores.ts';
-import { systemClock, systemRandom } from '../serving/system.ts';
+import { commandSystem, printStore } from './opened_store.ts';
 import { tokenCommand } from './commands/token.ts';
 import { readVersion } from '../serving/version.ts';
 
-const system = { clock: systemClock, random: systemRandom };
-
-/** A server begins a store by itself in development alone: in production, a mistyped folder must not pass for a new one. */
-const openForServing = (): Promise<Instance> => {
-  const settings = readSettings(process.env);
-  return isDevelopmentIssuer(settings.issuer) ? openInstance(settings, system) : openExistingInstance(settings, system);
-};
+const openForServing = (): Promise<Instance> => openInstanceToServe(readSettings(process.env), commandSystem);
 
 const withInstance: WithInstance = async (work) => {
-  const instance = await openExistingInstance(readSettings(process.env), system);
+  const instance = await openExistingInstance(readSettings(process.env), commandSystem);
   try {
     printStore(instance.settings);
     return await work(instance);

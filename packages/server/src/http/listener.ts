@@ -10,18 +10,18 @@ import type { BoundReached } from '../oauth/limits/bounds.ts';
 import { respondRefusal, type Endpoint, type WireRequest, type WireResponse } from '../wire.ts';
 import { StoreUnavailable } from '../store/store.ts';
 import {
-  ConnectionEnds,
+  ConnectionCloser,
   KEEP_ALIVE_MS_MAX,
   LINGER_MS_MAX,
   REQUEST_TIMEOUT_MS,
   UNREAD_ANSWER_MS_MAX,
-} from './connection_ends.ts';
+} from './connection_closing.ts';
 import type { Log } from './log.ts';
 import type { Answered } from './metrics.ts';
-import { serveOneRequestAtATime } from './one_request_at_a_time.ts';
-import { isForOperators } from './operator_hosts.ts';
-import { findRepeatedField } from './single_fields.ts';
-import type { UntrustedForwarding } from './untrusted_forwarding.ts';
+import { serializeRequests } from './pipelining.ts';
+import { isOperatorHost } from './operator_hosts.ts';
+import { findRepeatedField } from './repeated_fields.ts';
+import type { UntrustedProxyDetector } from './untrusted_proxy.ts';
 
 /** By path, by method. HEAD is answered where GET is. */
 export type Routes = Readonly<Record<string, Readonly<Record<string, Endpoint>>>>;
@@ -47,7 +47,7 @@ export async function listen(
     log,
     answered,
     trustedProxies = [],
-    untrustedForwarding,
+    untrustedProxy,
     operatorHosts,
     headersOfFailure,
     boundReached = () => undefined,
@@ -62,7 +62,7 @@ export async function listen(
     /** Whose X-Forwarded-For is believed. */
     readonly trustedProxies?: readonly string[];
     /** Looks at each request for a proxy that is not among them. */
-    readonly untrustedForwarding?: UntrustedForwarding;
+    readonly untrustedProxy?: UntrustedProxyDetector;
     /** For a listener for operators: the names that it answers to, beside those of this machine. Undefined: to any. */
     readonly operatorHosts?: readonly string[];
     /** What an answer carries that no endpoint made, such as that a body was too large: what lets a web page read it. */
@@ -117,7 +117,7 @@ export async function listen(
   app.addHook('onRequest', async (request, reply) => {
     if (draining) reply.header('connection', 'close');
     if (!isGone(request)) {
-      untrustedForwarding?.look(request.raw);
+      untrustedProxy?.look(request.raw);
       // Now, since the socket has none any more when the answer is out and the connection has ended.
       reply.address = request.ip;
     }
@@ -131,19 +131,19 @@ export async function listen(
   if (operatorHosts !== undefined) {
     app.addHook('onRequest', async (request, reply) => {
       const { localAddress } = request.raw.socket;
-      if (isForOperators(request.headers.host, { names: operatorHosts, localAddress })) return;
+      if (isOperatorHost(request.headers.host, { names: operatorHosts, localAddress })) return;
       return await send(reply, respondRefusal(refuse('host_not_known')));
     });
   }
   app.setNotFoundHandler((request, reply) => send(reply, respondUnrouted(routes, request.url)));
   for (const [path, methods] of Object.entries(routes)) addRoute(app, path, methods, { streams, fail });
-  const isAnswering = serveOneRequestAtATime(app.server, () => boundReached('REQUESTS_PER_CONNECTION_MAX'));
+  const isAnswering = serializeRequests(app.server, () => boundReached('REQUESTS_PER_CONNECTION_MAX'));
   app.server.on('timeout', (socket: Socket) => {
     // The same event ends connections that are kept alive and idle.
     if (isAnswering(socket)) boundReached('UNREAD_ANSWER_MS_MAX');
     socket.destroy();
   });
-  const ends = new ConnectionEnds(app.server, {
+  const ends = new ConnectionCloser(app.server, {
     isAnswering,
     lingerMs,
     unreadAnswerMs,

@@ -24,7 +24,7 @@ export interface Metrics {
   readonly clockAhead: (seconds: number) => void;
   readonly boundReached: BoundReached;
   /** A proxy that is not trusted has said for whom it asks. */
-  readonly noticeUntrustedForwarding: () => void;
+  readonly untrustedProxySeen: () => void;
   readonly refreshSuspected: (reason: SuspicionReason) => void;
   /** A line of the log could not be written. */
   readonly logLineDropped: () => void;
@@ -79,7 +79,7 @@ export function openMetrics(version: string): Metrics {
     feed: meterFeed(registry),
     clockAhead: (seconds) => clockAhead.set(seconds),
     boundReached: countBounds(registry),
-    noticeUntrustedForwarding: meterForwarding(registry),
+    untrustedProxySeen: meterForwarding(registry),
     refreshSuspected: (reason) => suspicions.inc({ reason }),
     logLineDropped: countDroppedLines(registry),
     endpoint: async () => ({

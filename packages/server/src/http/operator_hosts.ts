@@ -23,7 +23,7 @@ export function parseHostName(text: string): string | undefined {
  * Whether a request is for this listener: for a name of this machine, for the address that it has arrived at, or for one
  * of the `names` that were configured. HTTP/1.0 knows requests without a `Host`; no browser sends one.
  */
-export function isForOperators(
+export function isOperatorHost(
   host: string | undefined,
   { names, localAddress }: { readonly names: readonly string[]; readonly localAddress: string | undefined },
 ): boolean {

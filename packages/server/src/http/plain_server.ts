@@ -5,8 +5,8 @@ import { createServer, STATUS_CODES, type RequestListener } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import assert from 'node:assert/strict';
 import { refuse, wordsOf, type Refusal } from '@hallpass/protocol';
-import { ConnectionEnds, KEEP_ALIVE_MS_MAX, REQUEST_TIMEOUT_MS, UNREAD_ANSWER_MS_MAX } from './connection_ends.ts';
-import { serveOneRequestAtATime } from './one_request_at_a_time.ts';
+import { ConnectionCloser, KEEP_ALIVE_MS_MAX, REQUEST_TIMEOUT_MS, UNREAD_ANSWER_MS_MAX } from './connection_closing.ts';
+import { serializeRequests } from './pipelining.ts';
 
 export interface PlainServer {
   /** Where it really listens. */
@@ -60,7 +60,7 @@ export async function startPlainServer(
   server.on('connect', (_request, socket: Socket) =>
     refuseSocket(socket, refuse('method_not_allowed', { because: 'CONNECT' })),
   );
-  const ends = new ConnectionEnds(server, { isAnswering: serveOneRequestAtATime(server) });
+  const ends = new ConnectionCloser(server, { isAnswering: serializeRequests(server) });
   server.listen(port, host);
   await once(server, 'listening');
   const address = server.address();

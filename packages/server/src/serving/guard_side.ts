@@ -3,7 +3,7 @@ import type { RequestListener, ServerResponse } from 'node:http';
 import { Counter, Gauge, Registry } from '@prometheus-io/client';
 import { listRefusals, refuse, wordsOf } from '@hallpass/protocol';
 import type { Guard, Policy } from '@hallpass/guard';
-import { isForOperators } from '../http/operator_hosts.ts';
+import { isOperatorHost } from '../http/operator_hosts.ts';
 import { readVersion } from './version.ts';
 
 /**
@@ -52,7 +52,7 @@ export function sideListener(
     // The proxy asks for the metadata under the name of the API, for everybody.
     const isPublic = path.startsWith(METADATA);
     const { localAddress } = request.socket;
-    if (!isPublic && !isForOperators(request.headers.host, { names: hosts, localAddress })) {
+    if (!isPublic && !isOperatorHost(request.headers.host, { names: hosts, localAddress })) {
       const { status, body } = wordsOf(refuse('host_not_known'));
       return answer(status, body);
     }

@@ -4,8 +4,8 @@ import { watchDescriptors } from '../http/descriptors.ts';
 import { listen, type Listener, type Routes } from '../http/listener.ts';
 import { openLog, type Log } from '../http/log.ts';
 import { openMetrics, type Metrics } from '../http/metrics.ts';
-import { withOutageLines, type OutageLog } from '../http/outage_lines.ts';
-import { UNTRUSTED_FORWARDING, UntrustedForwarding } from '../http/untrusted_forwarding.ts';
+import { withOutageLog, type OutageLog } from '../http/outage_log.ts';
+import { UNTRUSTED_PROXY_WARNING, UntrustedProxyDetector } from '../http/untrusted_proxy.ts';
 import type { Authority } from '../oauth/authority.ts';
 import type { BoundReached } from '../oauth/limits/bounds.ts';
 import { countAlone, type Count } from '../oauth/limits/counts.ts';
@@ -32,8 +32,8 @@ import type { Endpoint } from '../wire.ts';
 import type { Store } from '../store/store.ts';
 import { forgetSecretKeys, tendIssuerKeys } from '../operator/issuer_keys.ts';
 import { revokeUntilAcknowledged } from '../operator/revocation_moment.ts';
-import { ClockKeeping } from './clock_keeping.ts';
-import { forgetExpired } from './forgetting.ts';
+import { ClockWatch } from './clock_watch.ts';
+import { forgetExpired } from './forget_expired.ts';
 import type { Instance } from './instance.ts';
 import { BadSetting, drainSecondsOf } from './settings/settings.ts';
 import { readVersion } from './version.ts';
@@ -102,7 +102,7 @@ export function openServerLog(
   { readiness, lineDropped = () => undefined }: { readonly readiness: Readiness; readonly lineDropped?: () => void },
 ): OutageLog {
   const log = openLog(settings.logLevel, { format: settings.logFormat, lineDropped });
-  return withOutageLines(log, { elapsed: clock.elapsed, check: () => readiness.check() });
+  return withOutageLog(log, { elapsed: clock.elapsed, check: () => readiness.check() });
 }
 
 /** Says in the log when there is no descriptor left for another connection. */
@@ -138,10 +138,10 @@ export async function startPublicSide(
   const { boundReached } = metrics;
   const count: Count = shared ? (counter) => store.count(counter) : countAlone();
   const marks = new UseMarks(store);
-  const clockKeeping = new ClockKeeping(instance, { log, report: metrics.clockAhead });
+  const clockWatch = new ClockWatch(instance, { log, report: metrics.clockAhead });
   let draining = false;
   instance.time.begin();
-  await clockKeeping.keep().catch((outage: Error) => log.outage(outage));
+  await clockWatch.keep().catch((outage: Error) => log.outage(outage));
 
   // The issuer of a development server follows its port, which is known only once it listens: the routes are laid
   // behind one more call, and nobody can call before the address is out.
@@ -166,9 +166,9 @@ export async function startPublicSide(
       answered: metrics.answered,
       boundReached,
       trustedProxies: settings.trustedProxies,
-      untrustedForwarding: new UntrustedForwarding(settings.trustedProxies, () => {
-        metrics.noticeUntrustedForwarding();
-        log.warn(UNTRUSTED_FORWARDING);
+      untrustedProxy: new UntrustedProxyDetector(settings.trustedProxies, () => {
+        metrics.untrustedProxySeen();
+        log.warn(UNTRUSTED_PROXY_WARNING);
       }),
       headersOfFailure: async (route, request) =>
         authority === undefined || !forPages.has(route) ? {} : await corsForAny(authority, request).catch(() => ({})),
@@ -228,10 +228,10 @@ export async function startPublicSide(
     onSecretUsed: (clientId, secretId) => marks.note(clientId, secretId, instance.clock.now()),
   };
   const care = [
-    setInterval(() => attempt(log, () => clockKeeping.keep()), TIME_INTERVAL_MS),
+    setInterval(() => attempt(log, () => clockWatch.keep()), TIME_INTERVAL_MS),
     setInterval(() => attempt(log, () => marks.write()), MARK_INTERVAL_MS),
     setInterval(() => attempt(log, () => instance.keys.reload()), KEYS_INTERVAL_MS),
-    setInterval(() => attempt(log, () => log.lookForEnd()), OUTAGE_END_INTERVAL_MS),
+    setInterval(() => attempt(log, () => log.checkForRecovery()), OUTAGE_END_INTERVAL_MS),
   ];
   return {
     issuer,
@@ -287,7 +287,7 @@ export async function startOperatorSide(
     setInterval(() => attempt(log, () => forgetExpired(instance)), FORGET_INTERVAL_MS),
     setInterval(() => attempt(log, () => tendIssuerKeys(instance)), FORGET_INTERVAL_MS),
     setInterval(() => attempt(log, () => forgetSecretKeys(instance)), SECRET_KEYS_INTERVAL_MS),
-    setInterval(() => attempt(log, () => log.lookForEnd()), OUTAGE_END_INTERVAL_MS),
+    setInterval(() => attempt(log, () => log.checkForRecovery()), OUTAGE_END_INTERVAL_MS),
   ];
   return {
     url: listener.url,

@@ -1,4 +1,4 @@
-/** Which engine the settings name: the one place, beside the engines themselves, that knows there are two. */
+/** Opens the store that the settings name. Besides the engines themselves, only this file knows that there are two. */
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Checkable } from '../store/verify/findings.ts';
@@ -11,19 +11,29 @@ import { findRealFile } from '../store/sqlite/files.ts';
 import { openSqliteTables } from '../store/sqlite/tables.ts';
 import { StoreMissing, type IfMissing, type Store } from '../store/store.ts';
 import type { Tables } from '../store/transfer/transfer.ts';
-import { closeToOthers, isOpenToOthers } from './closed_files.ts';
-import { printRemark, printWarning } from '../cli/output.ts';
+import { restrictToOwner, isAccessibleToOthers } from './file_permissions.ts';
 import { BadSetting, type Settings } from './settings/settings.ts';
 import { systemRandom } from './system.ts';
 
-/** Opens the store of the settings, its schema brought up to date. Throws `BadSetting` or `StoreUnusable`. */
-export async function openStore(settings: Settings, ifMissing: IfMissing = 'make'): Promise<Store> {
+/** How to open a store. */
+export interface OpeningOptions {
+  /** What to do when there is no store yet. Default: make one. */
+  readonly ifMissing?: IfMissing;
+  /** Receives a sentence for the operator about something that works but should be changed. */
+  readonly warn?: ((sentence: string) => void) | undefined;
+}
+
+/** Opens the store of the settings and brings its schema up to date. Throws `BadSetting` or `StoreUnusable`. */
+export async function openStore(
+  settings: Settings,
+  { ifMissing = 'make', warn = () => undefined }: OpeningOptions = {},
+): Promise<Store> {
   try {
     const postgres = postgresOptions(settings);
     if (postgres !== undefined) return await openPostgresStore({ ...postgres, ifMissing });
     const file = fileOf(settings);
     const store = await openSqliteStore({ file, ifMissing });
-    closeStoreToOthers(file);
+    restrictStoreToOwner(file, warn);
     return store;
   } catch (error) {
     if (error instanceof StoreMissing) throw missing(settings);
@@ -31,15 +41,10 @@ export async function openStore(settings: Settings, ifMissing: IfMissing = 'make
   }
 }
 
-/** Opens the store of the settings, if there is one. Throws `StoreMissing` with what to do otherwise. */
-export function openExistingStore(settings: Settings): Promise<Store> {
-  return openStore(settings, 'refuse');
-}
-
 /** Whether there is a store where the settings say. */
 export async function isStore(settings: Settings): Promise<boolean> {
   try {
-    await (await openExistingStore(settings)).close();
+    await (await openStore(settings, { ifMissing: 'refuse' })).close();
     return true;
   } catch (error) {
     if (error instanceof StoreMissing) return false;
@@ -48,30 +53,30 @@ export async function isStore(settings: Settings): Promise<boolean> {
 }
 
 /**
- * Throws `StoreMissing` where it costs nothing to see that there is no store: before a master key is looked for, whose
- * absence would be the wrong thing to report.
+ * Throws `StoreMissing` if there plainly is no store. Call it before looking for a master key: a missing key would be
+ * the wrong thing to report.
  */
 export function assertStoreFile(settings: Settings): void {
   if (settings.databaseUrl === undefined && !existsSync(fileOf(settings))) throw missing(settings);
 }
 
-/** A command in the wrong folder, or without the settings of the server, must not begin a store of its own. */
+/** A command run in the wrong folder, or without the server's settings, must not create a second store. */
 function missing(settings: Settings): StoreMissing {
   const where =
     settings.databaseUrl === undefined ? 'HALLPASS_DATA_DIR or HALLPASS_DATABASE_URL' : 'HALLPASS_DATABASE_URL';
   return new StoreMissing(
-    `There is no store here: ${describeStore(settings)}. If your store is elsewhere, set ${where} as your server has it. To begin a new store: hallpass store init`,
+    `There is no store here: ${describeStore(settings)}. If your store is elsewhere, set ${where} as it is set for your server. To create a new store: hallpass store init`,
   );
 }
 
-/** Which store the settings name, to be printed: a folder, or a database without the password of its address. */
+/** The store that the settings name, for printing: a folder, or a database address without its password. */
 export function describeStore({ databaseUrl, dataDir }: Pick<Settings, 'databaseUrl' | 'dataDir'>): string {
   return databaseUrl === undefined ? resolve(dataDir) : describeDatabase(databaseUrl);
 }
 
 /**
- * User, host and name alone. A password that was not escaped can put pieces of itself anywhere behind the scheme, and
- * then no part of the address is shown.
+ * Shows user, host and database name. An unescaped password can spill into any part behind the scheme; in that case
+ * nothing of the address is shown.
  */
 function describeDatabase(address: string): string {
   const { username, host, pathname, search, hash, searchParams } = new URL(address);
@@ -80,60 +85,38 @@ function describeDatabase(address: string): string {
   return `postgres://${username === '' ? '' : `${username}@`}${at}${pathname}`;
 }
 
-/** The same, of a store that is there. */
-function openExistingTables(settings: Settings): Promise<Tables> {
-  return openTables(settings, 'refuse');
-}
-
-/** Opens the tables of the same store, brought up to date; made first if there are none, unless that is refused. */
-export async function openTables(settings: Settings, ifMissing: IfMissing = 'make'): Promise<Tables> {
-  await (await openStore(settings, ifMissing)).close();
+/** Opens the tables of the store, with its schema brought up to date. Throws like `openStore`. */
+export async function openTables(settings: Settings, options: OpeningOptions = {}): Promise<Tables> {
+  await (await openStore(settings, options)).close();
   const postgres = postgresOptions(settings);
   return postgres === undefined ? openSqliteTables({ file: fileOf(settings) }) : openPostgresTables(postgres);
 }
 
-/** The same, for a command that reads: it makes no store where there is none. Throws `StoreUnusable`. */
-export async function openTablesToRead(settings: Settings): Promise<Tables> {
+/** Opens the tables of an existing store, for a command that only reads. Throws `StoreUnusable` if there is none. */
+export async function openTablesToRead(
+  settings: Settings,
+  { warn }: Pick<OpeningOptions, 'warn'> = {},
+): Promise<Tables> {
   assertStoreFile(settings);
   if (settings.databaseUrl === undefined) assertStoreIsThere(fileOf(settings));
-  return await openExistingTables(settings);
+  return await openTables(settings, { ifMissing: 'refuse', warn });
 }
 
-/** Opens the store to be checked, and changes nothing of it. Throws `StoreUnusable` where there is none. */
+/** Opens an existing store for checking, without changing anything in it. Throws `StoreUnusable` if there is none. */
 export async function openCheck(settings: Settings): Promise<Checkable> {
   assertStoreFile(settings);
   const postgres = postgresOptions(settings);
   return postgres === undefined ? openSqliteCheck({ file: fileOf(settings) }) : await openPostgresCheck(postgres);
 }
 
-/** Runs something on the tables of the store, which it names on standard error first, and closes them. */
-export async function withTables<Result>(
-  settings: Settings,
-  work: (tables: Tables) => Promise<Result>,
-  open: (settings: Settings) => Promise<Tables> = openExistingTables,
-): Promise<Result> {
-  const tables = await open(settings);
-  printStore(settings);
-  try {
-    return await work(tables);
-  } finally {
-    await tables.close();
-  }
-}
-
-/** Says which store a command works on: one run with other settings than the server's is noticed by this line. */
-export function printStore(settings: Settings): void {
-  printRemark(`Store: ${describeStore(settings)}`);
-}
-
-/** A store is made for its owner alone. One that an earlier version made, or that was copied here, may be open to others. */
-function closeStoreToOthers(file: string): void {
-  // SQLite gives the other two the mode of the first, when it makes them.
-  const found = ['', '-wal', '-shm'].map((suffix) => closeToOthers(findRealFile(file) + suffix));
-  if (found.includes('cannot_be_closed')) {
-    printWarning(`Others on this machine can read the store. Close it to them, as its owner: chmod 600 ${file}*`);
-  } else if (found.includes('closed_now')) {
-    printWarning(`Others on this machine could read the store. It is closed to them now: ${file}`);
+/** We create stores readable by their owner only. One copied here, or made by an earlier version, may be open to others. */
+function restrictStoreToOwner(file: string, warn: (sentence: string) => void): void {
+  // SQLite gives the -wal and -shm files the mode of the main file.
+  const found = ['', '-wal', '-shm'].map((suffix) => restrictToOwner(findRealFile(file) + suffix));
+  if (found.includes('failed')) {
+    warn(`Other users of this machine can read the store. As its owner, run: chmod 600 ${file}*`);
+  } else if (found.includes('restricted')) {
+    warn(`Other users of this machine could read the store. It is now restricted to its owner: ${file}`);
   }
 }
 
@@ -149,15 +132,15 @@ function postgresOptions(settings: Settings): PostgresOptions | undefined {
   return { url, connections, tls, plaintext: settings.databasePlaintext, random: systemRandom };
 }
 
-/** The key of a certificate that this server shows the database. */
+/** Refuses a client-certificate key that other users could read. */
 function assertKeyFileClosed(url: string): void {
   const file = new URL(url).searchParams.get('sslkey') ?? '';
   const found = file === '' ? undefined : statSync(file, { throwIfNoEntry: false });
-  if (found === undefined || !isOpenToOthers(found)) return;
-  throw new BadSetting(`The key in sslkey can be read by others on this machine. Close it first: chmod 600 ${file}`);
+  if (found === undefined || !isAccessibleToOthers(found)) return;
+  throw new BadSetting(`Other users of this machine can read the key in sslkey. First run: chmod 600 ${file}`);
 }
 
 function readAuthority(file: string): string {
-  if (!existsSync(file)) throw new BadSetting(`HALLPASS_DATABASE_CA_FILE names a file that is not there: ${file}.`);
+  if (!existsSync(file)) throw new BadSetting(`HALLPASS_DATABASE_CA_FILE names a file that does not exist: ${file}.`);
   return readFileSync(file, 'utf8');
 }

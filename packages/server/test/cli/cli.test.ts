@@ -307,7 +307,7 @@ suite('the command', { concurrency: 3 }, () => {
     [
       'a settings file that is not there',
       { HALLPASS_CONFIG: '/nowhere/settings.json' },
-      /names a file that is not there/,
+      /names a file that does not exist/,
     ],
     ['a data folder that cannot be made', { HALLPASS_DATA_DIR: '/dev/null/data' }, /HALLPASS_DATA_DIR|cannot be/],
     ['an address that this machine has not', { HALLPASS_HOST: '192.0.2.1' }, /HALLPASS_HOST/],
@@ -338,7 +338,7 @@ suite('the command', { concurrency: 3 }, () => {
         /acessTtlSeconds in the settings file is not a setting\. Did you mean accessTtlSeconds\?/,
       ],
       ['{"accessTtlSeconds":0}', /accessTtlSeconds in the settings file must be/],
-      ['{"accessTtlSeconds":true}', /must be a text or a number/],
+      ['{"accessTtlSeconds":true}', /must be a string or a number/],
     ] as const) {
       writeFileSync(file, text);
       assertRefused(await list(), { code: 2, says });
@@ -376,7 +376,7 @@ suite('the command', { concurrency: 3 }, () => {
     assert.equal(statSync(file).mode & 0o777, 0o600);
     for (const mode of [0o644, 0o640, 0o604]) {
       chmodSync(file, mode);
-      assertRefused(await list(), { code: 2, says: /can be read by others.*chmod 600/ });
+      assertRefused(await list(), { code: 2, says: /Other users of this machine can read.*chmod 600/ });
     }
     chmodSync(file, 0o600);
     assert.deepEqual(listOf(await list()), []);

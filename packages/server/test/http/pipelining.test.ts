@@ -5,7 +5,7 @@ import { connect, type Socket } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import { listen } from '../../src/http/listener.ts';
 import { openLog } from '../../src/http/log.ts';
-import { serveOneRequestAtATime } from '../../src/http/one_request_at_a_time.ts';
+import { serializeRequests } from '../../src/http/pipelining.ts';
 import { respondJson } from '../../src/wire.ts';
 import type { Store } from '../../src/store/store.ts';
 import { basicOf, claimOf, startHallpass, until } from '../../../../testing/server.ts';
@@ -242,7 +242,7 @@ test('a bare server of node:http, as a guard listens with, serves one at a time 
   const listener: RequestListener = (request, response) =>
     void counting.pass(async () => response.end(request.url)).catch(() => response.destroy());
   const server = createServer(listener);
-  serveOneRequestAtATime(server);
+  serializeRequests(server);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   t.after(() => server.close());
   const address = server.address();

@@ -1,7 +1,7 @@
 /** Clocks that lie (contract §10): nothing that was acknowledged is forgotten, left out or missed because one was set. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { forgetExpired } from '../../src/serving/forgetting.ts';
+import { forgetExpired } from '../../src/serving/forget_expired.ts';
 import { manageApiKeys } from '../../src/operator/api_keys.ts';
 import {
   basicOf,

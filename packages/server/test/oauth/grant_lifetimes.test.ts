@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { forgetExpired } from '../../src/serving/forgetting.ts';
+import { forgetExpired } from '../../src/serving/forget_expired.ts';
 import {
   claimOf,
   startHallpass,

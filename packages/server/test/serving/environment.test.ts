@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { chmodSync, chownSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
-import { exposureOf } from '../../src/serving/closed_files.ts';
+import { exposureOf } from '../../src/serving/file_permissions.ts';
 import { readGuardEnvironment } from '../../src/cli/guard_settings.ts';
 import { readSettings } from '../../src/serving/settings/settings.ts';
 import { makeFolder, makeStore, spawnHallpass, startCommand } from '../../../../testing/command.ts';
@@ -164,7 +164,7 @@ suite('secrets', () => {
     chmodSync(file, 0o644);
     const open = await startCommand(['keys', 'list'], on);
     assert.equal(open.code, 2);
-    assert.match(open.stderr, /can be read by others on this machine \(everyone: its mode is 0644\).*chmod 600/);
+    assert.match(open.stderr, /can read the master key \(everyone: its mode is 0644\).*chmod 600/);
     if (process.getuid?.() === 0) {
       // Root can play Kubernetes.
       chownSync(file, 0, 0);

@@ -56,7 +56,7 @@ suite('secrets at rest', { skip: process.platform === 'win32' }, () => {
       const done = await list();
       assert.equal(done.code, 0);
       assert.deepEqual(JSON.parse(done.stdout), []);
-      assert.match(remarksOf(done), /^warning: Others on this machine could read the store\..*hallpass\.db\n$/);
+      assert.match(remarksOf(done), /^warning: Other users of this machine could read the store\..*hallpass\.db\n$/);
       assert.equal(modeOf(file), '600');
     }
     assert.equal(remarksOf(await list()), '');
@@ -121,7 +121,7 @@ suite('secrets at rest', { skip: process.platform === 'win32' }, () => {
     };
     const open = await listWith(t, on);
     assert.equal(open.code, 2, open.stderr);
-    assert.match(open.stderr, /sslkey can be read by others.*chmod 600/);
+    assert.match(open.stderr, /can read the key in sslkey.*chmod 600/);
     chmodSync(file, 0o600);
     assert.doesNotMatch((await listWith(t, on)).stderr, /chmod/);
   });

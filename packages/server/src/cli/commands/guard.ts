@@ -32,7 +32,7 @@ import { endUnread, good, printDocument, printLine, strong } from '../output.ts'
 import { proxyConfiguration } from '../proxy_configuration.ts';
 import { BadSetting, DRAIN_SECONDS, DRAIN_SECONDS_MAX, isDevelopmentIssuer } from '../../serving/settings/settings.ts';
 import { systemClock } from '../../serving/system.ts';
-import { untilToldToStop } from '../../serving/told_to_stop.ts';
+import { untilStopSignal } from '../../serving/stop_signals.ts';
 
 interface GuardCommandOptions extends PolicyFile {
   readonly audience: string;
@@ -128,7 +128,7 @@ async function serve(
     if (host === undefined) throw new BadSetting('--side-host must be a host name without a port.');
     return host;
   });
-  const told = untilToldToStop();
+  const told = untilStopSignal();
   const log = pino({ base: null }, standardError());
   const drainSeconds = options.drain ?? (URL.canParse(issuer) && isDevelopmentIssuer(issuer) ? 0 : DRAIN_SECONDS);
   let draining = false;

@@ -16,7 +16,7 @@ import {
   type PlannedKey,
 } from '../../operator/import/import_keys.ts';
 import { StoreUnavailable } from '../../store/store.ts';
-import { isOpenToOthers } from '../../serving/closed_files.ts';
+import { isAccessibleToOthers } from '../../serving/file_permissions.ts';
 import { given } from '../command_values.ts';
 import type { WithInstance } from './keys.ts';
 import { policyOf, withPolicy, type PolicyOptions } from '../key_policy_options.ts';
@@ -32,7 +32,7 @@ import {
   printWarning,
   warn,
 } from '../output.ts';
-import { untilToldToStop } from '../../serving/told_to_stop.ts';
+import { untilStopSignal } from '../../serving/stop_signals.ts';
 
 interface ImportOptions extends PolicyOptions {
   readonly format?: ImportFormat;
@@ -98,7 +98,7 @@ async function readFile(file: string): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   try {
-    if (file !== '-' && isOpenToOthers(statSync(file))) {
+    if (file !== '-' && isAccessibleToOthers(statSync(file))) {
       printWarning(`Others on this machine can read the secrets in this file. Close it to them: chmod 600 ${file}`);
     }
     const source: AsyncIterable<Uint8Array> = file === '-' ? process.stdin : createReadStream(file);
@@ -184,7 +184,7 @@ async function keep(
 ): Promise<ImportCounts> {
   let counts: ImportCounts = { made: 0, skipped: 0 };
   let told = false;
-  void untilToldToStop().then(() => (told = true));
+  void untilStopSignal().then(() => (told = true));
   const rest = (): string =>
     `${count(counts.made, 'key')} of ${planned.length} were imported, and are kept. Import the rest with --on-conflict skip.`;
   try {

@@ -11,7 +11,7 @@ import { startServer, type Server } from '../../serving/server.ts';
 import { isDevelopmentIssuer } from '../../serving/settings/settings.ts';
 import { describeStore } from '../../serving/stores.ts';
 import { systemClock } from '../../serving/system.ts';
-import { untilToldToStop } from '../../serving/told_to_stop.ts';
+import { untilStopSignal } from '../../serving/stop_signals.ts';
 import { isWorker, leave, startAsWorker, startWorkers, untilAlone } from '../../serving/workers.ts';
 
 export function serveCommand(open: () => Promise<Instance>): Command {
@@ -42,7 +42,7 @@ function parseCount(text: string): number {
 
 async function serve(instance: Instance, workers: number): Promise<void> {
   // Before anything is said: who reads that it is ready may tell it to stop at once.
-  const told = untilToldToStop();
+  const told = untilStopSignal();
   const server = await (workers === 1 ? startServer(instance) : startWorkers(instance, workers));
   printLine(`${good('Hallpass is ready:')} ${strong(server.issuer)}`);
   if (server.issuer !== server.url) printLine(`  listening on ${server.url}`);
@@ -66,7 +66,7 @@ async function serve(instance: Instance, workers: number): Promise<void> {
 /** What a worker does: it serves, and says nothing. */
 async function work(instance: Instance): Promise<void> {
   const alone = untilAlone().then(() => 'alone' as const);
-  const told = Promise.race([untilToldToStop().then(() => 'told' as const), alone]);
+  const told = Promise.race([untilStopSignal().then(() => 'told' as const), alone]);
   const side = await startAsWorker(instance);
   // With the process that started it, the operators' side has gone, and nobody can see that this one drains.
   if ((await told) === 'told') await Promise.race([side.drain(), alone]);

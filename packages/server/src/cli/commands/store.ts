@@ -28,7 +28,8 @@ import {
 } from '../../store/transfer/transfer.ts';
 import { countOf } from '../command_values.ts';
 import { confirm, yesOption, type Confirmed } from '../confirmation.ts';
-import { findKeyOpener } from '../../serving/instance.ts';
+import { findKeyOpener } from '../../serving/master_keys.ts';
+import { printStore, withTables } from '../opened_store.ts';
 import {
   clearProgress,
   good,
@@ -49,17 +50,9 @@ import { DATABASE_URL_MUST, parseDatabaseUrl } from '../../serving/settings/valu
 import { BadSetting, type Settings } from '../../serving/settings/settings.ts';
 import { readStandardInput } from '../standard_input.ts';
 import { addInitCommand } from './store_init.ts';
-import {
-  describeStore,
-  isStore,
-  openCheck,
-  openTables,
-  openTablesToRead,
-  printStore,
-  withTables,
-} from '../../serving/stores.ts';
+import { describeStore, isStore, openCheck, openTables, openTablesToRead } from '../../serving/stores.ts';
 import { systemClock, systemRandom } from '../../serving/system.ts';
-import { beforeStopping } from '../../serving/told_to_stop.ts';
+import { onStopSignal } from '../../serving/stop_signals.ts';
 
 interface Json {
   readonly json?: boolean;
@@ -194,7 +187,7 @@ export function storeCommand(read: () => Settings): Command {
             const progress = progressOf(dryRun ? 'comparing' : 'copying');
             printRemark(`Copy: ${describeStore(target)}`);
             if (dryRun && !(await isStore(target))) return await wholeAsNew(from, progress);
-            const copy = await openTables(target);
+            const copy = await openTables(target, { warn: printWarning });
             try {
               const copied = await copyTables({ from, to: copy, dryRun, progress });
               if (!dryRun) assertAlike(copied, await checkTables(copy, progressOf('checking')));
@@ -275,7 +268,7 @@ async function findTarget(to: string | undefined, { copyTo }: Settings): Promise
 /** What a restore would take the place of; undefined where there is no store. */
 async function findReplaced(settings: Settings): Promise<Replaced | undefined> {
   if (!(await isStore(settings))) return undefined;
-  const tables = await openTables(settings, 'refuse');
+  const tables = await openTables(settings, { ifMissing: 'refuse', warn: printWarning });
   try {
     return await tables.snapshot(countReplaced);
   } finally {
@@ -359,7 +352,7 @@ function newFile(file: string): Target {
     closeSync(descriptor);
     unlinkSync(draft);
   };
-  const goOn = beforeStopping(abandon);
+  const goOn = onStopSignal(abandon);
   return {
     write: async (text) => {
       writeFileSync(descriptor, text);

@@ -1,10 +1,10 @@
 /** `hallpass store init`: begins a store, by name. In production nothing else does. */
 import type { Command } from 'commander';
 import { openExistingInstance, openInstance } from '../../serving/instance.ts';
+import { commandSystem } from '../opened_store.ts';
 import { good, printJson, printLine, strong } from '../output.ts';
 import type { Settings } from '../../serving/settings/settings.ts';
 import { describeStore, isStore } from '../../serving/stores.ts';
-import { systemClock, systemRandom } from '../../serving/system.ts';
 
 /** Adds the command to `hallpass store`. */
 export function addInitCommand(store: Command, read: () => Settings): void {
@@ -15,9 +15,8 @@ export function addInitCommand(store: Command, read: () => Settings): void {
     .action(async ({ json }: { readonly json?: boolean }) => {
       const settings = read();
       const existed = await isStore(settings);
-      const system = { clock: systemClock, random: systemRandom };
       // Opened with its keys in either case: a wrong master key shows now, and an interrupted start is completed.
-      const instance = await (existed ? openExistingInstance : openInstance)(settings, system);
+      const instance = await (existed ? openExistingInstance : openInstance)(settings, commandSystem);
       await instance.store.close();
       const name = describeStore(settings);
       if (json === true) printJson({ store: name, made: !existed });

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { isObject, parseJson } from '@hallpass/protocol';
 import { BadSetting } from './bad_setting.ts';
-import { readSecretFile, type SecretFile } from '../closed_files.ts';
+import { readSecretFile, type SecretFile } from '../file_permissions.ts';
 import { FILE_VARIABLE, suggest, withoutLineBreaks } from './names.ts';
 
 /**
@@ -19,21 +19,21 @@ export function readSettingsFile(
 ): ReadonlyMap<string, string> {
   const members = new Map<string, string>();
   if (file === undefined || file === '') return members;
-  if (!existsSync(file)) throw new BadSetting(`${FILE_VARIABLE} names a file that is not there: ${file}.`);
+  if (!existsSync(file)) throw new BadSetting(`${FILE_VARIABLE} names a file that does not exist: ${file}.`);
   const { text, exposure, mode } = readWhole(file);
   for (const [name, member] of Object.entries(parseObject(text, file))) {
     if (!known.names.includes(name)) {
       throw new BadSetting(`${name} in the settings file is not a setting.${suggest(name, known.names)}`);
     }
     if (typeof member !== 'string' && typeof member !== 'number') {
-      throw new BadSetting(`${name} in the settings file must be a text or a number.`);
+      throw new BadSetting(`${name} in the settings file must be a string or a number.`);
     }
     members.set(name, withoutLineBreaks(String(member)));
   }
   const [secret] = [...members].find(([name, member]) => known.isSecret(name, member)) ?? [];
   if (exposure !== undefined && secret !== undefined) {
     throw new BadSetting(
-      `The settings file holds a secret (${secret}) and can be read by others on this machine (${exposure}: its mode is ${mode}). Close it first: chmod 600 ${file}`,
+      `The settings file holds a secret (${secret}), and other users of this machine can read it (${exposure}: its mode is ${mode}). First run: chmod 600 ${file}`,
     );
   }
   return members;

@@ -12,7 +12,7 @@ import { COPY_SECONDS_MAX } from '../../oauth/clients/client_copies.ts';
 import { GRANT_SECONDS_MAX, REFRESH_TOKEN_SECONDS_MAX } from '../../oauth/tokens/revocations.ts';
 import { hasPassword } from '../../store/postgres/address.ts';
 import { BadSetting } from './bad_setting.ts';
-import { FILE_VARIABLE, GUARD_NAMES, readOwnVariables, type Environment } from './names.ts';
+import { FILE_VARIABLE, GUARD_NAMES, readOwnVariables, suggest, type Environment } from './names.ts';
 import {
   DATABASE_URL_MUST,
   parseDatabaseUrl,
@@ -350,18 +350,49 @@ export function readVariables(environment: Environment): ReadonlyMap<string, str
   return readOwnVariables(environment, NAMES);
 }
 
-/** The settings of an environment, the file it names first. Throws `BadSetting`. */
+/** The text of a setting, and where it was set, to begin a sentence. */
+interface Given {
+  readonly text: string | undefined;
+  readonly where: string;
+}
+
+/** Reads the settings from the environment, and from the file that it names. The environment wins. Throws `BadSetting`. */
 export function readSettings(environment: Environment): Settings {
   const variables = readVariables(environment);
   const file = readSettingsFile(variables.get(FILE_VARIABLE), {
     names: Object.keys(ROWS),
     isSecret: (name, text) => rowOf(name)?.isSecret?.(text) === true,
   });
+  return parseSettings((name, variable) => {
+    const text = variables.get(variable);
+    if (text !== undefined) return { text, where: variable };
+    return { text: file.get(name), where: `${name} in the settings file` };
+  });
+}
+
+/** Settings that an application passes as values, by their names in the settings file. The others have their defaults. */
+export type SomeSettings = { readonly [Name in keyof Settings]?: Settings[Name] | undefined };
+
+/** Checks settings that an application passes as values, by the same rules as everyone's. Throws `BadSetting`. */
+export function settingsOf(values: SomeSettings): Settings {
+  const given = new Map<string, unknown>(Object.entries(values));
+  for (const name of given.keys()) {
+    if (rowOf(name) === undefined) throw new BadSetting(`${name} is not a setting.${suggest(name, Object.keys(ROWS))}`);
+  }
+  return parseSettings((name) => ({ text: printValue(given.get(name)), where: name }));
+}
+
+/** A value as the environment would spell it. */
+function printValue(value: unknown): string | undefined {
+  if (value === undefined || typeof value === 'string') return value;
+  if (typeof value === 'boolean') return value ? 'on' : 'off';
+  return Array.isArray(value) ? value.join(',') : JSON.stringify(value);
+}
+
+function parseSettings(find: (name: keyof Settings, variable: string) => Given): Settings {
   const value = <Name extends keyof Settings>(name: Name): Settings[Name] => {
     const row: Row<Settings[Name]> = ROWS[name];
-    const given = variables.get(row.variable);
-    const [text, where] =
-      given === undefined ? [file.get(name), `${name} in the settings file`] : [given, row.variable];
+    const { text, where } = find(name, row.variable);
     // An empty variable is how a compose file says "not set".
     if (text === undefined || text === '') return row.otherwise;
     const parsed = row.parse(text);

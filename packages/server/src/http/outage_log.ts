@@ -20,14 +20,14 @@ interface Reason {
 
 export interface OutageLog extends Log {
   /** To be called every second: looks, while there is an outage, whether it is over. */
-  readonly lookForEnd: () => Promise<void>;
+  readonly checkForRecovery: () => Promise<void>;
 }
 
 /**
  * A log in which the outages of the store are lines of outages, not of requests. `check` resolves when the store can do
  * everything again; `elapsed` is a clock that nobody sets, in milliseconds.
  */
-export function withOutageLines(
+export function withOutageLog(
   log: Log,
   { elapsed, check }: { readonly elapsed: () => number; readonly check: () => Promise<void> },
 ): OutageLog {
@@ -56,7 +56,7 @@ export function withOutageLines(
   return {
     ...log,
     outage: (error) => (error instanceof StoreUnavailable ? note(error) : log.outage(error)),
-    lookForEnd: async () => {
+    checkForRecovery: async () => {
       if (reasons.size === 0 || elapsed() - lastAt < QUIET_MS) return;
       try {
         await check();

@@ -5,12 +5,12 @@
 import type { IncomingMessage } from 'node:http';
 import { BlockList, isIP } from 'node:net';
 
-export const UNTRUSTED_FORWARDING =
+export const UNTRUSTED_PROXY_WARNING =
   'A request came with X-Forwarded-For or Forwarded from an address that HALLPASS_TRUSTED_PROXIES does not name, so it ' +
   'was not believed. If a proxy of yours stands in front of this server, name it there: until then all of its callers ' +
   'count as one address. This is logged once.';
 
-export class UntrustedForwarding {
+export class UntrustedProxyDetector {
   readonly #trusted = new BlockList();
   readonly #report: () => void;
   #noticed = false;

@@ -5,7 +5,7 @@ import type { Instance } from './instance.ts';
 /** From which difference on it is said, in seconds: what the clocks of instances may differ by. */
 const DIFFERENCE_SECONDS = 5;
 
-export class ClockKeeping {
+export class ClockWatch {
   readonly #instance: Instance;
   readonly #log: Log;
   readonly #report: (aheadSeconds: number) => void;

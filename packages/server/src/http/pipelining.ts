@@ -30,10 +30,7 @@ type Serve = (exchange: Exchange) => void;
  * listens; one for `connect` has to be among them, or to follow. `held` is called each time a connection has to wait with
  * what it sent ahead. Gives back whether an answer on a connection is due or has begun.
  */
-export function serveOneRequestAtATime(
-  server: Server,
-  held: () => void = () => undefined,
-): (socket: Socket) => boolean {
+export function serializeRequests(server: Server, held: () => void = () => undefined): (socket: Socket) => boolean {
   const connections = new WeakMap<Socket, Connection>();
   const listeners = server.listeners('request');
   const serve: Serve = ({ request, response }) => {

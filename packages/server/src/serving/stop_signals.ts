@@ -16,7 +16,7 @@ const SAME_REQUEST_MS = 1_000;
  * Resolves when this process is asked to stop. Asked again a while later, it ends at once, with 128 and the number of the
  * signal. To be called before the process reports that it is ready: someone may stop it right then.
  */
-export async function untilToldToStop(): Promise<void> {
+export async function untilStopSignal(): Promise<void> {
   await new Promise<void>((resolve) => {
     let firstAt: number | undefined;
     const onSignal = (signal: (typeof SIGNALS)[number]): void => {
@@ -31,7 +31,7 @@ export async function untilToldToStop(): Promise<void> {
 }
 
 /** Runs something before a signal ends a command that is not done. Call what it gives once there is nothing to clean up. */
-export function beforeStopping(cleanUp: () => void): () => void {
+export function onStopSignal(cleanUp: () => void): () => void {
   const onSignal = (signal: (typeof SIGNALS)[number]): void => {
     cleanUp();
     process.exit(128 + constants.signals[signal]);

@@ -35,7 +35,7 @@ export interface EndingOptions {
 }
 
 /** The connections of a server. To be made before the server listens. */
-export class ConnectionEnds {
+export class ConnectionCloser {
   readonly #server: Server;
   readonly #options: Required<EndingOptions>;
   readonly #open = new Set<Socket>();

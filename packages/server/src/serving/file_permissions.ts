@@ -1,4 +1,4 @@
-/** Files that hold secrets: who else on this machine may read or write them. Windows has no such modes. */
+/** Files that hold secrets: which other users of this machine may read or write them. Windows has no such modes. */
 import { chmodSync, closeSync, fstatSync, openSync, readFileSync, statSync, type Stats } from 'node:fs';
 
 const OTHERS = 0o077;
@@ -7,19 +7,20 @@ const GROUP_READS = 0o040;
 const OWNER_WRITES = 0o200;
 const ROOT = 0;
 
-/** Who else may read or write a file; undefined: nobody who matters. */
+/** Who besides the owner may read or write a file. */
 export type Exposure = 'its group' | 'everyone';
 
-/** Who reads a file: the user and the groups of this process. */
+/** The user and the groups of the process that reads a file. */
 export interface Reader {
   readonly uid: number | undefined;
   readonly groups: readonly number[];
 }
 
 /**
- * Whom a file is open to. Root may open a file of its own to a group of this process, for reading: that is how Kubernetes
- * mounts a secret for a container that does not run as root (0440, `fsGroup`). Any other group may hold strangers. A server
- * that is root itself has no need of a group: there only a mount, which nobody writes to, is taken as it comes.
+ * Who else may read or write a file; undefined if nobody who matters. A file of root's may be readable by a group of this
+ * process: Kubernetes mounts secrets that way for a container that does not run as root (0440, `fsGroup`). Any other group
+ * may have members we don't know. A server running as root needs no group permission, so there we accept it only on a file
+ * that even its owner cannot write, such as a mount.
  */
 export function exposureOf(
   { mode, uid, gid }: Pick<Stats, 'mode' | 'uid' | 'gid'>,
@@ -38,8 +39,8 @@ function readerOfProcess(): Reader {
   return { uid: process.geteuid?.(), groups };
 }
 
-/** Whether others may read or write a file. */
-export function isOpenToOthers(stats: Stats): boolean {
+/** Whether other users may read or write a file. */
+export function isAccessibleToOthers(stats: Stats): boolean {
   return exposureOf(stats) !== undefined;
 }
 
@@ -47,11 +48,14 @@ export function isOpenToOthers(stats: Stats): boolean {
 export interface SecretFile {
   readonly text: string;
   readonly exposure: Exposure | undefined;
-  /** Such as `0644`. */
+  /** In octal, such as `0644`. */
   readonly mode: string;
 }
 
-/** Reads a file whole, without a byte order mark. The mode is that of the very file that is read. Throws as `node:fs` does. */
+/**
+ * Reads a whole file, without its byte order mark. The mode is read from the open descriptor, so it belongs to the very
+ * file whose text is returned. Throws what `node:fs` throws.
+ */
 export function readSecretFile(file: string): SecretFile {
   const descriptor = openSync(file, 'r');
   try {
@@ -63,14 +67,14 @@ export function readSecretFile(file: string): SecretFile {
   }
 }
 
-/** Closes a file that is there to others. Answers with what was found. */
-export function closeToOthers(file: string): 'closed_before' | 'closed_now' | 'cannot_be_closed' {
+/** Takes the permissions of all other users from a file, if it exists. Returns whether that was needed and worked. */
+export function restrictToOwner(file: string): 'already_restricted' | 'restricted' | 'failed' {
   const found = statSync(file, { throwIfNoEntry: false });
-  if (found === undefined || process.platform === 'win32' || (found.mode & OTHERS) === 0) return 'closed_before';
+  if (found === undefined || process.platform === 'win32' || (found.mode & OTHERS) === 0) return 'already_restricted';
   try {
     chmodSync(file, 0o600);
-    return 'closed_now';
+    return 'restricted';
   } catch {
-    return 'cannot_be_closed';
+    return 'failed';
   }
 }
