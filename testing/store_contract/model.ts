@@ -1,4 +1,4 @@
-/** Any sequence of verbs, through two processes in turn, against the plain maps that they amount to. */
+/** Random sequences of operations, alternating between two processes, compared with a model made of plain maps. */
 import assert from 'node:assert/strict';
 import * as fc from 'fast-check';
 import type { StoredRevocation, Store } from '../../packages/server/src/store/store.ts';
@@ -14,8 +14,9 @@ import {
 } from './records.ts';
 import type { StoreTest } from './contract.ts';
 
-const RUNS = 200;
-/** Each run plays in a stretch of time of its own, so that one store serves all of them: what went before is forgotten. */
+/** For a long run, set RUNS=5000. */
+const RUNS = Number(process.env['RUNS'] ?? 60);
+/** Each run has a period of time for itself, so that all share one store: whatever came before is forgotten. */
 const RUN_SECONDS = 100 * 86_400;
 const NAMES = ['one', 'two', 'three'] as const;
 
@@ -25,7 +26,7 @@ interface Model {
   readonly families: Map<string, { readonly generation: number; readonly expiresAt: number }>;
   /** By kind and id, in the order of the feed. */
   revocations: readonly StoredRevocation[];
-  /** Until when each place of an entry that was moved on is kept. */
+  /** Until when the placeholder of each moved entry is kept. */
   places: readonly number[];
 }
 
@@ -36,7 +37,7 @@ interface Real {
 type Command = fc.AsyncCommand<Model, Real>;
 
 export function testModel(storeTest: StoreTest): void {
-  storeTest(`${RUNS} random sequences leave what a plain map would hold`, async ({ open }) => {
+  storeTest(`${RUNS} random sequences of operations leave what a plain map would hold`, async ({ open }) => {
     const stores = [await open(), await open()] as const;
     let start = NOW;
     await fc.assert(
@@ -58,9 +59,9 @@ async function empty(store: Store, now: number): Promise<void> {
 }
 
 const name = fc.constantFrom(...NAMES);
-/** Seconds after the start of a run, few enough to meet often. */
+/** Seconds after the start of a run. There are few, so that they often coincide. */
 const moment = fc.integer({ min: 0, max: 4 });
-/** Which of the two processes writes; the other is read. */
+/** Which of the two processes writes; the other one reads. */
 const writer = fc.constantFrom(0, 1);
 
 const COMMANDS: fc.Arbitrary<Command>[] = [
@@ -76,7 +77,7 @@ const COMMANDS: fc.Arbitrary<Command>[] = [
   fc.tuple(writer, moment).map((given) => command('forget', given, forget)),
 ];
 
-/** A command that takes its step in the model and in the store, and then compares everything that can be read. */
+/** A command that acts on the model and on the store, and then compares everything readable. */
 function command<Given extends readonly [writer: number, ...unknown[]]>(
   verb: string,
   given: Given,
@@ -143,7 +144,7 @@ async function keep(model: Model, store: Store, revocation: StoredRevocation): P
 
 async function forget(model: Model, store: Store, [, after]: [number, number]): Promise<void> {
   const now = model.start + after;
-  // No family ends within a run, and one that is there holds the revocation of its grant.
+  // No family ends within a run, and a family keeps the revocation of its grant alive.
   const isHeld = ({ kind, id }: StoredRevocation): boolean => kind === 'grant' && model.families.has(id);
   const kept = model.revocations.filter((one) => one.keepUntil >= now || isHeld(one));
   const places = model.places.filter((keepUntil) => keepUntil >= now);

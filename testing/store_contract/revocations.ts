@@ -3,28 +3,33 @@ import type { RevocationSubject } from '../../packages/server/src/store/store.ts
 import { NOW, eventRecord, readFeed, revocationBefore, revocationRecord } from './records.ts';
 import type { StoreTest } from './contract.ts';
 
-/** Which tokens a revocation ends: the truth table of `isRevoked`. */
+/** Which revocations apply to which tokens: the truth table of `isRevoked`. */
 const SUBJECT: RevocationSubject = { jti: 'jti', grantId: 'grant', clientId: 'client', issuedAt: NOW };
 const { jti: _, ...WITHOUT_JTI } = SUBJECT;
 const TABLE = [
   ['its own jti', revocationRecord('token', 'jti'), SUBJECT, true],
   ['another jti', revocationRecord('token', 'other'), SUBJECT, false],
-  ['a jti, of what has none', revocationRecord('token', 'jti'), WITHOUT_JTI, false],
-  ['the token that it was cut from', revocationRecord('token', 'root~jti'), { ...SUBJECT, jti: 'root~jti~leaf' }, true],
-  ['the first of four that it was cut from', revocationRecord('token', 'a'), { ...SUBJECT, jti: 'a~b~c~d' }, true],
-  ['a token that was cut from it', revocationRecord('token', 'jti~leaf'), SUBJECT, false],
+  ['its jti, looked up without a jti', revocationRecord('token', 'jti'), WITHOUT_JTI, false],
+  [
+    'the token it was exchanged from',
+    revocationRecord('token', 'root~jti'),
+    { ...SUBJECT, jti: 'root~jti~leaf' },
+    true,
+  ],
+  ['the first of its three ancestors', revocationRecord('token', 'a'), { ...SUBJECT, jti: 'a~b~c~d' }, true],
+  ['a token exchanged from it', revocationRecord('token', 'jti~leaf'), SUBJECT, false],
   ['its sibling', revocationRecord('token', 'root~other'), { ...SUBJECT, jti: 'root~jti' }, false],
   ['its grant', revocationRecord('grant', 'grant'), SUBJECT, true],
-  ['its grant, of what has no jti', revocationRecord('grant', 'grant'), WITHOUT_JTI, true],
+  ['its grant, looked up without a jti', revocationRecord('grant', 'grant'), WITHOUT_JTI, true],
   ['another grant', revocationRecord('grant', 'other'), SUBJECT, false],
   ['a grant named like its jti', revocationRecord('grant', 'jti'), SUBJECT, false],
   ['a token named like its grant', revocationRecord('token', 'grant'), SUBJECT, false],
-  ['its client, from the second after', revocationBefore('client', NOW + 1), SUBJECT, true],
-  ['its client, from its own second', revocationBefore('client', NOW), SUBJECT, false],
+  ['its client, up to a later second', revocationBefore('client', NOW + 1), SUBJECT, true],
+  ['its client, up to its own second', revocationBefore('client', NOW), SUBJECT, false],
   ['another client', revocationBefore('other', NOW + 1), SUBJECT, false],
   ['a client named like its grant', revocationBefore('grant', NOW + 1), SUBJECT, false],
-  ['everything, from the second after', revocationBefore('*', NOW + 1), SUBJECT, true],
-  ['everything, from its own second', revocationBefore('*', NOW), SUBJECT, false],
+  ['everything, up to a later second', revocationBefore('*', NOW + 1), SUBJECT, true],
+  ['everything, up to its own second', revocationBefore('*', NOW), SUBJECT, false],
 ] as const;
 
 export function testRevocations(storeTest: StoreTest): void {
@@ -38,7 +43,7 @@ export function testRevocations(storeTest: StoreTest): void {
     });
   }
 
-  storeTest('a revocation that was acknowledged outlives a restart', async ({ open, close }) => {
+  storeTest('an acknowledged revocation survives a restart', async ({ open, close }) => {
     const store = await open();
     await store.revoke([revocationRecord('token', 'jti')], eventRecord('revoked'));
     await close(store);
@@ -48,7 +53,7 @@ export function testRevocations(storeTest: StoreTest): void {
     assert.equal((await reopened.listEvents({ limit: 1 }))[0]?.kind, 'revoked');
   });
 
-  storeTest('what was acknowledged by one process is seen by the other at its very next look', async ({ open }) => {
+  storeTest('a revocation acknowledged by one process is seen by the next read in another', async ({ open }) => {
     const [a, b] = [await open(), await open()];
     for (let round = 0; round < 100; round++) {
       const [writer, reader] = round % 2 === 0 ? [a, b] : [b, a];
@@ -58,7 +63,7 @@ export function testRevocations(storeTest: StoreTest): void {
   });
 
   for (const kind of ['token', 'grant'] as const) {
-    storeTest(`a ${kind} that is revoked twice, or twice at once, has one entry, as it was first`, async ({ open }) => {
+    storeTest(`a ${kind} revoked twice, in turn or at once, keeps its first entry`, async ({ open }) => {
       const [a, b] = [await open(), await open()];
       const first = revocationRecord(kind, 'id', { expires_at: NOW + 50 });
       await a.revoke([first, first]);
@@ -72,7 +77,7 @@ export function testRevocations(storeTest: StoreTest): void {
 
   for (const id of ['client', '*']) {
     storeTest(
-      `the moment before which all of ${id} is dead only grows, and takes a new place in the feed`,
+      `the bound before which all of ${id} is revoked only moves forward, to a new place in the feed`,
       async ({ open }) => {
         const store = await open();
         await store.revoke([revocationBefore(id, NOW + 5), revocationRecord('token', 'between')]);
@@ -95,7 +100,7 @@ export function testRevocations(storeTest: StoreTest): void {
     );
   }
 
-  storeTest('an event beside revocations is kept with them, also beside none', async ({ open }) => {
+  storeTest('an event is stored with its revocations, and also without any', async ({ open }) => {
     const store = await open();
     await store.revoke(
       [revocationRecord('grant', 'grant')],

@@ -4,13 +4,13 @@ const COMMIT_ID_BYTES = 9;
 
 /**
  * Makes the id of a commit that adds to the feed: 72 random bits. Two histories of a store, such as a restored backup and
- * what went on without it, give out the same positions; they never give out the same ids.
+ * the original that went on, use the same positions, but never the same ids.
  */
 export function newCommitId(): string {
   return randomBytes(COMMIT_ID_BYTES).toString('base64url');
 }
 
-/** Makes the name of a generation of the embedded engine's log (`sqlite_generation.ts`): 31 random bits, never 0. */
+/** Makes the name of a log generation of the embedded engine (`sqlite/generation.ts`): 31 random bits, never 0. */
 export function newGenerationName(): number {
   return 1 + ((randomBytes(4).readUInt32BE() >>> 1) % 0x7f_ff_ff_fe);
 }

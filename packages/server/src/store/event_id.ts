@@ -1,7 +1,7 @@
 /**
- * Makes ids of events: microseconds, growing with each, for which nothing has to be read. They order the events of one
- * millisecond. The clock is the monotonic one, so that the ids of a process grow whatever is done to its time of day;
- * should two processes meet in a microsecond, the primary key tells, and the later of them tries again.
+ * Returns a generator of event ids: microseconds that grow with each call, so that no read is needed. They order the
+ * events within a millisecond. They follow the monotonic clock, so they grow even when the time of day is set back. If two
+ * processes make the same id, the primary key rejects the second one, and its operation is retried.
  */
 export function eventIds(): () => number {
   let last = 0;

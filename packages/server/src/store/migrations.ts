@@ -2,9 +2,9 @@ import { PLACEHOLDER_CLIENT_ID } from './verbs/clients.ts';
 import type { Client } from './store.ts';
 
 /**
- * The schema, as the steps that led to it. Forward only; a step is never edited once it has shipped. Portable SQL, one
- * statement an item. Servers of the version before go on while a step is taken: it may add what they do not know, and
- * take away what they no longer use, and never changes what both of them mean by a table or a column.
+ * The schema, as the steps that led to it. Steps only go forward, and a step is never edited once it has shipped. Each
+ * item is one statement of portable SQL. Servers of the previous version keep running during a step: it may add what they
+ * do not know and remove what they no longer use, but it never changes the meaning of a table or a column.
  */
 export const MIGRATIONS: readonly (readonly string[])[] = [
   [
@@ -172,7 +172,7 @@ export function olderSchema(version: number, where: string): string {
   );
 }
 
-/** Nobody's record, about as long as anybody's: what is read in place of a client that is not there. */
+/** The record that is read in place of an unknown client's. It is about as long as a real one, so that both take as long. */
 const PLACEHOLDER_RECORD: Client = {
   clientId: PLACEHOLDER_CLIENT_ID,
   name: 'nobody',
@@ -195,7 +195,7 @@ const PLACEHOLDER_RECORD: Client = {
   version: 0,
 };
 
-/** What a new store begins with. `feedId`: lower-case letters and digits, another for each store. */
+/** The rows of a new store. `feedId`: lower-case letters and digits, different for each store. */
 export function firstRows(
   feedId: string,
 ): readonly { readonly text: string; readonly values: readonly (string | number)[] }[] {

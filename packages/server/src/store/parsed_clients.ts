@@ -1,18 +1,19 @@
 /**
- * The records of clients that this process has parsed, so that the time of a refusal does not tell how large a record
- * is. They are no copy to answer from: each request asks the store for the revision of the row (ADR 11), and what was
- * parsed counts only while that is the same.
+ * The client records that this process has parsed. Without them, the time of a refusal would reveal how large a record
+ * is. They never replace a read: each request reads the revision of the row (ADR 11), and a parsed record counts only
+ * while the revision is unchanged.
  */
 import type { Client } from './store.ts';
 
-/** The most records that a process keeps parsed, and how many characters their texts have together. */
+/** The most records that a process keeps parsed. */
 export const PARSED_CLIENTS_MAX = 10_000;
+/** The most characters that the texts of all kept records have together. */
 export const PARSED_CLIENT_CHARACTERS_MAX = 16 * 1024 * 1024;
 
-/** What a row says of itself: constant in size, whatever its record holds. */
+/** Identifies one state of a row, in constant size. */
 export interface RowRevision {
   readonly clientId: string;
-  /** Another one after each change; undefined: nobody can tell whether the row has changed. */
+  /** Different after each change. Undefined when changes of the row cannot be detected. */
   readonly revision: string | undefined;
 }
 
@@ -22,12 +23,13 @@ interface Parsed {
   readonly characters: number;
 }
 
+/** Parsed client records by revision; the least recently used one is dropped first. */
 export class ParsedClients {
-  /** The one that was used longest ago comes first. */
+  /** In order of use, the least recent first. */
   readonly #parsed = new Map<string, Parsed>();
   #characters = 0;
 
-  /** The client of this row, if it was parsed and the row has not changed since. */
+  /** The client of this row, if it has been parsed and the row has not changed since. */
   find({ clientId, revision }: RowRevision): Client | undefined {
     const parsed = this.#parsed.get(clientId);
     if (parsed === undefined || parsed.revision !== revision) return undefined;
@@ -36,10 +38,7 @@ export class ParsedClients {
     return parsed.client;
   }
 
-  /**
-   * Parses the record of a row, and keeps the result where the row can be told from a changed one. It is frozen: many
-   * requests share it.
-   */
+  /** Parses the record of a row and keeps the result if changes of the row can be detected. It is frozen, to be shared. */
   parse({ clientId, revision }: RowRevision, record: string): Client {
     const client = parseClient(record, (_name, value: unknown) => Object.freeze(value));
     this.#forget(clientId);
@@ -59,12 +58,12 @@ export class ParsedClients {
   }
 }
 
-/** As it is kept. A record without `refreshMaxTtlSeconds` is of a version that did not know it; null: there is none. */
+/** A record as stored. `refreshMaxTtlSeconds` is null for no bound, and absent in records of an older version. */
 type ClientRecord = Omit<Client, 'refreshMaxTtlSeconds'> & { readonly refreshMaxTtlSeconds?: number | null };
 
 /**
- * A record is read by the version that wrote it or a later one; what we wrote we trust. Before idle expiry a key's
- * `refreshTtlSeconds` bounded its grants from their first token, and for such a record it still does (ADR 41).
+ * Parses the record of a client. This or an older version of Hallpass wrote it, so its shape is trusted. In records from
+ * before idle expiry, `refreshTtlSeconds` bounded a grant from its first token; it still does for those (ADR 41).
  */
 export function parseClient(record: string, reviver?: (name: string, value: unknown) => unknown): Client {
   // oxlint-disable-next-line no-unsafe-type-assertion -- our own record, parsed back
@@ -77,13 +76,13 @@ function withBound(record: ClientRecord): Client {
   const { refreshTtlSeconds, refreshMaxTtlSeconds: max } = record;
   const bound = max === undefined ? refreshTtlSeconds : max;
   if (typeof bound === 'number') return { ...record, refreshMaxTtlSeconds: bound };
-  // oxlint-disable-next-line no-unsafe-type-assertion -- it has no such member, and may be long: it is not copied
+  // oxlint-disable-next-line no-unsafe-type-assertion -- it has no such member; a copy of a long record would cost time
   if (max === undefined) return record as Client;
   const { refreshMaxTtlSeconds: _, ...rest } = record;
   return rest;
 }
 
-/** The record of a client, for `parseClient`. */
+/** Prints a client as its record; the inverse of `parseClient`. */
 export function printClient(client: Client): string {
   const record: ClientRecord = { ...client, refreshMaxTtlSeconds: client.refreshMaxTtlSeconds ?? null };
   return JSON.stringify(record);

@@ -1,15 +1,18 @@
-/** How often a process looks for revocations that another one committed, in milliseconds, while anyone watches. */
+/** How often a process looks for revocations committed by others, in milliseconds, while it has watchers. */
 const WATCH_INTERVAL_MS = 100;
 
-/** What is looked at: the last position of the feed, and how often followers were asked. */
+/** What a look reads: the end of the feed, and how many times followers were asked to confirm. */
 interface FeedEnd {
   readonly last: number;
-  /** Another history of the store may end at the same position. */
+  /** Two histories of a store can end at the same position; this tells them apart. */
   readonly commitId: string;
   readonly calls: number;
 }
 
-/** Tells who watches when the feed has grown or followers were asked: by a look at its end now and then, and after each commit of this process. */
+/**
+ * Calls the watchers when the feed has grown or followers were asked to confirm. Reads the end of the feed at intervals,
+ * and after each commit of this process.
+ */
 export class Watchers {
   readonly #callbacks = new Set<() => void>();
   readonly #findEnd: () => Promise<FeedEnd>;
@@ -22,7 +25,7 @@ export class Watchers {
     this.#findEnd = findEnd;
   }
 
-  /** Answers with how to stop. */
+  /** Adds a watcher, and returns the function that removes it. */
   add(changed: () => void): () => void {
     this.#callbacks.add(changed);
     this.#timer ??= setInterval(() => this.#look(false), WATCH_INTERVAL_MS).unref();
@@ -32,7 +35,7 @@ export class Watchers {
     };
   }
 
-  /** To be called when this process has committed a revocation or a call. */
+  /** Call this after a commit that adds to the feed or asks followers. */
   look(): void {
     this.#look(true);
   }
@@ -42,18 +45,18 @@ export class Watchers {
     this.#timer = undefined;
   }
 
-  /** One look at a time: a store that is slow must not be asked again and again meanwhile. */
+  /** One look at a time, so that a slow store is not flooded with reads. */
   #look(committed: boolean): void {
     if (this.#callbacks.size === 0) return;
     if (this.#looking) {
-      // The look that is under way may have been before the commit.
+      // The current look may have read before the commit.
       this.#again ||= committed;
       return;
     }
     this.#looking = true;
     this.#again = false;
-    // A store that cannot be read now is looked at again by the next tick; whoever reads the feed hears of it there.
-    void this.#tell()
+    // If the store cannot be read now, the next tick tries again. Readers of the feed get the error themselves.
+    void this.#readAndNotify()
       .catch(() => undefined)
       .finally(() => {
         this.#looking = false;
@@ -61,7 +64,7 @@ export class Watchers {
       });
   }
 
-  async #tell(): Promise<void> {
+  async #readAndNotify(): Promise<void> {
     const { last, commitId, calls } = await this.#findEnd();
     const end = `${last} ${commitId} ${calls}`;
     if (end === this.#end) return;

@@ -1,8 +1,12 @@
-/** `hallpass store backup`, `restore` and `verify`, beside a server that runs (contract: what is acknowledged is kept). */
+/** `hallpass store backup`, `restore` and `verify`, next to a running server (contract: acknowledged means durable). */
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite, test, type TestContext } from 'node:test';
+import { listIssuerKeys, removeIssuerKey } from '../../src/operator/issuer_keys.ts';
+import { openInstance } from '../../src/serving/instance.ts';
+import { readSettings } from '../../src/serving/settings/settings.ts';
+import { systemClock, systemRandom } from '../../src/serving/system.ts';
 import { restoreBackup, verifyBackup, writeBackup } from '../../src/store/transfer/backup.ts';
 import { MIGRATIONS } from '../../src/store/migrations.ts';
 import { openSqliteStore } from '../../src/store/sqlite/sqlite.ts';
@@ -25,7 +29,7 @@ import {
   revocationRecord,
 } from '../../../../testing/store_contract/records.ts';
 
-const USES = ['signing-keys', 'refresh-keys', 'secret-keys', 'opaque-keys'] as const;
+const USES = ['sign', 'refresh_mac', 'secret_mac', 'access_seal'] as const;
 const ISSUER = { HALLPASS_ISSUER: 'http://localhost:8080' };
 const FORM = 'application/x-www-form-urlencoded';
 
@@ -59,7 +63,7 @@ async function makeKey(on: Environment): Promise<Key> {
   return { clientId: String(made['client_id']), clientSecret: String(made['client_secret']) };
 }
 
-/** Settings of a store elsewhere that is under the same master key. */
+/** The settings of a second store under the same master key. */
 function elsewhere(t: TestContext, on: Environment): Environment {
   const masterKey = readFileSync(join(on['HALLPASS_DATA_DIR'] ?? '', 'master.key'), 'utf8').trim();
   return { ...on, HALLPASS_DATA_DIR: makeFolder(t), HALLPASS_MASTER_KEY: masterKey };
@@ -70,7 +74,7 @@ async function* asLines(lines: readonly string[]): AsyncGenerator<string> {
 }
 
 suite('a backup', () => {
-  test('taken under load holds everything that was revoked before its end; the restored store goes on', async (t) => {
+  test('taken under load holds everything revoked before it began, and the restored store works', async (t) => {
     const at = await spawnHallpass(t, ISSUER);
     const key = await makeKey(at.environment);
     const kept = await issue(at, key);
@@ -97,7 +101,7 @@ suite('a backup', () => {
     assert.equal(statSync(file).mode & 0o777, 0o600);
     const text = readFileSync(file, 'utf8');
     for (const secret of [key.clientSecret, String(kept['access_token']), String(kept['refresh_token'])]) {
-      assert.ok(!text.includes(secret), 'no secret and no token is in it');
+      assert.ok(!text.includes(secret), 'it holds no secret and no token');
     }
 
     const dry = parse(await startCommand(['store', 'restore', file, '--dry-run', '--json'], restoredOn));
@@ -111,7 +115,7 @@ suite('a backup', () => {
     const restored = await spawnHallpass(t, { ...ISSUER, ...restoredOn });
     assert.equal(await isActive(restored, key, kept['access_token']), true);
     assert.equal((await refresh(restored, key, rotated['refresh_token']))['status'], 200);
-    // What had been acknowledged when the backup was begun has to be in it, whatever came meanwhile.
+    // Whatever was acknowledged when the backup began has to be in it.
     for (const token of revoked.slice(0, before)) assert.equal(await isActive(restored, key, token), false);
     const feedOf = async (server: Running): Promise<string> => {
       const api = parse(
@@ -127,10 +131,10 @@ suite('a backup', () => {
       const { cursor }: { readonly cursor: string } = await answer.json();
       return cursor.split('-')[0] ?? '';
     };
-    assert.notEqual(await feedOf(restored), await feedOf(at), 'guards that have read further begin anew');
+    assert.notEqual(await feedOf(restored), await feedOf(at), 'guards that have read further start over');
   });
 
-  test('what is revoked while a backup is written is in it, and a restored store knows it', async (t) => {
+  test('holds what is revoked while it is written, and a restored store knows it', async (t) => {
     const [file, copy] = [join(makeFolder(t), 'hallpass.db'), join(makeFolder(t), 'hallpass.db')];
     const store = await openSqliteStore({ file });
     await store.saveClient(clientRecord(), { event: eventRecord('made') });
@@ -143,10 +147,10 @@ suite('a backup', () => {
       progress: () => undefined,
       write: async (line) => {
         lines.push(line.trimEnd());
-        // The moment of the copy is over when the first client is written.
+        // By the time the first client is written, the snapshot is in the past.
         if (!line.startsWith('["clients"')) return;
         await store.revoke([revocationRecord('token', `late ${lines.length}`)]);
-        // Moves on what the copy has already: a second line about one client.
+        // Moves an entry that is already in the copy: the client gets a second line.
         await store.revoke([revocationBefore('client', NOW + lines.length)]);
       },
     });
@@ -164,17 +168,17 @@ suite('a backup', () => {
     assert.deepEqual(
       page.entries.map(({ id }) => id.split(' ')[0]),
       ['late', 'late', 'client'],
-      'all, also for a reader whose cursor is of the store before',
+      'all of them, even for a reader with a cursor of the original store',
     );
     assert.match(page.cursor, /^restored-5-/);
     await restored.close();
   });
 
-  test('a restore that ends half way leaves the store as empty as it was, for the next one to fill', async (t) => {
+  test('whose restore fails halfway leaves the store empty, and can be restored again', async (t) => {
     const from = join(makeFolder(t), 'from.db');
     const store = await openSqliteStore({ file: from });
     await store.saveClient(clientRecord(), { event: eventRecord('made') });
-    // More than are written at a time.
+    // More than one page.
     const many = 1_500;
     await store.revoke(Array.from({ length: many }, (_, at) => revocationRecord('token', `dead ${at}`)));
     await store.close();
@@ -199,53 +203,57 @@ suite('a backup', () => {
     assert.deepEqual(
       [await count('revocations'), await count('clients')],
       [0, 1],
-      'the one client that every store has',
+      'the placeholder row that every store has',
     );
     assert.ok((await restore(asLines(lines))) > many);
     assert.deepEqual([await count('revocations'), await count('clients')], [many, 2]);
     await target.close();
   });
 
-  test('one that is damaged, cut, longer, of another kind or of a newer version is refused whole, in a sentence', async (t) => {
+  test('that is damaged, cut, longer, another kind of file or from a newer version is refused as a whole', async (t) => {
     const on = await makeStore(t, ISSUER);
     await makeKey(on);
     const file = join(makeFolder(t), 'backup');
     parse(await startCommand(['store', 'backup', file, '--json'], on));
-    assert.match((await startCommand(['store', 'verify', file], on)).stdout, /Whole.*backup of/);
     const text = readFileSync(file, 'utf8');
+    const whole = await verifyBackup(asLines(text.trimEnd().split('\n')), MIGRATIONS.length);
+    assert.equal(whole.byTable.get('clients'), 2);
+
     const lines = text.split('\n');
-    const cases: readonly (readonly [string, RegExp])[] = [
-      [text.replace('"partner"', '"partnez"').replace('partner', 'partnez'), /checksum/],
-      [lines.slice(0, -2).join('\n'), /has no end/],
+    const cut = lines.slice(0, -2).join('\n');
+    for (const [damaged, sentence] of [
+      [text.replace('partner', 'partnez'), /checksum/],
+      [cut, /has no end/],
       [[...lines.slice(0, 2), ...lines.slice(3)].join('\n'), /checksum/],
       [`${text}${lines[1] ?? ''}\n`, /goes on after its end/],
       [text.replace('"schema":', '"schema":99'), /newer Hallpass/],
-      ['{"a":1}\n', /no backup of a Hallpass store/],
-      ['not json\n', /no backup of a Hallpass store/],
+      ['{"a":1}\n', /not a backup of a Hallpass store/],
+      ['not json\n', /not a backup of a Hallpass store/],
       [`${lines[0] ?? ''}\nnot json\n`, /damaged: a line is not JSON/],
-      ['', /has no end/],
-    ];
+    ] as const) {
+      const verified = verifyBackup(asLines(damaged.trimEnd().split('\n')), MIGRATIONS.length);
+      await assert.rejects(verified, { name: 'TransferRefusal', message: sentence });
+    }
+    await assert.rejects(verifyBackup(asLines([]), MIGRATIONS.length), /has no end/);
+
+    // The commands check the whole file before they touch the store.
+    const bad = `${file}.cut`;
+    writeFileSync(bad, cut);
     const target = { ...on, HALLPASS_DATA_DIR: makeFolder(t) };
-    for (const [at, [damaged, sentence]] of cases.entries()) {
-      const bad = `${file}.${at}`;
-      writeFileSync(bad, damaged);
-      for (const words of [
-        ['store', 'verify', bad],
-        ['store', 'restore', bad],
-      ]) {
-        const { code, stderr } = await startCommand(words, target);
-        assert.equal(code, 1, stderr);
-        assert.match(stderr, sentence);
-      }
+    for (const verb of ['verify', 'restore']) {
+      const { code, stderr } = await startCommand(['store', verb, bad], target);
+      assert.equal(code, 1, stderr);
+      assert.match(stderr, /has no end/);
     }
     assert.equal(existsSync(join(target.HALLPASS_DATA_DIR, 'hallpass.db')), false);
+    assert.match((await startCommand(['store', 'verify', file], on)).stdout, /Whole.*backup of/);
     const over = await startCommand(['store', 'backup', file], on);
     assert.equal(over.code, 1);
     assert.match(over.stderr, /already/);
-    assert.equal(readFileSync(file, 'utf8'), text, 'and the one that is there stays');
+    assert.equal(readFileSync(file, 'utf8'), text, 'the existing file is untouched');
   });
 
-  test('the store itself can be read from end to end, with counts and checksums that a copy has as well', async (t) => {
+  test('has the same counts and checksums as its store', async (t) => {
     const on = await makeStore(t, ISSUER);
     await makeKey(on);
     const file = join(makeFolder(t), 'backup');
@@ -269,7 +277,7 @@ suite('a backup', () => {
     assert.ok(tables(ours).some(({ table, rows }) => table === 'clients' && rows === 2));
   });
 
-  test('restored over a store in use, it takes the place of its keys, and what that store has revoked stays revoked', async (t) => {
+  test('restored over a store in use, it replaces the API keys, and whatever that store revoked stays revoked', async (t) => {
     const on = await makeStore(t, ISSUER);
     const kept = await makeKey(on);
     const file = join(makeFolder(t), 'backup');
@@ -293,18 +301,18 @@ suite('a backup', () => {
 
     assert.equal(parse(await startCommand(['store', 'restore', file, '--yes', '--json'], on))['restored'], true);
     await until(async () => (await issue(at, newer))['status'] === 401, 5_000);
-    assert.equal(await isActive(at, kept, dead['access_token']), false, 'revoked after the backup was made');
+    assert.equal(await isActive(at, kept, dead['access_token']), false, 'revoked after the backup');
     assert.equal(await isActive(at, kept, alive['access_token']), true);
-    assert.equal((await issue(at, kept))['status'], 200, 'the running server goes on');
+    assert.equal((await issue(at, kept))['status'], 200, 'the running server carries on');
     const events: readonly Document[] = JSON.parse((await startCommand(['events', '--json'], on)).stdout);
     assert.equal(events[0]?.['kind'], 'store_restored');
     const store = await openSqliteStore({ file: join(on.HALLPASS_DATA_DIR, 'hallpass.db') });
     const { entries } = await store.readRevocations({ limit: 10, now: NOW });
-    assert.deepEqual(entries.map(({ kind }) => kind).toSorted(), ['client', 'token'], 'guards hear of both');
+    assert.deepEqual(entries.map(({ kind }) => kind).toSorted(), ['client', 'token'], 'guards hear about both');
     await store.close();
   });
 
-  test('restored over a store in use, it makes no retired refresh token good again', async (t) => {
+  test('restored over a store in use, it makes no retired refresh token valid again', async (t) => {
     const on = await makeStore(t, ISSUER);
     const key = await makeKey(on);
     const at = await spawnHallpass(t, on);
@@ -320,7 +328,7 @@ suite('a backup', () => {
     const sinceThird = await refresh(at, key, sinceSecond['refresh_token']);
 
     assert.equal(parse(await startCommand(['store', 'restore', file, '--yes', '--json'], on))['restored'], true);
-    // Neither the newest of a grant in the backup is lost, nor is one that the backup does not know begun anew.
+    // The newest token of a grant still works, whether the backup knows the grant or not.
     assert.equal((await refresh(at, key, third['refresh_token']))['status'], 200);
     assert.equal((await refresh(at, key, sinceThird['refresh_token']))['status'], 200);
     for (const retired of [first, since]) {
@@ -328,26 +336,28 @@ suite('a backup', () => {
     }
   });
 
-  test('restored over a store in use, it brings no issuer key back that was removed', async (t) => {
+  test('restored over a store in use, it brings back no issuer key that was removed', async (t) => {
     const on = await makeStore(t, ISSUER);
     await makeKey(on);
     const file = join(makeFolder(t), 'backup');
     parse(await startCommand(['store', 'backup', file, '--json'], on));
-    const list = async (): Promise<string[]> => {
-      const lists = USES.map(async (use) => (await startCommand([use, 'list', '--json'], on)).stdout);
-      return (await Promise.all(lists)).map((text) => [...text.matchAll(/"kid":\s*"([^"]+)"/g)].join());
-    };
-    const kidOf = (text: string | undefined): string => /"kid":\s*"([^"]+)"/.exec(text ?? '')?.[1] ?? '';
-    const before = await list();
-    for (const [index, use] of USES.entries()) {
-      const { code, stderr } = await startCommand([use, 'remove', kidOf(before[index]), '--yes'], on);
-      assert.equal(code, 0, stderr);
+    const open = async () => await openInstance(readSettings(on), { clock: systemClock, random: systemRandom });
+    const before = await open();
+    const removed = new Set<string>();
+    for (const use of USES) {
+      const [{ keyId } = { keyId: '' }] = await listIssuerKeys(before, use);
+      await removeIssuerKey(before, use, keyId);
+      removed.add(keyId);
     }
+    await before.store.close();
+    assert.equal(removed.size, USES.length);
     assert.equal(parse(await startCommand(['store', 'restore', file, '--yes', '--json'], on))['restored'], true);
-    const after = await list();
-    for (const [index, use] of USES.entries()) {
-      assert.notEqual(kidOf(after[index]), '', use);
-      assert.ok(!after[index]?.includes(kidOf(before[index])), use);
+    const after = await open();
+    t.after(() => after.store.close());
+    for (const use of USES) {
+      const left = await listIssuerKeys(after, use);
+      assert.ok(left.length > 0, use);
+      assert.ok(!left.some(({ keyId }) => removed.has(keyId)), use);
     }
   });
 });

@@ -1,4 +1,4 @@
-/** Commands meant for broken stores survive broken stores: a sentence that says what to do, and never a stack. */
+/** A command that meets a broken store says in a sentence what to do, and never prints a stack. */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
@@ -6,13 +6,13 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { suite, test, type TestContext } from 'node:test';
 import { openSqliteStore } from '../../src/store/sqlite/sqlite.ts';
-import { makeFolder, startCommand, type Environment } from '../../../../testing/command.ts';
+import { makeFolder, startCommand, type Done, type Environment } from '../../../../testing/command.ts';
 import { clientRecord, eventRecord, NOW, revocationRecord } from '../../../../testing/store_contract/records.ts';
 
 const PAGE_BYTES = 4_096;
 const REVOKED = Array.from({ length: 400 }, (_, at) => `jti-of-a-revoked-token-${at}`);
 
-/** A folder with a store that has some rows, closed. */
+/** A folder with a closed store that holds some rows. */
 async function makeStore(t: TestContext): Promise<string> {
   const folder = makeFolder(t);
   const store = await openSqliteStore({ file: join(folder, 'hallpass.db') });
@@ -45,7 +45,7 @@ function overwrite(file: string, from: number, bytes: Uint8Array): void {
 
 const DAMAGED = /The store is damaged.*restore the newest backup/s;
 
-/** How a store was broken, and what each command that reads it has to say. */
+/** Ways to break a store, and what each command that reads it must say. */
 const BROKEN: Readonly<Record<string, { readonly how: (file: string) => void; readonly says: RegExp }>> = {
   'with a broken page': {
     how: (file) =>
@@ -70,28 +70,36 @@ const BROKEN: Readonly<Record<string, { readonly how: (file: string) => void; re
   'that is not there': { how: (file) => rmSync(file), says: /There is no store here: .*set HALLPASS_DATA_DIR/ },
 };
 
+function assertExplained({ code, stderr }: Done, says: RegExp): void {
+  assert.ok(code === 1 || code === 2, String(code));
+  assert.match(stderr, says);
+  assert.doesNotMatch(stderr, /\n\s+at |Try again|ERR_/);
+}
+
 suite('a store', () => {
   for (const [name, { how, says }] of Object.entries(BROKEN)) {
-    test(`${name}: verify and backup say so, and no backup is left that looks whole`, async (t) => {
+    test(`${name}: verify says so and makes no store`, async (t) => {
       const folder = await makeStore(t);
       const file = join(folder, 'hallpass.db');
       how(file);
-      const backups = makeFolder(t);
-      const [verified, backedUp] = await Promise.all([
-        startCommand(['store', 'verify'], settingsOf(folder)),
-        startCommand(['store', 'backup', join(backups, 'backup')], settingsOf(folder)),
-      ]);
-      for (const [command, { code, stderr }] of Object.entries({ verified, backedUp })) {
-        assert.ok(code === 1 || code === 2, `${command}: ${code}`);
-        assert.match(stderr, says, command);
-        assert.doesNotMatch(stderr, /\n\s+at |Try again|ERR_/, command);
-      }
-      assert.deepEqual(readdirSync(backups), []);
-      assert.equal(existsSync(file), name !== 'that is not there', 'and no store was made');
+      assertExplained(await startCommand(['store', 'verify'], settingsOf(folder)), says);
+      assert.equal(existsSync(file), name !== 'that is not there');
     });
   }
 
-  test('with a broken page: copy, keys list, events and a rewrap say so as well', async (t) => {
+  for (const name of ['with a broken page', 'that was cut short', 'of no bytes', 'that is not there']) {
+    test(`${name}: backup says so and leaves no file that looks whole`, async (t) => {
+      const { how, says } = BROKEN[name] ?? {};
+      assert.ok(how !== undefined && says !== undefined);
+      const folder = await makeStore(t);
+      how(join(folder, 'hallpass.db'));
+      const backups = makeFolder(t);
+      assertExplained(await startCommand(['store', 'backup', join(backups, 'backup')], settingsOf(folder)), says);
+      assert.deepEqual(readdirSync(backups), []);
+    });
+  }
+
+  test('with broken pages: copy, keys list, events and rewrap say so as well', async (t) => {
     const folder = await makeStore(t);
     const file = join(folder, 'hallpass.db');
     for (const table of ['clients', 'events', 'keys', 'revocations']) {
@@ -103,28 +111,24 @@ suite('a store', () => {
         startCommand(words, settingsOf(folder)),
       ),
     );
-    for (const { code, stderr } of ran.slice(0, 3)) {
-      assert.ok(code === 1 || code === 2, stderr);
-      assert.match(stderr, DAMAGED);
-      assert.doesNotMatch(stderr, /\n\s+at |Try again/);
-    }
+    for (const done of ran.slice(0, 3)) assertExplained(done, DAMAGED);
     assert.doesNotMatch(ran[3]?.stderr ?? '', /\n\s+at /);
   });
 
-  test('with one bit of an index flipped, which makes a revoked token good again: verify finds it, and what else is whole', async (t) => {
+  test('with one flipped bit in an index, which makes a revoked token valid again: verify finds it, and counts the sound tables', async (t) => {
     const folder = await makeStore(t);
     const file = join(folder, 'hallpass.db');
     assert.equal((await startCommand(['store', 'verify'], settingsOf(folder))).code, 0);
     const whole = makeFolder(t);
     cpSync(file, join(whole, 'hallpass.db'));
     const bytes = readFileSync(file);
-    // The text stands in the table, and once more in the index that a token is looked up by.
+    // The text is in the table, and once more in the index by which tokens are looked up.
     const jti = REVOKED[7] ?? '';
     const places = [...bytes.toString('latin1').matchAll(new RegExp(`${jti}(?=token|[^0-9])`, 'g'))].map(
       ({ index }) => index,
     );
     const revived = await findRevived(file, places, jti);
-    assert.ok(revived !== undefined, 'no flip has made it good again');
+    assert.ok(revived !== undefined, 'no flip made it valid again');
     const verified = await startCommand(['store', 'verify', '--json'], settingsOf(folder));
     assert.equal(verified.code, 1, verified.stderr);
     const found: { readonly whole: boolean; readonly faults: readonly string[]; readonly tables: readonly unknown[] } =
@@ -134,12 +138,12 @@ suite('a store', () => {
       found.faults.some((fault) => fault.includes('revocations')),
       found.faults.join(),
     );
-    assert.ok(found.tables.length > 5, 'the counts of the tables that can be read');
+    assert.ok(found.tables.length > 5, 'the counts of the readable tables');
     assert.match(verified.stderr, DAMAGED);
   });
 });
 
-/** Flips one bit at each of these places in turn, until a token is good again; then the file stays so. */
+/** Flips one bit at each of these places in turn, until the token is valid again, and leaves the file like that. */
 async function findRevived(file: string, places: readonly number[], jti: string): Promise<number | undefined> {
   const whole = readFileSync(file);
   for (const place of places) {

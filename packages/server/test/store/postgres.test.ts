@@ -1,4 +1,4 @@
-/** The engine for many instances: the contract of every store, and what only a server elsewhere can do. */
+/** The PostgreSQL engine: the store contract, and what only a remote server can do. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -27,7 +27,7 @@ import {
 const cluster = await startPostgres();
 after(() => cluster.remove());
 
-/** Within this everything is answered (the port: at most 8 s), with some room for a busy machine. */
+/** Everything is answered within this: 8 s, and some room for a busy machine. */
 const ANSWER_MS_MAX = 9_500;
 const random = (byteCount: number) => new Uint8Array(randomBytes(byteCount));
 const token = (id: string) => [revocationRecord('token', id)];
@@ -35,7 +35,7 @@ const event = eventRecord('event');
 
 let places = 0;
 
-// A namespace each, in a database whose own order of texts is not that of code points.
+// Each test has its own schema, in a database that does not order texts by code point.
 const shared = await cluster.createDatabase({ icuLocale: 'en' });
 testStoreContract('PostgreSQL', {
   open: () => {
@@ -66,7 +66,7 @@ async function openFresh(
   return { url, store: await openUntilEnd(t, { url, ...options }) };
 }
 
-/** Tries to open what must be refused; a store that opens all the same is closed, so that the failure can be told. */
+/** The error with which opening fails. A store that opens by mistake is closed, so that the test can report it. */
 async function refusal(options: Partial<PostgresOptions> & { readonly url: string }): Promise<unknown> {
   try {
     await (await openPostgresStore({ random, ...options })).close();
@@ -82,19 +82,19 @@ async function assertUnusable(url: string, sentence: RegExp): Promise<void> {
   assert.match(error.message, sentence);
 }
 
-/** Asks until it is answered; the test's own end is the end of patience. */
+/** Asks until there is an answer, or until the test times out. */
 async function untilAnswered<Result>(t: TestContext, ask: () => Promise<Result>): Promise<Result> {
   for (;;) {
     try {
       return await ask();
     } catch (error) {
       assert.ok(error instanceof StoreUnavailable, inspect(error));
-      assert.ok(!t.signal.aborted, 'it does not come back');
+      assert.ok(!t.signal.aborted, 'the store does not come back');
     }
   }
 }
 
-/** What the database shows, asked until it is so. */
+/** Queries the database until the column `so` is true. */
 async function until(t: TestContext, text: string, url: string): Promise<void> {
   while (!t.signal.aborted) if ((await cluster.query(text, { url }))[0]?.['so'] === true) return;
   assert.fail(`It never was so: ${text}`);
@@ -109,7 +109,7 @@ async function outcomeOf(asked: Promise<unknown>): Promise<{ readonly error: unk
   return { error, tookMs: performance.now() - began };
 }
 
-/** A connection from outside, in a transaction of its own. */
+/** A foreign connection, inside a transaction. */
 async function outsider(t: TestContext, url: string): Promise<Client> {
   const client = new Client({ connectionString: url });
   client.on('error', () => undefined);
@@ -121,7 +121,7 @@ async function outsider(t: TestContext, url: string): Promise<Client> {
 
 suite('a PostgreSQL for tests', () => {
   for (const binaries of ['system', 'embedded'] as const) {
-    test(`the ${binaries} binaries start, survive a kill, and leave nothing behind`, async (t) => {
+    test(`the ${binaries} binaries start and survive a kill`, async (t) => {
       const made = await startPostgres({ binaries }).catch((error: unknown) => error);
       if (made instanceof Error) {
         assert.match(made.message, /^There is no PostgreSQL for the tests/);
@@ -155,12 +155,12 @@ suite('durability', () => {
     [{ full_page_writes: 'off' }, /cannot promise .*\(full_page_writes = off\)/],
     [{ synchronous_commit: 'local', synchronous_standby_names: 'b' }, /\(synchronous_commit = local beside/],
     [{ default_transaction_read_only: 'on' }, /^The database is read only/],
-    // Without standbys, to have it on this machine's disk is all there is.
+    // Without standbys, this machine's disk is all there is.
     [{ synchronous_commit: 'local' }, undefined],
   ];
   for (const [settings, sentence] of SERVER) {
     const what = Object.entries(settings).flat().join(' ');
-    test(`a server with ${what} is ${sentence === undefined ? 'taken' : 'refused, until that is changed'}`, async () => {
+    test(`a server with ${what} is ${sentence === undefined ? 'accepted' : 'refused until that is changed'}`, async () => {
       const url = await cluster.createDatabase();
       await cluster.configure(settings);
       try {
@@ -173,7 +173,7 @@ suite('durability', () => {
     });
   }
 
-  test('synchronous_commit that is off for a role or a database alone is refused as well', async () => {
+  test('synchronous_commit = off for one role or one database is refused as well', async () => {
     const url = await cluster.createDatabase();
     await cluster.query(`CREATE ROLE lazy SUPERUSER LOGIN; ALTER ROLE lazy SET synchronous_commit = off`);
     const name = new URL(url).pathname.slice(1);
@@ -183,7 +183,7 @@ suite('durability', () => {
     await assertUnusable(url, /synchronous_commit = off/);
   });
 
-  test('a running store says so when its server is told not to keep what it acknowledges', async (t) => {
+  test('a running store notices when durability is switched off on its server', async (t) => {
     const { store } = await openFresh(t);
     await store.check();
     await cluster.configure({ fsync: 'off' });
@@ -195,7 +195,7 @@ suite('durability', () => {
     await store.check();
   });
 
-  test('a transaction is not lowered under way, and a commit that a standby did not confirm is none', async (t) => {
+  test('a reload does not weaken a running transaction, and a commit that no standby confirmed is not acknowledged', async (t) => {
     const { store, url } = await openFresh(t, { connections: 1 });
     await store.revoke(token('confirmed'));
     const other = await outsider(t, url);
@@ -205,7 +205,7 @@ suite('durability', () => {
     await cluster.configure({ synchronous_commit: 'off', synchronous_standby_names: 'nobody' });
     t.after(() => cluster.configure({ synchronous_commit: undefined, synchronous_standby_names: undefined }));
     await other.query('ROLLBACK');
-    // It waits, as it would not with what the server has now. The operator gives the standby up:
+    // It still waits, which the new settings would not. Then the operator gives up on the standby:
     await until(t, "SELECT COUNT(*) = 1 AS so FROM pg_stat_activity WHERE wait_event = 'SyncRep'", url);
     await cluster.query("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'", { url });
     const { error } = await revoked;
@@ -236,7 +236,7 @@ suite('the schema', () => {
     assert.deepEqual(await cluster.query('SELECT version::int FROM hallpass_schema', { url }), [{ version: 99 }]);
   });
 
-  test('instances that start at once on a fresh database all get it, and it is one', async (t) => {
+  test('instances that start at once on a fresh database share one store', async (t) => {
     for (let round = 0; round < 3; round++) {
       const place = { url: shared, schema: freshPlace() };
       const stores = await Promise.all(Array.from({ length: 6 }, () => openUntilEnd(t, place)));
@@ -245,7 +245,7 @@ suite('the schema', () => {
     }
   });
 
-  test('a start that is killed at any statement of the schema is made good by the next', async (t) => {
+  test('a start that is killed at any statement of the schema is completed by the next one', async (t) => {
     const url = await cluster.createDatabase();
     // The server ends the connection at the n-th statement that changes the schema.
     await cluster.query(
@@ -273,7 +273,7 @@ suite('the schema', () => {
     assert.deepEqual((await readFeed(store)).ids, ['jti']);
   });
 
-  test('a role that may not make tables is told so', async () => {
+  test('a role that may not create tables is refused', async () => {
     const url = await cluster.createDatabase();
     const name = new URL(url).pathname.slice(1);
     await cluster.query('REVOKE CREATE ON SCHEMA public FROM PUBLIC; CREATE ROLE poor LOGIN', { url });
@@ -282,19 +282,19 @@ suite('the schema', () => {
 });
 
 suite('many instances', () => {
-  test('revocations that are asked for together share a commit', async (t) => {
+  test('concurrent revocations share a commit', async (t) => {
     const { store, url } = await openFresh(t);
     await Promise.all(Array.from({ length: 64 }, (_, at) => store.revoke(token(`jti-${at}`), event)));
     const commits = 'SELECT COUNT(DISTINCT xmin::text)::int AS commits, COUNT(*)::int AS rows FROM ';
     assert.deepEqual(await cluster.query(`${commits} revocations`, { url }), [{ commits: 1, rows: 64 }]);
-    // One after another they cannot.
+    // Sequential ones cannot.
     for (let at = 0; at < 3; at++) await store.revoke(token(`alone-${at}`));
     assert.deepEqual(await cluster.query(`${commits} revocations`, { url }), [{ commits: 4, rows: 67 }]);
   });
 
-  test('a revocation that cannot be kept does not fail the others of its commit', async (t) => {
+  test('a revocation that cannot be stored does not fail the others in its commit', async (t) => {
     const { store } = await openFresh(t);
-    // No index of PostgreSQL holds a text of this length.
+    // No PostgreSQL index can hold a text this long.
     const endless = randomBytes(8_000).toString('hex');
     const outcomes = await Promise.allSettled(['before', endless, 'after'].map((id) => store.revoke(token(id))));
     assert.deepEqual(
@@ -305,7 +305,7 @@ suite('many instances', () => {
     assert.deepEqual((await readFeed(store)).ids, ['before', 'after']);
   });
 
-  test('together they keep as many clients as CLIENTS_MAX, and not one more', async (t) => {
+  test('together they never exceed CLIENTS_MAX clients', async (t) => {
     const { store: a, url } = await openFresh(t);
     const b = await openUntilEnd(t, { url });
     await cluster.query(
@@ -318,7 +318,7 @@ suite('many instances', () => {
     assert.deepEqual(outcomes.toSorted(), ['saved', 'too_many', 'too_many', 'too_many']);
   });
 
-  test('a deadlock is broken and the verb tried again', async (t) => {
+  test('after a deadlock the operation is retried', async (t) => {
     const { store, url } = await openFresh(t);
     await store.saveClient(clientRecord(), { event });
     const other = await outsider(t, url);
@@ -326,15 +326,15 @@ suite('many instances', () => {
     const revocations = [revocationBefore('client', NOW + 1)];
     const saved = store.saveClient(clientRecord({ version: 2 }), { event, revocations });
     await until(t, "SELECT COUNT(*) = 1 AS so FROM pg_stat_activity WHERE wait_event_type = 'Lock'", url);
-    // Each now waits for what the other has; the server ends the store's transaction.
+    // Each now waits for the other's lock, and the server ends the store's transaction.
     await other.query("UPDATE clients SET version = version WHERE client_id = 'client'");
     await other.query('COMMIT');
     assert.equal(await saved, 'saved');
-    assert.equal((await store.listEvents({ limit: 10 })).length, 2, 'nothing of the first attempt was kept');
+    assert.equal((await store.listEvents({ limit: 10 })).length, 2, 'nothing of the first attempt is stored');
     assert.equal((await store.findClient('client'))?.version, 2);
   });
 
-  test('a server that wants everything serializable is as good', async (t) => {
+  test('a server with default_transaction_isolation = serializable works as well', async (t) => {
     const url = await cluster.createDatabase();
     await cluster.query(
       `ALTER DATABASE ${new URL(url).pathname.slice(1)} SET default_transaction_isolation = 'serializable'`,
@@ -347,7 +347,7 @@ suite('many instances', () => {
     assert.equal(outcomes.filter((outcome) => outcome === 'already_used').length, 39);
   });
 
-  test('a process has no more connections than it may', async (t) => {
+  test('a process opens no more connections than its setting', async (t) => {
     const { store, url } = await openFresh(t, { connections: 3 });
     const asked = Promise.all(
       Array.from({ length: 300 }, async (_, at) => {
@@ -369,7 +369,7 @@ suite('many instances', () => {
 });
 
 suite('an outage', () => {
-  test('killed under load and back: who waits is told in time, what was acknowledged is there, and work goes on', async (t) => {
+  test('a server killed under load and restarted: callers get an answer in time, acknowledged writes are there, and work goes on', async (t) => {
     const { store } = await openFresh(t);
     const acknowledged: string[] = [];
     const slow: number[] = [];
@@ -395,11 +395,11 @@ suite('an outage', () => {
       await untilAnswered(t, () => store.revoke(token('first after')));
       while (acknowledged.length < before + 200) await sleep(5);
     } finally {
-      // A store that was closed answers at once: who goes on asking it lets nobody else have a turn.
+      // A closed store answers at once, so callers that kept asking would starve everything else.
       done.abort();
       await Promise.all(load);
     }
-    assert.ok(failures > 0, 'nobody noticed');
+    assert.ok(failures > 0, 'no caller noticed');
     assert.deepEqual(slow, []);
     const kept = new Set((await readFeed(store, { limit: 1_000 })).ids);
     assert.deepEqual(
@@ -408,7 +408,7 @@ suite('an outage', () => {
     );
   });
 
-  test('connections that the server ends while nobody uses them are replaced', async (t) => {
+  test('idle connections that the server ends are replaced', async (t) => {
     const { store, url } = await openFresh(t, { connections: 2 });
     await Promise.all([store.check(), store.check()]);
     await cluster.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'hallpass'", {
@@ -418,14 +418,14 @@ suite('an outage', () => {
     assert.deepEqual((await readFeed(store)).ids, ['jti']);
   });
 
-  test('a server that may not write any more is left, and taken again when it may', async (t) => {
+  test('a server that turns read only is refused until it is writable again', async (t) => {
     const { store } = await openFresh(t, { connections: 2 });
     await store.revoke(token('before'));
     await cluster.configure({ default_transaction_read_only: 'on' });
     try {
       await assert.rejects(store.revoke(token('refused')), StoreUnavailable);
       await assert.rejects(store.rotate(rotationRecord()), StoreUnavailable);
-      // A server that turned read only is not read from either: what it says may be old.
+      // It is not read from either: a demoted primary may answer with old data.
       await assert.rejects(readFeed(store), { name: 'StoreUnavailable', message: /read only/ });
     } finally {
       await cluster.configure({ default_transaction_read_only: undefined });
@@ -434,7 +434,37 @@ suite('an outage', () => {
     assert.deepEqual((await readFeed(store)).ids, ['before', 'after']);
   });
 
-  test('who waits too long for another transaction is told so; reading goes on beside it', async (t) => {
+  test('a commit whose answer is lost rejects, is not retried, and is safe to repeat', async (t) => {
+    const { store, proxy, url } = await openThroughProxy(t);
+    await store.saveClient(clientRecord(), { event });
+    proxy.wire = 'loses_answer_to_commit';
+    await assert.rejects(store.saveClient(clientRecord({ version: 2 }), { event }), StoreUnavailable);
+    await assert.rejects(store.revoke(token('jti'), event), StoreUnavailable);
+    proxy.wire = 'whole';
+    const direct = await openUntilEnd(t, { url });
+    assert.equal((await direct.findClient('client'))?.version, 2, 'it took effect');
+    assert.equal((await direct.listEvents({ limit: 10 })).length, 3, 'once');
+    await store.revoke(token('jti'));
+    assert.deepEqual((await readFeed(direct)).ids, ['jti']);
+    assert.equal(await store.saveClient(clientRecord({ version: 2 }), { event }), 'changed_meanwhile');
+  });
+
+  test('a rotation whose answer is lost rejects and is not retried', async (t) => {
+    const { store, proxy, url } = await openThroughProxy(t);
+    await store.rotate(rotationRecord({ rotatedAt: 1 }));
+    proxy.wire = 'loses_answers';
+    await assert.rejects(store.rotate(rotationRecord({ from: 1, rotatedAt: 2 })), StoreUnavailable);
+    proxy.wire = 'whole';
+    const direct = await openUntilEnd(t, { url });
+    assert.equal((await direct.findFamily('grant'))?.generation, 2);
+    assert.equal(await store.rotate(rotationRecord({ from: 1, rotatedAt: 3 })), 'already_used');
+    assert.equal((await direct.findFamily('grant'))?.rotatedAt, 2);
+  });
+});
+
+/** Both wait for real time limits of PostgreSQL and the driver, on databases of their own, so they wait side by side. */
+suite('a time limit', { concurrency: true }, () => {
+  test('a write that waits too long for another transaction rejects, while reads go on', async (t) => {
     const { store, url } = await openFresh(t);
     const other = await outsider(t, url);
     await other.query('UPDATE feed SET last_position = last_position');
@@ -447,7 +477,7 @@ suite('an outage', () => {
     await store.revoke(token('jti'));
   });
 
-  test('a network that has gone silent is an outage in time, for all who ask, and no longer than it lasts', async (t) => {
+  test('on a silent network every operation rejects in time, and works again when the network does', async (t) => {
     const { store, proxy } = await openThroughProxy(t);
     await store.revoke(token('before'));
     proxy.wire = 'silent';
@@ -467,33 +497,6 @@ suite('an outage', () => {
     await untilAnswered(t, () => store.revoke(token('after')));
     assert.deepEqual((await readFeed(store)).ids, ['before', 'after']);
   });
-
-  test('a commit whose answer is lost rejects, is not repeated, and doing it again is safe', async (t) => {
-    const { store, proxy, url } = await openThroughProxy(t);
-    await store.saveClient(clientRecord(), { event });
-    proxy.wire = 'loses_answer_to_commit';
-    await assert.rejects(store.saveClient(clientRecord({ version: 2 }), { event }), StoreUnavailable);
-    await assert.rejects(store.revoke(token('jti'), event), StoreUnavailable);
-    proxy.wire = 'whole';
-    const direct = await openUntilEnd(t, { url });
-    assert.equal((await direct.findClient('client'))?.version, 2, 'the effect was there');
-    assert.equal((await direct.listEvents({ limit: 10 })).length, 3, 'once');
-    await store.revoke(token('jti'));
-    assert.deepEqual((await readFeed(direct)).ids, ['jti']);
-    assert.equal(await store.saveClient(clientRecord({ version: 2 }), { event }), 'changed_meanwhile');
-  });
-
-  test('a rotation whose answer is lost rejects, and is not repeated behind the back of its caller', async (t) => {
-    const { store, proxy, url } = await openThroughProxy(t);
-    await store.rotate(rotationRecord({ rotatedAt: 1 }));
-    proxy.wire = 'loses_answers';
-    await assert.rejects(store.rotate(rotationRecord({ from: 1, rotatedAt: 2 })), StoreUnavailable);
-    proxy.wire = 'whole';
-    const direct = await openUntilEnd(t, { url });
-    assert.equal((await direct.findFamily('grant'))?.generation, 2);
-    assert.equal(await store.rotate(rotationRecord({ from: 1, rotatedAt: 3 })), 'already_used');
-    assert.equal((await direct.findFamily('grant'))?.rotatedAt, 2);
-  });
 });
 
 async function openThroughProxy(t: TestContext): Promise<{ store: Store; proxy: Proxy; url: string }> {
@@ -508,7 +511,7 @@ suite('the address', () => {
   const SECRET = 'pass/word%that&nobody=sees';
   const secretly = (url: string) => url.replace('postgres@', `postgres:${encodeURIComponent(SECRET)}@`);
 
-  test('its secret is in no error, whatever is wrong', async (t) => {
+  test('its password is in no error', async (t) => {
     const url = secretly(await cluster.createDatabase());
     const store = await openUntilEnd(t, { url });
     await cluster.configure({ default_transaction_read_only: 'on' });
@@ -536,11 +539,11 @@ suite('the address', () => {
     }
   });
 
-  test('a database that has not been made is a matter for the operator', async () => {
+  test('a missing database is reported to the operator', async () => {
     await assertUnusable(cluster.url('no_such_database'), /^The database has not been made/);
   });
 
-  test('with an authority given, nothing is said in the clear and no other mode is taken', async () => {
+  test('with a CA certificate, plaintext and unverified modes are refused', async () => {
     const url = await cluster.createDatabase();
     const tls = { ca: 'an authority' };
     const error = await refusal({ url, tls });
@@ -552,13 +555,13 @@ suite('the address', () => {
     assert.equal(await refusal({ url: `${url}?sslmode=disable` }), 'it was opened');
   });
 
-  test('the certificate of the database is judged: its authority and its name', async (t) => {
+  test('the database certificate is verified: its CA and its name', async (t) => {
     const folder = mkdtempSync(join(tmpdir(), 'hallpass-tls-'));
     t.after(() => rmSync(folder, { recursive: true, force: true }));
     const own = selfSigned(folder, 'own');
     const other = selfSigned(folder, 'other');
     if (own === undefined || other === undefined) {
-      t.skip('There is no openssl to make a certificate with.');
+      t.skip('There is no openssl to make a certificate.');
       return;
     }
     const url = await cluster.createDatabase();
@@ -587,11 +590,11 @@ suite('the address', () => {
 interface Certificate {
   readonly key: string;
   readonly certificate: string;
-  /** Of the certificate. */
+  /** The path of the certificate. */
   readonly file: string;
 }
 
-/** A certificate of 127.0.0.1 that is its own authority. */
+/** A self-signed certificate for 127.0.0.1. */
 function selfSigned(folder: string, name: string): Certificate | undefined {
   const [keyFile, file] = [join(folder, `${name}.key`), join(folder, `${name}.crt`)];
   const kind = ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=a database'];

@@ -48,7 +48,7 @@ suite('hallpass store verify', () => {
     assert.match(without.notChecked.join(), /the database has no amcheck.*CREATE EXTENSION amcheck/);
     await cluster.query('CREATE EXTENSION amcheck', { url });
     const sound = await verify(url);
-    assert.deepEqual([sound.faults, sound.notChecked], [[], ['The keys of the issuer were not opened: not here.']]);
+    assert.deepEqual([sound.faults, sound.notChecked], [[], ['The issuer keys were not decrypted: not here.']]);
 
     // An index that is not kept up while a row is written is what a lost write leaves behind.
     const keepUp = (isReady: boolean) =>

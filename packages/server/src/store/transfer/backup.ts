@@ -178,7 +178,7 @@ function parseLine(line: string): unknown {
 
 function headOf(value: unknown, schemaMax: number): Head {
   if (typeof value !== 'object' || value === null || !('hallpass_backup' in value) || value.hallpass_backup !== 1) {
-    throw new TransferRefusal('This file is no backup of a Hallpass store.');
+    throw new TransferRefusal('This file is not a backup of a Hallpass store.');
   }
   const schema = 'schema' in value ? value.schema : undefined;
   const madeAt = 'madeAt' in value ? value.madeAt : undefined;

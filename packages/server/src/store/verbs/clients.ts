@@ -1,41 +1,41 @@
-/** The verbs about API keys and their secrets. */
+/** The operations on API keys and their secrets. */
 import { parseClient, printClient, type ParsedClients, type RowRevision } from '../parsed_clients.ts';
 import { digestOf, type RecordRow } from './record_digest.ts';
 import { recordConsequences } from './revocations.ts';
 import { inBatches, rowsOf, type Sql, type SqlRow } from '../sql.ts';
 import { CLIENTS_MAX, type Consequences, type Client, type SecretUse } from '../store.ts';
 
-/** The id of the one row that is no client's. Its record stands in for that of a client that does not exist. */
+/** The id of the placeholder row, which belongs to no client. Its record is read in place of an unknown client's. */
 export const PLACEHOLDER_CLIENT_ID = '';
 
-/** Nobody's record is written once, when the store is made. */
+/** The placeholder is written once, when the store is made. */
 const PLACEHOLDER_REVISION = '0-nobody';
 
 /**
- * What makes the revision of a row: its version, so that a server of an older schema, which does not write revisions,
- * leaves one behind that no longer fits; and chance, so that a client made anew under an old id, or a store that went
- * back in time, never has a revision that was there before. (`random()` is good enough in both engines: it is to differ,
- * not to be unguessable.)
+ * The random part of a revision. A revision starts with the version, so that an older server, which does not write
+ * revisions, leaves one that no longer fits. The random part makes every revision new, even when a client is recreated
+ * under an old id or the store went back in time. (`random()` will do in both engines: it has to differ, not to be secret.)
  */
-const CHANCE = "random() || '-' || random()";
+const RANDOM_PART = "random() || '-' || random()";
 
 /**
- * The same work whether the client exists or not, and however large its record is: the time of a refusal must not tell.
- * The index holds all that the first statement reads. It finds the client's row, or its neighbour's; then nobody's record
- * is taken instead. Only a record that has changed since it was last parsed here is read and parsed.
+ * See `Store.findClient`. Does the same work whether the client exists or not, and however large its record is, because
+ * the time of a refusal must reveal neither. The first statement reads from an index alone and finds the row of the client
+ * or of its neighbour; for a neighbour, the placeholder's record is used. A record is read and parsed only when it has
+ * changed since this process last parsed it.
  */
 export async function findClient(sql: Sql, clientId: string, parsed: ParsedClients): Promise<Client | undefined> {
   const [row] = await sql.all(
     'SELECT client_id, version, revision FROM clients WHERE client_id <= ? ORDER BY client_id DESC LIMIT 1',
     clientId,
   );
-  if (row === undefined) throw new Error('The store has no row for nobody: its set-up was not finished.');
+  if (row === undefined) throw new Error('The store has no placeholder row: its set-up did not finish.');
   const mark = row['client_id'] === clientId ? markOf(row) : PLACEHOLDER_REVISION_OF_ROW;
   const client = parsed.find(mark) ?? (await readClient(sql, mark.clientId, parsed));
   return mark.clientId === PLACEHOLDER_CLIENT_ID ? undefined : client;
 }
 
-/** Undefined when the client was deleted a moment ago. */
+/** Undefined when the client has just been deleted. */
 async function readClient(sql: Sql, clientId: string, parsed: ParsedClients): Promise<Client | undefined> {
   const [row] = await sql.all('SELECT client_id, version, revision, record FROM clients WHERE client_id = ?', clientId);
   return row === undefined ? undefined : parsed.parse(markOf(row), String(row['record']));
@@ -51,15 +51,16 @@ function markOf(row: SqlRow): RowRevision {
   return { clientId, revision: isOfVersion ? revision : undefined };
 }
 
-/** Gives a row that was written as a whole, such as by a restore, a revision of its own, and the digest of its record. */
+/** Gives a row that was copied or restored a new revision, and the digest of its record. */
 export async function renewRevision(sql: Sql, row: RecordRow): Promise<void> {
   await sql.run(
-    `UPDATE clients SET revision = version || '-' || ${CHANCE}, digest = ? WHERE client_id = ?`,
+    `UPDATE clients SET revision = version || '-' || ${RANDOM_PART}, digest = ? WHERE client_id = ?`,
     digestOf(row),
     row.clientId,
   );
 }
 
+/** See `Store.listClients`. */
 export async function listClients(
   sql: Sql,
   { after, limit }: { readonly after?: string; readonly limit: number },
@@ -72,16 +73,19 @@ export async function listClients(
   return rows.map((row) => parseClient(String(row['record'])));
 }
 
+/** See `Store.isOriginListed`. */
 export async function isOriginListed(sql: Sql, origin: string): Promise<boolean> {
   const rows = await sql.all('SELECT 1 AS found FROM client_origins WHERE origin = ? LIMIT 1', origin);
   return rows.length > 0;
 }
 
+/** See `Store.findSecretUses`. */
 export async function findSecretUses(sql: Sql, clientId: string): Promise<readonly SecretUse[]> {
   const rows = await sql.all('SELECT secret_id, used_at FROM secret_uses WHERE client_id = ?', clientId);
   return rows.map((row) => ({ clientId, secretId: String(row['secret_id']), usedAt: Number(row['used_at']) }));
 }
 
+/** See `Store.saveClient`. */
 export async function saveClient(
   sql: Sql,
   client: Client,
@@ -90,7 +94,7 @@ export async function saveClient(
   if (client.version === 1) {
     await lockForAdding(sql);
     if ((await countClients(sql)) >= CLIENTS_MAX) return 'too_many';
-    // Marks that were being made while a client of this id was deleted.
+    // These may have been written while an earlier client with this id was being deleted.
     await sql.run('DELETE FROM secret_uses WHERE client_id = ?', client.clientId);
     await sql.run('DELETE FROM refresh_suspicions WHERE client_id = ?', client.clientId);
   }
@@ -101,14 +105,14 @@ export async function saveClient(
   const written =
     before === undefined
       ? await sql.run(
-          `INSERT INTO clients (client_id, version, record, digest, revision) VALUES (?, 1, ?, ?, '1-' || ${CHANCE})
+          `INSERT INTO clients (client_id, version, record, digest, revision) VALUES (?, 1, ?, ?, '1-' || ${RANDOM_PART})
            ON CONFLICT (client_id) DO NOTHING`,
           client.clientId,
           record,
           digest,
         )
       : await sql.run(
-          `UPDATE clients SET version = ?, revision = CAST(? AS TEXT) || ${CHANCE}, record = ?, digest = ?
+          `UPDATE clients SET version = ?, revision = CAST(? AS TEXT) || ${RANDOM_PART}, record = ?, digest = ?
             WHERE client_id = ? AND version = ? AND record = ?`,
           client.version,
           `${client.version}-`,
@@ -128,9 +132,9 @@ export async function saveClient(
 }
 
 /**
- * The record that a change replaces. Undefined when there is another one by now: of a later version, or of a client that
- * was made anew under the same id. That one counts from version 1 again, and a change that was begun before must not bring
- * the old one back, with its secrets.
+ * The record that a change replaces. Undefined when it is no longer there: it has a later version, or the client was
+ * recreated under the same id. A recreated client counts from version 1 again, and a change that started before must not
+ * bring back the old client and its secrets.
  */
 async function findRecordOf(sql: Sql, { clientId, version, createdAt }: Client): Promise<string | undefined> {
   const [row] = await sql.all('SELECT record FROM clients WHERE client_id = ? AND version = ?', clientId, version - 1);
@@ -139,7 +143,7 @@ async function findRecordOf(sql: Sql, { clientId, version, createdAt }: Client):
   return wasMadeAt(record, createdAt) ? record : undefined;
 }
 
-/** A record that cannot be read tells nothing: a change may put a good one in its place. */
+/** An unreadable record counts as the same client, so that a change can replace it with a good one. */
 function wasMadeAt(record: string, createdAt: number): boolean {
   try {
     return parseClient(record).createdAt === createdAt;
@@ -149,8 +153,8 @@ function wasMadeAt(record: string, createdAt: number): boolean {
 }
 
 /**
- * Who adds what there may be only so many of waits here until the one before has committed, and then sees what it
- * added. The lock is that of nobody's row, which no other verb writes.
+ * Serializes additions that are limited in number: each waits until the one before has committed, and then sees it. It
+ * locks the placeholder row, which no other operation writes.
  */
 export async function lockForAdding(sql: Sql): Promise<void> {
   await sql.run("UPDATE clients SET version = version WHERE client_id = ''");
@@ -161,6 +165,7 @@ async function countClients(sql: Sql): Promise<number> {
   return Number(row?.['clients']);
 }
 
+/** See `Store.deleteClient`. */
 export async function deleteClient(
   sql: Sql,
   clientId: string,
@@ -176,8 +181,8 @@ export async function deleteClient(
 }
 
 /**
- * Each statement for itself; no transaction needed. In one order for all, so that no two who mark the same wait for each
- * other. A mark whose client is deleted at that very moment may stay: it says nothing of a client that is made later.
+ * See `Store.markSecretsUsed`. Rows are written in a fixed order, which avoids deadlocks. A use whose client is deleted at
+ * this very moment may remain; `saveClient` clears it when a client is recreated. Needs no transaction.
  */
 export async function markSecretsUsed(sql: Sql, uses: readonly SecretUse[]): Promise<void> {
   const latest = new Map<string, SecretUse>();

@@ -1,33 +1,35 @@
 /**
- * The verbs about the feed of revocations and the places in it.
+ * The operations on the feed of revocations, and its cursors.
  *
- * A cursor is `FEED-POSITION-COMMIT`. Positions alone would not do: a store that went back (a restore to a point in time,
- * a failover to a standby that was behind, a copied file) gives them out a second time, and a guard that had read to 150
- * would miss what the other history holds at 101 to 150. The commit's random id tells the histories apart.
+ * A cursor is `FEED-POSITION-COMMIT`. A position alone is not enough: a store that went back in time (a point-in-time
+ * restore, a failover to a standby that was behind, a copied file) uses positions twice, and a guard that had read up to
+ * 150 would miss entries 101 to 150 of the new history. The commit's random id tells the histories apart.
  */
 import { isCursor, parseRevocationEntry, type NumericDate } from '@hallpass/protocol';
 import type { Sql, SqlRow } from '../sql.ts';
 import type { RevocationPage } from '../store.ts';
 
+/** The newest position of the feed, and what else is read with it. */
 export interface FeedEnd {
   readonly feedId: string;
   readonly last: number;
-  /** The commit that gave out the last position; empty when a server of an older version did. */
+  /** The commit that used the last position; empty if an older version did. */
   readonly commitId: string;
-  /** How often followers were asked to confirm. */
+  /** How many times followers were asked to confirm. */
   readonly calls: number;
-  /** See `StoredTime.trusted`; 0 while no server has kept any: then nothing counts as expired. */
+  /** See `StoredTime.trusted`; 0 until a server has saved the time, so that nothing counts as expired. */
   readonly trusted: number;
 }
 
+/** See `Store.readRevocations`. */
 export async function readRevocations(
   sql: Sql,
   { after, limit, now }: { readonly after?: string; readonly limit: number; readonly now: NumericDate },
 ): Promise<RevocationPage> {
   const end = await findFeedEnd(sql);
   const start = await findPosition(sql, after, end);
-  // Not by the clock of this machine alone: one that is hours ahead would leave out what is alive. And not by expiry
-  // alone: the trusted time stands still while no server runs, and would send what ended that long ago for ever after.
+  // The clock of this machine may be hours ahead and would skip live entries, so the trusted time counts as well. That one
+  // stands still while no server runs, and by `expires_at` alone would keep long-dead entries: `feed_until` drops them.
   const trusted = Math.floor(end.trusted / 1000);
   const aliveAt = Math.min(now, trusted);
   const rows = await sql.all(
@@ -50,11 +52,12 @@ export async function readRevocations(
   });
   const more = rows.length === limit;
   const seen = rows.at(-1);
-  // The end was read before the rows, so a row may lie beyond it; and it may lie beyond the rows, where some expired.
+  // The end was read first, so rows may lie behind it; and it may lie behind the last row, where entries have expired.
   const isBehind = seen === undefined || (!more && Number(seen['position']) < end.last);
   return { entries, cursor: isBehind ? printEnd(end) : cursorOf(end.feedId, seen), more, calls: end.calls };
 }
 
+/** Reads the end of the feed. Throws for a store whose set-up never finished. */
 export async function findFeedEnd(sql: Sql): Promise<FeedEnd> {
   const [feed] = await sql.all(
     `SELECT feed_id, last_position, last_commit,
@@ -74,7 +77,7 @@ export async function findFeedEnd(sql: Sql): Promise<FeedEnd> {
   };
 }
 
-/** The cursor of the feed's end. */
+/** Prints the end of the feed as a cursor. */
 export function printEnd({ feedId, last, commitId }: FeedEnd): string {
   return printCursor({ feedId, position: last, commitId });
 }
@@ -101,14 +104,14 @@ function parseCursor(text: string | undefined): Place | undefined {
 }
 
 /**
- * Where a cursor stands; the start for one that this history of the store did not give out, or whose entry is forgotten:
- * reading from the start repeats entries and never leaves one out.
+ * The position of a cursor. For a cursor that this history of the store did not issue, or whose entry is forgotten, the
+ * start: reading from there repeats entries but never skips one.
  */
 export async function findPosition(sql: Sql, cursor: string | undefined, end: FeedEnd): Promise<number> {
   return (await findKnownPosition(sql, cursor, end)) ?? 0;
 }
 
-/** The same, but undefined for such a cursor. */
+/** Like `findPosition`, but undefined for such a cursor. */
 export async function findKnownPosition(
   sql: Sql,
   cursor: string | undefined,
@@ -118,7 +121,7 @@ export async function findKnownPosition(
   if (place === undefined || place.feedId !== end.feedId || place.position > end.last) return undefined;
   const { position, commitId } = place;
   if (position === end.last) return commitId === end.commitId ? position : undefined;
-  // Before the first entry there is none to compare.
+  // There is no entry at position 0 to compare with.
   if (position === 0) return 0;
   const [row] = await sql.all('SELECT commit_id FROM revocations WHERE position = ?', position);
   return row !== undefined && String(row['commit_id'] ?? '') === commitId ? position : undefined;

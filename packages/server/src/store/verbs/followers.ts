@@ -1,11 +1,11 @@
-/** The verbs about who follows the feed (ADR 16). */
+/** The operations on the followers of the feed (ADR 16). */
 import { findFeedEnd, findKnownPosition, findPosition, printEnd } from './feed.ts';
 import { inBatches, rowsOf, type Sql } from '../sql.ts';
 import { FOLLOWERS_PER_CLIENT_MAX, type Follower, type FollowerCount } from '../store.ts';
 
 /**
- * Each statement for itself; no transaction needed. The end is read first: whoever sees the call sees the feed up to there
- * as well, and so confirms enough.
+ * See `Store.askFollowers`. The end is read before the call is counted, so a follower that sees the call sees the feed at
+ * least up to there, and confirms enough. Independent statements; needs no transaction.
  */
 export async function askFollowers(sql: Sql): Promise<string> {
   const end = await findFeedEnd(sql);
@@ -16,7 +16,7 @@ export async function askFollowers(sql: Sql): Promise<string> {
   return printEnd(end);
 }
 
-/** Each statement for itself; no transaction needed. In one order for all, so that no two wait for each other. */
+/** See `Store.saveFollowers`. Rows are written in a fixed order, which avoids deadlocks. Needs no transaction. */
 export async function saveFollowers(sql: Sql, followers: readonly Follower[], aliveAfter: number): Promise<void> {
   if (followers.length === 0) return;
   const end = await findFeedEnd(sql);
@@ -48,12 +48,13 @@ export async function saveFollowers(sql: Sql, followers: readonly Follower[], al
   }
 }
 
+/** See `Store.countFollowers`. */
 export async function countFollowers(
   sql: Sql,
   { cursor, aliveAfter }: { readonly cursor: string; readonly aliveAfter: number },
 ): Promise<FollowerCount> {
   const end = await findFeedEnd(sql);
-  // An end that is unknown, since the store went back meanwhile, has been confirmed by nobody.
+  // An unknown cursor belongs to a history that the store has left; no follower has confirmed it.
   const position = cursor === '' ? 0 : await findKnownPosition(sql, cursor, end);
   const [row] = await sql.all(
     `SELECT COUNT(*) AS connected, SUM(CASE WHEN position >= ? THEN 1 ELSE 0 END) AS confirmed

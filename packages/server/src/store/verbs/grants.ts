@@ -1,9 +1,10 @@
-/** The verbs about grants, and what may be used or counted once: families, marks, counters. And forgetting. */
+/** The operations on grants, single-use ids and counters, and the forgetting of what has expired. */
 import type { NumericDate } from '@hallpass/protocol';
 import { isRevoked, REVOCATIONS_OF, valuesOf } from './revocations.ts';
 import { rowsOf, type Sql } from '../sql.ts';
 import type { Counter, Family, SingleUseId, Rotation, RotationOutcome } from '../store.ts';
 
+/** See `Store.findFamily`. */
 export async function findFamily(sql: Sql, grantId: string): Promise<Family | undefined> {
   const [row] = await sql.all(
     `SELECT client_id, generation, rotated_at, key_id, expires_at, newest_expires_at, shown_generation, shown_in_a_row,
@@ -28,6 +29,7 @@ export async function findFamily(sql: Sql, grantId: string): Promise<Family | un
   };
 }
 
+/** See `Store.countGrants`. */
 export async function countGrants(sql: Sql, now: NumericDate, clientId?: string): Promise<number> {
   const all = 'SELECT COUNT(*) AS grants FROM families WHERE COALESCE(newest_expires_at, expires_at) > ?';
   const [row] =
@@ -36,8 +38,8 @@ export async function countGrants(sql: Sql, now: NumericDate, clientId?: string)
 }
 
 /**
- * The one statement that writes also judges; no transaction needed. The row is kept until the last of all generations
- * has ended: a later one may end sooner, where a setting was lowered in between.
+ * See `Store.rotate`. One statement checks and writes; needs no transaction. The row is kept until the last of all
+ * generations expires. That need not be the newest one, if a lifetime setting was lowered in between.
  */
 export async function rotate(sql: Sql, rotation: Rotation): Promise<RotationOutcome> {
   const { grantId, clientId, from, issuedAt, presentedExpiresAt, rotatedAt, keyId, expiresAt } = rotation;
@@ -75,32 +77,32 @@ export async function rotate(sql: Sql, rotation: Rotation): Promise<RotationOutc
 }
 
 /**
- * The last statement writes all marks or none; no transaction needed. Of two that are first with one mark, one fails on
- * its primary key, is tried again and finds it.
+ * See `Store.useOnce`. The last statement writes all ids or none; needs no transaction. If two callers use the same id at
+ * the same time, one of them violates the primary key, is retried, and then finds the id.
  */
-export async function useOnce(sql: Sql, marks: readonly SingleUseId[]): Promise<SingleUseId | 'fresh'> {
-  for (const [at, mark] of marks.entries()) {
-    if (marks.slice(0, at).some(({ space, id }) => space === mark.space && id === mark.id)) return mark;
+export async function useOnce(sql: Sql, ids: readonly SingleUseId[]): Promise<SingleUseId | 'fresh'> {
+  for (const [at, one] of ids.entries()) {
+    if (ids.slice(0, at).some(({ space, id }) => space === one.space && id === one.id)) return one;
   }
-  const [only] = marks;
+  const [only] = ids;
   if (only === undefined) return 'fresh';
-  const insert = `INSERT INTO used_once (space, id, expires_at) VALUES ${rowsOf(marks.length, 3)}`;
-  // In one order for all, so that no two who use the same wait for each other.
-  const values = marks
+  const insert = `INSERT INTO used_once (space, id, expires_at) VALUES ${rowsOf(ids.length, 3)}`;
+  // A fixed order avoids deadlocks.
+  const values = ids
     .toSorted((one, other) => (one.space + one.id < other.space + other.id ? -1 : 1))
     .flatMap(({ space, id, expiresAt }) => [space, id, expiresAt]);
-  if (marks.length === 1) {
+  if (ids.length === 1) {
     return (await sql.run(`${insert} ON CONFLICT (space, id) DO NOTHING`, ...values)) === 1 ? 'fresh' : only;
   }
-  for (const mark of marks) {
-    const known = await sql.all('SELECT 1 AS found FROM used_once WHERE space = ? AND id = ?', mark.space, mark.id);
-    if (known.length > 0) return mark;
+  for (const one of ids) {
+    const known = await sql.all('SELECT 1 AS found FROM used_once WHERE space = ? AND id = ?', one.space, one.id);
+    if (known.length > 0) return one;
   }
   await sql.run(insert, ...values);
   return 'fresh';
 }
 
-/** One statement; no transaction needed. */
+/** See `Store.count`. One statement; needs no transaction. */
 export async function count(sql: Sql, { name, period, by, expiresAt }: Counter): Promise<number> {
   const [row] = await sql.all(
     `INSERT INTO counters (name, period, used, expires_at) VALUES (?, ?, ?, ?)
@@ -113,21 +115,21 @@ export async function count(sql: Sql, { name, period, by, expiresAt }: Counter):
   return Number(row?.['used']);
 }
 
-/** How far the clocks of instances may differ, and some: what one still believes alive, another must not forget. */
+/** More than the clocks of instances may differ: one must not forget what another still considers alive. */
 const CLOCK_SKEW_SECONDS = 60;
-/** How long events are kept: 90 days. */
+/** Events are kept for 90 days. */
 const EVENTS_KEPT_SECONDS = 90 * 86_400;
 
-/** Each statement for itself; no transaction needed. */
+/** See `Store.forgetExpired`. Independent statements; needs no transaction. */
 export async function forgetExpired(sql: Sql, now: NumericDate, limit: number): Promise<number> {
-  // A family's row is what tells a retired token from a good one: it stays until the last of its tokens has expired.
+  // Without its family, a retired token would pass as valid, so the row stays until the last of its tokens expires.
   const families = await sql.run(
     'DELETE FROM families WHERE grant_id IN (SELECT grant_id FROM families WHERE expires_at < ? LIMIT ?)',
     now - CLOCK_SKEW_SECONDS,
     limit,
   );
   const revocations = await sql.run(
-    // A family that rotated while it was revoked may live longer than its revocation knows: it is not let go of first.
+    // A family that rotated while it was being revoked may outlive `keep_until`, so its revocation waits for it.
     `DELETE FROM revocations WHERE position IN (
        SELECT position FROM revocations WHERE keep_until < ? AND NOT (
          kind = 'grant' AND EXISTS (SELECT 1 FROM families WHERE grant_id = revocations.subject)) LIMIT ?)`,

@@ -1,10 +1,11 @@
-/** The verbs about the keys of the issuer itself. */
+/** The operations on the issuer's own keys. */
 import type { NumericDate } from '@hallpass/protocol';
 import { lockForAdding } from './clients.ts';
 import { recordConsequences, recordEvent } from './revocations.ts';
 import type { Sql, SqlValue } from '../sql.ts';
 import type { Consequences, KeyRecord, StoreEvent } from '../store.ts';
 
+/** See `Store.loadKeys`. Throws for a use that this version does not know. */
 export async function loadKeys(sql: Sql): Promise<readonly KeyRecord[]> {
   const rows = await sql.all(
     'SELECT key_id, key_use, algorithm, wrapped, created_at, active_from FROM keys ORDER BY active_from, key_id',
@@ -24,9 +25,10 @@ const KEY_USES = ['sign', 'refresh_mac', 'secret_mac', 'access_seal'] as const;
 function keyUseOf(value: SqlValue | undefined): KeyRecord['use'] {
   const use = KEY_USES.find((known) => known === value);
   if (use !== undefined) return use;
-  throw new Error(`The store holds a key for an unknown use: ${String(value)}`);
+  throw new Error(`The store holds a key with an unknown use: ${String(value)}`);
 }
 
+/** See `Store.addKey`. */
 export async function addKey(
   sql: Sql,
   key: KeyRecord,
@@ -53,13 +55,14 @@ export async function addKey(
   return 'added';
 }
 
+/** See `Store.removeKey`. */
 export async function removeKey(sql: Sql, keyId: string, consequences: Consequences): Promise<'removed' | 'unknown'> {
   if ((await sql.run('DELETE FROM keys WHERE key_id = ?', keyId)) === 0) return 'unknown';
   await recordConsequences(sql, consequences);
   return 'removed';
 }
 
-/** One statement; no transaction needed. */
+/** See `Store.rewrapKey`. One statement; needs no transaction. */
 export async function rewrapKey(
   sql: Sql,
   keyId: string,
@@ -69,6 +72,7 @@ export async function rewrapKey(
   return written === 1 ? 'kept' : 'changed_meanwhile';
 }
 
+/** See `Store.countGrantsSealedBy`. */
 export async function countGrantsSealedBy(sql: Sql, keyId: string, now: NumericDate): Promise<number> {
   const [row] = await sql.all(
     'SELECT COUNT(*) AS grants FROM families WHERE key_id = ? AND COALESCE(newest_expires_at, expires_at) > ?',

@@ -2,8 +2,8 @@
 import type { Sql } from '../sql.ts';
 
 /**
- * Changes one row, which is one of the counters and is never forgotten. It has to become another value each time: SQLite
- * writes nothing for a row that stays what it is. One statement; no transaction needed.
+ * Writes one row, a counter that is never forgotten, to prove that the store is writable. The value has to change each
+ * time, because SQLite writes nothing for an unchanged row. One statement; needs no transaction.
  */
 export async function probe(sql: Sql): Promise<void> {
   await sql.run(

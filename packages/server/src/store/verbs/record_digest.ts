@@ -1,15 +1,18 @@
-/** The digest beside the record of a client: a record is too long for an index, which is what guards all other values. */
+/**
+ * A digest stored with the record of each client. All other values are also in an index, which `store verify` compares
+ * with the table; a record is too long for an index.
+ */
 import { createHash } from 'node:crypto';
 import type { SqlRow } from '../sql.ts';
 
-/** A row of `clients`, as far as the digest is of it. */
+/** The columns of a `clients` row that the digest covers. */
 export interface RecordRow {
   readonly clientId: string;
   readonly version: number;
   readonly record: string;
 }
 
-/** Begins with the version, so that a server of an older schema, which writes no digests, leaves one that does not fit. */
+/** Starts with the version: an older server, which writes no digests, then leaves one that visibly belongs to another version. */
 export function digestOf({ clientId, version, record }: RecordRow): string {
   const sha256 = createHash('sha256')
     .update(JSON.stringify([clientId, version, record]))
@@ -17,6 +20,7 @@ export function digestOf({ clientId, version, record }: RecordRow): string {
   return `${version}-${sha256}`;
 }
 
+/** Reads the digested columns from a row. */
 export function recordRowOf(row: SqlRow): RecordRow {
   return {
     clientId: String(row['client_id']),
@@ -25,7 +29,7 @@ export function recordRowOf(row: SqlRow): RecordRow {
   };
 }
 
-/** `none`: the row has no digest, since an older version wrote it last. */
+/** Compares a row with its digest. `none`: an older version wrote the row last, without a digest. */
 export function judgeDigest(row: SqlRow): 'fits' | 'differs' | 'none' {
   const { digest } = row;
   if (typeof digest !== 'string' || !digest.startsWith(`${String(row['version'])}-`)) return 'none';

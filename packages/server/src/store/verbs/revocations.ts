@@ -1,4 +1,4 @@
-/** The verbs about revocations and the events that go with them. */
+/** The operations on revocations and events. */
 import { LINEAGE_MAX, lineageOf, type NumericDate } from '@hallpass/protocol';
 import { inBatches, insertRows, rowsOf, type Sql, type SqlValue } from '../sql.ts';
 import {
@@ -10,6 +10,7 @@ import {
 } from '../store.ts';
 import { findTime } from './time.ts';
 
+/** See `Store.findIssueNotBefore`. */
 export async function findIssueNotBefore(sql: Sql, clientId: string): Promise<NumericDate> {
   const [row] = await sql.all(
     `SELECT MAX(before_date) AS issue_not_before FROM revocations
@@ -19,39 +20,43 @@ export async function findIssueNotBefore(sql: Sql, clientId: string): Promise<Nu
   return Number(row?.['issue_not_before'] ?? 0);
 }
 
+/** See `Store.isRevoked`. */
 export async function isRevoked(sql: Sql, subject: RevocationSubject): Promise<boolean> {
   const rows = await sql.all(`${REVOCATIONS_OF} LIMIT 1`, ...valuesOf(subject));
   return rows.length > 0;
 }
 
-/** The revocations that end a token of a grant and client, made at a second. */
+/** Selects the revocations that apply to a token or grant. Its values come from `valuesOf`. */
 export const REVOCATIONS_OF = `
   SELECT 1 AS found FROM revocations WHERE kind = 'grant' AND subject = ?
   UNION ALL SELECT 1 FROM revocations WHERE kind = 'token' AND subject IN (?, ?, ?, ?)
   UNION ALL SELECT 1 FROM revocations WHERE kind = 'client' AND subject = ? AND before_date > ?
   UNION ALL SELECT 1 FROM revocations WHERE kind = 'before' AND subject = '*' AND before_date > ?`;
 
+/** The values of `REVOCATIONS_OF`. A token without a `jti`, or with few ancestors, fills up with empty ids, which none has. */
 export function valuesOf({ jti, grantId, clientId, issuedAt }: RevocationSubject): readonly SqlValue[] {
   const lineage = jti === undefined ? [] : lineageOf(jti);
   const tokens = Array.from({ length: LINEAGE_MAX }, (_, at) => lineage[at] ?? '');
   return [grantId, ...tokens, clientId, issuedAt, issuedAt];
 }
 
-/** What a caller of `revoke` gave. */
+/** The arguments of one call of `Store.revoke`. */
 export interface RevokeRequest {
   readonly revocations: readonly StoredRevocation[];
   readonly event?: StoreEvent | undefined;
 }
 
+/** Stores the event and the revocations of a change, in the transaction of that change. */
 export async function recordConsequences(sql: Sql, { event, revocations = [] }: Consequences): Promise<void> {
   await revoke(sql, revocations, event);
 }
 
+/** See `Store.revoke`. */
 export async function revoke(sql: Sql, revocations: readonly StoredRevocation[], event?: StoreEvent): Promise<void> {
   await revokeBatch(sql, [{ revocations, event }]);
 }
 
-/** What many callers gave, in the few statements of one: all of it or nothing. */
+/** Runs many calls of `revoke` with as many statements as one needs. Stores all of them or none. */
 export async function revokeBatch(sql: Sql, given: readonly RevokeRequest[]): Promise<void> {
   const revocations = given.flatMap((one) => one.revocations);
   if (revocations.length > 0) await insertRevocations(sql, revocations);
@@ -62,8 +67,8 @@ export async function revokeBatch(sql: Sql, given: readonly RevokeRequest[]): Pr
 }
 
 async function insertRevocations(sql: Sql, revocations: readonly StoredRevocation[]): Promise<void> {
-  // The lock of the one row that every revocation passes through: who has it is alone with the revocations until the
-  // commit, and so positions are given out in the order of commits (see the port). It is taken before anything else.
+  // Every revocation locks this row first and holds it until its commit, so positions follow the order of commits, as
+  // `Store.readRevocations` promises.
   const [feed] = await sql.all(
     'UPDATE feed SET last_position = last_position WHERE one = 1 RETURNING last_position AS last',
   );
@@ -73,7 +78,7 @@ async function insertRevocations(sql: Sql, revocations: readonly StoredRevocatio
   for (const revocation of revocations) {
     const key = `${revocation.kind} ${revocation.id}`;
     const before = fresh.get(key)?.before ?? known.get(key);
-    // A token or a grant is dead once and for all; of two moments the later one says it all, in a new place of the feed.
+    // A token or grant is revoked only once. A bound can move forward, and then gets a new position in the feed.
     if (before === undefined && (fresh.has(key) || known.has(key))) continue;
     if (before !== undefined && (revocation.before === undefined || revocation.before <= before)) continue;
     fresh.delete(key);
@@ -97,10 +102,10 @@ async function insertRevocations(sql: Sql, revocations: readonly StoredRevocatio
   await insertRows(sql, `INSERT INTO revocations (${columns}) VALUES`, rows);
 }
 
-/** How much longer than its family a revocation is kept, in seconds: for clocks that differ. */
+/** How much longer than its family a revocation is kept, because clocks differ; seconds. */
 const FAMILY_LEEWAY_SECONDS = 60;
 
-/** Until when each family has a token, whichever one was shown to revoke it. */
+/** When the last token of each family expires. The token that was presented for revocation may expire sooner. */
 async function findFamilyEnds(
   sql: Sql,
   revocations: readonly StoredRevocation[],
@@ -118,9 +123,9 @@ async function findFamilyEnds(
 }
 
 /**
- * Of an entry that is moved on only its place stays, for as long as the later one is in the feed. Without it, whoever has
- * read up to there would be told everything once more: a key that moves its own entry on every second would make every
- * guard read all of the feed every second.
+ * Turns an entry that moves into a placeholder, for as long as its successor is in the feed. Without it, a reader whose
+ * cursor is at that entry would start over: a key that moves its entry every second would make every guard read the whole
+ * feed every second.
  */
 async function leavePlaceholder(sql: Sql, { kind, id, expires_at }: StoredRevocation): Promise<void> {
   await sql.run(
@@ -133,7 +138,7 @@ async function leavePlaceholder(sql: Sql, { kind, id, expires_at }: StoredRevoca
   );
 }
 
-/** The moments of those that are kept already; `undefined` for what is dead as a whole. */
+/** The revocations that are already stored, with their bound; `undefined` for a token or grant, which has none. */
 async function findKnown(
   sql: Sql,
   revocations: readonly StoredRevocation[],
@@ -151,6 +156,7 @@ async function findKnown(
   return known;
 }
 
+/** See `Store.recordEvent`. */
 export async function recordEvent(sql: Sql, event: StoreEvent): Promise<void> {
   await recordEvents(sql, [event]);
 }
@@ -162,6 +168,7 @@ async function recordEvents(sql: Sql, events: readonly StoreEvent[]): Promise<vo
   await insertRows(sql, 'INSERT INTO events (event_id, at, kind, client_id, grant_id, detail) VALUES', rows);
 }
 
+/** See `Store.listEvents`. */
 export async function listEvents(sql: Sql, { limit }: { readonly limit: number }): Promise<readonly StoreEvent[]> {
   const rows = await sql.all(
     'SELECT at, kind, client_id, grant_id, detail FROM events ORDER BY at DESC, event_id DESC LIMIT ?',

@@ -1,4 +1,4 @@
-/** The verbs about refresh tokens whose predecessor is shown: what is remembered of a family, and the mark at its client. */
+/** The operations on presented predecessors of refresh tokens: what a family remembers, and the suspicions of its client. */
 import { count } from './grants.ts';
 import { recordEvent } from './revocations.ts';
 import type { Sql } from '../sql.ts';
@@ -12,8 +12,8 @@ import {
 const HOUR_SECONDS = 3_600;
 
 /**
- * What was found at a generation only grows, so that of any number of callers each statement lets one through. One that
- * comes after the next rotation is still remembered: it was shown all the same.
+ * See `Store.recordPredecessor`. The recorded generation only grows, so each statement lets one of any number of callers
+ * through. A report that arrives after the next rotation still counts, because the token was presented all the same.
  */
 export async function recordPredecessor(
   sql: Sql,
@@ -34,10 +34,10 @@ export async function recordPredecessor(
     generation,
   );
   if (suspected === 0) return 'recorded';
-  return await keepSuspicion(sql, grantId, suspicion);
+  return await recordSuspicion(sql, grantId, suspicion);
 }
 
-async function keepSuspicion(
+async function recordSuspicion(
   sql: Sql,
   grantId: string,
   { reason, event }: NonNullable<PredecessorShown['suspicion']>,
@@ -62,6 +62,7 @@ async function keepSuspicion(
   return 'reported';
 }
 
+/** See `Store.findRefreshSuspicions`. */
 export async function findRefreshSuspicions(sql: Sql, clientId: string): Promise<RefreshSuspicions | undefined> {
   const [row] = await sql.all(
     'SELECT suspicions, last_at, last_reason, last_grant_id FROM refresh_suspicions WHERE client_id = ?',

@@ -1,13 +1,14 @@
-/** The verbs about the store's time: what nothing may be forgotten without (`oauth/store_time.ts`). */
+/** The operations on the store's time. Expired rows are forgotten by this time alone, never by a machine's clock. */
 import type { Sql } from '../sql.ts';
 import type { StoredTime, TimeReport } from '../store.ts';
 
+/** See `Store.findTime`. */
 export async function findTime(sql: Sql): Promise<StoredTime | undefined> {
   const [row] = await sql.all('SELECT seen_at, trusted FROM store_time WHERE one = 1');
   return row === undefined ? undefined : { seenAt: Number(row['seen_at']), trusted: Number(row['trusted']) };
 }
 
-/** One statement; no transaction needed. Of several processes that keep the time, none can make it run faster. */
+/** See `Store.saveTime`. However many processes save the time, it runs no faster. One statement; needs no transaction. */
 export async function saveTime(sql: Sql, { now, trusted, settled }: TimeReport): Promise<StoredTime> {
   const [row] = await sql.all(
     `INSERT INTO store_time (one, seen_at, trusted) VALUES (1, ?, ?)

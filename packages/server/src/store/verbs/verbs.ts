@@ -1,11 +1,10 @@
 /**
- * The verbs of the store in portable SQL: no sequences, triggers or advisory locks; compare-and-set updates; ids made
- * by us. An engine brings `Sql` and a way to run a verb in a transaction of its own or in one with others.
+ * The operations of the store in portable SQL: no sequences, triggers or advisory locks; compare-and-set updates; our own
+ * ids. An engine provides `Sql`, and runs each operation in a transaction, alone or together with others.
  *
- * They hold under READ COMMITTED, where each statement sees what others have committed by then. What a verb decides
- * from something that it has read is decided by the statement that writes, or after it has taken the lock of a row that
- * all who decide the same take first. A unique row that another was first with fails the transaction, and the engine
- * tries the verb again.
+ * They are correct under READ COMMITTED, where each statement sees what others have committed by then. A decision that
+ * depends on a read is made by the statement that writes, or under the lock of a row that everyone who makes the same
+ * decision locks first. A unique key that another transaction wrote first fails the transaction, and the engine retries.
  */
 export * from './clients.ts';
 export * from './feed.ts';

@@ -1,22 +1,24 @@
-/** What a check of a store looks at, and what it finds. */
+/** What `store verify` reads, and what it finds. */
 import type { Sql } from '../sql.ts';
 import type { Progress } from '../transfer/transfer.ts';
 
-/** An engine, opened to be checked. */
+/** An engine, opened for a check. */
 export interface Checkable {
-  /** Reads at one moment. Rejects with what the engine says of what it cannot read. */
+  /** Reads a snapshot. Rejects with the engine's error for what it cannot read. */
   readonly read: <Result>(work: (sql: Sql) => Promise<Result>) => Promise<Result>;
-  /** The checks that the engine itself can make. */
+  /** Runs the checks that only this engine can make. */
   readonly checkEngine: (findings: Findings, progress: Progress) => Promise<void>;
   readonly close: () => Promise<void>;
 }
 
-/** The most faults that are listed: a store that has more of them is not read line by line. */
+/** The most faults that are listed; nobody reads more. */
 export const FAULTS_MAX = 100;
 
+/** Collects the results of a check. */
 export class Findings {
+  /** Sentences, at most `FAULTS_MAX`. */
   readonly faults: string[] = [];
-  /** What could not be checked, and why, in sentences. */
+  /** What could not be checked and why, as sentences. */
   readonly notChecked: string[] = [];
 
   add(fault: string): void {
@@ -27,7 +29,7 @@ export class Findings {
     this.notChecked.push(sentence);
   }
 
-  /** Runs a check. One that cannot be finished is a fault itself, and the others go on. */
+  /** Runs one check. If it cannot finish, that is a fault too, and the other checks still run. */
   async attempt<Result>(what: string, check: () => Promise<Result>): Promise<Result | undefined> {
     try {
       return await check();

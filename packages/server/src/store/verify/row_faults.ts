@@ -1,4 +1,4 @@
-/** What has to hold between rows, and which no engine knows of. */
+/** Rules between rows that no engine can check. */
 import { isObject, parseJson } from '@hallpass/protocol';
 import { PLACEHOLDER_CLIENT_ID } from '../verbs/clients.ts';
 import type { Checkable, Findings } from './findings.ts';
@@ -6,7 +6,7 @@ import { judgeDigest } from '../verbs/record_digest.ts';
 import type { Sql } from '../sql.ts';
 import { readTable, TABLES } from '../transfer/transfer.ts';
 
-/** Each answers with its faults. */
+/** A check per table; each adds its faults to the findings. */
 const RULES: Readonly<Record<string, (sql: Sql, findings: Findings) => Promise<void>>> = {
   feed: checkFeed,
   revocations: checkRevocations,
@@ -14,18 +14,19 @@ const RULES: Readonly<Record<string, (sql: Sql, findings: Findings) => Promise<v
   clients: checkClients,
 };
 
+/** Runs all checks between rows and adds their faults to the findings. */
 export async function findRowFaults(read: Checkable['read'], findings: Findings): Promise<void> {
   for (const [table, check] of Object.entries(RULES)) {
     await findings.attempt(`The table ${table}`, () => read((sql) => check(sql, findings)));
   }
 }
 
-/** The row of the feed is written with each revocation, and has no index: it is compared with the newest entry instead. */
+/** The feed row is rewritten with each revocation and has no index to compare with, so it is compared with the newest entry. */
 async function checkFeed(sql: Sql, findings: Findings): Promise<void> {
   const rows = await sql.all('SELECT one, feed_id, last_position, last_commit FROM feed');
   const [feed] = rows;
   if (feed === undefined || rows.length > 1 || feed['one'] !== 1) {
-    return findings.add(`The table feed has to have one row, and has ${rows.length}.`);
+    return findings.add(`The table feed must have one row; it has ${rows.length}.`);
   }
   const { feed_id: feedId, last_position: last, last_commit: commit } = feed;
   if (typeof feedId !== 'string' || !/^[0-9a-z]+$/.test(feedId)) findings.add('The id of the feed is damaged.');
@@ -35,7 +36,7 @@ async function checkFeed(sql: Sql, findings: Findings): Promise<void> {
   if (position > last) findings.add(`The feed ends at ${last}, before its entry ${position}.`);
   const isOfLast = typeof commit === 'string' && commit.startsWith(`${last}-`);
   if (position === last && isOfLast && commit !== `${last}-${String(newest?.['commit_id'])}`) {
-    findings.add('The end of the feed and its newest entry are of different commits.');
+    findings.add('The end of the feed and its newest entry come from different commits.');
   }
 }
 
@@ -44,7 +45,7 @@ async function checkRevocations(sql: Sql, findings: Findings): Promise<void> {
     text: `SELECT COUNT(*) AS found FROM revocations
             WHERE position < 1 OR kind NOT IN ('token', 'grant', 'client', 'before', 'place')
                OR (kind IN ('client', 'before')) <> (before_date IS NOT NULL)`,
-    sentence: 'revocations are damaged: their kind, place or moment cannot be.',
+    sentence: 'revocations are damaged: their kind, position or time is impossible.',
   });
 }
 
@@ -52,7 +53,7 @@ async function checkFamilies(sql: Sql, findings: Findings): Promise<void> {
   await addCount(sql, findings, {
     text: `SELECT COUNT(*) AS found FROM families
             WHERE generation < 1 OR shown_generation > generation OR suspected_generation > generation`,
-    sentence: 'grants are damaged: their generation cannot be.',
+    sentence: 'grants are damaged: their generation is impossible.',
   });
 }
 
@@ -69,7 +70,7 @@ async function addCount(
 async function checkClients(sql: Sql, findings: Findings): Promise<void> {
   const clients = TABLES.find(({ name }) => name === 'clients');
   let undigested = 0;
-  let hasNobody = false;
+  let hasPlaceholder = false;
   for await (const row of readTable(sql, {
     name: 'clients',
     key: clients?.key ?? [],
@@ -78,18 +79,18 @@ async function checkClients(sql: Sql, findings: Findings): Promise<void> {
     const clientId = String(row['client_id']);
     const isWhole = isRecordOf(clientId, String(row['record']));
     if (clientId === PLACEHOLDER_CLIENT_ID) {
-      // Written once, by whichever version made the store; what is in it does not matter, as long as it can be read.
-      hasNobody = isWhole;
+      // Some older version may have written it. Its content does not matter as long as it can be read.
+      hasPlaceholder = isWhole;
       continue;
     }
     const judged = judgeDigest(row);
     if (judged === 'none') undigested += 1;
     if (judged === 'differs' || !isWhole) findings.add(`The record of the API key ${clientId} is damaged.`);
   }
-  if (!hasNobody) findings.add('The row that stands in for unknown API keys is missing or damaged.');
+  if (!hasPlaceholder) findings.add('The row that stands in for unknown API keys is missing or damaged.');
   if (undigested > 0) {
     findings.skip(
-      `${undigested} API keys have no digest yet, since an older version wrote them last: their records were only parsed.`,
+      `${undigested} API keys have no digest yet, because an older version wrote them last. Their records were only parsed.`,
     );
   }
 }

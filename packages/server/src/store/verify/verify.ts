@@ -1,7 +1,7 @@
 /**
- * `store verify`: whether a store is what it was when it was written (ADR 35). The engine compares its tables with its
- * indexes, which together hold each value that an answer rests on; what only Hallpass knows of its rows is compared here.
- * Nothing is written, and whatever is broken, the rest is still looked at.
+ * `store verify`: whether a store still holds what was written (ADR 35). The engine compares its tables with their indexes,
+ * which together hold every value that decides an answer; rules that only Hallpass knows are checked here. Nothing is
+ * written, and a broken part does not stop the check of the rest.
  */
 import { Findings, type Checkable } from './findings.ts';
 import { findRowFaults } from './row_faults.ts';
@@ -10,10 +10,10 @@ import type { KeyRecord } from '../store.ts';
 import { checkTable, TABLES, type Progress, type TableReport } from '../transfer/transfer.ts';
 import { loadKeys } from '../verbs/verbs.ts';
 
-/** Throws for a key that the master key does not open; or why there is no master key to try, in a sentence. */
+/** Throws when the master key does not decrypt a key. A string instead: why there is no master key to try, as a sentence. */
 export type KeyOpener = ((key: KeyRecord) => void) | string;
 
-/** Resolves with what was found, and closes the store. */
+/** Checks a store, closes it, and returns the findings with the counts and checksums of the readable tables. */
 export async function checkStore(
   store: Checkable,
   { openKey, progress }: { readonly openKey: KeyOpener; readonly progress: Progress },
@@ -29,7 +29,7 @@ export async function checkStore(
       if (report !== undefined) tables.push(report);
     }
     await findRowFaults(store.read, findings);
-    if (typeof openKey === 'string') findings.skip(`The keys of the issuer were not opened: ${openKey}`);
+    if (typeof openKey === 'string') findings.skip(`The issuer keys were not decrypted: ${openKey}`);
     else await findings.attempt('The table keys', () => store.read((sql) => openKeys(sql, { openKey, findings })));
   } finally {
     await store.close();
