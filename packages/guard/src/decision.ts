@@ -2,7 +2,7 @@
 import {
   printBasicChallenge,
   printChallenge,
-  wordsOf,
+  printRefusal,
   type ChallengeOrigin,
   type ErrorBody,
   type NumericDate,
@@ -116,7 +116,7 @@ export interface DenialOrigin extends ChallengeOrigin {
 
 /** Turns a refusal into a response. A DPoP challenge carries the nonce (RFC 9449 §9). */
 export function deny(refusal: Refusal, origin: DenialOrigin): Denial {
-  const { status, body: words } = wordsOf(refusal);
+  const { status, body: words } = printRefusal(refusal);
   const body =
     refusal.refused === 'insufficient_scope' && refusal.subject !== undefined
       ? { ...words, scope: refusal.subject }

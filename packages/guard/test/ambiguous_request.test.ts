@@ -86,7 +86,7 @@ test('it is refused before the credentials are looked at, by scope as by route, 
     assert.deepEqual(body, {
       error: 'invalid_request',
       error_description:
-        'This API takes nothing that overrides the method or the path of a request. Leave this out: x-http-method',
+        'This API does not accept overrides of the method or the path of a request. Remove this: x-http-method',
     });
     assert.equal(headers['WWW-Authenticate'], undefined);
     assert.equal(because, "'x_http_method' overrides the method or the path");

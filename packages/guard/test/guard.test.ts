@@ -56,7 +56,7 @@ test('a value that cannot stand in a scope is refused with 403, which says what 
   for (const odd of ['a1/a2', 'ada@example.com', 'urn:isbn:1', 'café', '']) {
     const { body, because, headers } = assertDenied(await ask(odd), 403);
     assert.equal(body.error, 'insufficient_scope');
-    assert.match(body.error_description, /cannot stand in a scope\. .* digits.*: \{accountID\}$/);
+    assert.match(body.error_description, /cannot be part of a scope\. .* digits.*: \{accountID\}$/);
     assert.match(headers['WWW-Authenticate'] ?? '', /error="insufficient_scope"/);
     assert.equal(because, 'bad_value: {accountID}');
   }

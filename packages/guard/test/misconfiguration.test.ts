@@ -101,7 +101,7 @@ suite('an issuer of another name', () => {
         await guard.ready();
         assertAllowed(await check(await issuer.token()));
         const denial = assertDenied(await check(await issuer.token({ iss: `${issuer.url}/` })), 401);
-        assert.match(denial.body.error_description, /names another issuer \(iss\)/);
+        assert.match(denial.body.error_description, /issuer \(iss\) of the access token is not the one/);
       });
     }
   });

@@ -1,8 +1,8 @@
 /** Reads the body of an HTTP response within a size limit. */
 import { concatBytes, utf8 } from './bytes.ts';
 
-/** What `readBody` needs of a `Response`. A `fetch` that the caller supplies may put something other than a web stream into `body`. */
-export interface BodySource {
+/** The part of a `Response` that `readBody` needs. A custom `fetch` may not put a web stream into `body`. */
+interface BodySource {
   readonly body: unknown;
   readonly text: () => Promise<string>;
 }

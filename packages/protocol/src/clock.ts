@@ -1,17 +1,18 @@
-/** Where time and chance come from. Both are arguments everywhere, so that a test can hold them still. */
+/** The clock and the random source. Both are arguments everywhere, so that a test can fix them. */
 
-/** Seconds since 1970-01-01T00:00:00Z, whole (RFC 7519 §2). */
+/** Whole seconds since 1970-01-01T00:00:00Z (RFC 7519 §2). */
 export type NumericDate = number;
 
+/** Where the time comes from. */
 export interface Clock {
-  /** Milliseconds since 1970-01-01T00:00:00Z, whole. */
+  /** Whole milliseconds since 1970-01-01T00:00:00Z. */
   readonly now: () => number;
 }
 
-/** That many bytes that nobody can predict. */
+/** Returns this many unpredictable bytes, in a new array that the caller may change. */
 export type Random = (byteCount: number) => Uint8Array;
 
-/** The second that an instant in milliseconds lies in. */
+/** Converts milliseconds since 1970 to a NumericDate, rounding down. */
 export function numericDate(milliseconds: number): NumericDate {
   return Math.floor(milliseconds / 1000);
 }

@@ -1,12 +1,11 @@
-/** Bounds how much work runs at once, and how much waits for a turn, in all and for each caller. */
-
-export interface ConcurrencyLimits {
+interface ConcurrencyLimits {
   /** How many pieces of work run at once. */
   readonly runningMax: number;
-  /** How many more may wait, and how many of those for one caller: one caller alone must not fill the queue. */
+  /** How many more may wait. */
   readonly waitingMax: number;
+  /** How many of those may be of one caller, so that no caller fills the queue alone. */
   readonly waitingPerCallerMax: number;
-  /** How long one may wait. Without it: as long as it takes. */
+  /** How long each may wait; without it there is no limit. */
   readonly patience?:
     | {
         readonly milliseconds: number;
@@ -21,9 +20,10 @@ interface Waiting {
   readonly start: () => void;
 }
 
+/** Limits how much work runs at once, and how much waits for its turn, in all and for each caller. */
 export class ConcurrencyLimit {
   readonly #limits: ConcurrencyLimits;
-  /** In the order in which they came. */
+  /** In order of arrival. */
   readonly #waiting = new Set<Waiting>();
   #running = 0;
 

@@ -1,44 +1,49 @@
-/** Demonstrating proof of possession (RFC 9449): what a proof says, and whether it fits the request that it came with. */
+/** Proof of possession, DPoP (RFC 9449): parsing a proof, and checking it against the request it came with. */
 import { printBase64url } from './bytes.ts';
 import type { NumericDate } from './clock.ts';
-import { asksForMore, parseJws, parsePublicJwk, type ClientPublicKey, type UnverifiedJws } from './jws.ts';
+import { parsePublicJwk, type ClientPublicKey } from './client_public_key.ts';
+import { JTI_LENGTH_MAX, needsExtension, parseJws, type UnverifiedJws } from './jws.ts';
 
 /** The longest proof, in characters. */
 export const DPOP_PROOF_LENGTH_MAX = 4_096;
-/** How far `iat` may be from now, in seconds, either way; and so how long a proof's `jti` has to be remembered. */
-export const DPOP_WINDOW_SECONDS = 60;
+/** How old a proof may be, in seconds; its `jti` must be remembered for as long. */
+const DPOP_WINDOW_SECONDS = 60;
+/** How far in the future `iat` may lie, in seconds. */
 const AHEAD_SECONDS_MAX = 10;
-const JTI_LENGTH_MAX = 256;
 
-/** A proof, not yet believed, with the key that it brings along. */
+/** A proof whose signature has not been checked yet, with the key it carries. */
 export interface UnverifiedProof extends UnverifiedJws {
   readonly key: ClientPublicKey;
 }
 
-/** The value of the one `DPoP` header to a proof; undefined for what has not the form of one (RFC 9449 §4.3, 1 to 7). */
+/** Parses the value of a `DPoP` header; undefined when it does not have the form of a proof (RFC 9449 §4.3, checks 1 to 7). */
 export function parseDpopProof(header: string): UnverifiedProof | undefined {
   if (header.length > DPOP_PROOF_LENGTH_MAX) return undefined;
   const jws = parseJws(header);
   if (jws === undefined || jws.header.get('typ') !== 'dpop+jwt') return undefined;
-  if (asksForMore(jws.header)) return undefined;
+  if (needsExtension(jws.header)) return undefined;
   const key = parsePublicJwk(jws.header.get('jwk'));
-  // The algorithm is the key's; the header may only agree.
+  // The key determines the algorithm; the header may only agree.
   if (typeof key === 'string' || jws.header.get('alg') !== key.algorithm) return undefined;
   return { ...jws, key };
 }
 
+/** What a proof must match. */
 export interface DpopExpectation {
   readonly method: string;
-  /** The address that the request came to; query and fragment are left out of the comparison. */
+  /** The URL of the request. Its query and fragment are not compared. */
   readonly url: string;
   readonly now: NumericDate;
-  /** Whether this nonce is one of ours that is still good; undefined where none is asked for. */
+  /** Whether a nonce is one of ours and still valid; undefined where no nonce is required. */
   readonly isNonceGood?: ((nonce: string) => boolean) | undefined;
-  /** The hash of the access token that came along, SHA-256 as base64url (RFC 9449 §4.2); undefined at the token endpoint. */
+  /** The SHA-256 of the access token in the request, as base64url (RFC 9449 §4.2); undefined at the token endpoint. */
   readonly ath?: string | undefined;
 }
 
-/** Why a well-signed proof does not fit; otherwise its `jti`, which may be used once, until when. */
+/**
+ * Checks the claims of a proof whose signature is good (RFC 9449 §4.3, checks 8 to 12). Gives why it is refused, or else
+ * its `jti`, which must be accepted only once, and how long to remember it.
+ */
 export function judgeDpopProof(
   claims: ReadonlyMap<string, unknown>,
   { method, url, now, isNonceGood, ath }: DpopExpectation,
@@ -63,8 +68,8 @@ export function judgeDpopProof(
 }
 
 /**
- * An address without query and fragment, normalized (RFC 9449 §4.3, RFC 3986 §6.2.2.1, §6.2.3): scheme and host in lower
- * case, escapes in upper case, the default port dropped. Nothing is decoded: whose routes are whose is not for a proof to say.
+ * A URL without query and fragment, normalized (RFC 9449 §4.3, RFC 3986 §6.2.2.1, §6.2.3): scheme and host in lower case,
+ * escapes in upper case, the default port dropped. Escapes are not decoded, since that could turn one route into another.
  */
 function comparable(url: string): string {
   const [, scheme = '', authority = '', path = ''] = /^([a-z]+):\/\/([^/?#]*)([^?#]*)/i.exec(url) ?? [];
@@ -75,15 +80,15 @@ function comparable(url: string): string {
 
 /** How long one nonce is handed out, in milliseconds; it is accepted for as long again. */
 export const DPOP_NONCE_MS = 60_000;
-/** Of the 32 bytes of a MAC: nobody guesses 16 in two minutes. */
+/** How many bytes of the MAC make a nonce. Nobody guesses 16 bytes in two minutes. */
 const NONCE_BYTES = 16;
 
-/** What is put under a MAC to make the nonce of a period, the whole number of `DPOP_NONCE_MS` since 1970. */
+/** The text whose MAC makes the nonce of a period. Periods are `DPOP_NONCE_MS` long and counted from 1970. */
 export function dpopNonceInput(period: number): string {
   return `dpop nonce ${period}`;
 }
 
-/** The MAC of `dpopNonceInput` to its nonce (RFC 9449 §8, §9). Whoever has the key knows every nonce: none has to be stored. */
+/** Prints the MAC of `dpopNonceInput` as a nonce (RFC 9449 §8, §9). The key makes every nonce, so none is stored. */
 export function printDpopNonce(mac: Uint8Array): string {
   return printBase64url(mac.subarray(0, NONCE_BYTES));
 }

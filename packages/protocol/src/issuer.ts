@@ -1,12 +1,12 @@
-/** The one spelling of an issuer (RFC 8414 §2). Issuers are compared to the letter, so server and guard must spell alike. */
+/** The canonical spelling of an issuer (RFC 8414 §2). Issuers are compared character by character, so server and guard must spell alike. */
 
 const ISSUER = /^(https?):\/\/([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?(\/[^\s?#\\]*)?$/i;
 const DEFAULT_PORTS: Readonly<Record<string, number>> = { https: 443, http: 80 };
 
 /**
- * An issuer with scheme and host in lower case and without the default port, which say nothing (RFC 3986 §6.2.2.1,
- * §6.2.3). The path is another matter, its case and its last slash included: it stays as it is. Undefined for what is no
- * address of an issuer: credentials, a query, a fragment, a host that is not ASCII.
+ * Puts an issuer's scheme and host in lower case and drops the default port (RFC 3986 §6.2.2.1, §6.2.3). The path stays
+ * unchanged, because its case and its last slash matter. Undefined for anything that is not an issuer: not http(s), with
+ * credentials, a query, a fragment, or a host that is not ASCII.
  */
 export function canonicalIssuer(text: unknown): string | undefined {
   if (typeof text !== 'string') return undefined;

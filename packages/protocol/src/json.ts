@@ -2,7 +2,7 @@
 import { parseUtf8 } from './bytes.ts';
 
 /** The members of a JSON object, by name. */
-export type JsonObject = Readonly<Record<string, unknown>>;
+type JsonObject = Readonly<Record<string, unknown>>;
 
 /** Whether a JSON value is an object, and not `null` or an array. */
 export function isObject(value: unknown): value is JsonObject {
@@ -22,8 +22,8 @@ export function parseJson(source: string | Uint8Array): unknown {
 
 /**
  * Parses the UTF-8 bytes of a JSON object. Undefined for any other value, and for one in which an object, at any depth,
- * names a member twice. Parsers differ on which of the two they keep (RFC 7515 §4), so an attacker can show each of two
- * readers a different value.
+ * names a member twice. Parsers differ on which of the two they keep (RFC 7515 §4), so an attacker could
+ * show two readers different values.
  */
 export function parseStrictObject(bytes: Uint8Array): JsonObject | undefined {
   const text = parseUtf8(bytes);

@@ -1,19 +1,19 @@
-/** The label of a body: `Content-Type` and `Content-Encoding` (RFC 9110 §8.3, §8.4). */
+/** What a body claims to be: `Content-Type` and `Content-Encoding` (RFC 9110 §8.3, §8.4). */
 import { refuse, type Refusal } from './refusal.ts';
 
-/** A media type with its parameters, as far as anybody here asks for them. */
-export interface MediaType {
+/** A media type with the only parameter that is read here. */
+interface MediaType {
   /** In lower case, without parameters: `application/json`. */
   readonly essence: string;
   /** The value of each `charset` parameter, in order, without quotes. */
   readonly charsets: readonly string[];
 }
 
-/** One parameter with the semicolon before it (RFC 9110 §5.6.6); it may be empty. */
+/** One parameter and the semicolon before it (RFC 9110 §5.6.6). The parameter may be empty. */
 const PARAMETER =
   /^[ \t]*;[ \t]*(?:([!#$%&'*+.^_`|~0-9A-Za-z-]+)=(?:"((?:[^"\\]|\\.)*)"|([!#$%&'*+.^_`|~0-9A-Za-z-]*)))?[ \t]*/;
 
-/** A `Content-Type` to its media type; undefined when a parameter is malformed: it could hide a charset. Never throws. */
+/** Parses a `Content-Type`; undefined when a parameter is malformed, because that could hide a charset. Never throws. */
 export function parseMediaType(text: string): MediaType | undefined {
   const [essence = ''] = text.split(';', 1);
   const charsets: string[] = [];
@@ -28,12 +28,12 @@ export function parseMediaType(text: string): MediaType | undefined {
   return { essence: essence.trim().toLowerCase(), charsets };
 }
 
-/** How much of a charset or a coding is repeated to its sender, in characters. */
+/** How much of a charset or a coding is quoted in the answer, in characters. */
 const REPEATED_LENGTH_MAX = 40;
 
 /**
- * Why a body under this label is not read; undefined where it is. Bodies are UTF-8 and nothing else: one that says it is
- * in another charset would be read as something else than its sender means.
+ * Why a body with these headers is refused; undefined if it can be read. Bodies are read as UTF-8 only. Reading one in
+ * another charset would give it a meaning that its sender did not intend.
  */
 export function findUnreadableLabel(
   type: MediaType | undefined,

@@ -1,4 +1,4 @@
-/** The documents that go over the wire, under the names that the RFCs give their members. */
+/** The messages of the OAuth endpoints, with the member names of the RFCs. */
 import { parseAccessTokenClaims, type AccessTokenClaims } from './access_token.ts';
 import type { NumericDate } from './clock.ts';
 
@@ -6,11 +6,11 @@ import type { NumericDate } from './clock.ts';
 export interface TokenResponse {
   readonly access_token: string;
   readonly token_type: 'Bearer' | 'DPoP';
-  /** Seconds, whole. */
+  /** Whole seconds. */
   readonly expires_in: number;
   readonly scope: string;
   readonly refresh_token?: string;
-  /** With token exchange, and only there (RFC 8693 §2.2.1). */
+  /** Only with token exchange (RFC 8693 §2.2.1). */
   readonly issued_token_type?: typeof ACCESS_TOKEN_TYPE_URN;
 }
 
@@ -26,80 +26,45 @@ export type IntrospectionResponse =
       readonly aud: string | readonly string[];
       readonly iat: NumericDate;
       readonly exp: NumericDate;
-      /** Of a refresh token: its grant and its generation, with a dot between. */
+      /** For a refresh token: its grant and its generation, separated by a dot. */
       readonly jti: string;
-      /** How an access token is used (RFC 6749 §5.1), or `refresh_token` for what is none. */
+      /** How an access token is used (RFC 6749 §5.1), or `refresh_token`. */
       readonly token_type: 'Bearer' | 'DPoP' | 'refresh_token';
       readonly cnf?: { readonly jkt: string };
     };
 
 /**
- * What introspection said of an access token to its claims; undefined for one that is not active, and for what is no
- * answer of ours. The issuer does not tell the grant: `grant_id` is empty.
+ * Parses an introspection answer as the claims of an access token; undefined when the token is not active or the answer
+ * is not one of ours. The answer does not name the grant, so `grant_id` is empty.
  */
 export function parseIntrospectedToken(value: unknown): AccessTokenClaims | undefined {
   if (typeof value !== 'object' || value === null || !('active' in value) || value.active !== true) return undefined;
-  // A refresh token opens nothing, however active it is.
+  // A refresh token opens nothing, even an active one.
   if ('token_type' in value && value.token_type === 'refresh_token') return undefined;
   const claims = parseAccessTokenClaims({ ...value, grant_id: NO_GRANT });
   return claims === undefined ? undefined : { ...claims, grant_id: '' };
 }
 
-/** Stands for the grant while the claims are read. */
+/** A placeholder, so that the claims can be parsed like those of a token. */
 const NO_GRANT = '00000000-0000-0000-0000-000000000000';
 
-/** The grants on offer, each with what RFC 6749 calls it. */
+/** The values of `grant_type` that the token endpoint accepts. */
 export const GRANT_TYPES = [
   'client_credentials',
   'refresh_token',
   'urn:ietf:params:oauth:grant-type:token-exchange',
 ] as const;
-/** The one kind of token that exchange takes and gives (RFC 8693 §3). */
+/** The only token type that token exchange accepts and issues (RFC 8693 §3). */
 export const ACCESS_TOKEN_TYPE_URN = 'urn:ietf:params:oauth:token-type:access_token';
+/** One of `GRANT_TYPES`. */
 export type GrantType = (typeof GRANT_TYPES)[number];
 
-/** The kinds of token that `token_type_hint` may name (RFC 7009 §2.1). */
+/** The values of `token_type_hint` (RFC 7009 §2.1). */
 export const TOKEN_TYPE_HINTS = ['access_token', 'refresh_token'] as const;
+/** One of `TOKEN_TYPE_HINTS`. */
 export type TokenTypeHint = (typeof TOKEN_TYPE_HINTS)[number];
 
-/** Where everything is, below the issuer. */
-export const PATHS = {
-  token: '/oauth2/token',
-  revoke: '/oauth2/revoke',
-  introspect: '/oauth2/introspect',
-  jwks: '/oauth2/jwks',
-  revocations: '/oauth2/revocations',
-  ping: '/ping',
-  live: '/health/live',
-  ready: '/health/ready',
-  openapi: '/openapi.json',
-} as const;
-
-/** Where an issuer's metadata is: the well-known part stands between host and path (RFC 8414 §3.1). */
-export function metadataURL(issuer: string): string {
-  const { origin, pathname } = splitURL(issuer);
-  return `${origin}/.well-known/oauth-authorization-server${pathname}`;
-}
-
-/**
- * Where verifiers look that know OpenID Connect Discovery alone: below the issuer (§4 there), or between host and path
- * like other metadata (RFC 8414 §5). The same place, where the issuer has no path.
- */
-export function openidConfigurationURLs(issuer: string): { readonly below: string; readonly between: string } {
-  const { origin, pathname } = splitURL(issuer);
-  const wellKnown = '/.well-known/openid-configuration';
-  return { below: `${origin}${pathname}${wellKnown}`, between: `${origin}${wellKnown}${pathname}` };
-}
-
-/** The origin and the path of an absolute URL; the path is empty rather than `/`. */
-export function splitURL(url: string): { readonly origin: string; readonly pathname: string } {
-  const afterScheme = url.indexOf('://') + 3;
-  const slash = url.indexOf('/', afterScheme);
-  if (slash < 0) return { origin: url, pathname: '' };
-  return { origin: url.slice(0, slash), pathname: url.slice(slash).replace(/\/$/, '') };
-}
-
-/** An answer of the token endpoint, from whatever server, to its members; undefined when it is no token answer. */
+/** Parses the success answer of any server's token endpoint (RFC 6749 §5.1); undefined when it is not one. */
 export function parseTokenResponse(value: unknown):
   | {
       readonly access_token: string;
@@ -126,7 +91,7 @@ export function parseTokenResponse(value: unknown):
   };
 }
 
-/** An error answer, from whatever server, to its members (RFC 6749 §5.2); undefined when it is none. */
+/** Parses the error answer of any server (RFC 6749 §5.2); undefined when it is not one. */
 export function parseErrorResponse(
   value: unknown,
 ): { readonly error: string; readonly error_description?: string } | undefined {

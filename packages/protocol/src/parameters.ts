@@ -1,7 +1,7 @@
 /**
- * A request's bytes to its parameters (contract §3, §9): each name once, `resource` excepted, an empty value absent.
- * Two dialects, told apart by the body alone: a form is answered by the RFCs to the letter, JSON as the family's
- * clients expect. The query string is not read here or anywhere else.
+ * Parses a request body into its parameters (contract §3, §9). No name may come twice, except `resource`; an empty value
+ * counts as absent. There are two dialects, and the body alone decides which: a form is answered exactly as the RFCs say,
+ * JSON as the family's clients expect. Parameters in the query string are never read.
  */
 import { parseUtf8, utf8 } from './bytes.ts';
 import { isObject, memberNames, parseJson } from './json.ts';
@@ -13,7 +13,7 @@ export const BODY_BYTES_MAX = 16 * 1024;
 /** The most parameters in one body. */
 export const PARAMETERS_MAX = 64;
 
-/** The parameters that Hallpass reads; any other is ignored, but still may not come twice. */
+/** The parameters that Hallpass reads. Others are ignored, but must not come twice either. */
 const KNOWN = [
   'audience',
   'client_id',
@@ -32,8 +32,10 @@ const KNOWN = [
 ] as const;
 const REPEATABLE = 'resource';
 
+/** A parameter that Hallpass reads, apart from `resource`. */
 export type ParameterName = (typeof KNOWN)[number];
 
+/** The parameters of a request. */
 export interface Parameters {
   readonly dialect: 'form' | 'json';
   readonly values: ReadonlyMap<ParameterName, string>;
@@ -41,10 +43,10 @@ export interface Parameters {
   readonly resources: readonly string[];
 }
 
-/** What `receiveParameters` and the rules after it need to know of a body that was refused. */
+/** The dialect of a body. Errors are answered in it too. */
 export type Dialect = Parameters['dialect'];
 
-/** A body under its label to its parameters. Never throws. */
+/** Parses a body by its `Content-Type`. Refuses a body that is too large, mislabelled or malformed. Never throws. */
 export function parseParameters(
   contentType: string | undefined,
   body: Uint8Array,
@@ -61,16 +63,16 @@ export function parseParameters(
   return 'refused' in pairs ? pairs : gather(dialect, pairs);
 }
 
-/** The dialect of a body, also when the body is refused; undefined when no dialect is offered for it. */
+/** The dialect of a body, even of one that is refused; undefined for a media type that we do not read. */
 export function dialectOf(contentType: string | undefined, body: Uint8Array): Dialect | undefined {
   const type = contentType?.split(';', 1)[0]?.trim().toLowerCase();
   if (type === 'application/json') return 'json';
   if (type !== 'application/x-www-form-urlencoded') return undefined;
-  // The family's documentation posts JSON with curl's default label (contract §3).
-  return firstSolid(body) === 0x7b ? 'json' : 'form';
+  // The family's documentation posts JSON under curl's default type (contract §3).
+  return firstNonSpace(body) === 0x7b ? 'json' : 'form';
 }
 
-function firstSolid(body: Uint8Array): number | undefined {
+function firstNonSpace(body: Uint8Array): number | undefined {
   return body.find((byte) => byte !== 0x20 && byte !== 0x09 && byte !== 0x0a && byte !== 0x0d);
 }
 
@@ -109,10 +111,10 @@ function malformed(name: string): Refusal {
   return refuse('malformed_parameter', { because: name, subject: name });
 }
 
-/** How much of a name that is not ours is repeated to its sender, in characters. */
+/** How much of an unknown name is quoted in the answer, in characters. */
 const NAME_REPEATED_LENGTH_MAX = 64;
 
-/** For the log, the name of an unknown one is the sender's text, and may be a secret that slipped. */
+/** The log does not get an unknown name: it is the sender's text, and may be a misplaced secret. */
 function repeated(name: string): Refusal {
   const known = name === REPEATABLE || KNOWN.some((candidate) => candidate === name);
   return refuse('repeated_parameter', {
@@ -121,12 +123,12 @@ function repeated(name: string): Refusal {
   });
 }
 
-/** JSON can name half a character (`\ud800`), which has no bytes of its own: two such texts would hash alike. */
+/** JSON can hold a lone surrogate (`\ud800`), which UTF-8 cannot: two such texts would be hashed alike. */
 function isWellFormed(text: string): boolean {
   return !/\p{Surrogate}/u.test(text);
 }
 
-/** `application/x-www-form-urlencoded` to its pairs: strict percent-encoding and UTF-8 (RFC 6749 appendix B). */
+/** Parses `application/x-www-form-urlencoded` with strict percent-encoding and UTF-8 (RFC 6749 appendix B). */
 function parseForm(text: string): Pairs | Refusal {
   if (text === '') return [];
   const pairs: [string, string][] = [];
@@ -142,7 +144,7 @@ function parseForm(text: string): Pairs | Refusal {
   return pairs;
 }
 
-/** One form-encoded name or value; undefined for a bad escape or bytes that are not UTF-8. */
+/** Decodes one form-encoded name or value; undefined for a bad escape or bytes that are not UTF-8. */
 export function parseFormText(text: string): string | undefined {
   if (!text.includes('%')) return text.replaceAll('+', ' ');
   const source = utf8(text.replaceAll('+', ' '));
@@ -170,15 +172,15 @@ function hexDigit(byte: number | undefined): number | undefined {
 }
 
 /**
- * One JSON object to its members. `JSON.parse` keeps the last of two members with one name and says nothing, so the
- * names are also read from the text: a parameter that two parsers read differently is how checks are walked around.
+ * Parses a JSON object into its members. `JSON.parse` silently keeps the last of two members with one name, so the names
+ * are also read from the text: an attacker bypasses checks with a parameter that two parsers read differently.
  */
 function parseFlatJson(text: string): Pairs | Refusal {
   const value = parseJson(text);
   if (value === undefined) return refuse('malformed_body', { because: 'not JSON' });
   if (!isObject(value)) return refuse('malformed_body', { because: 'not a JSON object' });
   const members = new Map<string, unknown>(Object.entries(value));
-  // Its own names alone: what is inside an unknown member is ignored, whatever it is.
+  // Only the outermost names: what an unknown member holds is ignored.
   const [names = []] = memberNames(text);
   if (names.length > PARAMETERS_MAX) return refuse('too_many_parameters');
   const twice = names.find((name, at) => names.indexOf(name) !== at);

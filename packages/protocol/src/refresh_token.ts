@@ -1,11 +1,11 @@
 /**
- * The refresh token: a self-contained, authenticated, deterministic encoding of where its grant stands (contract §3, §5).
+ * The refresh token: a self-contained, authenticated, deterministic encoding of its grant's state (contract §3, §5).
  *
  *   "hprt_" base64url( version 1 byte | key id 8 bytes | payload | HMAC-SHA-256 32 bytes )
  *
- * Self-contained, so that a first refresh token needs no row. Deterministic, so that an answer that was lost can be
- * made again, byte for byte, from what was stored at the rotation. The tag covers everything before it; nothing in the
- * payload is looked at until the tag has been found good.
+ * It is self-contained so that a first refresh token needs no row, and deterministic so that a lost answer can be sent
+ * again, byte for byte, from what was stored at the rotation. The tag covers everything before it, the prefix included.
+ * The payload is not read until the tag has been found good.
  */
 import { concatBytes, parseBase64url, printBase64url, utf8 } from './bytes.ts';
 import { isNumericDate } from './access_token.ts';
@@ -13,42 +13,42 @@ import type { NumericDate } from './clock.ts';
 import { isIdentifier } from './identifier.ts';
 import { parseJson } from './json.ts';
 
-/** What every refresh token starts with; a scanner for leaked secrets can look for it. */
+/** The prefix of every refresh token. Scanners for leaked secrets can look for it. */
 export const REFRESH_TOKEN_PREFIX = 'hprt_';
-/** The longest refresh token, in characters: it has to fit in a body beside the rest. */
+/** The longest refresh token, in characters. It has to fit in a body with the other parameters. */
 export const REFRESH_TOKEN_LENGTH_MAX = 14_336;
-/** The length of a MAC key's id, in bytes, and of the tag. */
+/** The length of a MAC key's id, in bytes. */
 export const REFRESH_KEY_ID_BYTES = 8;
 const TAG_BYTES = 32;
 const VERSION = 1;
 
-/** Where a grant stands: what the token of one generation says. */
+/** The state of a grant at one generation, as its refresh token holds it. */
 export interface RefreshTokenState {
   readonly grantId: string;
-  /** 0 for the first token of the family, one more with each rotation. */
+  /** 0 for the family's first token; each rotation adds 1. */
   readonly generation: number;
   readonly clientId: string;
   /** When this generation was made. */
   readonly issuedAt: NumericDate;
-  /** When this token ends, unless the family has rotated since: `oauth/grant_end.ts` has the rule. */
+  /** When this token expires, if the family does not rotate before that. */
   readonly expiresAt: NumericDate;
-  /** The scopes as first granted, one space between; narrowing at a refresh does not touch them. */
+  /** The scopes first granted, separated by single spaces. Narrowing at a refresh does not change them. */
   readonly scope: string;
-  /** The audiences as first granted. */
+  /** The audiences first granted. */
   readonly audiences: readonly string[];
 }
 
-/** A MAC key, as far as this file needs to know it. */
+/** A key that authenticates refresh tokens. */
 export interface RefreshKey {
   /** 8 bytes as base64url. */
   readonly keyId: string;
-  /** HMAC-SHA-256, 32 bytes. */
+  /** The HMAC-SHA-256 of these bytes: 32 bytes. */
   readonly mac: (bytes: Uint8Array) => Uint8Array;
 }
 
 /**
- * A state to its token; the same state and key always give the same token. One that is longer than
- * `REFRESH_TOKEN_LENGTH_MAX` must not be given out: nobody could open it.
+ * Seals a state in a token. The same state and key always give the same token. Do not issue one longer than
+ * `REFRESH_TOKEN_LENGTH_MAX`: it could not be opened. Throws for a key whose id is not 8 bytes.
  */
 export function sealRefreshToken(state: RefreshTokenState, key: RefreshKey): string {
   const { grantId, generation, clientId, issuedAt, expiresAt, scope, audiences } = state;
@@ -59,12 +59,12 @@ export function sealRefreshToken(state: RefreshTokenState, key: RefreshKey): str
   return REFRESH_TOKEN_PREFIX + printBase64url(concatBytes(body, key.mac(tagInput(body))));
 }
 
-/** A token to its state, when the key it names is known and its tag is good; undefined otherwise. Never throws. */
+/** Opens a token; undefined unless the key it names is known and its tag is good. Never throws. */
 export function openRefreshToken(
   token: string,
   keys: {
     readonly find: (keyId: string) => RefreshKey | undefined;
-    /** Compares in constant time: how far a forged tag was right must not show. */
+    /** Compares in constant time, so that timing does not show how much of a forged tag was right. */
     readonly equal: (a: Uint8Array, b: Uint8Array) => boolean;
   },
 ): RefreshTokenState | undefined {
@@ -78,7 +78,7 @@ export function openRefreshToken(
   return parsePayload(body.subarray(payloadStart));
 }
 
-/** The prefix is under the tag as well, so that the key can never be made to speak for another kind of token. */
+/** The tag covers the prefix too, so that a tag for another kind of token is never good here. */
 function tagInput(body: Uint8Array): Uint8Array {
   return concatBytes(utf8(REFRESH_TOKEN_PREFIX), body);
 }

@@ -1,9 +1,9 @@
 /**
- * What Hallpass says no with: one row for every reason, with the public words for it (RFC 6749 §5.2, RFC 6750 §3.1,
- * RFC 8707 §2, RFC 9449 §5). Private detail (`because`) goes to the log and the audit, never to the caller.
+ * The table of refusals: one row for each reason, with its public words (RFC 6749 §5.2, RFC 6750 §3.1, RFC 8707 §2,
+ * RFC 9449 §5). The private detail (`because`) goes to the log and the audit, never to the caller.
  */
 
-/** The `error` codes on the wire. */
+/** The `error` codes on the wire, each with the reasons that use it in the table below. */
 export type ErrorCode =
   | 'invalid_request'
   | 'invalid_client'
@@ -26,14 +26,17 @@ export type ErrorCode =
 interface Row {
   readonly status: number;
   readonly error: ErrorCode;
-  /** A sentence for the caller's developer: what was wrong, and what to do next. Printable ASCII without `"` and `\`. */
+  /**
+   * For the developer of the caller: what is wrong, and what to do. Printable ASCII without `"` and `\`. Where a subject is
+   * appended (`: subject`), it ends without a full stop.
+   */
   readonly description: string;
   /** The required parameter that is missing; the JSON dialect answers 422 and names it (contract §3). */
   readonly field?: string;
 }
 
 const ROWS = {
-  // The body as such
+  // The body
   body_too_large: {
     status: 413,
     error: 'invalid_request',
@@ -47,12 +50,12 @@ const ROWS = {
   unsupported_charset: {
     status: 415,
     error: 'invalid_request',
-    description: 'Bodies are read as UTF-8. Send charset=utf-8 in Content-Type, once, or no charset. This was sent',
+    description: 'Bodies are read as UTF-8. In Content-Type send charset=utf-8 once, or no charset. The request has',
   },
   unsupported_content_coding: {
     status: 415,
     error: 'invalid_request',
-    description: 'Send the body without Content-Encoding. This coding is not read',
+    description: 'Send the body without Content-Encoding. This coding is not supported',
   },
   malformed_body: {
     status: 400,
@@ -67,17 +70,18 @@ const ROWS = {
   repeated_parameter: {
     status: 400,
     error: 'invalid_request',
-    description: 'Send each parameter once; only resource may repeat. This one is given twice',
+    description: 'Send each parameter once; only resource may repeat. This one is repeated',
   },
   malformed_parameter: {
     status: 400,
     error: 'invalid_request',
-    description: 'Values are strings of whole characters; only resource may be an array of them. This one is not',
+    description:
+      'A value must be a string of valid Unicode; only resource may be an array of strings. The malformed parameter is',
   },
   malformed_wait: {
     status: 400,
     error: 'invalid_request',
-    description: 'The query parameter wait is a whole number of seconds, 0 to 10, given once.',
+    description: 'The query parameter wait must be a whole number of seconds from 0 to 10, given once.',
   },
 
   // Client authentication
@@ -89,18 +93,19 @@ const ROWS = {
   conflicting_credentials: {
     status: 400,
     error: 'invalid_request',
-    description: 'The Authorization header and the body name different credentials. Send one of them, or both alike.',
+    description:
+      'The Authorization header and the body hold different credentials. Send only one of them, or the same in both.',
   },
   malformed_assertion: {
     status: 400,
     error: 'invalid_request',
     description:
-      'client_assertion and client_assertion_type belong together, and replace the secret. The type is urn:ietf:params:oauth:client-assertion-type:jwt-bearer.',
+      'Send client_assertion together with client_assertion_type, and without a secret. The type is urn:ietf:params:oauth:client-assertion-type:jwt-bearer.',
   },
   dpop_required: {
     status: 400,
     error: 'invalid_dpop_proof',
-    description: 'This API key gets tokens bound to a key only. Send a DPoP header with a proof.',
+    description: 'This API key only gets sender-constrained tokens. Send a DPoP header with a proof.',
   },
   dpop_proof_not_good: {
     status: 400,
@@ -117,7 +122,7 @@ const ROWS = {
   rate_limited: {
     status: 429,
     error: 'rate_limited',
-    description: 'Too many requests. Wait for the seconds in Retry-After, then go on more slowly.',
+    description: 'Too many requests. Wait for the number of seconds in Retry-After, then send requests more slowly.',
   },
   origin_not_allowed: {
     status: 403,
@@ -129,12 +134,12 @@ const ROWS = {
   missing_grant_type: {
     status: 400,
     error: 'invalid_request',
-    description: 'grant_type is required, such as client_credentials or refresh_token.',
+    description: 'grant_type is required: client_credentials or refresh_token, for example.',
   },
   unsupported_grant_type: {
     status: 400,
     error: 'unsupported_grant_type',
-    description: 'This grant_type is not offered. The metadata of this server lists those that are.',
+    description: 'This grant_type is not supported. The metadata of this server lists the supported ones.',
   },
   grant_not_allowed: {
     status: 400,
@@ -144,25 +149,25 @@ const ROWS = {
   missing_scope: {
     status: 400,
     error: 'invalid_scope',
-    description: 'scope is required, since this API key has no default scope.',
+    description: 'scope is required, because this API key has no default scope.',
     field: 'scope',
   },
   malformed_scope: {
     status: 400,
     error: 'invalid_scope',
     description:
-      'A scope is a path with a verb, such as /accounts.write; separate several by one space. This is malformed',
+      'A scope is a path with a verb, such as /accounts.write; separate several with single spaces. This is malformed',
   },
   scope_value_not_allowed: {
     status: 400,
     error: 'invalid_scope',
     description:
-      'A scope holds a value or a segment that no scope can hold. They are up to 128 letters (A to Z), digits, and _ ~ -, with single dots inside: no e-mail address, no URN, no percent-encoding. The scope is',
+      'A segment of this scope has characters that scopes cannot hold. A segment has up to 128 ASCII letters, digits, and _ ~ -, with single dots inside. E-mail addresses, URNs and percent-encoding do not fit. The scope is',
   },
   unfilled_scope: {
     status: 400,
     error: 'invalid_scope',
-    description: 'A scope still holds a {parameter}. Put the value in its place',
+    description: 'A scope still has a {parameter}. Replace it with a value',
   },
   scope_not_allowed: {
     status: 400,
@@ -172,12 +177,12 @@ const ROWS = {
   scope_not_granted: {
     status: 400,
     error: 'invalid_scope',
-    description: 'A refresh may ask for the same or fewer scopes, and this one was not granted',
+    description: 'A refresh can only ask for scopes that were granted, and this one was not',
   },
   no_scope_left: {
     status: 400,
     error: 'invalid_scope',
-    description: 'This API key has lost every scope of this grant. Ask for a new token.',
+    description: 'This API key no longer has any scope of this grant. Ask for a new token.',
   },
   token_too_long: {
     status: 400,
@@ -187,7 +192,7 @@ const ROWS = {
   target_not_allowed: {
     status: 400,
     error: 'invalid_target',
-    description: 'This resource is not among the audiences of this API key, or not an absolute URI without a fragment.',
+    description: 'This resource is not an audience of this API key, or is not an absolute URI without a fragment.',
   },
   missing_refresh_token: {
     status: 400,
@@ -198,7 +203,7 @@ const ROWS = {
   refresh_token_not_good: {
     status: 400,
     error: 'invalid_grant',
-    description: 'The refresh token is invalid, expired, revoked or was already used. Ask for a new token.',
+    description: 'The refresh token is invalid, expired, revoked or already used. Ask for a new token.',
   },
 
   // Token exchange
@@ -211,7 +216,7 @@ const ROWS = {
     status: 400,
     error: 'invalid_request',
     description:
-      'Token exchange takes and gives access tokens only (urn:ietf:params:oauth:token-type:access_token), without an actor.',
+      'Token exchange accepts and issues only access tokens (urn:ietf:params:oauth:token-type:access_token), without an actor.',
   },
   subject_token_not_good: {
     status: 400,
@@ -221,7 +226,7 @@ const ROWS = {
   scope_not_in_subject: {
     status: 400,
     error: 'invalid_scope',
-    description: 'Token exchange gives the same or fewer scopes, and the subject_token does not hold this one',
+    description: 'Token exchange can only ask for scopes of the subject_token, which does not have this one',
   },
 
   // Revocation and introspection
@@ -256,13 +261,13 @@ const ROWS = {
   token_of_another_issuer: {
     status: 401,
     error: 'invalid_token',
-    description: 'The access token names another issuer (iss) than the one that this API takes tokens of.',
+    description: 'The issuer (iss) of the access token is not the one that this API accepts tokens from.',
   },
   token_for_another_audience: {
     status: 401,
     error: 'invalid_token',
     description:
-      'The access token is meant for another API. Ask for one with this audience, by the parameter resource if need be',
+      'The access token is meant for another API. Ask for a token with this audience, if necessary with the parameter resource',
   },
   token_expired: {
     status: 401,
@@ -273,7 +278,7 @@ const ROWS = {
     status: 401,
     error: 'invalid_token',
     description:
-      'The clock of this API and the one of the issuer differ too much to accept this access token. A new one would be refused as well, until the clock is set right.',
+      'The clocks of this API and of the issuer differ too much to accept this access token. A new token would be refused too, until the clock is corrected.',
   },
   token_is_bound: {
     status: 401,
@@ -301,113 +306,114 @@ const ROWS = {
     status: 403,
     error: 'insufficient_scope',
     description:
-      'The revocation feed is for the keys of resource servers. Ask the operator for one, made with --resource-server.',
+      'Only the key of a resource server can read the revocation feed. Ask the operator for a key made with --resource-server.',
   },
   route_not_allowed: {
     status: 403,
     error: 'insufficient_scope',
-    description: 'No scope opens this route: the policy of this API does not name it.',
+    description: 'No scope opens this route: it is not in the policy of this API.',
   },
   value_not_allowed: {
     status: 403,
     error: 'insufficient_scope',
     description:
-      'No scope opens this path: a value in it cannot stand in a scope. Values are up to 128 letters (A to Z), digits, and _ ~ -, with single dots inside. The parameter is',
+      'No scope opens this path, because a value in it cannot be part of a scope. A value has up to 128 ASCII letters, digits, and _ ~ -, with single dots inside. The parameter is',
   },
   malformed_path: {
     status: 400,
     error: 'invalid_request',
-    description:
-      'The path of the request is not in its plain form: dot segments, empty segments and encoded slashes are refused.',
+    description: 'The path of the request is ambiguous. Dot segments, empty segments and encoded slashes are refused.',
   },
 
   override: {
     status: 400,
     error: 'invalid_request',
-    description: 'This API takes nothing that overrides the method or the path of a request. Leave this out',
+    description: 'This API does not accept overrides of the method or the path of a request. Remove this',
   },
   look_alike_field: {
     status: 400,
     error: 'invalid_request',
-    description: 'A header is named like one of X-Hallpass, with another character in the place of a hyphen.',
+    description: 'A header name looks like one of X-Hallpass, with another character in place of a hyphen.',
   },
   upgrade_not_offered: {
     status: 400,
     error: 'invalid_request',
-    description: 'This route has no upgrade. Send the request without the Upgrade header.',
+    description: 'This route does not support upgrades. Send the request without the Upgrade header.',
   },
 
   // HTTP
   repeated_field: {
     status: 400,
     error: 'invalid_request',
-    description: 'A header that may be there only once is there twice',
+    description: 'This header may be sent only once, and was repeated',
   },
   not_found: { status: 404, error: 'not_found', description: 'There is nothing at this path.' },
   method_not_allowed: {
     status: 405,
     error: 'method_not_allowed',
-    description: 'This method is not offered here. The Allow header names those that are.',
+    description: 'This method is not allowed here. The Allow header lists the allowed ones.',
   },
   host_not_known: {
     status: 421,
     error: 'invalid_request',
-    description: 'This listener does not answer to the name in Host. Use localhost, or have the name configured.',
+    description: 'This listener does not accept the name in Host. Use localhost, or configure the name.',
   },
   malformed_request: { status: 400, error: 'invalid_request', description: 'The request could not be read.' },
 
-  // Us
+  // The server itself
   temporarily_unavailable: {
     status: 503,
     error: 'temporarily_unavailable',
-    description: 'The service cannot answer now. Repeat the same request after the time in Retry-After; that is safe.',
+    description:
+      'The service is temporarily unavailable. It is safe to repeat the same request after the time in Retry-After.',
   },
   server_error: {
     status: 500,
     error: 'server_error',
-    description: 'Something went wrong here. The x-request-id header helps the operator to find it.',
+    description: 'Something went wrong on the server. Give the x-request-id header of this answer to the operator.',
   },
 } as const satisfies Record<string, Row>;
 
-/** Every reason for which a request may be refused. */
+/** Why a request can be refused: a row of the table. */
 export type RefusalReason = keyof typeof ROWS;
 
-// oxlint-disable-next-line no-unsafe-type-assertion -- the names of an object of ours
+// oxlint-disable-next-line no-unsafe-type-assertion -- the keys of the table above
 const REASONS = Object.keys(ROWS) as readonly RefusalReason[];
 
-/** A request that may not have what it asks for: a value, never thrown. */
+/** A refused request. A value, never thrown: an outage is an exception, a refusal is not. */
 export interface Refusal {
   readonly refused: RefusalReason;
-  /** What a developer needs to see of their own request, such as the scope that is missing. Printed in the description. */
+  /** The part of the request that the refusal is about, such as the missing scope. Appended to the description. */
   readonly subject?: string;
-  /** When to come back, where that is known. */
+  /** When to try again, if known. */
   readonly retryAfterSeconds?: number;
-  /** For the log and the audit only. */
+  /** The private reason. Only for the log and the audit. */
   readonly because?: string;
-  /** For the log only: the client that the request says it is from, where that is fit for a log. */
+  /** The client that the request claims to be from, if it is safe to log. Only for the log. */
   readonly claimedClientId?: string;
 }
 
-/** A refusal; the reason must have a row in the table. */
+/** Makes a refusal. */
 export function refuse(refused: RefusalReason, detail: Omit<Refusal, 'refused'> = {}): Refusal {
   return { refused, ...detail };
 }
 
-/** Whether a value is a refusal rather than what was hoped for. */
+/** Whether a result is a refusal. */
 export function isRefusal(value: unknown): value is Refusal {
   return typeof value === 'object' && value !== null && 'refused' in value;
 }
 
-/** The JSON of an error answer (RFC 6749 §5.2). */
+/** The JSON body of an error answer (RFC 6749 §5.2). */
 export interface ErrorBody {
   readonly error: ErrorCode;
   readonly error_description: string;
 }
 
+/** How much of a subject is quoted, in characters. */
 const SUBJECT_LENGTH_MAX = 600;
 
-/** The public words of a refusal: its status, its body, and the required parameter that was missing, if that was it. */
-export function wordsOf(refusal: Refusal): {
+/** The public part of a refusal: status, body, and the required parameter if that is what was missing. */
+export function printRefusal(refusal: Refusal): {
   readonly status: number;
   readonly body: ErrorBody;
   readonly field?: string;
@@ -415,11 +421,11 @@ export function wordsOf(refusal: Refusal): {
   const row: Row = ROWS[refusal.refused];
   const description =
     refusal.subject === undefined ? sentence(row.description) : `${row.description}: ${printable(refusal.subject)}`;
-  const words = { status: row.status, body: { error: row.error, error_description: description } };
-  return row.field === undefined ? words : { ...words, field: row.field };
+  const answer = { status: row.status, body: { error: row.error, error_description: description } };
+  return row.field === undefined ? answer : { ...answer, field: row.field };
 }
 
-/** Every row, for the documentation. */
+/** Every row of the table, for the documents. */
 export function listRefusals(): readonly (Row & { readonly reason: RefusalReason })[] {
   return REASONS.map((reason) => ({ reason, ...ROWS[reason] }));
 }
@@ -428,7 +434,7 @@ function sentence(description: string): string {
   return description.endsWith('.') ? description : `${description}.`;
 }
 
-/** Only what RFC 6749 §5.2 allows in a description: printable ASCII without `"` and `\`, so nothing breaks a header or a log. */
+/** Keeps what RFC 6749 §5.2 allows in a description: printable ASCII without `"` and `\`. Nothing can break out of a header or a log. */
 function printable(subject: string): string {
   return subject.slice(0, SUBJECT_LENGTH_MAX).replaceAll(/[^\x20-\x21\x23-\x5b\x5d-\x7e]/g, '?');
 }

@@ -1,29 +1,30 @@
-/** A revocation as the feed carries it (contract §9 Feed), and what it means for a token. */
+/** Revocations as the feed carries them (contract §9 Feed), and which tokens they end. */
 import { isNumericDate, type AccessTokenClaims } from './access_token.ts';
 import type { NumericDate } from './clock.ts';
 import { lineageOf } from './identifier.ts';
 
 /**
- * What is revoked.
- *   token   one access token and those that were cut from it; `id` is its `jti`
+ * What a revocation ends.
+ *   token   one access token and those exchanged for it; `id` is its `jti`
  *   grant   a family with all its tokens; `id` is its `grant_id`
  *   client  every token of one client issued before `before`; `id` is its `client_id`
  *   before  every token of the issuer issued before `before`; `id` is `*`
  */
 export type RevocationKind = 'token' | 'grant' | 'client' | 'before';
 
+/** A revocation, with the member names of the feed. */
 export interface Revocation {
   readonly kind: RevocationKind;
   readonly id: string;
-  /** With `client` and `before`, and only there: tokens whose `iat` is below this are dead. */
+  /** Only with `client` and `before`: tokens with an `iat` below this are revoked. */
   readonly before?: NumericDate;
-  /** When no token that this is about can be alive any more; the entry may be forgotten then. */
+  /** When every token that this covers has expired. The entry can be forgotten then. */
   readonly expires_at: NumericDate;
 }
 
-/** A revocation in its place in the feed. */
+/** A revocation with its position in the feed. */
 export interface RevocationEntry extends Revocation {
-  /** Opaque; where to go on reading. Given back as `Last-Event-ID` or `?after=`. */
+  /** Where to continue reading, opaque. Send it back as `Last-Event-ID` or `?after=`. */
   readonly cursor: string;
 }
 
@@ -32,7 +33,7 @@ export const CURSOR_LENGTH_MAX = 64;
 const CURSOR = /^[A-Za-z0-9_-]+$/;
 const KINDS: readonly string[] = ['token', 'grant', 'client', 'before'] satisfies RevocationKind[];
 
-/** A value from the feed to an entry; undefined when it is none. Unknown members are ignored. */
+/** Parses an entry of the feed; undefined when it is not one. Unknown members are ignored. Never throws. */
 export function parseRevocationEntry(value: unknown): RevocationEntry | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
   const members = new Map<string, unknown>(Object.entries(value));
@@ -48,7 +49,7 @@ export function parseRevocationEntry(value: unknown): RevocationEntry | undefine
   return isNumericDate(before) ? { cursor, kind, id, before, expires_at } : undefined;
 }
 
-/** Whether a text can be a cursor. */
+/** Whether a value has the form of a cursor. A cursor goes into an event stream, so it must not hold a line break. */
 export function isCursor(value: unknown): value is string {
   return typeof value === 'string' && value.length <= CURSOR_LENGTH_MAX && CURSOR.test(value);
 }
@@ -57,7 +58,7 @@ function isKind(value: unknown): value is RevocationKind {
   return typeof value === 'string' && KINDS.includes(value);
 }
 
-/** Whether a revocation ends a token. */
+/** Whether a revocation ends this token. */
 export function revokes(
   revocation: Revocation,
   token: Pick<AccessTokenClaims, 'jti' | 'grant_id' | 'client_id' | 'iat'>,

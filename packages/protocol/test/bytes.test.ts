@@ -1,4 +1,4 @@
-import { concatBytes, isBase64url, parseBase64url, parseUtf8, printBase64url, utf8 } from '@hallpass/protocol';
+import { parseBase64url, parseUtf8, printBase64url, utf8 } from '@hallpass/protocol';
 import * as fc from 'fast-check';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -24,7 +24,6 @@ test('base64url: every text that is accepted is the one text for its bytes (RFC 
       // Buffer forgives everything; a text is canonical when Buffer prints it again.
       assert.equal(bytes !== undefined, buffer.toString('base64url') === text);
       if (bytes !== undefined) assert.equal(printBase64url(bytes), text);
-      assert.equal(isBase64url(text), bytes !== undefined);
     }),
   );
 });
@@ -69,14 +68,6 @@ test('UTF-8: broken, overlong and surrogate bytes are refused, and no bytes thro
     fc.property(someBytes, (bytes) => {
       const text = parseUtf8(bytes);
       if (text !== undefined) assert.deepEqual(utf8(text), new Uint8Array(bytes));
-    }),
-  );
-});
-
-test('runs of bytes join in order', () => {
-  fc.assert(
-    fc.property(fc.array(someBytes, { maxLength: 5 }), (parts) => {
-      assert.deepEqual(Buffer.from(concatBytes(...parts)), Buffer.concat(parts));
     }),
   );
 });

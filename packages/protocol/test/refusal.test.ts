@@ -1,4 +1,4 @@
-import { isRefusal, listRefusals, refuse, wordsOf } from '@hallpass/protocol';
+import { isRefusal, listRefusals, refuse, printRefusal } from '@hallpass/protocol';
 import * as fc from 'fast-check';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -26,16 +26,16 @@ const someReason = fc.constantFrom(
 test('no subject, however hostile, gets a quote, a newline or anything unprintable into a description', () => {
   fc.assert(
     fc.property(someReason, fc.oneof(fc.string(), fc.string({ unit: 'binary' })), (reason, subject) => {
-      const { body } = wordsOf(refuse(reason, { subject }));
+      const { body } = printRefusal(refuse(reason, { subject }));
       assert.match(body.error_description, DESCRIPTION);
     }),
   );
-  const { body } = wordsOf(refuse('scope_not_allowed', { subject: '/a.read"\r\nSet-Cookie: a=b\\\u202e' }));
+  const { body } = printRefusal(refuse('scope_not_allowed', { subject: '/a.read"\r\nSet-Cookie: a=b\\\u202e' }));
   assert.match(body.error_description, /: \/a\.read\?\?\?Set-Cookie: a=b\?\?$/);
 });
 
 test('a subject is cut', () => {
-  const { body } = wordsOf(refuse('scope_not_allowed', { subject: 'x'.repeat(100_000) }));
+  const { body } = printRefusal(refuse('scope_not_allowed', { subject: 'x'.repeat(100_000) }));
   assert.ok(body.error_description.length < 1000);
 });
 
@@ -43,7 +43,7 @@ test('why something was refused is for the log: it is in no answer', () => {
   for (const { reason } of ROWS) {
     const refusal = { ...refuse('server_error'), refused: reason, because: 'SECRET DETAIL' };
     assert.ok(isRefusal(refusal));
-    assert.ok(!JSON.stringify(wordsOf(refusal)).includes('SECRET'), reason);
+    assert.ok(!JSON.stringify(printRefusal(refusal)).includes('SECRET'), reason);
   }
 });
 

@@ -1,7 +1,7 @@
 /** Requests and answers without a framework: what every endpoint takes and gives. */
 import {
   GRANT_TYPES,
-  wordsOf,
+  printRefusal,
   type Dialect,
   type Parameters,
   type Refusal,
@@ -71,7 +71,7 @@ export function respondRefusal(
     headers = {},
   }: { readonly dialect?: Dialect | undefined; readonly headers?: WireResponse['headers'] } = {},
 ): WireResponse {
-  const { status, body, field } = wordsOf(refusal);
+  const { status, body, field } = printRefusal(refusal);
   const seconds = refusal.retryAfterSeconds ?? (status === 503 ? RETRY_AFTER_SECONDS : undefined);
   const retry: WireResponse['headers'] = {
     ...(seconds === undefined ? {} : { 'retry-after': String(seconds) }),

@@ -62,7 +62,7 @@ test('a policy that cannot be meant is a TypeError that says which route and why
     [{ 'GET /{a}/{a}': '/a.read' }, /\{a\} is there twice/],
     [{ 'GET /{a}': '/a/{b}.read' }, /the scope's \{b\} is no parameter of the path/],
     [{ 'GET /a': 'a.read' }, /'a\.read' is not a scope \(it does not begin with a slash\)/],
-    [{ 'GET /a': '/a' }, /'\/a' is not a scope \(it has no verb behind its last dot\)/],
+    [{ 'GET /a': '/a' }, /'\/a' is not a scope \(it has no verb after its last dot\)/],
     [{ 'GET /a': '' }, /'' is not a scope/],
     [{ 'GET /a': '*' }, /'\*' is not a scope/],
     [

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { createServer, STATUS_CODES, type RequestListener } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import assert from 'node:assert/strict';
-import { refuse, wordsOf, type Refusal } from '@hallpass/protocol';
+import { refuse, printRefusal, type Refusal } from '@hallpass/protocol';
 import { ConnectionCloser, KEEP_ALIVE_MS_MAX, REQUEST_TIMEOUT_MS, UNREAD_ANSWER_MS_MAX } from './connection_closing.ts';
 import { serializeRequests } from './pipelining.ts';
 
@@ -49,7 +49,7 @@ export async function startPlainServer(
   server.setTimeout(UNREAD_ANSWER_MS_MAX);
   const refuseSocket = (socket: Socket, refusal: Refusal): void => {
     if (socket.destroyed || !socket.writable) return;
-    const { status, body } = wordsOf(refusal);
+    const { status, body } = printRefusal(refusal);
     const requestId = randomUUID();
     onRefusal({ requestId, status, because: refusal.because });
     ends.linger(socket, printAnswer({ status, body: JSON.stringify(body), requestId }));

@@ -1,7 +1,7 @@
 /** What a guard that runs by itself says of itself: on a listener of its own, since the other one answers for an API. */
 import type { RequestListener, ServerResponse } from 'node:http';
 import { Counter, Gauge, Registry } from '@prometheus-io/client';
-import { listRefusals, refuse, wordsOf } from '@hallpass/protocol';
+import { listRefusals, refuse, printRefusal } from '@hallpass/protocol';
 import type { Guard, Policy } from '@hallpass/guard';
 import { isOperatorHost } from '../http/operator_hosts.ts';
 import { readVersion } from './version.ts';
@@ -53,7 +53,7 @@ export function sideListener(
     const isPublic = path.startsWith(METADATA);
     const { localAddress } = request.socket;
     if (!isPublic && !isOperatorHost(request.headers.host, { names: hosts, localAddress })) {
-      const { status, body } = wordsOf(refuse('host_not_known'));
+      const { status, body } = printRefusal(refuse('host_not_known'));
       return answer(status, body);
     }
     if (request.method !== 'GET') return answer(405, { error: 'method_not_allowed' });

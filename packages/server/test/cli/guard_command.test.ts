@@ -127,7 +127,7 @@ suite('hallpass explain', () => {
     const address = await explain('/accounts/ada@example.com/transfers');
     assert.match(
       address.stdout,
-      /^refused, 403 insufficient_scope: .*a value in it cannot stand in a scope\. Values are/,
+      /^refused, 403 insufficient_scope: .*a value in it cannot be part of a scope\. A value has/,
     );
     assert.match(address.stdout, /because +bad_value: \{accountID\}\n/);
     assert.match(address.stdout, /\nGive what the path names an id that a scope can hold/);

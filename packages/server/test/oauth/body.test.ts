@@ -138,7 +138,7 @@ for (const [body, named] of [
 
 for (const [scope, named] of [
   ['/accounts.read accounts.write', 'accounts.write (scope 2 of 2: it does not begin with a slash)'],
-  ['/accounts.read  /accounts.write', 'an empty word (scope 2 of 3: there is a space too many before or behind it)'],
+  ['/accounts.read  /accounts.write', 'an empty word (scope 2 of 3: there is an extra space before or after it)'],
   ['/accounts.read /a"\\\r\n.read', '/a????.read (scope 2 of 2: a segment has a character that is not allowed)'],
   [`/${'x'.repeat(600)}.read`, `/${'x'.repeat(99)}... (scope 1 of 1: longer than 512 characters)`],
   [Array.from({ length: 101 }, (_, at) => `/s${at}.read`).join(' '), 'more than 100 scopes'],

@@ -205,7 +205,7 @@ for (const value of ['ada@example.com', 'urn:isbn:1', 'caf\u00e9', 'a%20b', 'a+b
     assert.equal(answer.outcome, '400 invalid_scope');
     assert.match(
       String(answer.body['error_description']),
-      /^A scope holds a value or a segment that no scope can hold\./,
+      /^A segment of this scope has characters that scopes cannot hold\./,
     );
   });
 }

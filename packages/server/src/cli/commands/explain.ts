@@ -1,7 +1,7 @@
 /** `hallpass explain`: what a guard would say to a request, and why, in its own words. */
 import { Command, InvalidArgumentError } from 'commander';
 import { createGuard, type Policy, type RouteDecision } from '@hallpass/guard';
-import { isRefusal, parseAccessToken, PATHS, refuse, wordsOf, type AccessTokenClaims } from '@hallpass/protocol';
+import { isRefusal, parseAccessToken, PATHS, refuse, printRefusal, type AccessTokenClaims } from '@hallpass/protocol';
 import { given } from '../command_values.ts';
 import {
   issuerAddressOption,
@@ -17,9 +17,9 @@ import { BadSetting } from '../../serving/settings/settings.ts';
 import { readStandardInput } from '../standard_input.ts';
 
 /** What a client is told where the clock of the API is wrong. */
-const { error_description: CLOCKS_DIFFER } = wordsOf(refuse('clock_differs')).body;
+const { error_description: CLOCKS_DIFFER } = printRefusal(refuse('clock_differs')).body;
 
-const VALUE_NOT_ALLOWED = wordsOf(refuse('value_not_allowed')).body.error_description.replace(/\.$/, '');
+const VALUE_NOT_ALLOWED = printRefusal(refuse('value_not_allowed')).body.error_description.replace(/\.$/, '');
 
 interface ExplainOptions extends PolicyFile {
   readonly audience?: string;

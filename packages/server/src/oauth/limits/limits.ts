@@ -92,18 +92,18 @@ export function openLimits(
   const budgets = new Budgets(count);
 
   /** One address behind a guard is another one than the same address by itself, or behind another guard. */
-  const wordsOf = ({ address, reportedBy }: Source): readonly string[] =>
+  const printRefusal = ({ address, reportedBy }: Source): readonly string[] =>
     reportedBy === undefined ? [networkOf(address)] : [networkOf(address), reportedBy];
   const bySource = (source: Source): readonly Counted[] => {
     if (addressBound === 0) return [];
-    const ofAddress = { name: `of an address ${bucket(...wordsOf(source))}`, bound: addressBound };
+    const ofAddress = { name: `of an address ${bucket(...printRefusal(source))}`, bound: addressBound };
     if (source.reportedBy === undefined) return [ofAddress];
     const bound = addressBound * GUARD_FAILURES_FACTOR;
     return [ofAddress, { name: `of a guard ${bucket(source.reportedBy)}`, bound }];
   };
   const byKey = ({ source, clientId }: Attempt): readonly Counted[] => {
     if (addressBound === 0 || clientId === undefined) return [];
-    const name = `against a key ${bucket(clientId, ...wordsOf(source))}`;
+    const name = `against a key ${bucket(clientId, ...printRefusal(source))}`;
     return [{ name, bound: Math.ceil(addressBound / KEY_SHARE) }];
   };
   const costly = (source: Source): readonly Counted[] =>

@@ -1,6 +1,6 @@
-/** Which of some names was probably meant by one that is not among them: for the end of an error's sentence. */
+/** Finds which known name a misspelled one probably meant, for the "did you mean" of an error. */
 
-/** The names most like it, the likest first: those that share the most characters at their start and their end. */
+/** The `countMax` names most like this one, the best first. A name is judged by the characters it shares at start and end. */
 export function findNearest(name: string, names: readonly string[], countMax = 1): readonly string[] {
   const scored = names.map((other) => ({ other, score: likeness(other, name) }));
   return scored
@@ -9,7 +9,7 @@ export function findNearest(name: string, names: readonly string[], countMax = 1
     .map(({ other }) => other);
 }
 
-/** Whether a name may be a misspelling of another: they share half of the shorter one, at its start and its end. */
+/** Whether a name may be a misspelling of another: together, start and end share half of the shorter one. */
 export function isLike(name: string, other: string): boolean {
   return countShared(other, name) >= Math.min(name.length, other.length) / 2;
 }
