@@ -131,7 +131,7 @@ test('the client asks the internal address, and sends secrets over plain http to
   for (const serverPlaintext of [undefined, 'refuse'] as const) {
     assert.throws(() => client({ serverPlaintext }), /serverAddress is plain http .*serverPlaintext: 'allow'/);
   }
-  assert.throws(() => client({ serverAddress: undefined }), /serverPlaintext is of no use without serverAddress/);
+  assert.throws(() => client({ serverAddress: undefined }), /serverPlaintext has no effect without serverAddress/);
   assert.throws(() => client({ serverURL: INSIDE }), /serverURL must begin with https/);
   for (const serverAddress of ['hallpass:8080', 'http://a@hallpass', '']) {
     assert.throws(() => client({ serverAddress }), /serverAddress must be like/);

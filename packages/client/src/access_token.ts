@@ -1,4 +1,4 @@
-/** The operations on access tokens: `create` and `revoke`, in the shapes of the seed page. */
+/** The operations on access tokens, `create` and `revoke`, in the shapes of the seed page. */
 import {
   PATHS,
   SingleFlight,
@@ -7,7 +7,7 @@ import {
   parseTokenResponse,
   type TokenTypeHint,
 } from '@hallpass/protocol';
-import { errorOf, printResponse, saysNothingElse, type Answer, type HTTPResponse } from './answer.ts';
+import { errorOf, printResponse, isEmptyOrJson, type Answer, type HTTPResponse } from './answer.ts';
 import { exchange, type Connection } from './exchange.ts';
 import { badArgument } from './hallpass_error.ts';
 
@@ -15,20 +15,20 @@ import { badArgument } from './hallpass_error.ts';
 interface GrantRequest {
   readonly clientId: string;
   readonly clientSecret: string;
-  /** Scopes with one space between, such as `/accounts.write`. Without it: the key's default, or the grant's scopes. */
+  /** Scopes separated by single spaces, such as `/accounts.write`. Default: the key's default scope, or the grant's scopes. */
   readonly scope?: string | undefined;
-  /** The APIs that the token is for (RFC 8707 §2). Without it: the key's default audience. */
+  /** The APIs that the token is for (RFC 8707 §2). Default: the key's default audience. */
   readonly resource?: string | readonly string[] | undefined;
 }
 
-/** A first token for an API key (RFC 6749 §4.4.2). */
+/** Asks for a first token for an API key (RFC 6749 §4.4.2). */
 export interface ClientCredentialsRequest extends GrantRequest {
   readonly grantType: 'client_credentials';
-  /** Allowed here since the seed page shows one type for both grants; not sent. */
+  /** Allowed because the seed page shows one type for both grants. It is not sent. */
   readonly refreshToken?: string | undefined;
 }
 
-/** A new access token for an old grant (RFC 6749 §6). */
+/** Asks for a new access token in an existing grant (RFC 6749 §6). */
 export interface RefreshTokenRequest extends GrantRequest {
   readonly grantType: 'refresh_token';
   readonly refreshToken: string;
@@ -38,17 +38,19 @@ export interface RefreshTokenRequest extends GrantRequest {
 export type CreateAccessTokenRequest = ClientCredentialsRequest | RefreshTokenRequest;
 
 /**
- * A token answer (RFC 6749 §5.1). Both tokens are read like any member, and copied like any: `{ ...accessTokenResponse }`
- * is a plain object that holds them. Printing this object shows neither. Turning it into JSON throws a `HallpassError`,
- * since a log and an answer to a browser are made by the same call: copy it, to send it on (ADR 42).
+ * A token answer (RFC 6749 §5.1). You read and copy both tokens like any member: `{ ...accessTokenResponse }` is a plain
+ * object that holds them. Printing this object shows neither token. Serialising it to JSON throws a `HallpassError`,
+ * because a logger and an answer to a browser make the same call. To send it to a browser, copy it first (ADR 42).
  */
 export interface AccessTokenResponse {
   readonly accessToken: string;
-  /** `Bearer` or `DPoP`, as the server wrote it; compare it without regard to case (RFC 6749 §5.1). */
+  /** `Bearer` or `DPoP`, as the server wrote it. Compare it case-insensitively (RFC 6749 §5.1). */
   readonly tokenType: string;
-  /** Seconds from now. */
+  /** The lifetime of the access token, in seconds from now. */
   readonly expiresIn?: number | undefined;
+  /** The granted scopes, separated by single spaces. */
   readonly scope?: string | undefined;
+  /** Absent if the key has refresh switched off. */
   readonly refreshToken?: string | undefined;
 }
 
@@ -61,24 +63,24 @@ export interface CreateAccessTokenResponse extends HTTPResponse {
 export interface RevokeAccessTokenRequest {
   readonly clientId: string;
   readonly clientSecret: string;
-  /** An access token or a refresh token. A refresh token takes its whole family with it. */
+  /** An access token or a refresh token. Revoking a refresh token ends its whole family. */
   readonly token: string;
-  /** Spares the server a look; a wrong one does no harm. */
+  /** Saves the server a lookup. A wrong hint does no harm. */
   readonly tokenTypeHint?: TokenTypeHint | undefined;
   /**
-   * How long the answer may wait until the guards that are connected have confirmed, in whole seconds, 0 to 10. The time
-   * that an answer may take is longer by as much. Without it: not at all, and nothing is said of guards.
+   * How long the server may hold the answer until all connected guards have confirmed, in whole seconds from 0 to 10. The
+   * timeout of the request grows by as much. Without it the answer comes at once and does not mention guards.
    */
   readonly waitSeconds?: number | undefined;
 }
 
 /** The answer of `revoke`. */
 export interface RevokeAccessTokenResponse extends HTTPResponse {
-  /** How many guards refuse the token already, of those that were connected; where it waited, and the server could say. */
+  /** How many guards were connected, and how many of them refuse the token already. Only with `waitSeconds`, if the server knows. */
   readonly guards?: { readonly confirmed: number; readonly connected: number };
 }
 
-/** `hallpass.accessToken`. */
+/** The operations of `hallpass.accessToken`. */
 export class AccessTokenOperations {
   readonly #connection: Connection;
   readonly #refreshes = new SingleFlight<Answer>();
@@ -89,8 +91,8 @@ export class AccessTokenOperations {
 
   /**
    * Exchanges an API key, or an API key and a refresh token, for an access token (contract §3). Rejects with a
-   * `HallpassError`. A refresh that is under way already is joined, not repeated: a thousand callers who find the same
-   * token expired cause one request. Keep the `refreshToken` of each answer in place of the one before.
+   * `HallpassError`. Concurrent refreshes with the same arguments share one request, so a thousand callers that find
+   * their token expired cause one. Always keep the `refreshToken` of the latest answer.
    */
   async create(request: CreateAccessTokenRequest): Promise<CreateAccessTokenResponse> {
     requireTexts(request, ['clientId', 'clientSecret']);
@@ -103,7 +105,7 @@ export class AccessTokenOperations {
     const body = form({ grant_type: grantType, ...credentials, refresh_token: refreshToken, scope, resource });
     const secrets = refreshToken === '' ? [clientSecret] : [clientSecret, refreshToken];
     const post = (): Promise<Answer> => exchange(this.#connection, { method: 'POST', path: PATHS.token, body });
-    // The body is the key. It holds the secret too: a caller with a wrong one must not ride along with a right one.
+    // The whole body is the key, secret included: a caller with a wrong secret must not share the answer to a right one.
     const answer = await (refreshToken === '' ? post() : this.#refreshes.run(body, post));
 
     const members = answer.statusCode === 200 ? parseTokenResponse(parseJson(answer.body)) : undefined;
@@ -112,8 +114,8 @@ export class AccessTokenOperations {
   }
 
   /**
-   * Takes a token back (contract §4, RFC 7009). When it resolves, the token is dead: so is one that was unknown or
-   * expired all along. Rejects with a `HallpassError`; the token may still live then, and calling again is safe.
+   * Revokes a token (contract §4, RFC 7009). Once it resolves, the server refuses the token; that includes a token it did
+   * not know. Rejects with a `HallpassError`. The token may still be valid then, and it is safe to call again.
    */
   async revoke(request: RevokeAccessTokenRequest): Promise<RevokeAccessTokenResponse> {
     requireTexts(request, ['clientId', 'clientSecret', 'token']);
@@ -131,21 +133,21 @@ export class AccessTokenOperations {
     const path = waitSeconds === undefined ? PATHS.revoke : `${PATHS.revoke}?wait=${waitSeconds}`;
     const answer = await exchange({ ...this.#connection, timeoutSeconds }, { method: 'POST', path, body });
     const done = answer.statusCode === 200 || answer.statusCode === 204;
-    if (!done || !saysNothingElse(answer)) throw errorOf(answer, secrets);
+    if (!done || !isEmptyOrJson(answer)) throw errorOf(answer, secrets);
     const [, confirmed, connected] = GUARDS.exec(answer.headers.get('hallpass-guards') ?? '') ?? [];
     const guards = { confirmed: Number(confirmed), connected: Number(connected) };
     return { ...printResponse(answer), ...(connected === undefined ? {} : { guards }) };
   }
 }
 
-/** The waits that a server takes, in seconds. */
+/** The values of `wait` that a server accepts, in seconds. */
 const WAITS: readonly number[] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
-/** As our server prints it; a dictionary (RFC 9651 §3.2). */
+/** `Hallpass-Guards` as our server prints it: a dictionary (RFC 9651 §3.2). */
 const GUARDS = /^confirmed=([0-9]{1,15}), connected=([0-9]{1,15})$/;
 
 /**
- * The tokens behind getters, so that no console that prints an answer gives them away; of its own and enumerable, so that
- * no copy of an answer lacks them.
+ * Holds the tokens behind getters, so that a console that prints the answer does not show them. The getters are own and
+ * enumerable, so that a copy of the answer has them.
  */
 class GrantedTokens implements AccessTokenResponse {
   readonly tokenType: string;
@@ -166,14 +168,14 @@ class GrantedTokens implements AccessTokenResponse {
     });
   }
 
-  /** Neither way is right in silence: with the tokens they would be in logs, without them a page would get none. */
+  /** Throws: JSON with the tokens would put them into logs, and JSON without them would leave a page without tokens. */
   toJSON(): never {
     throw badArgument(
-      'A token answer is not turned into JSON by itself, so that no log gets the tokens. To send it on, copy it: { ...accessTokenResponse }.',
+      'A token answer does not serialise to JSON, so that its tokens do not end up in logs. To send it to a client, copy it: { ...accessTokenResponse }.',
     );
   }
 
-  /** Node's `util.inspect` can be told to call getters; it asks here first. */
+  /** Node's `util.inspect` has an option that calls getters; it calls this instead. */
   [Symbol.for('nodejs.util.inspect.custom')](): object {
     const { tokenType, expiresIn, scope } = this;
     return { tokenType, expiresIn, scope };
@@ -181,8 +183,8 @@ class GrantedTokens implements AccessTokenResponse {
 }
 
 /**
- * A form, since a form is what a browser posts to another origin without a preflight, and with the secret in it, since
- * an Authorization header would bring the preflight back (Fetch §2.2.2). Empty values are left out.
+ * Prints a form without empty values. A browser posts a form to another origin without a preflight; an Authorization
+ * header would need one, so the secret is in the form too (Fetch §2.2.2).
  */
 function form(parameters: Readonly<Record<string, string | readonly string[]>>): string {
   const pairs = new URLSearchParams();
@@ -192,7 +194,7 @@ function form(parameters: Readonly<Record<string, string | readonly string[]>>):
   return pairs.toString();
 }
 
-/** The types forbid all of this; they do not reach a caller who writes JavaScript or reads its settings from a file. */
+/** The types forbid this already, but not to callers that use JavaScript or read their settings from a file. */
 function requireTexts(request: object, names: readonly string[]): void {
   if (typeof request !== 'object' || request === null) throw badArgument(`Pass an object with ${names.join(', ')}.`);
   const members = new Map<string, unknown>(Object.entries(request));
@@ -203,7 +205,7 @@ function requireTexts(request: object, names: readonly string[]): void {
   }
 }
 
-/** The refresh token to send; empty for a grant that takes none. */
+/** The refresh token to send; empty for `client_credentials`. */
 function parseGrant(request: CreateAccessTokenRequest): string {
   switch (request.grantType) {
     case 'client_credentials':

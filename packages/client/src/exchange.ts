@@ -1,13 +1,13 @@
-/** One request to the server and its answer: within a time, within a size, and again where that is safe. */
+/** Sends a request and reads its answer, within limits of time and size, and retries where that is safe. */
 import { readBody } from '@hallpass/protocol';
 import type { Answer } from './answer.ts';
 import { faultOf } from './fetch_fault.ts';
 import { privateOptions } from './fetch_options.ts';
 import { badArgument, failed, HallpassError } from './hallpass_error.ts';
 import { parseServer } from './server_url.ts';
-import type { Surroundings } from './surroundings.ts';
+import type { Runtime } from './runtime.ts';
 
-/** The longest wait that a server may ask for, in seconds; beyond it the caller decides. */
+/** The longest `Retry-After` that is waited for, in seconds. Beyond it the caller decides. */
 const RETRY_AFTER_SECONDS_MAX = 30;
 /** The largest answer, in bytes, after decompression. */
 const ANSWER_BYTES_MAX = 64 * 1024;
@@ -18,24 +18,24 @@ const ATTEMPTS_MAX = 10;
 const BACKOFF_MILLISECONDS = 250;
 
 /**
- * Whether to ask again after a 503, a 429 that says when, a lost connection or a timeout. All of these leave the effect
- * unknown, and the same request repeated is safe (contract §3).
+ * How often to try after a 503, a 429 with `Retry-After`, a lost connection or a timeout. All of these leave the effect
+ * unknown, and it is safe to repeat the same request (contract §3).
  */
 export interface RetryOptions {
-  /** The first one included: 1 never repeats. Default 3, at most 10. */
+  /** Attempts in all: 1 never retries. Default: 3. At most 10. */
   readonly attempts?: number | undefined;
 }
 
-/** A server, and the ways to reach it. Holds no secret. */
+/** How to reach one server. Holds no secret. */
 export interface Connection {
   readonly baseURL: string;
   readonly fetch: typeof globalThis.fetch;
   readonly timeoutSeconds: number;
   readonly attempts: number;
-  readonly surroundings: Surroundings;
+  readonly runtime: Runtime;
 }
 
-/** Options to a connection. Throws `bad_argument`. */
+/** Makes a connection from options. Throws a `HallpassError` with `bad_argument`. */
 export function makeConnection(
   options: {
     readonly serverURL: string;
@@ -45,38 +45,40 @@ export function makeConnection(
     readonly timeoutSeconds?: number | undefined;
     readonly retry?: RetryOptions | undefined;
   },
-  surroundings: Surroundings,
+  runtime: Runtime,
 ): Connection {
   const { timeoutSeconds = TIMEOUT_SECONDS_DEFAULT, retry: { attempts = ATTEMPTS_DEFAULT } = {} } = options;
-  // A timer beyond its range rings at once, so "no limit" would come out as none of the time there is.
+  // A timer beyond its range ends at once, so Infinity would give a request no time at all.
   if (!(timeoutSeconds > 0 && timeoutSeconds <= TIMEOUT_SECONDS_MAX)) {
     throw badArgument(`timeoutSeconds must be above 0 and at most ${TIMEOUT_SECONDS_MAX}.`);
   }
   if (!(Number.isInteger(attempts) && attempts >= 1 && attempts <= ATTEMPTS_MAX)) {
     throw badArgument(`retry.attempts must be a whole number from 1 to ${ATTEMPTS_MAX}.`);
   }
-  // Looked up when it is needed: a page may replace the global one later, and a browser's must not be called as a method.
+  // Looked up for each request, because a page may replace the global later. A browser's must not be called as a method.
   const fetch = options.fetch ?? ((input, init) => globalThis.fetch(input, init));
-  return { baseURL: parseServer(options), fetch, timeoutSeconds, attempts, surroundings };
+  return { baseURL: parseServer(options), fetch, timeoutSeconds, attempts, runtime };
 }
 
-/** What is asked. */
+/** A request, without the server's address. */
 export interface Exchange {
   readonly method: 'GET' | 'POST';
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>>;
-  /** A form. A text, so that every attempt sends the same bytes. */
+  /** A form, as text so that every attempt sends the same bytes. */
   readonly body?: string;
 }
 
-/** Asks until there is an answer worth having, of whatever status. Rejects with a `HallpassError` when none comes. */
+/**
+ * Sends a request, and repeats it as the options say. Resolves to the last answer, of any status. Rejects with a
+ * `HallpassError` when there is no answer.
+ */
 export async function exchange(connection: Connection, asked: Exchange): Promise<Answer> {
-  const { attempts, surroundings } = connection;
+  const { attempts, runtime } = connection;
   for (let attempt = 1; ; attempt++) {
     const outcome = await attemptOnce(connection, asked);
-    const wait =
-      attempt < attempts && isWorthRepeating(outcome) ? waitAfter(outcome, attempt, surroundings) : undefined;
-    if (wait !== undefined) await surroundings.sleep(wait);
+    const wait = attempt < attempts && isWorthRepeating(outcome) ? waitAfter(outcome, attempt, runtime) : undefined;
+    if (wait !== undefined) await runtime.sleep(wait);
     else if (outcome instanceof HallpassError) throw outcome;
     else return outcome;
   }
@@ -85,46 +87,46 @@ export async function exchange(connection: Connection, asked: Exchange): Promise
 function isWorthRepeating(outcome: Answer | HallpassError): boolean {
   if (outcome instanceof HallpassError) return outcome.code === 'timeout' || outcome.code === 'connection_failed';
   const { statusCode, retryAfterSeconds = 0 } = outcome;
-  // To come back sooner than asked is to be turned away again, and counted.
+  // A retry before the time that the server asks for is refused again, and counts against the key.
   if (retryAfterSeconds > RETRY_AFTER_SECONDS_MAX) return false;
   return statusCode === 503 || (statusCode === 429 && outcome.retryAfterSeconds !== undefined);
 }
 
-/** In milliseconds: what the server asks for, and a growing, random rest on top, so that clients do not come back as one. */
-function waitAfter(outcome: Answer | HallpassError, attempt: number, { random }: Surroundings): number {
+/** How long to wait, in milliseconds: what the server asks for, plus a growing random time, so that clients do not return all at once. */
+function waitAfter(outcome: Answer | HallpassError, attempt: number, { random }: Runtime): number {
   const backoff = BACKOFF_MILLISECONDS * 2 ** (attempt - 1);
   return (outcome.retryAfterSeconds ?? 0) * 1000 + Math.round(backoff * (0.5 + random() / 2));
 }
 
-/** One attempt: its answer, or why there is none. Never throws. */
+/** Makes one attempt. Resolves to the answer or to the error; never rejects. */
 async function attemptOnce(connection: Connection, asked: Exchange): Promise<Answer | HallpassError> {
   const controller = new AbortController();
-  let cancelAlarm: (() => void) | undefined;
+  let stopTimer: (() => void) | undefined;
   const expired = new Promise<HallpassError>((resolve) => {
-    cancelAlarm = connection.surroundings.alarm(connection.timeoutSeconds * 1000, () => {
+    stopTimer = connection.runtime.startTimer(connection.timeoutSeconds * 1000, () => {
       resolve(failed('timeout', { detail: `${connection.timeoutSeconds} s` }));
     });
   });
   try {
-    // A race, because a `fetch` from outside may not heed its signal.
+    // A race, because a custom `fetch` may ignore its signal.
     const outcome = await Promise.race([send(connection, asked, controller.signal), expired]);
     if (outcome instanceof HallpassError) controller.abort();
     return outcome;
   } catch (error) {
     return faultOf(error, secretsOf(asked));
   } finally {
-    cancelAlarm?.();
+    stopTimer?.();
   }
 }
 
-/** Whatever a request holds that must be in no message. */
+/** Everything in a request that must not appear in a message. */
 function secretsOf({ headers = {}, body = '' }: Exchange): readonly string[] {
   const words = Object.values(headers).flatMap((text) => text.split(' '));
   return [body, ...new URLSearchParams(body).values(), ...words].filter((text) => text !== '');
 }
 
 async function send(connection: Connection, asked: Exchange, signal: AbortSignal): Promise<Answer | HallpassError> {
-  const { baseURL, fetch, surroundings } = connection;
+  const { baseURL, fetch, runtime } = connection;
   const { method, path, headers, body } = asked;
   const response = await fetch(baseURL + path, {
     method,
@@ -134,23 +136,23 @@ async function send(connection: Connection, asked: Exchange, signal: AbortSignal
       ...headers,
     },
     ...(body === undefined ? {} : { body }),
-    // Credentials go where they were sent and nowhere else. `manual` and not `error`, which Cloudflare's workers refuse.
+    // Credentials must not follow a redirect. `manual` and not `error`, because Cloudflare's workers refuse that.
     redirect: 'manual',
     ...privateOptions(),
-    // The referrer policy is left alone: the server judges `Origin`, or failing that `Referer` (contract §6).
+    // The referrer policy stays the default: the server checks `Origin`, or without it `Referer` (contract §6).
     signal,
   });
   const { status } = response;
   if (isRedirect(response)) {
-    // A browser does not tell its status.
+    // A browser hides the status.
     const statusCode = status === 0 ? undefined : status;
     return failed('unexpected_answer', { statusCode, detail: 'a redirect, which is never followed' });
   }
-  // Servers do send 999, and no `Response` can be made with it.
+  // Some servers send 999, with which no `Response` can be made.
   if (status < 200 || status > 599) return failed('unexpected_answer', { statusCode: status });
   const bytes = await readBody(response, ANSWER_BYTES_MAX);
   if (bytes === undefined) return failed('unexpected_answer', { statusCode: status, detail: 'more than 64 KiB' });
-  const retryAfterSeconds = parseRetryAfter(response.headers.get('retry-after'), surroundings.now());
+  const retryAfterSeconds = parseRetryAfter(response.headers.get('retry-after'), runtime.now());
   return { statusCode: status, headers: new Headers(response.headers), body: bytes, retryAfterSeconds };
 }
 
@@ -160,7 +162,7 @@ function isRedirect({ type, status }: Response): boolean {
 
 const HTTP_DATE = /^[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT$/;
 
-/** `Retry-After` to seconds from now, whole and never negative; undefined when it says nothing (RFC 9110 §10.2.3). */
+/** Parses `Retry-After` as whole seconds from now, never negative; undefined if it is malformed (RFC 9110 §10.2.3). */
 function parseRetryAfter(header: string | null, now: number): number | undefined {
   if (header === null) return undefined;
   if (/^\d{1,9}$/.test(header)) return Number(header);

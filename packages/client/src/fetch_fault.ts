@@ -1,11 +1,11 @@
-/** Why `fetch` gave no answer. What it throws goes no further itself: it may quote the request, secret and all. */
+/** Finds out why `fetch` failed. What it threw is not passed on, because it may quote the request and its secret. */
 import { escapeControls } from '@hallpass/protocol';
 import { conceal } from './answer.ts';
 import { failed, type HallpassError } from './hallpass_error.ts';
 
 /**
- * The words of Node and Bun for a certificate that is not accepted (OpenSSL's verification, and the name that it is for).
- * The handshake ends there: nothing of the request was sent.
+ * The error codes of Node and Bun for a rejected certificate (OpenSSL's verification, and the host name). The handshake
+ * ends there, so nothing of the request was sent.
  */
 const CERTIFICATE_FAULTS: ReadonlySet<string> = new Set([
   'CERT_CHAIN_TOO_LONG',
@@ -30,7 +30,7 @@ const CERTIFICATE_FAULTS: ReadonlySet<string> = new Set([
   'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
 ]);
 
-/** The other side speaks no TLS, or none that both do. The handshake ends there as well. */
+/** The other side does not speak TLS, or no version that both support. The handshake ends there too. */
 const HANDSHAKE_FAULTS: ReadonlySet<string> = new Set([
   'ERR_SSL_HTTP_REQUEST',
   'ERR_SSL_NO_PROTOCOLS_AVAILABLE',
@@ -44,13 +44,16 @@ const HANDSHAKE_FAULTS: ReadonlySet<string> = new Set([
   'ERR_SSL_WRONG_VERSION_NUMBER',
 ]);
 
-/** Other words of the system and of runtimes, such as ECONNREFUSED and UND_ERR_SOCKET. */
+/** Other error codes of the system and of runtimes, such as ECONNREFUSED and UND_ERR_SOCKET. */
 const SYSTEM_CODE = /^(?:E[A-Z]{2,20}|(?:UND_ERR|ERR_SSL|ERR_TLS)_[A-Z0-9_/]{1,60})$/;
 
-/** The longest sentence of the system that is handed on, in characters. */
+/** How much of the runtime's message is kept, in characters. */
 const CAUSE_LENGTH_MAX = 300;
 
-/** `secrets` are what the request held, lest a `fetch` from outside repeats them. */
+/**
+ * Turns what `fetch` threw into an error: `tls_failed` if nothing was sent, otherwise `connection_failed`. `secrets` are
+ * those of the request; they are concealed in case a custom `fetch` repeats them.
+ */
 export function faultOf(thrown: unknown, secrets: readonly string[]): HallpassError {
   for (const { code, message } of causesOf(thrown)) {
     if (CERTIFICATE_FAULTS.has(code) || HANDSHAKE_FAULTS.has(code)) {
@@ -62,7 +65,7 @@ export function faultOf(thrown: unknown, secrets: readonly string[]): HallpassEr
   return failed('connection_failed');
 }
 
-/** Node leaves the word of the system in the cause of the cause. */
+/** The error and its causes. Node puts the system's code into the cause of the cause. */
 function* causesOf(thrown: unknown): Generator<{ readonly code: string; readonly message: string }> {
   let at: unknown = thrown;
   for (let depth = 0; depth < 3 && typeof at === 'object' && at !== null; depth++) {

@@ -1,4 +1,4 @@
-/** The Hallpass SDK: get an access token, take it back, try it out. For Node and browsers. */
+/** The Hallpass SDK: create, refresh, revoke and try out access tokens. For Node, browsers and workers. */
 export { Hallpass, type HallpassOptions, type PingResponse, type Security } from './hallpass.ts';
 export type {
   AccessTokenOperations,

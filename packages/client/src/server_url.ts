@@ -1,8 +1,11 @@
-/** Where credentials may be sent. */
+/** Checks where credentials may be sent. */
 import { isLoopback, isServerUrl } from '@hallpass/protocol';
 import { badArgument } from './hallpass_error.ts';
 
-/** Where requests are sent: the internal address, where one is given, or else the server's URL. Throws `bad_argument`. */
+/**
+ * The address that requests are sent to, without a slash at its end: `serverAddress`, or without it `serverURL`. Throws a
+ * `HallpassError` with `bad_argument`.
+ */
 export function parseServer({
   serverURL,
   serverAddress,
@@ -14,7 +17,8 @@ export function parseServer({
 }): string {
   const url = parseServerURL(serverURL);
   if (serverAddress === undefined) {
-    if (serverPlaintext !== undefined) throw badArgument('serverPlaintext is of no use without serverAddress.');
+    if (serverPlaintext !== undefined)
+      throw badArgument('serverPlaintext has no effect without serverAddress: leave it out, or set both.');
     return url;
   }
   if (serverPlaintext !== undefined && serverPlaintext !== 'refuse' && serverPlaintext !== 'allow') {
@@ -23,21 +27,20 @@ export function parseServer({
   const { address, isProtected } = parseAddress('serverAddress', serverAddress);
   if (isProtected || serverPlaintext === 'allow') return address;
   throw badArgument(
-    'serverAddress is plain http to another machine: who is in between reads every secret and token. ' +
-      "Where that network is yours alone, say so: serverPlaintext: 'allow'.",
+    'serverAddress is plain http to another machine: anyone on the network in between can read every secret and token. ' +
+      "If that network is yours alone, set serverPlaintext: 'allow'.",
   );
 }
 
 /**
- * A `serverURL` to the text that endpoint paths are appended to, without a slash at its end. Throws `bad_argument` for
- * anything but https, or http on this machine: whoever is in between would read the client secret (RFC 6749 §2.3.1). The
- * refused text is not repeated, since it may hold a password.
+ * Throws for anything but https, or http on this machine: with plain http, anyone in between could read the client secret
+ * (RFC 6749 §2.3.1). The message does not repeat the text, since it may hold a password.
  */
 function parseServerURL(text: unknown): string {
   const { address, isProtected } = parseAddress('serverURL', text);
   if (isProtected) return address;
   throw badArgument(
-    'serverURL must begin with https://. Plain http is accepted on localhost, 127.0.0.1 and [::1] alone.',
+    'serverURL must begin with https://. Plain http is only accepted on localhost, 127.0.0.1 and [::1].',
   );
 }
 

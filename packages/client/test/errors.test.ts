@@ -36,7 +36,7 @@ test('the answer comes with the error, unread', async (t) => {
   const server = await startServer(t, { status: 400, body: { error: 'invalid_scope', extra: 1 } });
   const [settled] = await Promise.allSettled([hallpassOf(server).accessToken.create(FIRST)]);
   assert.ok(settled.status === 'rejected' && settled.reason instanceof HallpassError);
-  assert.match(String(settled.reason), /^HallpassError: This scope cannot be had/);
+  assert.match(String(settled.reason), /^HallpassError: This scope is not available/);
   assert.deepEqual(await settled.reason.rawResponse?.json(), { error: 'invalid_scope', extra: 1 });
 });
 

@@ -1,15 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { FIRST, hallpassOf, NOW, startServer, testTime, TOKENS, type Told } from './server.ts';
+import { FIRST, hallpassOf, NOW, startServer, testTime, TOKENS, type Answer } from './server.ts';
 
-const AWAY: Told = { status: 503, body: { error: 'temporarily_unavailable' } };
-const GOOD: Told = { status: 200, body: TOKENS };
-const hangUp: Told = (response) => response.destroy();
-const breakOff: Told = (response) => {
+const AWAY: Answer = { status: 503, body: { error: 'temporarily_unavailable' } };
+const GOOD: Answer = { status: 200, body: TOKENS };
+const hangUp: Answer = (response) => response.destroy();
+const breakOff: Answer = (response) => {
   response.writeHead(200, { 'content-length': '100' });
   response.write('{"access_token":', () => response.destroy());
 };
-const tooMany = (retryAfter?: string): Told => ({
+const tooMany = (retryAfter?: string): Answer => ({
   status: 429,
   body: { error: 'rate_limited' },
   ...(retryAfter === undefined ? {} : { headers: { 'retry-after': retryAfter } }),
@@ -100,9 +100,9 @@ for (const [retryAfter, wait] of [
 test('an answer that does not come is given up, hung up on, and asked for again', async (t) => {
   const time = testTime();
   let hungUp = 0;
-  const never: Told = (response) => {
+  const never: Answer = (response) => {
     response.on('close', () => (hungUp += 1));
-    time.ringAll();
+    time.endAllTimers();
   };
   const server = await startServer(t, never, never, GOOD);
   await hallpassOf(server, {}, time).accessToken.create(FIRST);
@@ -123,7 +123,7 @@ test('a body that does not end is given up as well', async (t) => {
   const server = await startServer(t, (response) => {
     response.writeHead(200);
     response.write('{', () => {
-      setImmediate(time.ringAll);
+      setImmediate(time.endAllTimers);
     });
   });
   await assert.rejects(hallpassOf(server, { retry: { attempts: 1 } }, time).accessToken.create(FIRST), {
@@ -134,7 +134,7 @@ test('a body that does not end is given up as well', async (t) => {
 test('a fetch that does not heed its signal is given up all the same', async () => {
   const time = testTime();
   const deaf = (): Promise<Response> => {
-    queueMicrotask(time.ringAll);
+    queueMicrotask(time.endAllTimers);
     return new Promise(() => undefined);
   };
   const server = { url: 'https://auth.example.com', asked: [], tell: () => undefined };

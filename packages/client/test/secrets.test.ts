@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { format, inspect } from 'node:util';
-import { FIRST, hallpassOf, KEY, REFRESH, REFRESH_TOKEN, startServer, TOKENS, type Told } from './server.ts';
+import { FIRST, hallpassOf, KEY, REFRESH, REFRESH_TOKEN, startServer, TOKENS, type Answer } from './server.ts';
 
 // With a character that a form escapes, so that both spellings are looked for.
 const SECRET = 'secret+client/1';
@@ -93,7 +93,7 @@ test('turning an answer into JSON throws, and says what to do: it neither drops 
         assertPrintsNoSecret(error);
         assert.match(
           String(error),
-          /HallpassError: A token answer is not turned into JSON.*\{ \.\.\.accessTokenResponse \}/,
+          /HallpassError: A token answer does not serialise to JSON.*\{ \.\.\.accessTokenResponse \}/,
         );
         return true;
       },
@@ -104,7 +104,7 @@ test('turning an answer into JSON throws, and says what to do: it neither drops 
   assert.equal(JSON.stringify(rest), '{"statusCode":200,"contentType":"application/json"}');
 });
 
-const echo: Told = (response, { body, headers }) => {
+const echo: Answer = (response, { body, headers }) => {
   const error_description = `You sent ${body} ${decodeURIComponent(body)} ${headers.authorization} `.repeat(5);
   response.writeHead(400, { 'content-type': 'application/json' });
   response.end(JSON.stringify({ error: 'invalid_request', error_description }));

@@ -1,9 +1,9 @@
-/** A server on a real socket that answers as it is told and remembers what it was asked. */
+/** A server on a real socket that gives scripted answers and records its requests. */
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http';
 import type { TestContext } from 'node:test';
 import { Hallpass, type HallpassOptions } from '@hallpass/client';
 
-type Surroundings = NonNullable<ConstructorParameters<typeof Hallpass>[1]>;
+type Runtime = NonNullable<ConstructorParameters<typeof Hallpass>[1]>;
 
 export interface Asked {
   readonly method: string;
@@ -12,21 +12,21 @@ export interface Asked {
   readonly body: string;
 }
 
-/** What to answer; a function does as it likes with the socket. */
-export type Told =
+/** A scripted answer; a function handles the socket itself. */
+export type Answer =
   | { readonly status: number; readonly headers?: Record<string, string>; readonly body?: string | object }
-  | Improvised;
-export type Improvised = (response: ServerResponse, asked: Asked) => void;
+  | Handler;
+export type Handler = (response: ServerResponse, asked: Asked) => void;
 
 export interface TestServer {
   readonly url: string;
   readonly asked: readonly Asked[];
-  /** The `n`-th request gets the `n`-th answer, every later one the last. */
-  readonly tell: (...answers: readonly Told[]) => void;
+  /** Replaces the answers and forgets the requests. The n-th request gets the n-th answer; later ones get the last. */
+  readonly tell: (...answers: readonly Answer[]) => void;
 }
 
-/** Starts on a free port, ends with the test. */
-export async function startServer(t: TestContext, ...answers: readonly Told[]): Promise<TestServer> {
+/** Starts the server on a free port. It ends with the test. */
+export async function startServer(t: TestContext, ...answers: readonly Answer[]): Promise<TestServer> {
   let told = answers;
   const asked: Asked[] = [];
   const server = createServer((request, response) => {
@@ -37,7 +37,7 @@ export async function startServer(t: TestContext, ...answers: readonly Told[]): 
       const one: Asked = { method, path, headers, body: Buffer.concat(chunks).toString() };
       asked.push(one);
       const answer = told[Math.min(asked.length, told.length) - 1];
-      if (answer === undefined) throw new Error('the test told the server nothing');
+      if (answer === undefined) throw new Error('the test gave the server no answer');
       if (typeof answer === 'function') return answer(response, one);
       const { status, body = '' } = answer;
       response.writeHead(status, { 'content-type': 'application/json', ...answer.headers });
@@ -63,49 +63,49 @@ export async function startServer(t: TestContext, ...answers: readonly Told[]): 
   };
 }
 
-/** Time that passes at once, and is written down. */
+/** Time that passes at once and is recorded. */
 export interface TestTime {
   readonly slept: readonly number[];
-  readonly surroundings: Surroundings;
-  /** Lets the time of the attempt under way run out. */
-  readonly ringAll: () => void;
+  readonly runtime: Runtime;
+  /** Lets every running attempt time out. */
+  readonly endAllTimers: () => void;
 }
 
 export const NOW = Date.UTC(2031, 4, 6, 7, 8, 9);
 
 export function testTime(random = 0): TestTime {
   const slept: number[] = [];
-  const alarms = new Set<() => void>();
+  const timers = new Set<() => void>();
   return {
     slept,
-    ringAll: () => {
-      for (const ring of alarms) ring();
+    endAllTimers: () => {
+      for (const onEnd of timers) onEnd();
     },
-    surroundings: {
+    runtime: {
       now: () => NOW,
       random: () => random,
       sleep: (milliseconds) => {
         slept.push(milliseconds);
         return Promise.resolve();
       },
-      alarm: (_milliseconds, ring) => {
-        alarms.add(ring);
-        return () => alarms.delete(ring);
+      startTimer: (_milliseconds, onEnd) => {
+        timers.add(onEnd);
+        return () => timers.delete(onEnd);
       },
     },
   };
 }
 
-/** An SDK for a server; its time does not pass. */
+/** An SDK for a server, with a fixed clock. */
 export function hallpassOf(
   server: TestServer,
   options: Omit<HallpassOptions, 'serverURL'> = {},
   time: TestTime = testTime(),
 ): Hallpass {
-  return new Hallpass({ serverURL: server.url, ...options }, time.surroundings);
+  return new Hallpass({ serverURL: server.url, ...options }, time.runtime);
 }
 
-/** The example pair of the seed page, and tokens that would show if they were printed anywhere. */
+/** The example pair of the seed page, and tokens that are easy to find if they are printed anywhere. */
 export const KEY = { clientId: '5clTR_MdVrrkgxw2', clientSecret: 'dNC-hg7sVm22jc3g_Eogtyu0_1Mqh_4-' } as const;
 export const REFRESH_TOKEN = 'hprt_secret-refresh-1';
 export const TOKENS = {

@@ -1,15 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { HallpassError } from '@hallpass/client';
-import { FIRST, hallpassOf, REFRESH, startServer, TOKENS, type Improvised } from './server.ts';
+import { FIRST, hallpassOf, REFRESH, startServer, TOKENS, type Handler } from './server.ts';
 
 const slowly =
-  (status: number, body: object): Improvised =>
+  (status: number, body: object): Handler =>
   (response) => {
     setImmediate(() => response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body)));
   };
 /** Every request gets a token of its own. */
-const echo: Improvised = (response, asked) => {
+const echo: Handler = (response, asked) => {
   slowly(200, { ...TOKENS, access_token: asked.body })(response, asked);
 };
 

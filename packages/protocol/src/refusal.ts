@@ -127,7 +127,7 @@ const ROWS = {
   origin_not_allowed: {
     status: 403,
     error: 'access_denied',
-    description: 'This API key may not be used from this origin.',
+    description: 'This API key cannot be used from this origin.',
   },
 
   // The grant
@@ -144,7 +144,7 @@ const ROWS = {
   grant_not_allowed: {
     status: 400,
     error: 'unauthorized_client',
-    description: 'This API key may not use this grant_type.',
+    description: 'This API key cannot use this grant_type.',
   },
   missing_scope: {
     status: 400,
@@ -172,7 +172,7 @@ const ROWS = {
   scope_not_allowed: {
     status: 400,
     error: 'invalid_scope',
-    description: 'This API key may not have this scope',
+    description: 'This API key is not allowed this scope',
   },
   scope_not_granted: {
     status: 400,
