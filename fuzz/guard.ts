@@ -8,40 +8,14 @@
  * A case is one target with one policy, or two scopes with values and a claim. `--planted-defect` puts a wrong function
  * in the place of a right one (`guard_defects.ts` names them), to show that it is found.
  */
-import { covers, fillScope, isRefusal, isScope, opens, parseScope, ScopeSet, type Scope } from '@hallpass/protocol';
+import { isRefusal, isScope, type Scope } from '@hallpass/protocol';
 import { parseArgs } from 'node:util';
-import { parsePath } from '../packages/guard/src/policy/path.ts';
-import { compilePolicy } from '../packages/guard/src/policy/policy.ts';
 import { chanceOf } from '../testing/chance.ts';
 import { DEFECTS } from './guard_defects.ts';
 import { GuardInputs, POLICIES } from './guard_inputs.ts';
 import * as oracle from './guard_oracle.ts';
+import { GENUINE, type Subject } from './guard_subject.ts';
 import { endRig, printProgress } from '../rigs/parts/rig.ts';
-
-/** What is under test; a planted defect takes one of these away and puts a wrong one in its place. */
-export interface Subject {
-  readonly parsePath: (url: string) => readonly string[] | undefined;
-  readonly match: (routes: oracle.Routes) => ReturnType<typeof compilePolicy>['match'];
-  readonly parseScope: typeof parseScope;
-  readonly fillScope: typeof fillScope;
-  readonly covers: typeof covers;
-  readonly opens: (claim: string, required: Scope) => boolean;
-  readonly opensOne: (words: readonly string[], required: Scope) => boolean;
-  readonly contains: (granted: readonly Scope[], requested: Scope) => boolean;
-  readonly containsAll: (granted: readonly Scope[], requested: readonly Scope[]) => boolean;
-}
-
-const GENUINE: Subject = {
-  parsePath,
-  match: (routes) => compilePolicy<oracle.Routes>(routes).match,
-  parseScope,
-  fillScope,
-  covers,
-  opens,
-  opensOne: opens,
-  contains: (granted, requested) => new ScopeSet(granted).contains(requested),
-  containsAll: (granted, requested) => new ScopeSet(granted).containsAll(requested),
-};
 
 /** The run ends early after so many. */
 const FINDINGS_MAX = 10;

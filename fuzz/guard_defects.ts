@@ -1,7 +1,7 @@
 /** Mistakes that guards have made, each in the place of the right function: what the fuzz of the guard has to find. */
 import { isRefusal, isScope, type Scope } from '@hallpass/protocol';
-import type { Subject } from './guard.ts';
 import { findByHand, pathByHand } from './guard_oracle.ts';
+import type { Subject } from './guard_subject.ts';
 
 type Defect = (right: Subject) => Partial<Subject>;
 

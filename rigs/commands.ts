@@ -24,7 +24,7 @@ import { endRig, printProgress, rigOptions } from './parts/rig.ts';
 
 const BIN = fileURLToPath(new URL('../packages/server/bin/hallpass.js', import.meta.url));
 /** Rows behind, so that whatever reads or writes them all takes its time. */
-const ROWS = 5_000;
+const ROWS = 2_000;
 /** How long after its start a command is killed, as a share of how long it takes: the first part is that of the runtime. */
 const MOMENT_MIN = 0.3;
 const MOMENT_MAX = 1.05;
@@ -38,6 +38,8 @@ interface Interrupted {
   readonly dataDir: string;
   /** What does not hold, in a sentence. */
   readonly judge: (again: Ran) => Promise<string | undefined>;
+  /** What follows from a run that was left alone, where `judge` is not called. */
+  readonly settle?: () => Promise<unknown> | void;
   readonly remove?: () => Promise<void> | void;
 }
 
@@ -69,21 +71,32 @@ interface Setting {
 }
 
 async function interrupt(command: Command, setting: Setting): Promise<void> {
-  // How long it takes is learned from a run that is left alone.
-  if (!durations.has(command)) await attempt(command, setting, undefined);
+  if (!durations.has(command)) await learnDuration(command, setting);
   const duration = durations.get(command) ?? 0;
   await attempt(command, setting, chance.between(MOMENT_MIN, MOMENT_MAX) * duration);
 }
 
-async function attempt(command: Command, setting: Setting, killAfterMs: number | undefined): Promise<void> {
+/** How long a command takes when nobody kills it. */
+async function learnDuration(command: Command, setting: Setting): Promise<void> {
+  const prepared = await PREPARE[command](setting);
+  try {
+    const { code, milliseconds, stderr } = await run(prepared, { isServer: command === 'start' });
+    if (code !== 0) findings.push(`${command}, left alone, ended with ${code}: ${stderr}`);
+    durations.set(command, milliseconds);
+    await prepared.settle?.();
+  } finally {
+    await prepared.remove?.();
+  }
+}
+
+async function attempt(command: Command, setting: Setting, killAfterMs: number): Promise<void> {
   const prepared = await PREPARE[command](setting);
   try {
     const first = await run(prepared, { killAfterMs, isServer: command === 'start' });
-    if (killAfterMs === undefined) durations.set(command, first.milliseconds);
-    else if (first.code === null) killed[command] += 1;
+    if (first.code === null) killed[command] += 1;
     else tooLate += 1;
     const again = first.code === 0 ? first : await run(prepared, { isServer: command === 'start' });
-    const moment = `${command}, killed after ${Math.round(killAfterMs ?? 0)} of ${Math.round(durations.get(command) ?? 0)} ms`;
+    const moment = `${command}, killed after ${Math.round(killAfterMs)} of ${Math.round(durations.get(command) ?? 0)} ms`;
     const wrong = await prepared.judge(again);
     if (wrong !== undefined) findings.push(`${moment}: ${wrong}`);
   } finally {
@@ -181,6 +194,9 @@ const PREPARE: Readonly<Record<Command, (setting: Setting) => Promise<Interrupte
       words: ['master-key', 'rewrap'],
       environment,
       dataDir: store.dataDir,
+      settle: () => {
+        masterKey = next;
+      },
       judge: async ({ code, stderr }) => {
         if (code !== 0) return `the second run ended with ${code}: ${stderr}`;
         masterKey = next;
@@ -221,6 +237,7 @@ const PREPARE: Readonly<Record<Command, (setting: Setting) => Promise<Interrupte
       words: [family, 'remove', lost?.kid ?? '', '--yes'],
       environment: settings(),
       dataDir: store.dataDir,
+      settle: () => renewSecret(settings()),
       judge: async ({ code, stderr }) => {
         // Killed after it was done: then there is no such key, and the second run says so.
         if (code !== 0 && !/There is no \w+ key/.test(stderr)) return `the second run ended with ${code}: ${stderr}`;

@@ -23,7 +23,7 @@ import { demand, EXIT_NOT_HERE, NotHere, straceWith, SYNC_CALLS } from './parts/
 import { createKey, startHallpass, type Credentials, type HallpassProcess } from '../testing/hallpass_process.ts';
 
 const CALLERS = 16;
-/** How long the load runs before the kill, in milliseconds. */
+/** How long the load runs before the kill once it has something to lose, in milliseconds. */
 const LOAD_MS_MIN = 50;
 const LOAD_MS_MAX = 250;
 /** How many sessions of earlier rounds are judged again in each round: with all of them the rounds would grow. */
@@ -82,7 +82,10 @@ async function killOnce(rig: Rig): Promise<void> {
   await judgeLatest(rig, server.url);
   const client = new Client(server.url, rig.key, { callers: CALLERS });
   const load = runLoad(client, rig.log, { callers: CALLERS, chance: rig.chance });
-  const faults = await killUnderLoad(server, load, rig.chance.between(LOAD_MS_MIN, LOAD_MS_MAX));
+  const faults = await killUnderLoad(server, load, {
+    log: rig.log,
+    afterMs: rig.chance.between(LOAD_MS_MIN, LOAD_MS_MAX),
+  });
   client.close();
   // No answer of a living server may be one that a client cannot go on with.
   rig.losses.push(...faults.map((because): Loss => ({ lost: 'session', because })));

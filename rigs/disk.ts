@@ -21,7 +21,7 @@ import { createKey, RIG, startHallpass, type Credentials, type HallpassProcess }
 import { Acknowledgements, judge, type Loss } from './parts/acknowledgements.ts';
 import { chanceOf, type Chance } from '../testing/chance.ts';
 import { Client } from '../testing/client.ts';
-import { runLoad, SCOPE } from './parts/load.ts';
+import { runLoad, SCOPE, untilWorthLosing } from './parts/load.ts';
 import { demand, EXIT_NOT_HERE, NotHere, straceWith, SYNC_CALLS } from './parts/strace.ts';
 
 const CALLERS = 16;
@@ -34,7 +34,6 @@ const FILLER_BYTES = 1024 * 1024;
 /** How long a server may take to write again once its disk does, in milliseconds. */
 const RESUME_MS_MAX = 20_000;
 
-/** What the rig needs and this machine does not have. */
 /** A disk with a fault in it. */
 interface Disk {
   readonly dataDir: string;
@@ -109,6 +108,8 @@ async function failOnce(disk: Disk, { key, log, chance }: Rig & { readonly chanc
   const server = await startHallpass(disk.dataDir, { ...RIG, HALLPASS_LOG_LEVEL: 'silent' }, [], under);
   const client = new Client(server.url, key, { callers: CALLERS });
   const load = runLoad(client, log, { callers: CALLERS, chance });
+  // Where syncs fail, the callers stop at the first one: there the load is as much as it gets.
+  if (options.fault !== 'failing-sync') await untilWorthLosing(log);
   await delay(chance.between(LOAD_MS_MIN, LOAD_MS_MAX));
   try {
     const unfit = await disk.fail(server, client);

@@ -9,10 +9,9 @@
  * very moment. `--planted-defect` changes rotations that were made, behind the servers' back, to show that this is seen.
  */
 import { createKey, startHallpass } from '../testing/hallpass_process.ts';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { chanceOf, type Chance } from '../testing/chance.ts';
 import { Client, tokensOf } from '../testing/client.ts';
-import { openRigStore, type RigStore } from './parts/engine.ts';
+import { openRigStore } from './parts/engine.ts';
 import { Family, Unfit } from './parts/family.ts';
 import { SCOPE } from './parts/load.ts';
 import { endRig, printProgress, rigOptions } from './parts/rig.ts';
@@ -25,7 +24,6 @@ const CALLERS_MAX = 9;
 /** How many races a family has before it is revoked. */
 const RACES_OF_FAMILY = 20;
 const SHARE_WITH_PREDECESSOR = 0.3;
-const DEFECT_INTERVAL_MS = 50;
 
 const options = rigOptions({ rounds: 1_000, roundsMax: 10_000_000 });
 const engine = options.choose('engine', ['sqlite', 'postgres']);
@@ -44,11 +42,7 @@ try {
   );
   const clients = servers.map(({ url }) => new Client(url, key, { callers: LANES * CALLERS_MAX }));
   try {
-    const over = new AbortController();
-    const defect = options.plantedDefect ? changeRotations(store, over.signal) : Promise.resolve();
     await Promise.all(Array.from({ length: LANES }, () => race(clients)));
-    over.abort();
-    await defect;
   } finally {
     for (const client of clients) client.close();
     await Promise.all(servers.map((server) => server.stop()));
@@ -101,6 +95,7 @@ async function raceFamily(family: Family, clients: readonly Client[]): Promise<v
     await Promise.all(asked);
     races += 1;
     callers += asked.length;
+    if (options.plantedDefect) await changeRotations(family, newest, clients);
     if (family.newest === newest && count < RACES_OF_FAMILY) {
       findings.push('a race had no successor');
       return;
@@ -115,10 +110,8 @@ function pick(clients: readonly Client[], by: Chance): Client {
   return client;
 }
 
-/** As a store would that lets a rotation be made twice: what is answered again has another time in it. */
-async function changeRotations({ tamper }: RigStore, over: AbortSignal): Promise<void> {
-  while (!over.aborted) {
-    await tamper('UPDATE families SET rotated_at = rotated_at + 2000');
-    await sleep(DEFECT_INTERVAL_MS);
-  }
+/** Acts like a store that lets a token be rotated twice: the same token, shown again, gets a successor with another date. */
+async function changeRotations(family: Family, presented: string, clients: readonly Client[]): Promise<void> {
+  await store.tamper('UPDATE families SET rotated_at = rotated_at + 2000');
+  await family.refresh(pick(clients, chance), presented);
 }

@@ -32,13 +32,14 @@ import { endRig, printProgress, rigOptions } from './parts/rig.ts';
 import { NotHere, EXIT_NOT_HERE, straceWith, SYNC_CALLS } from './parts/strace.ts';
 import { freePort } from '../testing/free_port.ts';
 
-/** How long a commit is held up, in milliseconds. */
-const STALL_MS = 3_000;
+/** How long a commit is held up, in milliseconds: two whole seconds, since tokens are dated to the second. */
+const STALL_MS = 2_100;
 /** How many ask for tokens at once, and how long each rests between two, in milliseconds. */
 const CALLERS = 4;
 const REST_MS = 20;
 /** Within which time a guard has heard of a revocation (contract §8), in milliseconds, with room for a busy machine. */
 const HEARD_MS = 2_000;
+const POLL_MS = 50;
 /** Within which time a key that goes on gets good tokens again, in milliseconds. */
 const FRESH_MS_MAX = 30_000;
 const SCOPE = '/accounts.read';
@@ -66,6 +67,12 @@ const ENDINGS: readonly Ending[] = [
     run: ({ clientId }, instance) => manageApiKeys(instance).disable(clientId),
   },
   {
+    name: 'signing-keys remove',
+    goesOn: true,
+    words: (_key, { keys }) => ['signing-keys', 'remove', keys.signing.keyId, '--yes'],
+    run: (_key, instance) => removeIssuerKey(instance, 'sign', instance.keys.signing.keyId),
+  },
+  {
     name: 'delete',
     goesOn: false,
     words: ({ clientId }) => ['keys', 'delete', clientId, '--yes'],
@@ -76,12 +83,6 @@ const ENDINGS: readonly Ending[] = [
     goesOn: true,
     words: ({ clientId }) => ['keys', 'revoke-tokens', clientId],
     run: ({ clientId }, instance) => manageApiKeys(instance).revokeTokens(clientId),
-  },
-  {
-    name: 'signing-keys remove',
-    goesOn: true,
-    words: (_key, { keys }) => ['signing-keys', 'remove', keys.signing.keyId, '--yes'],
-    run: (_key, instance) => removeIssuerKey(instance, 'sign', instance.keys.signing.keyId),
   },
 ];
 
@@ -166,7 +167,7 @@ async function runRound(ending: Ending, world: World): Promise<void> {
     const acknowledgedAt = performance.now();
     stalledMs = Math.max(stalledMs, acknowledgedAt - begunAt);
     await asking.stop();
-    await sleep(HEARD_MS);
+    await untilHeard(asking.tokens[0]?.token ?? '', api);
     for (const { token, at } of asking.tokens.filter((one) => one.at < acknowledgedAt)) {
       checks += 1;
       if ((await call(api, token)) === 401) continue;
@@ -227,6 +228,12 @@ async function holdCommits({ dataDir, tamper }: RigStore): Promise<() => Promise
   };
   const released = release();
   return () => released;
+}
+
+/** Resolves when the guard has heard of the end of this token, or has had the time to. */
+async function untilHeard(token: string, api: string): Promise<void> {
+  const end = performance.now() + HEARD_MS;
+  while ((await call(api, token)) !== 401 && performance.now() < end) await sleep(POLL_MS);
 }
 
 async function call(api: string, token: string): Promise<number> {

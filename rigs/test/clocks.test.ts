@@ -1,17 +1,16 @@
-/** The rig of clocks: that it finds nothing on clocks as the contract allows them, and that it would find it. */
+/** The clocks rig at smoke size: it finds nothing within the skew that the contract allows, and catches a larger skew. */
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { assertCaught, runRig } from './run_rig.ts';
 
-suite('instances whose clocks are apart, and are stepped', () => {
+suite('instances whose clocks differ, and are set', { concurrency: 2 }, () => {
   for (const [fault, engine] of [
     ['skew', 'postgres'],
     ['step', 'sqlite'],
-    ['start', 'sqlite'],
     ['start', 'postgres'],
   ] as const) {
     test(
-      `${fault}: what was revoked is dead and what is alive goes on (contract, Many instances)`,
+      `${fault} on ${engine}: what was revoked stays dead, and living sessions go on (contract, Many instances)`,
       { timeout: 300_000 },
       async () => {
         const options = ['--engine', engine, '--fault', fault, '--rounds', '1', '--seed', '1'];
@@ -23,7 +22,7 @@ suite('instances whose clocks are apart, and are stepped', () => {
     );
   }
 
-  test('clocks that are further apart than that are caught', { timeout: 300_000 }, async (t) => {
+  test('clocks further apart than that are caught', { timeout: 300_000 }, async (t) => {
     await assertCaught(t, 'clocks', ['--engine', 'sqlite', '--fault', 'skew', '--rounds', '1'], 'findings');
   });
 });

@@ -1,16 +1,12 @@
-/** The disk rig itself: that it finds nothing lost, and that it would find it. */
+/** The disk rig at smoke size: it finds nothing lost, and catches a disk that lies about syncing. */
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { assertCaught, runRigWhereItCan } from './run_rig.ts';
 
-suite('a disk that fails under a loaded server', () => {
-  for (const [fault, rounds] of [
-    ['power-cut', '3'],
-    ['full', '1'],
-    ['failing-sync', '1'],
-  ] as const) {
+suite('a disk that fails under a loaded server', { concurrency: 2 }, () => {
+  for (const fault of ['power-cut', 'full', 'failing-sync']) {
     test(`${fault}: nothing that was acknowledged is lost`, { timeout: 300_000 }, async (t) => {
-      const ended = await runRigWhereItCan(t, 'disk', '--fault', fault, '--rounds', rounds);
+      const ended = await runRigWhereItCan(t, 'disk', '--fault', fault, '--rounds', '1');
       if (ended === undefined) return;
       const { code, figures, complaints } = ended;
       assert.equal(figures['lost'], 0, complaints);
