@@ -10,7 +10,7 @@
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { Client } from '../testing/client.ts';
-import { createKey, RIG, startHallpass, type Environment } from '../testing/hallpass_process.ts';
+import { createKey, RIG, startHallpass, type Environment } from '../testing/process.ts';
 import { startPostgres, type PostgresCluster } from '../testing/postgres/cluster.ts';
 import { numberOption, printFigures } from './bench.ts';
 import { ISSUE_CALLERS, measureIssuing, measureWriting, SCOPE, WRITE_CALLERS } from './measuring.ts';

@@ -10,7 +10,7 @@ import { Hallpass } from '@hallpass/client';
 import { createGuard } from '@hallpass/guard';
 import { Balancer } from '../testing/balancer.ts';
 import { Forwarder } from '../testing/forwarder.ts';
-import { createKey, RIG, startHallpass } from '../testing/hallpass_process.ts';
+import { createKey, RIG, startHallpass } from '../testing/process.ts';
 import { startPostgres } from '../testing/postgres/cluster.ts';
 import { numberOption, printFigures } from './bench.ts';
 import type { GuardsOptions } from './feed_guards.ts';

@@ -7,7 +7,7 @@
  */
 import { join } from 'node:path';
 import { Client } from '../testing/client.ts';
-import { createKey, RIG, startHallpass, type Environment } from '../testing/hallpass_process.ts';
+import { createKey, RIG, startHallpass, type Environment } from '../testing/process.ts';
 import { numberOption, printFigures } from './bench.ts';
 import { ISSUE_CALLERS, measureIssuing, measureWriting, SCOPE, WRITE_CALLERS, type Clients } from './measuring.ts';
 

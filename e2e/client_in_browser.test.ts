@@ -7,13 +7,7 @@ import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { Browser } from 'playwright-core';
 import { launchBrowser } from './browser.ts';
-import {
-  createKey,
-  makeDataDir,
-  startHallpass,
-  type Credentials,
-  type HallpassProcess,
-} from '../testing/hallpass_process.ts';
+import { createKey, makeDataDir, startHallpass, type Credentials, type HallpassProcess } from '../testing/process.ts';
 
 const { dataDir, remove } = makeDataDir();
 let hallpass: HallpassProcess;

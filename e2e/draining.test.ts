@@ -12,7 +12,7 @@ import {
   type Credentials,
   type Environment,
   type HallpassProcess,
-} from '../testing/hallpass_process.ts';
+} from '../testing/process.ts';
 
 const DRAIN_SECONDS = 4;
 const DRAINING: Environment = { ...RIG, HALLPASS_DRAIN_SECONDS: String(DRAIN_SECONDS) };

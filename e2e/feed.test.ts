@@ -16,7 +16,7 @@ import {
   type Credentials,
   type Environment,
   type HallpassProcess,
-} from '../testing/hallpass_process.ts';
+} from '../testing/process.ts';
 
 const API = 'https://api.example.com';
 const SCOPE = '/accounts.read';

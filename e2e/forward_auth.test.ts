@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { suite, test, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { freePort } from '../testing/free_port.ts';
-import { createKey, makeDataDir, runCommand, startHallpass, type Credentials } from '../testing/hallpass_process.ts';
+import { createKey, makeDataDir, runCommand, startHallpass, type Credentials } from '../testing/process.ts';
 import { findNginx, NO_NGINX } from './nginx.ts';
 
 const AUDIENCE = 'https://api.example.com';

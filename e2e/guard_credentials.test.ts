@@ -10,7 +10,7 @@ import {
   startHallpass,
   type Credentials,
   type HallpassProcess,
-} from '../testing/hallpass_process.ts';
+} from '../testing/process.ts';
 
 /** How long a change at the server may take to be the guard's as well, in milliseconds; where all is idle, a second. */
 const HEARD_MS_MAX = 30_000;

@@ -24,7 +24,7 @@ import {
   type Credentials,
   type Environment,
   type HallpassProcess,
-} from '../testing/hallpass_process.ts';
+} from '../testing/process.ts';
 
 const PAGE = new URL('../docs/incidents.md', import.meta.url);
 const CASE = '## The database and the master key';

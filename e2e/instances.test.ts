@@ -13,7 +13,7 @@ import {
   type Credentials,
   type Environment,
   type HallpassProcess,
-} from '../testing/hallpass_process.ts';
+} from '../testing/process.ts';
 
 type Body = Readonly<Record<string, unknown>>;
 

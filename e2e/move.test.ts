@@ -4,14 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { startPostgres } from '../testing/postgres/cluster.ts';
-import {
-  createKey,
-  makeDataDir,
-  RIG,
-  runCommand,
-  startHallpass,
-  type Credentials,
-} from '../testing/hallpass_process.ts';
+import { createKey, makeDataDir, RIG, runCommand, startHallpass, type Credentials } from '../testing/process.ts';
 
 type Body = Readonly<Record<string, unknown>>;
 

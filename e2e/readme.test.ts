@@ -13,7 +13,7 @@ import {
   startHallpass,
   type Credentials,
   type HallpassProcess,
-} from '../testing/hallpass_process.ts';
+} from '../testing/process.ts';
 import {
   API,
   blocksOf,

@@ -1,7 +1,7 @@
 /** The examples of the README, and what every reader has to replace in them by their own. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import type { Credentials } from '../testing/hallpass_process.ts';
+import type { Credentials } from '../testing/process.ts';
 
 const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
 

@@ -17,7 +17,7 @@ import {
   type Credentials,
   type Environment,
   type HallpassProcess,
-} from '../testing/hallpass_process.ts';
+} from '../testing/process.ts';
 import { freePort } from '../testing/free_port.ts';
 
 /** How long a revocation may take to reach a guard that has to connect anew first, in milliseconds. */

@@ -15,7 +15,7 @@
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { numericDate, parseAccessToken } from '@hallpass/protocol';
-import type { Credentials, Environment } from '../testing/hallpass_process.ts';
+import type { Credentials, Environment } from '../testing/process.ts';
 import { forgetExpired } from '../packages/server/src/serving/forget_expired.ts';
 import { openInstance, type Instance } from '../packages/server/src/serving/instance.ts';
 import { startServer, type Server } from '../packages/server/src/serving/server.ts';

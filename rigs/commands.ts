@@ -8,13 +8,11 @@
  *
  * `--rounds` is how many commands are killed. `--planted-defect` takes a row out of what the second run has made.
  */
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { globSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
-import { createKey, startHallpass, type Credentials, type Environment } from '../testing/hallpass_process.ts';
+import { createKey, spawnHallpass, startHallpass, type Credentials, type Environment } from '../testing/process.ts';
 import { startPostgres, type PostgresCluster } from '../testing/postgres/cluster.ts';
 import { chanceOf } from '../testing/chance.ts';
 import { Client, tokensOf } from '../testing/client.ts';
@@ -22,7 +20,6 @@ import { openRigStore, type RigStore } from './parts/engine.ts';
 import { SCOPE } from './parts/load.ts';
 import { endRig, printProgress, rigOptions } from './parts/rig.ts';
 
-const BIN = fileURLToPath(new URL('../packages/server/bin/hallpass.js', import.meta.url));
 /** Rows behind, so that whatever reads or writes them all takes its time. */
 const ROWS = 2_000;
 /** How long after its start a command is killed, as a share of how long it takes: the first part is that of the runtime. */
@@ -354,10 +351,9 @@ async function run(
   { killAfterMs, isServer = false }: { readonly killAfterMs?: number | undefined; readonly isServer?: boolean },
 ): Promise<Ran> {
   const from = performance.now();
-  const inherited = Object.entries(process.env).filter(([name]) => !/^(?:HALLPASS_|NODE_|FORCE_COLOR)/.test(name));
   const ports = { HALLPASS_HOST: '127.0.0.1', HALLPASS_PORT: '0', HALLPASS_OPERATOR_PORT: '0' };
-  const env = { ...Object.fromEntries(inherited), NO_COLOR: '1', HALLPASS_DATA_DIR: dataDir, ...ports, ...environment };
-  const child = spawn(process.execPath, [BIN, ...words], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawnHallpass(words, { HALLPASS_DATA_DIR: dataDir, ...ports, ...environment });
+  child.stdin.end();
   let [stdout, stderr] = ['', ''];
   let readyAt: number | undefined;
   child.stdout.setEncoding('utf8').on('data', (text: string) => {

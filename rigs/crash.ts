@@ -20,7 +20,7 @@ import { killUnderLoad, runLoad, SCOPE } from './parts/load.ts';
 import { plantDefect } from './parts/planted_defect.ts';
 import { endRig, printProgress, rigOptions } from './parts/rig.ts';
 import { demand, EXIT_NOT_HERE, NotHere, straceWith, SYNC_CALLS } from './parts/strace.ts';
-import { createKey, startHallpass, type Credentials, type HallpassProcess } from '../testing/hallpass_process.ts';
+import { createKey, startHallpass, type Credentials, type HallpassProcess } from '../testing/process.ts';
 
 const CALLERS = 16;
 /** How long the load runs before the kill once it has something to lose, in milliseconds. */

@@ -17,7 +17,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { median } from '../testing/statistics.ts';
-import { createKey, RIG, startHallpass, type Credentials, type HallpassProcess } from '../testing/hallpass_process.ts';
+import { createKey, RIG, startHallpass, type Credentials, type HallpassProcess } from '../testing/process.ts';
 import { Acknowledgements, judge, type Loss } from './parts/acknowledgements.ts';
 import { chanceOf, type Chance } from '../testing/chance.ts';
 import { Client } from '../testing/client.ts';

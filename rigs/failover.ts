@@ -18,7 +18,7 @@ import {
   type Credentials,
   type Environment,
   type HallpassProcess,
-} from '../testing/hallpass_process.ts';
+} from '../testing/process.ts';
 import { Acknowledgements, judge } from './parts/acknowledgements.ts';
 import { chanceOf } from '../testing/chance.ts';
 import { Client, type Answer, type Fields } from '../testing/client.ts';

@@ -14,13 +14,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { join } from 'node:path';
 import { compilePolicy } from '@hallpass/guard';
 import { openApi } from '../testing/guarded_api.ts';
-import {
-  createKey,
-  runCommand,
-  startHallpass,
-  type Credentials,
-  type Environment,
-} from '../testing/hallpass_process.ts';
+import { createKey, runCommand, startHallpass, type Credentials, type Environment } from '../testing/process.ts';
 import { openInstance, type Instance } from '../packages/server/src/serving/instance.ts';
 import { readSettings } from '../packages/server/src/serving/settings/settings.ts';
 import { systemClock, systemRandom } from '../packages/server/src/serving/system.ts';

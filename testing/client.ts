@@ -3,7 +3,7 @@
  * is an answer that arrived whole.
  */
 import { Agent, request } from 'node:http';
-import type { Credentials } from './hallpass_process.ts';
+import type { Credentials } from './process.ts';
 
 export interface Answer {
   readonly status: number;

@@ -1,6 +1,6 @@
 /** An operator beside the instances, in a process of its own: changes of keys, and what of them was acknowledged. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Credentials, Environment } from '../../testing/hallpass_process.ts';
+import type { Credentials, Environment } from '../../testing/process.ts';
 import { openInstance, type Instance } from '../../packages/server/src/serving/instance.ts';
 import { readSettings } from '../../packages/server/src/serving/settings/settings.ts';
 import { systemClock, systemRandom } from '../../packages/server/src/serving/system.ts';

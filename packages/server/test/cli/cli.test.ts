@@ -8,7 +8,7 @@ import {
   makeFolder,
   makeStore,
   remarksOf,
-  spawnHallpass,
+  serve,
   startCommand,
   startServing,
   startShell,
@@ -161,7 +161,7 @@ suite('the command', { concurrency: 3 }, () => {
   });
 
   test('a running server honours what the command changes, within a second', async (t) => {
-    const { url, environment } = await spawnHallpass(t);
+    const { url, environment } = await serve(t);
     const run = (...args: readonly string[]): Promise<Done> => startCommand(['keys', ...args, '--json'], environment);
     const imported = ['--client-id', PAIR.clientId, '--client-secret', '-'];
     const create = ['keys', 'create', 'imported', '--scope', '/accounts.write', ...imported, '--json'];
@@ -414,7 +414,7 @@ suite('the command', { concurrency: 3 }, () => {
   });
 
   test('serve prints a first key once, on an empty development store, and its curl line works in a shell', async (t) => {
-    const first = await spawnHallpass(t);
+    const first = await serve(t);
     const line = /^ *(curl .*)$/m.exec(first.stdout())?.[1] ?? '';
     const done = await startShell(line);
     assert.equal(done.code, 0, done.stderr);
@@ -424,13 +424,13 @@ suite('the command', { concurrency: 3 }, () => {
     first.child.kill('SIGTERM');
     assert.equal(await first.ended, 0);
     const { HALLPASS_DATA_DIR = '' } = first.environment;
-    const second = await spawnHallpass(t, { HALLPASS_DATA_DIR });
+    const second = await serve(t, { HALLPASS_DATA_DIR });
     assert.doesNotMatch(second.stdout(), /client_secret|curl/);
   });
 
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     test(`${signal} drains: a request under way is answered, an open stream ends, and the exit code is 0`, async (t) => {
-      const running = await spawnHallpass(t);
+      const running = await serve(t);
       const key = await makeReader(running);
       const stream = await fetch(`${running.url}/oauth2/revocations`, { headers: { authorization: basicOf(key) } });
       const reader = stream.body?.getReader();
@@ -479,7 +479,7 @@ suite('the command', { concurrency: 3 }, () => {
   });
 
   test('a revocation that was acknowledged survives kill -9', async (t) => {
-    const first = await spawnHallpass(t);
+    const first = await serve(t);
     const key = await makeReader(first);
     const { body } = await ask(first.url, key);
     const spared = await ask(first.url, key);
@@ -487,7 +487,7 @@ suite('the command', { concurrency: 3 }, () => {
     first.child.kill('SIGKILL');
     await first.ended;
     const { HALLPASS_DATA_DIR = '' } = first.environment;
-    const second = await spawnHallpass(t, { HALLPASS_DATA_DIR });
+    const second = await serve(t, { HALLPASS_DATA_DIR });
     const refresh = (token: unknown): ReturnType<typeof post> =>
       post(second.url, '/oauth2/token', { grant_type: 'refresh_token', refresh_token: String(token) }, key);
     assert.equal((await refresh(body['refresh_token'])).body['error'], 'invalid_grant');
@@ -495,7 +495,7 @@ suite('the command', { concurrency: 3 }, () => {
   });
 
   test('token inspect says what a token is and in what state, for people and as JSON; events tell of a reuse', async (t) => {
-    const { url, environment, child, ended } = await spawnHallpass(t, { HALLPASS_REFRESH_GRACE_SECONDS: '0' });
+    const { url, environment, child, ended } = await serve(t, { HALLPASS_REFRESH_GRACE_SECONDS: '0' });
     const key = await makeReader({ environment });
     const inspect = async (token: unknown): Promise<Document> =>
       documentOf(await startCommand(['token', 'inspect', '-', '--json'], environment, `${String(token)}\n`));

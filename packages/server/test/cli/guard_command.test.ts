@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import { suite, test, type TestContext } from 'node:test';
 import {
   makeFolder,
-  spawnGuard,
-  spawnHallpass,
+  serveGuard,
+  serve,
   startCommand,
   startRunning,
   type Done,
@@ -55,7 +55,7 @@ function assertUntold({ stdout, stderr }: Done, token: string): void {
 
 suite('hallpass explain', () => {
   test('says what the guard would, with the scope that is missing and what to do', async (t) => {
-    const server = await spawnHallpass(t);
+    const server = await serve(t);
     const on = server.environment;
     const partner = await makeKey(
       on,
@@ -223,7 +223,7 @@ suite('hallpass guard', () => {
   });
 
   test('with credentials that the issuer refuses, or an issuer of another name, ends with a sentence', async (t) => {
-    const server = await spawnHallpass(t);
+    const server = await serve(t);
     const own = await makeKey(server.environment, 'API', '--resource-server', API);
     const partner = await makeKey(server.environment, 'Partner', '--scope', '/accounts.read');
     const words = [
@@ -260,7 +260,7 @@ suite('hallpass guard', () => {
     'a port of --listen that is taken ends it with a sentence, and its other listener with it',
     { timeout: 60_000 },
     async (t) => {
-      const server = await spawnHallpass(t);
+      const server = await serve(t);
       const own = await makeKey(server.environment, 'API', '--resource-server', API);
       const where = ['--listen', new URL(server.url).host, '--side', '127.0.0.1:0'];
       const guard = startRunning(t, ['guard', '--policy', policyFile(t), '--audience', API, ...where], {
@@ -274,7 +274,7 @@ suite('hallpass guard', () => {
   );
 
   test('a token for another audience than the guard’s: the log of the server says so, and the answer no more than before', async (t) => {
-    const server = await spawnHallpass(t, { HALLPASS_LOG_LEVEL: 'info' });
+    const server = await serve(t, { HALLPASS_LOG_LEVEL: 'info' });
     const own = await makeKey(server.environment, 'API', '--resource-server', API);
     const partner = await makeKey(server.environment, 'Partner', '--scope', '/accounts.read');
     const grant = { grant_type: 'client_credentials', scope: '/accounts.read' };
@@ -289,7 +289,7 @@ suite('hallpass guard', () => {
   });
 
   test('keeps idle connections for 72 s, longer than the proxies in front of it', async (t) => {
-    const { url, sideUrl, server } = await spawnGuard(t, []);
+    const { url, sideUrl, server } = await serveGuard(t, []);
     for (const at of [url, `${sideUrl}/health/live`, `${server.url}/health/live`]) {
       const answer = await exchangeRaw(at, [`GET ${new URL(at).pathname} HTTP/1.1\r\nHost: localhost\r\n\r\n`, LAST]);
       assert.match(answer, /^Keep-Alive: timeout=72\r$/im, at);

@@ -18,7 +18,7 @@ import { CLIENTS_MAX, StoreUnavailable, type Store } from '../../src/store/store
 import {
   makeFolder,
   makeStore,
-  spawnHallpass,
+  serve,
   startCommand,
   type Done,
   type Environment,
@@ -820,7 +820,7 @@ suite('hallpass keys import', { concurrency: 2 }, () => {
   test("the family's pair by CSV works over Basic, and no secret of the file is printed, logged or kept", async (t) => {
     const hashed = { clientId: 'hashed', clientSecret: secretOf('hashed') };
     const csv = `\uFEFFclient_id,client_secret,client_secret_hash,scopes\r\n${PAIR.clientId},${PAIR.clientSecret},,${SCOPE}\r\n${hashed.clientId},,${hashSync(hashed.clientSecret, 4)},${SCOPE}\r\n`;
-    const server = await spawnHallpass(t, { HALLPASS_LOG_LEVEL: 'info' });
+    const server = await serve(t, { HALLPASS_LOG_LEVEL: 'info' });
     const done = await importOf(t, server.environment, csv);
     assert.equal(done.code, 0, done.stderr);
     assert.match(done.stdout, /Imported 2 API keys; 0 existed already/);

@@ -5,7 +5,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { suite, test } from 'node:test';
-import { makeFolder, makeStore, spawnHallpass, startRunning, startServing } from '../../../../testing/command.ts';
+import { makeFolder, makeStore, serve, startRunning, startServing } from '../../../../testing/command.ts';
 import { until } from '../../../../testing/server.ts';
 
 const ROOT = join(import.meta.dirname, '../../..');
@@ -45,7 +45,7 @@ suite('signals', { concurrency: 2, skip: process.platform === 'win32' }, () => {
 
   test('a closed terminal (SIGHUP) drains like SIGTERM, and Control-C that comes twice at once is one request', async (t) => {
     for (const signals of [['SIGHUP'], ['SIGINT', 'SIGINT', 'SIGTERM']] as const) {
-      const running = await spawnHallpass(t);
+      const running = await serve(t);
       for (const signal of signals) running.child.kill(signal);
       assert.equal(await running.ended, 0, running.stderr());
       assert.equal(await answers(running.url), false);
@@ -70,7 +70,7 @@ suite('signals', { concurrency: 2, skip: process.platform === 'win32' }, () => {
   );
 
   test('asked again while it drains, it ends at once, with 128 and the number of the signal', async (t) => {
-    const running = await spawnHallpass(t, { HALLPASS_DRAIN_SECONDS: '600' });
+    const running = await serve(t, { HALLPASS_DRAIN_SECONDS: '600' });
     let code: number | null | undefined;
     void running.ended.then((ended) => (code = ended));
     // Apart: one that comes while the process is being taken down would kill it without a code.

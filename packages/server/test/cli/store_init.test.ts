@@ -15,7 +15,7 @@ import {
   makeFolder,
   makeStore,
   remarksOf,
-  spawnHallpass,
+  serve,
   startCommand,
   startServing,
   type Done,
@@ -193,7 +193,7 @@ test('of two servers that have prepared the first key of one store, one can keep
 
 test('two servers that start together on one new store make one first key', async (t) => {
   const HALLPASS_DATA_DIR = makeFolder(t);
-  await Promise.all([spawnHallpass(t, { HALLPASS_DATA_DIR }), spawnHallpass(t, { HALLPASS_DATA_DIR })]);
+  await Promise.all([serve(t, { HALLPASS_DATA_DIR }), serve(t, { HALLPASS_DATA_DIR })]);
   const listed = await startCommand(['keys', 'list', '--json'], { HALLPASS_DATA_DIR });
   assert.equal(remarksOf(listed), '');
   const keys: readonly Record<string, unknown>[] = JSON.parse(listed.stdout);

@@ -10,7 +10,7 @@ import { openSqliteStore } from '../../src/store/sqlite/sqlite.ts';
 import {
   makeFolder,
   makeStore,
-  spawnHallpass,
+  serve,
   startCommand,
   startRunning,
   type Done,
@@ -190,7 +190,7 @@ suite('a terminal', () => {
   });
 
   test('the log of a guard says what was refused without obeying it', async (t) => {
-    const server = await spawnHallpass(t);
+    const server = await serve(t);
     const api = 'https://api.example.com';
     const made = await startCommand(['keys', 'create', 'api', '--resource-server', api, '--json'], server.environment);
     const { client_id: id = '', client_secret: secret = '' }: Record<string, string> = JSON.parse(made.stdout);

@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { readSettings } from '../../src/serving/settings/settings.ts';
-import { makeFolder, spawnGuard, startCommand } from '../../../../testing/command.ts';
+import { makeFolder, serveGuard, startCommand } from '../../../../testing/command.ts';
 import { exchangeRaw, startHallpass } from '../../../../testing/server.ts';
 
 const FOREIGN = [
@@ -120,7 +120,7 @@ suite('the address of the operator listener', () => {
 
 suite('the listener beside a guard', () => {
   test('answers to its own names, and to everybody with the metadata of the API', async (t) => {
-    const { sideUrl: side } = await spawnGuard(t, ['--side-host', 'guard.example.com']);
+    const { sideUrl: side } = await serveGuard(t, ['--side-host', 'guard.example.com']);
     for (const host of FOREIGN) {
       for (const path of ['/metrics', '/health/live', '/health/ready']) {
         assert.match(await ask(side, path, host), /^(?:421|400)/, `${host} ${path}`);

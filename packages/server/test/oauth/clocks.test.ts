@@ -15,7 +15,7 @@ import {
   type Hallpass,
   type Key,
 } from '../../../../testing/server.ts';
-import { makeFolder, spawnHallpass, startCommand } from '../../../../testing/command.ts';
+import { makeFolder, serve, startCommand } from '../../../../testing/command.ts';
 
 const ISSUER = 'http://127.0.0.1:8080';
 const HOUR_MS = 3_600_000;
@@ -331,7 +331,7 @@ test('where tokens are ended by a time ahead of this clock, the command and the 
     ended.stderr,
     /warning: This ends tokens up to .* ahead of this machine's clock.*answers 503 until then/,
   );
-  const at = await spawnHallpass(t, { ...settings, HALLPASS_LOG_LEVEL: 'info' });
+  const at = await serve(t, { ...settings, HALLPASS_LOG_LEVEL: 'info' });
   const answer = await fetch(`${at.url}/oauth2/token`, {
     method: 'POST',
     headers: { authorization: basicOf(key) },

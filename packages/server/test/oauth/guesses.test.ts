@@ -7,7 +7,7 @@ import { suite, test } from 'node:test';
 import { CLIENT_ASSERTION_TYPE } from '@hallpass/protocol';
 import { hashSync } from 'bcryptjs';
 import { StoreUnavailable, type Store } from '../../src/store/store.ts';
-import { spawnHallpass } from '../../../../testing/command.ts';
+import { serve } from '../../../../testing/command.ts';
 import { hydrasHash } from '../../../../testing/foreign_hashes.ts';
 import { basicOf, startHallpass, until, type Answer, type Hallpass, type Key } from '../../../../testing/server.ts';
 import { Signer } from '../../../../testing/signer.ts';
@@ -267,7 +267,7 @@ async function noticedAt(operatorUrl: string): Promise<string | undefined> {
 }
 
 test('a proxy that nobody named is noticed: once in the log, without what it said, and in a metric', async (t) => {
-  const hallpass = await spawnHallpass(t);
+  const hallpass = await serve(t);
   const operators = /operators on (\S+)\/metrics/.exec(hallpass.stdout())?.[1] ?? '';
   const metric = (): Promise<string | undefined> => noticedAt(operators);
   await fetch(`${hallpass.url}/health/live`);

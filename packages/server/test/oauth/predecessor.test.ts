@@ -5,7 +5,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { StoreUnavailable, SUSPICION_EVENTS_PER_CLIENT_HOUR_MAX, type Store } from '../../src/store/store.ts';
-import { makeFolder, makeStore, spawnHallpass, startCommand } from '../../../../testing/command.ts';
+import { makeFolder, makeStore, serve, startCommand } from '../../../../testing/command.ts';
 import {
   claimOf,
   startHallpass,
@@ -264,7 +264,7 @@ test('the mark goes with its key, and one of the same client_id begins without',
 });
 
 test('the log and the commands show it, a backup carries it, and one from before the columns is restored', async (t) => {
-  const at = await spawnHallpass(t);
+  const at = await serve(t);
   const run = async (args: readonly string[], on = at.environment): Promise<string> => {
     const { code, stdout, stderr } = await startCommand(args, on);
     assert.equal(code, 0, stderr);
@@ -327,7 +327,7 @@ test('the log and the commands show it, a backup carries it, and one from before
   assert.match(await run(['store', 'verify', `${file}.old`], older), /Whole/);
   await run(['store', 'restore', `${file}.old`], older);
   assert.doesNotMatch(await run(['keys', 'show', clientId], older), /suspicious/);
-  const { url } = await spawnHallpass(t, { ...older, HALLPASS_ISSUER: 'http://localhost:8080' });
+  const { url } = await serve(t, { ...older, HALLPASS_ISSUER: 'http://localhost:8080' });
   for (let generation = 1; generation <= 2; generation++) await takeTurns(url);
   assert.doesNotMatch(await run(['events'], older), /generation [345] of/, 'its families count from the start');
   await takeTurns(url);

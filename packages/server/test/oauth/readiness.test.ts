@@ -8,7 +8,7 @@ import { test, type TestContext } from 'node:test';
 import { READINESS_MS, READINESS_WRITE_MS_MAX } from '../../src/oauth/endpoints/readiness.ts';
 import { openSqliteStore } from '../../src/store/sqlite/sqlite.ts';
 import type { Store } from '../../src/store/store.ts';
-import { makeFolder, spawnHallpass, startCommand, type Running } from '../../../../testing/command.ts';
+import { makeFolder, serve, startCommand, type Running } from '../../../../testing/command.ts';
 import { basicOf, startHallpass, until, type Key } from '../../../../testing/server.ts';
 
 const LOCAL = { HALLPASS_ISSUER: 'http://localhost:8080' };
@@ -57,7 +57,7 @@ test(
   'on a full disk: not ready, but live; one line for hundreds of refused writes, one at the end; and it recovers',
   { skip: process.platform !== 'linux' },
   async (t) => {
-    const at = await spawnHallpass(t, LOCAL);
+    const at = await serve(t, LOCAL);
     const key = await makeKey(at);
     const tokens = await Promise.all(Array.from({ length: 100 }, () => issue(at, key)));
     assert.equal(await isReady(at), true);
@@ -94,7 +94,7 @@ function pidsOf(at: Running): readonly string[] {
 
 test('a data folder that is moved or replaced under a server: nothing is acknowledged, and nothing is read, until it is back', async (t) => {
   const folder = join(makeFolder(t), 'data');
-  const at = await spawnHallpass(t, { ...LOCAL, HALLPASS_DATA_DIR: folder });
+  const at = await serve(t, { ...LOCAL, HALLPASS_DATA_DIR: folder });
   const key = await makeKey(at);
   const token = await issue(at, key);
   renameSync(folder, `${folder}.away`);
@@ -116,7 +116,7 @@ test('a data folder that is moved or replaced under a server: nothing is acknowl
 
 test('an idle server whose data folder is deleted says so by itself', async (t) => {
   const folder = join(makeFolder(t), 'data');
-  const at = await spawnHallpass(t, { ...LOCAL, HALLPASS_DATA_DIR: folder });
+  const at = await serve(t, { ...LOCAL, HALLPASS_DATA_DIR: folder });
   rmSync(folder, { recursive: true });
   await until(() => linesOf(at).outages.length === 1);
   assert.match(linesOf(at).outages[0] ?? '', /is gone/);

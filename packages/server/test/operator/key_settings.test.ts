@@ -8,7 +8,7 @@ import {
   makeFolder,
   makeStore,
   remarksOf,
-  spawnHallpass,
+  serve,
   startCommand,
   type Done,
   type Running,
@@ -245,7 +245,7 @@ suite('lifetimes of a key (contract §9 Per key or server)', () => {
 
 suite('settings by the command, on a running server', { concurrency: 3 }, () => {
   test('keys create takes lifetimes and a budget, and tokens have them', async (t) => {
-    const at = await spawnHallpass(t);
+    const at = await serve(t);
     const run = command(at);
     const lifetimes = [
       '--access-ttl',
@@ -277,7 +277,7 @@ suite('settings by the command, on a running server', { concurrency: 3 }, () => 
   });
 
   test('keys update: what is named changes, what is not stays; tokens that are out live on', async (t) => {
-    const at = await spawnHallpass(t);
+    const at = await serve(t);
     const run = command(at);
     const key = await makeKey(at, '--scope', '/ping.read', '--audience', 'https://api.example.com');
     const before = documentOf(await run('keys', 'show', key.clientId, '--json'));
@@ -302,7 +302,7 @@ suite('settings by the command, on a running server', { concurrency: 3 }, () => 
   });
 
   test('keys update takes every part of a policy, and gives a number back to the server', async (t) => {
-    const at = await spawnHallpass(t);
+    const at = await serve(t);
     const run = command(at);
     const key = await makeKey(at, '--access-ttl', '5m', '--requests-per-second', '50');
     const numbers = ['--access-ttl', 'server', '--refresh-ttl', '1h', '--requests-per-second', 'server'] as const;
@@ -332,7 +332,7 @@ suite('settings by the command, on a running server', { concurrency: 3 }, () => 
   });
 
   test('keys update --requests-per-second: the budget holds within a second', async (t) => {
-    const at = await spawnHallpass(t);
+    const at = await serve(t);
     const key = await makeKey(at);
     const flood = async (): Promise<readonly string[]> => {
       const answers = await Promise.all(Array.from({ length: 10 }, () => ask(at, key)));
@@ -345,7 +345,7 @@ suite('settings by the command, on a running server', { concurrency: 3 }, () => 
   });
 
   test('keys revoke-tokens: every token of the key is dead at the acknowledgement, the key and others go on', async (t) => {
-    const at = await spawnHallpass(t);
+    const at = await serve(t);
     const run = command(at);
     const [key, other] = [await makeKey(at), await makeKey(at)];
     for (const flags of [['--json'], []]) {
@@ -364,7 +364,7 @@ suite('settings by the command, on a running server', { concurrency: 3 }, () => 
   });
 
   test('keys set-public-keys: the new key signs and the old one no more; a private key or a secret key is refused', async (t) => {
-    const at = await spawnHallpass(t);
+    const at = await serve(t);
     const run = command(at);
     const folder = makeFolder(t);
     const file = (name: string, value: unknown): string => {
@@ -404,7 +404,7 @@ suite('settings by the command, on a running server', { concurrency: 3 }, () => 
   });
 
   test('revoke-everything: with --dry-run nothing, without it every token of every key', async (t) => {
-    const at = await spawnHallpass(t);
+    const at = await serve(t);
     const run = command(at);
     const keys = [await makeKey(at), await makeKey(at)];
     for (const flags of [['--json'], []]) {
@@ -427,7 +427,7 @@ suite('settings by the command, on a running server', { concurrency: 3 }, () => 
   });
 
   test('signing-keys list, rotate and remove: published within a second, and gone within a second', async (t) => {
-    const at = await spawnHallpass(t);
+    const at = await serve(t);
     const run = (...args: readonly string[]): Promise<Done> => command(at)('signing-keys', ...args);
     const key = await makeKey(at);
     const { accessToken } = tokensOf(await ask(at, key));
@@ -481,7 +481,7 @@ suite('settings by the command, on a running server', { concurrency: 3 }, () => 
     ['opaque', 'sealing', { every_token: true, api_keys: 2, refreshed_grants: 1 }, /Every token from before is dead/],
   ] as const) {
     test(`${name}-keys list, show, rotate and remove: the price is said first, and paid by what runs`, async (t) => {
-      const at = await spawnHallpass(t);
+      const at = await serve(t);
       const run = (...args: readonly string[]): Promise<Done> => command(at)(`${name}-keys`, ...args);
       const key = await makeKey(at, '--opaque');
       const tokens = tokensOf(await ask(at, key));

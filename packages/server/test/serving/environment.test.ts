@@ -7,7 +7,7 @@ import { suite, test } from 'node:test';
 import { exposureOf } from '../../src/serving/file_permissions.ts';
 import { readGuardEnvironment } from '../../src/cli/guard_settings.ts';
 import { readSettings } from '../../src/serving/settings/settings.ts';
-import { makeFolder, makeStore, spawnHallpass, startCommand } from '../../../../testing/command.ts';
+import { makeFolder, makeStore, serve, startCommand } from '../../../../testing/command.ts';
 
 /** What Kubernetes sets beside Services called hallpass, hallpass-guard and hallpass-operator. */
 const KUBERNETES = Object.fromEntries(
@@ -66,7 +66,7 @@ suite('the variables of Kubernetes', () => {
 
   test('a server and the commands start beside them', async (t) => {
     const { HALLPASS_PORT: _port, HALLPASS_OPERATOR_PORT: _operatorPort, ...services } = KUBERNETES;
-    const server = await spawnHallpass(t, services);
+    const server = await serve(t, services);
     assert.equal((await fetch(`${server.url}/health/ready`)).status, 200);
     const store = { ...KUBERNETES, HALLPASS_DATA_DIR: makeFolder(t) };
     const begun = await startCommand(['store', 'init'], store);

@@ -1,11 +1,11 @@
 /** `hallpass guard` on its way out: it says that it is not ready, and goes on answering its proxy (ADR 38). */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { spawnGuard, startCommand } from '../../../../testing/command.ts';
+import { serveGuard, startCommand } from '../../../../testing/command.ts';
 import { until } from '../../../../testing/server.ts';
 
 test('a guard that is told to stop answers on while its side listener says 503, and then ends', async (t) => {
-  const { url, sideUrl, child, ended } = await spawnGuard(t, ['--drain', '3']);
+  const { url, sideUrl, child, ended } = await serveGuard(t, ['--drain', '3']);
   const asked = { headers: { 'x-original-method': 'GET', 'x-original-uri': '/accounts' } };
   const ready = async (): Promise<number> => (await fetch(`${sideUrl}/health/ready`)).status;
   assert.equal(await ready(), 200);

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { stripVTControlCharacters } from 'node:util';
-import { makeFolder, spawnHallpass, startOnTerminal } from '../../../../testing/command.ts';
+import { makeFolder, serve, startOnTerminal } from '../../../../testing/command.ts';
 import { until } from '../../../../testing/server.ts';
 
 const LINE = /^\d\d:\d\d:\d\d info +GET none 404 [\d.]+ ms/m;
@@ -38,7 +38,7 @@ suite('the log', { concurrency: 2 }, () => {
     ['text', LINE],
   ] as const) {
     test(`to another process with HALLPASS_LOG_FORMAT=${format} is as wanted, without colour`, async (t) => {
-      const running = await spawnHallpass(t, { ...SETTINGS, HALLPASS_LOG_FORMAT: format });
+      const running = await serve(t, { ...SETTINGS, HALLPASS_LOG_FORMAT: format });
       await fetch(`${running.url}/nowhere`);
       await until(() => wanted.test(running.stderr()));
       assert.ok(!running.stderr().includes('\u001b'));

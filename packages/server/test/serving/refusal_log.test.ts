@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { test } from 'node:test';
 import { printBasic } from '@hallpass/protocol';
-import { spawnHallpass, startCommand } from '../../../../testing/command.ts';
+import { serve, startCommand } from '../../../../testing/command.ts';
 
 const SECRET = 'zQ3kVb8Ls0Tn6Wm4Xr2Yp1-strong';
 const WEAK = 'hunter2';
@@ -14,7 +14,7 @@ type Body = Readonly<Record<string, string>>;
 type Entry = Readonly<Record<string, unknown>>;
 
 test('a refusal is logged with its address, grant type, scope and claimed client, each screened', async (t) => {
-  const { url, environment, child, stderr } = await spawnHallpass(t, { HALLPASS_LOG_LEVEL: 'info' });
+  const { url, environment, child, stderr } = await serve(t, { HALLPASS_LOG_LEVEL: 'info' });
   const keys = [
     { client_id: KEY.clientId, client_secret: SECRET, scopes: ['/accounts.write'] },
     { client_id: 'weak-one', client_secret: WEAK, scopes: ['/accounts.write'] },

@@ -14,7 +14,7 @@ import { openSqliteTables } from '../../src/store/sqlite/tables.ts';
 import {
   makeFolder,
   makeStore,
-  spawnHallpass,
+  serve,
   startCommand,
   type Done,
   type Environment,
@@ -75,7 +75,7 @@ async function* asLines(lines: readonly string[]): AsyncGenerator<string> {
 
 suite('a backup', () => {
   test('taken under load holds everything revoked before it began, and the restored store works', async (t) => {
-    const at = await spawnHallpass(t, ISSUER);
+    const at = await serve(t, ISSUER);
     const key = await makeKey(at.environment);
     const kept = await issue(at, key);
     const rotated = await refresh(at, key, (await issue(at, key))['refresh_token']);
@@ -112,7 +112,7 @@ suite('a backup', () => {
     assert.equal(again.code, 2);
     assert.match(again.stderr, /in the place of 2 API keys and .*--yes/);
 
-    const restored = await spawnHallpass(t, { ...ISSUER, ...restoredOn });
+    const restored = await serve(t, { ...ISSUER, ...restoredOn });
     assert.equal(await isActive(restored, key, kept['access_token']), true);
     assert.equal((await refresh(restored, key, rotated['refresh_token']))['status'], 200);
     // Whatever was acknowledged when the backup began has to be in it.
@@ -282,7 +282,7 @@ suite('a backup', () => {
     const kept = await makeKey(on);
     const file = join(makeFolder(t), 'backup');
     parse(await startCommand(['store', 'backup', file, '--json'], on));
-    const at = await spawnHallpass(t, on);
+    const at = await serve(t, on);
     const [dead, alive] = [await issue(at, kept), await issue(at, kept)];
     await post(at, '/oauth2/revoke', kept, { token: String(dead['access_token']) });
     const newer = await makeKey(on);
@@ -315,7 +315,7 @@ suite('a backup', () => {
   test('restored over a store in use, it makes no retired refresh token valid again', async (t) => {
     const on = await makeStore(t, ISSUER);
     const key = await makeKey(on);
-    const at = await spawnHallpass(t, on);
+    const at = await serve(t, on);
     const before = await issue(at, key);
     const first = await refresh(at, key, before['refresh_token']);
     const file = join(makeFolder(t), 'backup');

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { suite, test } from 'node:test';
-import { spawnGuard, spawnHallpass } from '../../../../testing/command.ts';
+import { serveGuard, serve } from '../../../../testing/command.ts';
 import { until } from '../../../../testing/server.ts';
 
 const ROUNDS = 25;
@@ -41,7 +41,7 @@ suite('a connection that is reset is no error and no bug', () => {
   for (const trusted of ['', '127.0.0.1']) {
     test(`at the server, ${trusted === '' ? 'asked by clients' : 'behind a proxy that is trusted'}`, async (t) => {
       const more = { HALLPASS_LOG_LEVEL: 'info', HALLPASS_TRUSTED_PROXIES: trusted };
-      const server = await spawnHallpass(t, more);
+      const server = await serve(t, more);
       const [, id = '', secret = ''] = /-u (\S+?):(\S+)/.exec(server.stdout()) ?? [];
       const basic = `Authorization: Basic ${btoa(`${id}:${secret}`)}\r\n`;
       const operatorUrl = /operators on (\S+)\/metrics/.exec(server.stdout())?.[1] ?? '';
@@ -70,7 +70,7 @@ suite('a connection that is reset is no error and no bug', () => {
   }
 
   test('at a guard that a proxy asks, and on the listener beside it', async (t) => {
-    const guard = await spawnGuard(t, []);
+    const guard = await serveGuard(t, []);
     const original = 'X-Original-Method: GET\r\nX-Original-URI: /accounts\r\n';
     await resetManyTimes(guard.url, [
       ['GET /au', 'at_once'],

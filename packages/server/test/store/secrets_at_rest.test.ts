@@ -8,7 +8,7 @@ import {
   makeFolder,
   makeStore,
   remarksOf,
-  spawnHallpass,
+  serve,
   startCommand,
   type Done,
   type Environment,
@@ -33,7 +33,7 @@ function openFolder(t: TestContext): string {
 suite('secrets at rest', { skip: process.platform === 'win32' }, () => {
   test('the store and its logs are made for their owner alone, in a folder that is open to all', async (t) => {
     const folder = openFolder(t);
-    await spawnHallpass(t, { HALLPASS_DATA_DIR: folder });
+    await serve(t, { HALLPASS_DATA_DIR: folder });
     for (const name of [...STORE_FILES, 'master.key']) assert.equal(modeOf(join(folder, name)), '600', name);
   });
 
