@@ -91,7 +91,7 @@ suite('a guard', () => {
       () => guardAt({ issuer: 'http://hallpass:8080', issuerPlaintext: 'allow' }),
       /issuer must begin with https/,
     );
-    assert.throws(() => guardAt({ issuerPlaintext: 'allow' }), /issuerPlaintext is of no use without issuerAddress/);
+    assert.throws(() => guardAt({ issuerPlaintext: 'allow' }), /issuerPlaintext has no effect without issuerAddress/);
     for (const issuerAddress of ['hallpass:8080', 'http://a@hallpass', 'http://hallpass/?a', 'ftp://hallpass', '']) {
       assert.throws(() => guardAt({ issuerAddress, issuerPlaintext: 'allow' }), /issuerAddress must be like/);
     }

@@ -23,25 +23,25 @@ export function adviceFor(event: GuardEvent): string | undefined {
   switch (event.kind) {
     case 'feed_refused':
       return event.status === 403
-        ? `The issuer does not let this guard's key read revocations (403). It must be a key of a resource server: hallpass keys create "My API" --resource-server AUDIENCE`
+        ? `The issuer doesn't allow this guard's key to read revocations (403). It must be a resource-server key: hallpass keys create "My API" --resource-server AUDIENCE`
         : `The issuer refused this guard's credentials (${event.status}). Check clientId and clientSecret, and that the key is not disabled or deleted.`;
     case 'issuer_differs':
       return (
         `The issuer calls itself ${quote(event.found)}, and this guard expects ${quote(event.expected)}. Every token names ` +
-        'the former in iss, and every one is refused. Set issuer to exactly that; if it is reached elsewhere, set issuerAddress to where.'
+        'the former in iss, so all are refused. Set issuer to exactly that name. If you reach the issuer at another address, set issuerAddress to it.'
       );
     case 'audience_differs':
       return (
-        `A token was refused whose audience is ${event.found.map(quote).join(', ')}, and this guard's is ` +
-        `${quote(event.expected)}. If it was meant for this API, set audience to that, or have the client ask for the other.`
+        `A token was refused because its audience is ${event.found.map(quote).join(', ')}, and this guard's is ` +
+        `${quote(event.expected)}. If it was meant for this API, set audience to the token's, or have the client request this one.`
       );
     case 'feed_lost':
     case 'key_set_failed':
-      return `The issuer cannot be asked: ${event.because.replace(/\.$/, '')}. The guard tries again, and refuses requests with 503 as long as it may not decide.`;
+      return `The issuer can't be reached: ${event.because.replace(/\.$/, '')}. The guard keeps trying, and until it can decide it answers requests with 503.`;
     case 'clock_differs':
       return (
         `The clock of this machine is ${Math.abs(event.offsetSeconds)} s ${event.offsetSeconds < 0 ? 'behind' : 'ahead of'} ` +
-        'the issuer’s. Good tokens are refused until one of them is set right.'
+        'the issuer’s. Valid tokens are refused until one of them is corrected.'
       );
     case 'feed_connected':
     case 'key_set_fetched':
@@ -69,15 +69,15 @@ const ONLY_AT_START: readonly GuardEvent['kind'][] = ['feed_lost', 'key_set_fail
  * occurs, so that a looping guard doesn't fill the log.
  */
 export function warnOnce(): (event: GuardEvent) => void {
-  const told = new Set<string>();
+  const printed = new Set<string>();
   let hasStarted = false;
   return (event) => {
     if (event.kind === 'feed_connected') hasStarted = true;
     const isLate = hasStarted && ONLY_AT_START.includes(event.kind);
     const topic = ONLY_AT_START.includes(event.kind) ? 'outage' : event.kind;
-    const sentence = isLate || told.has(topic) ? undefined : adviceFor(event);
+    const sentence = isLate || printed.has(topic) ? undefined : adviceFor(event);
     if (sentence === undefined) return;
-    told.add(topic);
+    printed.add(topic);
     console.warn(escapeControls(`Hallpass guard: ${sentence}`));
   };
 }

@@ -1,4 +1,4 @@
-/** What a guard has to be told, and what it assumes otherwise. */
+/** The options of a guard, their defaults and their validation. */
 import {
   canonicalIssuer,
   isLoopback,
@@ -20,109 +20,115 @@ import { metadataURL } from './resource_metadata.ts';
 import { randomBytes, SYSTEM_CLOCK, type GuardClock } from './runtime.ts';
 
 export interface GuardOptions {
-  /** Exactly as tokens have it in `iss`: https, or http on this machine. Everything else is found below it. */
+  /**
+   * The issuer, exactly as tokens name it in `iss`: https, or http on this machine. All its endpoints are found below
+   * it.
+   */
   readonly issuer: string;
   /**
-   * Where the issuer is reached, if not under its public name: `http://hallpass:8080` between containers. Tokens, metadata
-   * and proofs go on naming `issuer`. https, or http on this machine; anywhere else http needs `issuerPlaintext`. Default:
-   * the issuer.
+   * The issuer's address, if you don't reach it under its public name: `http://hallpass:8080` between containers.
+   * Tokens, metadata and proofs still name `issuer`. https, or http on this machine; http to another machine also needs
+   * `issuerPlaintext`. Default: the issuer.
    */
   readonly issuerAddress?: string;
   /**
-   * Whether `issuerAddress` may be plain http to another machine. Then whoever can read or change what passes between this
-   * guard and the issuer reads its secret, and can have it take any token: `allow` is for a network that is yours alone.
-   * Default: `refuse`.
+   * Whether `issuerAddress` may be plain http to another machine. Anyone who can read and change that traffic can read
+   * the guard's secret and make it accept any token, so use `allow` only on a network that is yours alone. Default:
+   * `refuse`.
    */
   readonly issuerPlaintext?: 'refuse' | 'allow';
-  /** This API, exactly as tokens have it in `aud`. */
+  /** This API, exactly as tokens name it in `aud`. */
   readonly audience: string;
-  /** A resource-server key of the issuer. Without one a guard could not hear of revocations. */
+  /** A resource-server key from the issuer. Without one the guard couldn't receive revocations. */
   readonly credentials: ClientCredentials;
   /**
-   * Where clients call this API: an origin, with the path that a proxy takes away, if one does. A proof of possession
-   * names the address that it was made for (RFC 9449 §4.2), and only this option says what that is: `Host`, and with it
-   * the address of a web `Request`, is whatever the sender wrote. Default: none, and tokens that are bound to a key are
-   * refused.
+   * Where clients call this API: an origin, plus the path prefix that a proxy strips, if any. A proof of possession
+   * names the URL it was made for (RFC 9449 §4.2), and only this option says what that is: `Host`, and so the URL of a
+   * web `Request`, is whatever the sender wrote. Default: none, and tokens that are bound to a key are refused.
    */
   readonly publicURL?: string;
   /**
-   * Marks a proof as used, in a store that all instances of this API share: resolves to true when `id` was not there,
-   * and keeps it until `expiresAt` (NumericDate seconds), both in one step. Asked after this guard's own memory, which
-   * a replay to another instance would pass. When it rejects, the check is a 503. Default: each guard by itself.
+   * Marks a proof as used in a store that all instances of this API share. In one atomic step, resolves to true if `id`
+   * wasn't there, and keeps it until `expiresAt` (NumericDate seconds). The guard asks it after its own memory, which
+   * can't detect a replay to another instance. If it rejects, the check is a 503. Default: each guard checks by itself.
    */
   readonly rememberProof?: (id: string, expiresAt: NumericDate) => Promise<boolean>;
   /**
-   * How many proofs of one client are held at once, until they are too old to be used: 1 to 1,000,000, default 50,000,
-   * which is some 700 requests a second. One more is a 429. Of all clients together ten times as many are held, about
-   * 200 bytes each; as those run short, each client may hold fewer.
+   * How many unexpired proofs of one client are remembered: 1 to 1,000,000, default 50,000, which is about 700 requests
+   * a second. One more gets a 429. All clients together get ten times as many, about 200 bytes each; as that runs out,
+   * each client gets fewer.
    */
   readonly proofsPerClientMax?: number;
   /**
-   * Whether a proof has to carry a nonce of ours, so that none can be made ahead of its time (RFC 9449 §9). Who comes
-   * without one is told it in `DPoP-Nonce`, for a page to read if the API exposes that header to it. Default: false.
+   * Whether proofs must carry a nonce from this guard, so that none can be made in advance (RFC 9449 §9). A client
+   * without one gets it in `DPoP-Nonce`; a page can read it if the API exposes that header. Default: false.
    */
   readonly dpopNonces?: boolean;
   /**
-   * What nonces are made with, for several instances of this API that are to take each other's: a secret of 32 bytes or
-   * more. Default: a random one of each guard's own: proofs from before a restart are good no more, and a client that is
-   * sent to another instance has to ask twice.
+   * The secret that nonces are derived from, 32 bytes or more. Set it if several instances of this API must accept each
+   * other's nonces. Default: a random one per guard, so proofs from before a restart are refused, and a client that is
+   * sent to another instance has to try twice.
    */
   readonly nonceKey?: string;
   /**
-   * Whether the adapters serve this API's metadata (RFC 9728), to anybody, and challenges say where it is. The audience
-   * has to be an https address (http on this machine). Default: false.
+   * Whether the adapters serve this API's metadata (RFC 9728) to anyone, and challenges link to it. The audience must
+   * be an https URL (http on this machine). Default: false.
    */
   readonly resourceMetadata?: boolean;
   /**
-   * Overrides that this API reads itself, and that therefore pass: `['x-http-method-override']`. The guard decides on the
-   * method and the path that it is given. Whatever overrides them after that runs undecided, so list a field only if the
-   * override comes before the guard. Default: none, and a request with any of them is refused with 400.
+   * Overrides that this API handles itself, so the guard lets them pass: `['x-http-method-override']`. The guard
+   * decides on the method and path that it's given. If something overrides them later, that request runs unchecked, so
+   * list a header only if the override is applied before the guard. Default: none, and a request with any of them is
+   * refused with 400.
    */
   readonly passOverrides?: readonly Override[];
   /** How old the guard's knowledge of revocations may be, in seconds: 3 to 3600, default 10. */
   readonly maxStalenessSeconds?: number;
   /**
-   * What to do with a token past that age: refuse with 503, ask the issuer each time, or allow what may have been
-   * revoked since. Default `refuse`.
+   * What to do with tokens when it's older than that: refuse them with 503, ask the issuer about each one, or allow
+   * tokens that may have been revoked since. Default: `refuse`.
    */
   readonly whenStale?: WhenStale;
   /**
-   * Whether opaque access tokens are taken: how long what the issuer says of one is believed, in seconds, 0 to 60. Of a
-   * revoked one the feed tells at once, unless its whole grant was revoked: then it is heard of after this. Each that is
-   * not known costs a request to the issuer. Default: none, and opaque tokens are refused.
+   * Accepts opaque access tokens, and caches the issuer's answer about each for this long, in seconds: 0 to 60. If a
+   * token is revoked, the feed ends that at once; if its whole grant is revoked, the cached answer runs out first. Each
+   * token not seen before costs one request to the issuer. Default: opaque tokens are refused.
    */
   readonly opaqueTokenSeconds?: number;
   /**
-   * Whether API keys are taken over Basic (RFC 7617), from servers: how long one that the issuer found good is believed,
-   * in seconds, 1 to 300. A key opens what its scopes allow, as a token of exactly the scope that a request needs would;
-   * a disabled one is refused within the second, a secret that was taken away after this. Default: none, and only
-   * tokens are taken.
+   * Accepts API keys over Basic (RFC 7617) from servers, and trusts a valid key for this long, in seconds: 1 to 300. A
+   * key allows what its scopes allow, just as a token with exactly the needed scope would. A disabled key is refused
+   * within a second, a removed secret after this time. Default: only tokens are accepted.
    */
   readonly apiKeySeconds?: number;
   /**
-   * How many verified tokens are remembered, by their hash, so that a signature is verified once: 0 to 1,000,000,
-   * default 10,000. One of 500 characters takes about 2 KB, and all together 4 KiB each on average at the most: 40 MiB, of
-   * each kind (signed, opaque, and what API keys were exchanged for). Long tokens leave room for fewer.
+   * How many verified tokens are cached by their hash, so that each signature is verified once: 0 to 1,000,000, default
+   * 10,000. A token of 500 characters takes about 2 KB. The limit is 4 KiB per token on average, 40 MiB in all, for
+   * each kind (signed, opaque, and exchanged for API keys). Long tokens leave room for fewer.
    */
   readonly rememberedTokensMax?: number;
-  /** The scopes of this API. A check or a policy that names another one is a mistake, for the compiler too. Default: any. */
+  /**
+   * The scopes of this API. A check or a policy with any other scope is an error, at compile time too. Default: any
+   * scope.
+   */
   readonly scopes?: readonly string[];
-  /** How far this machine's clock and the issuer's may be apart, in seconds: 0 to 60, default 5. */
+  /** How far this machine's clock and the issuer's may differ, in seconds: 0 to 60, default 5. */
   readonly leewaySeconds?: number;
-  /** The signature algorithms that are accepted. Default: all that Hallpass offers. */
+  /** The accepted signature algorithms. Default: all that Hallpass offers. */
   readonly algorithms?: readonly SigningAlgorithm[];
   /** The `realm` of challenges (RFC 9110 §11.5). Default: the audience. */
   readonly realm?: string;
-  /** How long, from the first check on, a check may wait for the feed to be read, in seconds: 0 to 60, default 5. */
+  /** How long checks may wait for the first read of the feed, in seconds from the first check: 0 to 60, default 5. */
   readonly startWaitSeconds?: number;
   /**
-   * Hears of the guard's health, for logs and metrics. Default: what an operator has to change (refused credentials, another
-   * issuer, another audience, an issuer that cannot be reached at the start) is printed as a warning on the console, each once.
+   * Receives events about the guard's health, for logs and metrics. Default: prints a warning to the console, once
+   * each, for what an operator must change: refused credentials, another issuer, another audience, or an issuer that
+   * can't be reached at startup.
    */
   readonly onEvent?: (event: GuardEvent) => void;
   /**
-   * For tests. Default: this machine's. `elapsed` gives milliseconds of a clock that nobody sets, by which durations are
-   * measured and jumps of `now` are noticed; without it, `now` is taken for such a clock.
+   * For tests. Default: this machine's clock. `elapsed` returns milliseconds of a clock that is never set; it measures
+   * durations and reveals jumps of `now`. Without it, `now` is used for both.
    */
   readonly clock?: Clock & Partial<GuardClock>;
   /** For proxies and tests. Default: the global one. */
@@ -144,9 +150,9 @@ export interface GuardSettings extends Required<Plain> {
   readonly apiKeySeconds: number | undefined;
   readonly scopes: readonly string[] | undefined;
   readonly clock: GuardClock;
-  /** What nonces are made with; undefined where none are asked for. */
+  /** The secret that nonces are derived from; undefined if they aren't required. */
   readonly nonceKey: Uint8Array | undefined;
-  /** The time that they are made by: what several guards have in common, or else a clock that nobody sets. */
+  /** The clock for nonces: the time of day if several guards share a key, otherwise a clock that is never set. */
   readonly nonceClock: GuardClock;
   readonly resourceMetadata: boolean;
   readonly passOverrides: ReadonlySet<Override>;
@@ -154,19 +160,22 @@ export interface GuardSettings extends Required<Plain> {
 
 const WHEN_STALE: readonly WhenStale[] = ['refuse', 'introspect', 'allow'];
 
-/** The server says every second how fresh we are: below this a beat that comes late would be an outage. In seconds. */
+/** The server reports freshness every second: with a lower limit, one late heartbeat would be an outage. In seconds. */
 const MAX_STALENESS_SECONDS_MIN = 3;
 
-/** Options to settings. Throws a TypeError that says what to change; it never repeats a credential. */
+/**
+ * Validates the options and fills in defaults. Throws a TypeError that says what to change and never repeats a
+ * credential.
+ */
 export function parseOptions(options: GuardOptions): GuardSettings {
   const { audience, credentials } = options;
-  // As the server spells it.
+  // Spelled the way the server spells it.
   const issuer = canonicalIssuer(options.issuer) ?? options.issuer;
   checkAddress('issuer', issuer);
   const { issuerAddress, publicURL } = options;
   if (issuerAddress !== undefined) checkIssuerAddress(issuerAddress, options.issuerPlaintext);
   else if (options.issuerPlaintext !== undefined)
-    throw new TypeError('issuerPlaintext is of no use without issuerAddress.');
+    throw new TypeError('issuerPlaintext has no effect without issuerAddress.');
   if (publicURL !== undefined) checkAddress('publicURL', publicURL);
   if (typeof audience !== 'string' || audience === '') throw new TypeError('audience must name this API.');
   if (!isText(credentials?.clientId) || !isText(credentials.clientSecret)) {
@@ -189,19 +198,17 @@ export function parseOptions(options: GuardOptions): GuardSettings {
   }
   const realm = options.realm ?? audience;
   if (!REALM.test(realm)) {
-    throw new TypeError(
-      'realm (the audience, if there is none) must be printable ASCII without quotes and backslashes.',
-    );
+    throw new TypeError('realm (by default the audience) must be printable ASCII without quotes and backslashes.');
   }
   const clock = parseClock(options.clock);
   const resourceMetadata = options.resourceMetadata ?? false;
-  // Throws for an audience that is no address.
+  // Throws if the audience isn't a URL.
   if (resourceMetadata) checkAddress('audience', new URL(metadataURL(audience)).origin);
   return {
     issuer,
     issuerAddress: issuerAddress ?? issuer,
     audience,
-    // Paths begin with a slash of their own.
+    // Paths begin with their own slash.
     publicURL: publicURL?.replace(/\/$/, ''),
     rememberProof: options.rememberProof,
     opaqueTokenSeconds,
@@ -238,7 +245,7 @@ function parseOverrides(names: readonly Override[]): ReadonlySet<Override> {
   return new Set(names);
 }
 
-/** The shortest key that nonces are made with, in bytes: as long as what HMAC-SHA-256 gives (RFC 2104 §3). */
+/** The shortest nonce secret, in bytes: the output length of HMAC-SHA-256 (RFC 2104 §3). */
 const NONCE_KEY_BYTES_MIN = 32;
 
 function parseClock(clock: NonNullable<GuardOptions['clock']> = SYSTEM_CLOCK): GuardClock {
@@ -251,7 +258,10 @@ function isGuardClock(clock: NonNullable<GuardOptions['clock']>): clock is Guard
   return clock.elapsed !== undefined;
 }
 
-/** Nonces of several guards go by the time that they have in common. Those of one alone go by a clock that nobody sets. */
+/**
+ * Guards with a shared key derive nonces from the time they have in common. A single guard uses a clock that is never
+ * set.
+ */
 function nonceClockOf(clock: GuardClock, { nonceKey }: GuardOptions): GuardClock {
   if (nonceKey !== undefined) return clock;
   const elapsed = (): number => clock.elapsed();
@@ -261,28 +271,30 @@ function nonceClockOf(clock: GuardClock, { nonceKey }: GuardOptions): GuardClock
 function parseNonceKey({ dpopNonces = false, nonceKey }: GuardOptions): Uint8Array | undefined {
   if (typeof dpopNonces !== 'boolean') throw new TypeError('dpopNonces must be true or false.');
   if (nonceKey === undefined) return dpopNonces ? randomBytes(NONCE_KEY_BYTES_MIN) : undefined;
-  // Whoever gives a key believes that nonces are asked for.
-  if (!dpopNonces) throw new TypeError('nonceKey is of no use without dpopNonces.');
+  // A caller who passes a key expects nonces to be required.
+  if (!dpopNonces) throw new TypeError('nonceKey has no effect without dpopNonces.');
   const key = typeof nonceKey === 'string' ? utf8(nonceKey) : new Uint8Array();
   if (key.length < NONCE_KEY_BYTES_MIN) {
-    throw new TypeError(`nonceKey must be a secret text of at least ${NONCE_KEY_BYTES_MIN} bytes.`);
+    throw new TypeError(`nonceKey must be a secret string of at least ${NONCE_KEY_BYTES_MIN} bytes.`);
   }
   return key;
 }
 
-/** What a quoted string of a header holds as it is (RFC 9110 §5.6.4): with anything else no 401 could be sent. */
+/**
+ * The characters that a quoted string can hold without escapes (RFC 9110 §5.6.4): with any other, no 401 could be sent.
+ */
 const REALM = /^[\x20-\x21\x23-\x5b\x5d-\x7e]+$/;
 
-/** Over plain http whoever is in between could hand us keys of their own (RFC 9068 §4, RFC 8414 §2). */
+/** Over plain http, anyone on the path could give us their own keys (RFC 9068 §4, RFC 8414 §2). */
 function checkAddress(name: string, address: string): void {
   if (!isProtected(name, address)) {
     throw new TypeError(
-      `${name} must begin with https://. Plain http is accepted on localhost, 127.0.0.1 and [::1] alone.`,
+      `${name} must begin with https://. Plain http is accepted only on localhost, 127.0.0.1 and [::1].`,
     );
   }
 }
 
-/** Whether nobody in between can read or change what is sent to an address. Throws for what is none. */
+/** Whether traffic to this address is safe from others on the network. Throws if it isn't an address. */
 function isProtected(name: string, address: string): boolean {
   if (!isServerUrl(address) || !URL.canParse(address)) {
     throw new TypeError(`${name} must be like https://auth.example.com: no credentials, no query, no fragment.`);
@@ -291,15 +303,18 @@ function isProtected(name: string, address: string): boolean {
   return protocol === 'https:' || isLoopback(hostname);
 }
 
-/** It carries our secret, and what is believed of tokens: so plain http is never a matter of a letter left out. */
+/**
+ * This address gets our secret, and decides what we believe of tokens, so plain http must be an explicit choice and
+ * never a typo.
+ */
 function checkIssuerAddress(address: string, plaintext: GuardOptions['issuerPlaintext'] = 'refuse'): void {
   if (plaintext !== 'refuse' && plaintext !== 'allow') {
     throw new TypeError('issuerPlaintext must be one of refuse, allow.');
   }
   if (isProtected('issuerAddress', address) || plaintext === 'allow') return;
   throw new TypeError(
-    "issuerAddress is plain http to another machine: who is in between reads this guard's secret and can have it take any " +
-      "token. Where that network is yours alone, say so: issuerPlaintext 'allow'.",
+    "issuerAddress is plain http to another machine: anyone on the path can read this guard's secret and make it accept any " +
+      "token. If that network is yours alone, set issuerPlaintext to 'allow'.",
   );
 }
 

@@ -4,7 +4,7 @@ import { IDENTITY_FIELDS, OVERRIDES } from '@hallpass/guard/forward';
 import { array, assert as hold, asyncProperty, constantFrom, tuple } from 'fast-check';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { assertAllowed, assertDenied, openBench } from './harness.ts';
+import { assertAllowed, assertDenied, openBench, words } from './harness.ts';
 
 const policy = compilePolicy({ 'POST /accounts': '/accounts.read' });
 const { guard, issuer } = await openBench();
@@ -50,6 +50,20 @@ test('a name is refused however it is spelled, and another name is not, in recor
     }),
     { numRuns: 2_000, seed: 20_260_712 },
   );
+});
+
+test('an override in the query is refused in every spelling that some parser accepts, and other names are not', async () => {
+  const overrides = words(`
+    _method=DELETE limit=10&_method=DELETE limit=10;_method=DELETE _METHOD=DELETE _method _method[]=DELETE [_method]=DELETE
+    %5Fmethod=DELETE _m%65thod=DELETE .method=DELETE +_method=DELETE _method%00x=DELETE _method%00%ff=DELETE
+    %5b_method%5d=DELETE
+  `);
+  const harmless = words('method=DELETE x=_method x=%26_method payment_method=card _methods=1 x=%zz ?');
+  for (const query of overrides) assert.equal(await statusOf({ authorization }, `/accounts?${query}`), 400, query);
+  for (const query of harmless) assert.equal(await statusOf({ authorization }, `/accounts?${query}`), 200, query);
+  for (const name of words('X-Forwarded-Prefix X-Forwarded-Uri X-Forwarded-Method X-Original-Method X--HTTP-Method')) {
+    assert.equal(await statusOf({ authorization, [name]: 'DELETE' }), 200, name);
+  }
 });
 
 test('a field without a value is not there', async () => {

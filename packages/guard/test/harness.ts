@@ -95,3 +95,8 @@ export function assertDenied(decision: Decision | { readonly allowed: boolean },
 export function assertAllowed(decision: Decision | { readonly allowed: boolean }, hint = ''): void {
   assert.ok(decision.allowed, `${hint} (${'because' in decision ? decision.because : ''})`);
 }
+
+/** The words of a text: a list that fits on a few lines. */
+export function words(text: string): readonly string[] {
+  return text.trim().split(/\s+/);
+}

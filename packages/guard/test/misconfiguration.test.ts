@@ -2,7 +2,7 @@
 import { PATHS } from '@hallpass/protocol';
 import assert from 'node:assert/strict';
 import { mock, suite, test } from 'node:test';
-import { createGuard, Misconfigured, type GuardEvent, type GuardOptions } from '../src/index.ts';
+import { createGuard, Misconfigured, type GuardEvent, type GuardOptions } from '@hallpass/guard';
 import { assertAllowed, assertDenied, bearer, guardOf } from './harness.ts';
 import { answerWith, API, CREDENTIALS, Issuer, makeKey } from './issuer.ts';
 
@@ -118,7 +118,7 @@ suite('an issuer of another name', () => {
 suite('credentials that the issuer refuses', () => {
   for (const [status, says] of [
     [401, /refused this guard's credentials \(401\)/],
-    [403, /key of a resource server: hallpass keys create/],
+    [403, /resource-server key: hallpass keys create/],
   ] as const) {
     test(`make ready() reject, and a first request a 503 at once: ${status}`, async () => {
       const issuer = await openNamed((url) => url);
@@ -199,7 +199,10 @@ suite('by default', () => {
       const said = warn.mock.calls.map(({ arguments: [sentence] }) => String(sentence));
       assert.equal(said.length, 2, said.join('\n'));
       assert.match(said[0] ?? '', /^Hallpass guard: The issuer calls itself 'http:\S+\\u001b\[2J'/);
-      assert.match(said[1] ?? '', /^Hallpass guard: A token was refused whose audience is 'https:\/\/a\.example', and/);
+      assert.match(
+        said[1] ?? '',
+        /^Hallpass guard: A token was refused because its audience is 'https:\/\/a\.example', and/,
+      );
       const heard = createGuard({ ...options, onEvent: () => {} });
       await assert.rejects(heard.ready(), Misconfigured);
       heard.close();
@@ -227,7 +230,7 @@ suite('by default', () => {
       const said = warn.mock.calls.map(({ arguments: [sentence] }) => String(sentence));
       assert.equal(said.length, 2, said.join('\n'));
       assert.match(said[0] ?? '', /refused this guard's credentials \(401\)/);
-      assert.match(said[1] ?? '', /cannot be asked: .*ECONNREFUSED\./);
+      assert.match(said[1] ?? '', /can't be reached: .*ECONNREFUSED\./);
       assert.ok(!said.join('').includes(credentials.clientSecret));
     } finally {
       warn.mock.restore();

@@ -1,4 +1,4 @@
-/** The guard in front of an Express app. */
+/** The guard for Express apps. */
 import type { NextFunction, Request, RequestHandler, Response } from 'express';
 import type { RouteAccess } from '../decision.ts';
 import { readNodeRequest } from './node_request.ts';
@@ -9,15 +9,15 @@ import type { Policy } from '../policy/policy.ts';
 
 export interface Protection<Route extends string> {
   /**
-   * For `app.use`, before every route: refuses what the policy does not open for the token, a route that nobody knows
-   * among it, and hands the rest on.
+   * For `app.use`, before all routes. Refuses requests that the policy doesn't allow for their token, including unknown
+   * routes, and passes the others on.
    */
   readonly check: RequestHandler;
   /**
-   * The handler of a route of the policy. Throws a TypeError, at once, for a route that the policy does not have. The
-   * handler has the values on which was decided: use these, and not `request.params`.
-   * It never runs for a request that was decided for another route, or for none: that is an error, for the error
-   * handlers of the app.
+   * Wraps the handler of one of the policy's routes. Throws a TypeError at once for a route that the policy doesn't
+   * have. The handler gets the values that the decision was based on: use these rather than `request.params`. It never
+   * runs for a request that was allowed for another route, or not checked at all: that is an error, passed to the app's
+   * error handlers.
    */
   readonly route: <Own extends Route>(
     served: Served<Own>,
@@ -25,18 +25,19 @@ export interface Protection<Route extends string> {
   ) => RequestHandler;
 }
 
-/** A guard for the whole of an app: `app.use(check)`, then `app.get('/a/:id', route('GET /a/{id}', handler))`. */
+/** Guards a whole app: `app.use(check)`, then `app.get('/a/:id', route('GET /a/{id}', handler))`. */
 export function protect<Route extends string>(guard: Guard, policy: Policy<Route>): Protection<Route> {
   const routeGuard = new RouteGuard(guard, policy);
   return {
     check: async (request, response, next) => {
-      // The path that the client called: `request.url` is what a mount, which ignores case, has left of it.
+      // The path that the client called: `request.url` lacks the mount path, which Express matches without regard to
+      // case.
       const url = pathOf(request.originalUrl);
-      // The app's own `trust proxy` says whose X-Forwarded-For is believed.
+      // The app's own `trust proxy` setting decides whose X-Forwarded-For is trusted.
       const from = { ...readNodeRequest(request), ...(request.ip === undefined ? {} : { address: request.ip }) };
       const decision = await routeGuard.decide(request, { method: request.method, url, ...from });
       if (!decision.allowed) {
-        // Not `response.json`: it would add to the headers and might answer 304.
+        // Not `response.json`, which would add headers and might answer 304.
         response.writeHead(decision.status, decision.headers).end(JSON.stringify(decision.body));
         return;
       }

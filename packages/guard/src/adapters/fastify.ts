@@ -1,4 +1,4 @@
-/** The guard in front of a Fastify app. */
+/** The guard for Fastify apps. */
 import { utf8 } from '@hallpass/protocol';
 import type {
   FastifyReply,
@@ -26,18 +26,18 @@ type Native<Shape extends RouteGenericInterface, Server extends RawServerBase> =
 
 export interface Protection<Route extends string> {
   /**
-   * For `app.addHook('onRequest', check)` at the root, before everything that is registered: refuses what the policy
-   * does not open for the token, a route that nobody knows among it, and lets the rest go on.
+   * For `app.addHook('onRequest', check)` at the root, before anything is registered. Refuses requests that the policy
+   * doesn't allow for their token, including unknown routes, and passes the others on.
    */
   readonly check: <Server extends RawServerBase>(
     request: FastifyRequest<RouteGenericInterface, Server>,
     reply: FastifyReply<RouteGenericInterface, Server>,
   ) => Promise<unknown>;
   /**
-   * The handler of a route of the policy. Throws a TypeError, at once, for a route that the policy does not have. The
-   * handler has the values on which was decided: use these, and not `request.params`.
-   * It never runs for a request that was decided for another route, or for none: that is an error, for the error
-   * handler of the app.
+   * Wraps the handler of one of the policy's routes. Throws a TypeError at once for a route that the policy doesn't
+   * have. The handler gets the values that the decision was based on: use these rather than `request.params`. It never
+   * runs for a request that was allowed for another route, or not checked at all: that is an error, passed to the app's
+   * error handler.
    */
   readonly route: <
     Own extends Route,
@@ -53,24 +53,24 @@ export interface Protection<Route extends string> {
   ) => Native<Shape, Server>;
 }
 
-/** A guard for the whole of an app: `app.addHook('onRequest', check)`, `app.get('/a/:id', route('GET /a/{id}', handler))`. */
+/** Guards a whole app: `app.addHook('onRequest', check)`, `app.get('/a/:id', route('GET /a/{id}', handler))`. */
 export function protect<Route extends string>(guard: Guard, policy: Policy<Route>): Protection<Route> {
   const routeGuard = new RouteGuard(guard, policy);
   return {
     check: async (request, reply) => {
-      // What Fastify's router was given: the received one, unless the app itself has rewritten it (`rewriteUrl`).
+      // The URL that Fastify's router matches: the received one, unless the app rewrites it (`rewriteUrl`).
       const { method = '', url = '' } = request.raw;
-      // The app's own `trustProxy` says whose X-Forwarded-For is believed.
+      // The app's own `trustProxy` setting decides whose X-Forwarded-For is trusted.
       const from = { ...readNodeRequest(request.raw), address: request.ip };
       const decision = await routeGuard.decide(request, { method, url: pathOf(url), ...from });
       if (!decision.allowed) {
-        // Bytes, since Fastify would add a charset to JSON, which has none (RFC 8259 §11).
+        // As bytes, because Fastify would add a charset to JSON, which has none (RFC 8259 §11).
         return reply
           .code(decision.status)
           .headers(decision.headers)
           .send(utf8(JSON.stringify(decision.body)));
       }
-      // On what lies beneath the reply, so that a handler that takes that over (`hijack`) sends them too.
+      // Set on the raw response, so that a handler that takes it over (`hijack`) sends them too.
       for (const [name, value] of Object.entries(decision.headers)) reply.raw.setHeader(name, value);
     },
     route: (served, handler) => {

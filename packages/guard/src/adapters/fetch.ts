@@ -1,14 +1,15 @@
-/** The guard in front of a handler of web requests: Hono, workers, Deno, Bun, service workers. */
+/** The guard for handlers of web requests: Hono, workers, Deno, Bun, service workers. */
 import type { Access, RouteAccess } from '../decision.ts';
 import type { Guard } from '../guard.ts';
 import { answerMetadata } from './metadata_endpoint.ts';
 import type { Policy } from '../policy/policy.ts';
 
 /**
- * A handler behind a guard: it sees only requests that the policy opens for their token, and who asks for what beside
- * them. All others are answered as RFC 6750 §3 has it. Throws what the handler throws, and nothing else.
+ * Wraps a handler so that it gets only requests that the policy allows for their token, along with the access. All
+ * others get the response of RFC 6750 §3. Throws only what the handler throws.
  *
- * The URL of a `Request` is normalised before anybody sees it (`/a/../b` is `/b`); guard and handler see the same one.
+ * A `Request` normalizes its URL before anyone sees it (`/a/../b` becomes `/b`), so the guard and the handler see the
+ * same one.
  */
 export function protect<Route extends string>(
   guard: Guard,
@@ -25,12 +26,12 @@ export function protect<Route extends string>(
   };
 }
 
-/** A handler's answer with these fields in the place of its own. */
+/** The handler's response with these headers set. */
 function withHeaders(response: Response, fields: Access['headers']): Response {
-  // A switch of protocols and a network error are no answers to add to, and cannot be copied.
+  // Protocol switches and network errors can't be copied, and there's nothing to add to them.
   if (Object.keys(fields).length === 0 || response.status < 200) return response;
   const { status, statusText } = response;
-  // A copy: the headers of a redirect, or of what was fetched elsewhere, cannot be changed.
+  // A copy, because the headers of redirects and of fetched responses are immutable.
   const headers = new Headers(response.headers);
   for (const [name, value] of Object.entries(fields)) headers.set(name, value);
   return new Response(response.body, { status, statusText, headers });

@@ -1,9 +1,9 @@
 /**
- * The guard for APIs in any language: a proxy in front of the API asks here about each request, and passes on what is
- * allowed, with who asked (`@hallpass/guard/forward`).
+ * The guard for APIs in any language (`@hallpass/guard/forward`). A proxy in front of the API asks this listener about
+ * each request, and passes allowed requests on with the caller's identity.
  *
- * What is decided on is the method and the target as the client sent them, which the proxy tells in one way and nobody
- * else may. So the proxy has to pass the very same target on to the API, not one that it has tidied.
+ * The decision is about the method and the target that the client sent. The proxy reports them in its own way, and
+ * nobody else may. The proxy must pass exactly this target on to the API, not a normalized one.
  */
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { BlockList, isIP } from 'node:net';
@@ -18,11 +18,11 @@ import type { GuardedRequest } from '../request.ts';
 
 export { IDENTITY_FIELDS, OVERRIDES, type Override } from '../ambiguous_request.ts';
 
-/** The proxies that are understood: nginx's `auth_request`, Traefik's ForwardAuth, Envoy's `ext_authz` over HTTP. */
+/** The supported proxies: nginx's `auth_request`, Traefik's ForwardAuth, Envoy's `ext_authz` over HTTP. */
 export const PROXIES = ['nginx', 'traefik', 'envoy'] as const;
 export type Proxy = (typeof PROXIES)[number];
 
-/** What the log is told of a request that was not allowed. Never the token, and never the query. */
+/** What to log about a refused request. Never contains the token or the query. */
 export interface ForwardRefusal {
   readonly method: string;
   readonly path: string;
@@ -32,17 +32,17 @@ export interface ForwardRefusal {
 
 export interface ForwardOptions {
   readonly proxy: Proxy;
-  /** Whose word is taken for what a client sent: addresses and networks (`10.0.0.0/8`). Default: this machine. */
+  /** The proxies whose headers are trusted: addresses and networks (`10.0.0.0/8`). Default: this machine. */
   readonly trust?: readonly string[];
   readonly onRefusal?: (refusal: ForwardRefusal) => void;
 }
 
-/** What a proxy says about a request, or why it cannot be told. */
-type Told = Pick<GuardedRequest, 'method' | 'url'> | string;
+/** The client's request as the proxy reports it, or the reason why it's unknown. */
+type Reported = Pick<GuardedRequest, 'method' | 'url'> | string;
 
 interface Dialect {
-  readonly read: (request: IncomingMessage, headers: Fields) => Told;
-  /** A refusal as this proxy has to be told it. */
+  readonly read: (request: IncomingMessage, headers: Fields) => Reported;
+  /** Puts a refusal into the form this proxy understands. */
   readonly refuse: (denial: Pick<Denial, 'status' | 'headers' | 'body'>) => {
     readonly status: number;
     readonly headers: Readonly<Record<string, string>>;
@@ -53,14 +53,14 @@ interface Dialect {
 const DIALECTS: Readonly<Record<Proxy, Dialect>> = {
   nginx: {
     read: (_request, fields) => readFields(fields, 'x-original-method', 'x-original-uri'),
-    // nginx knows 401 and 403, and takes anything else for a failure of ours; it drops the body, and passes the challenge
-    // of a 401 on, but no other. So all that goes in fields.
+    // nginx only understands 401 and 403, and treats anything else as a failure of the guard. It drops the body, and
+    // keeps the challenge of a 401 but of nothing else. So everything goes into headers.
     refuse: ({ status, headers: { 'WWW-Authenticate': challenge, ...headers }, body }) => {
-      const told = { ...headers, 'X-Hallpass-Status': String(status), 'X-Hallpass-Body': JSON.stringify(body) };
-      if (challenge === undefined) return { status: 403, headers: told, body: '' };
+      const fields = { ...headers, 'X-Hallpass-Status': String(status), 'X-Hallpass-Body': JSON.stringify(body) };
+      if (challenge === undefined) return { status: 403, headers: fields, body: '' };
       return status === 401
-        ? { status, headers: { ...told, 'WWW-Authenticate': challenge }, body: '' }
-        : { status: 403, headers: { ...told, 'X-Hallpass-Challenge': challenge }, body: '' };
+        ? { status, headers: { ...fields, 'WWW-Authenticate': challenge }, body: '' }
+        : { status: 403, headers: { ...fields, 'X-Hallpass-Challenge': challenge }, body: '' };
     },
   },
   traefik: {
@@ -68,7 +68,7 @@ const DIALECTS: Readonly<Record<Proxy, Dialect>> = {
     refuse: whole,
   },
   envoy: {
-    // It repeats the request itself, without its body.
+    // Envoy repeats the request itself, without its body.
     read: ({ method = '', url = '' }) => ({ method, url }),
     refuse: whole,
   },
@@ -78,38 +78,43 @@ function whole({ status, headers, body }: Parameters<Dialect['refuse']>[0]): Ret
   return { status, headers, body: JSON.stringify(body) };
 }
 
-/** Each of the two once: of a field that is there twice, a proxy in between may have written the one or the other. */
-function readFields(fields: Fields, methodField: string, targetField: string): Told {
+/** Each header must occur once: of two values, one may come from a proxy in between. */
+function readFields(fields: Fields, methodField: string, targetField: string): Reported {
   const [method, ...methods] = fields[methodField] ?? [];
   const [url, ...urls] = fields[targetField] ?? [];
   if (method === undefined || url === undefined) return `the proxy does not say ${methodField} and ${targetField}`;
-  if (methods.length > 0 || urls.length > 0) return `${methodField} or ${targetField} is there twice`;
+  if (methods.length > 0 || urls.length > 0) return `${methodField} or ${targetField} occurs twice`;
   return { method, url };
 }
 
-/** Throws a TypeError when `trust` holds what is no address and no network. */
+/**
+ * The listener for the proxy's requests. Throws a TypeError if `trust` contains something other than an address or
+ * network.
+ */
 export function forwardAuth(guard: Guard, policy: Policy, options: ForwardOptions): RequestListener {
   const { proxy, trust = ['127.0.0.0/8', '::1'], onRefusal = () => {} } = options;
   const trusted = parseTrust(trust);
   const dialect = DIALECTS[proxy];
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const { headers } = readNodeRequest(request);
-    const told = isTrusted(trusted, request) ? dialect.read(request, headers) : whyNotTrusted(request);
+    const reported = isTrusted(trusted, request) ? dialect.read(request, headers) : reasonForDistrust(request);
     const refuse = (denial: Omit<Denial, 'allowed'>, { method, url }: { method: string; url: string }): void => {
       onRefusal({ method, path: withoutQuery(url), status: denial.status, because: denial.because });
       const { status, headers: fields, body } = dialect.refuse(denial);
       response.writeHead(status, fields).end(body);
     };
-    if (typeof told === 'string') return refuse({ ...NOT_TOLD, because: told }, { method: '', url: '' });
-    // Only for a path that begins with a slash there is one way to put it behind the address of the API.
-    if (!told.url.startsWith('/')) return refuse({ ...NOT_TOLD, because: 'the target is no path' }, told);
+    if (typeof reported === 'string')
+      return refuse({ ...PROXY_MISCONFIGURED, because: reported }, { method: '', url: '' });
+    // If the path begins with a slash, there's only one way to append it to the API's address.
+    if (!reported.url.startsWith('/'))
+      return refuse({ ...PROXY_MISCONFIGURED, because: 'the target is not a path' }, reported);
     const address = clientAddress(headers, trusted);
     const decision = await guard.checkRoute(policy, {
-      ...told,
+      ...reported,
       headers,
       ...(address === undefined ? {} : { address }),
     });
-    if (!decision.allowed) return refuse(decision, told);
+    if (!decision.allowed) return refuse(decision, reported);
     response.writeHead(200, { ...decision.headers, ...identityOf(decision) }).end();
   };
   return (request, response) => {
@@ -120,16 +125,16 @@ export function forwardAuth(guard: Guard, policy: Policy, options: ForwardOption
   };
 }
 
-/** Closed, whatever it was: it is the proxy's configuration that is wrong, and nothing that a client could change. */
-const NOT_TOLD = {
+/** Refused in any case: the proxy's configuration is wrong, and the client can't change that. */
+const PROXY_MISCONFIGURED = {
   status: 403,
   headers: { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' },
   body: { error: 'server_error', error_description: 'The proxy in front of this API is not set up for its guard.' },
 } as const satisfies Omit<Denial, 'allowed' | 'because'>;
 
 /**
- * All of them each time, so that each overwrites what a client may have sent under its name; empty where there is nothing
- * to say. Values are percent-encoded (RFC 3986 §2.1); the parameters of the path are written like a form.
+ * All identity headers, every time, so that each overwrites one that the client may have sent; empty if there's no
+ * value. Values are percent-encoded (RFC 3986 §2.1); path parameters are form-encoded.
  */
 function identityOf({
   client,
@@ -153,23 +158,23 @@ function parseTrust(trust: readonly string[]): BlockList {
     const [address = '', prefix, ...more] = entry.split('/');
     const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
     if (isIP(address) === 0 || more.length > 0)
-      throw new TypeError(`'${entry}' is no address and no network such as 10.0.0.0/8.`);
+      throw new TypeError(`'${entry}' is neither an address nor a network such as 10.0.0.0/8.`);
     if (prefix === undefined) list.addAddress(address, family);
     else if (/^\d{1,3}$/.test(prefix) && Number(prefix) <= (family === 'ipv6' ? 128 : 32)) {
       list.addSubnet(address, Number(prefix), family);
-    } else throw new TypeError(`'${entry}' is no network such as 10.0.0.0/8.`);
+    } else throw new TypeError(`'${entry}' is not a network such as 10.0.0.0/8.`);
   }
   return list;
 }
 
 /**
- * The client's address, as the proxies that are trusted tell it: each puts the address that asked it at the end of
- * X-Forwarded-For, so the last one that is no proxy's of ours is the client's. What stands before it may be made up.
+ * The client's address, as reported by trusted proxies. Each proxy appends the address it got the request from to
+ * X-Forwarded-For, so the last address that isn't one of ours is the client's. Anything before it may be made up.
  */
 function clientAddress(fields: Fields, trusted: BlockList): string | undefined {
-  const told = (fields['x-forwarded-for'] ?? []).join(',').split(',');
+  const forwarded = (fields['x-forwarded-for'] ?? []).join(',').split(',');
   let address: string | undefined;
-  for (const text of told.toReversed()) {
+  for (const text of forwarded.toReversed()) {
     address = HOST_OF_ADDRESS.exec(text.trim())
       ?.slice(1)
       .find((host) => host !== undefined);
@@ -179,15 +184,17 @@ function clientAddress(fields: Fields, trusted: BlockList): string | undefined {
   return address;
 }
 
-/** An address alone, or with the port that some proxies put behind it; IPv6 then stands in brackets. */
+/** An address, or an address with the port that some proxies append; IPv6 is in brackets then. */
 const HOST_OF_ADDRESS = /^(?:\[([0-9a-f:.]+)\](?::\d+)?|(\d+\.\d+\.\d+\.\d+)(?::\d+)?|([0-9a-f:.]+))$/i;
 
-/** A connection that was reset has no address any more: nobody waits for the answer, and nothing is set up wrongly. */
-function whyNotTrusted({ socket: { remoteAddress } }: IncomingMessage): string {
-  return remoteAddress === undefined ? 'who asked has gone' : 'not asked by a proxy that is trusted';
+/**
+ * A connection that was reset no longer has an address: nobody waits for the response, and nothing is misconfigured.
+ */
+function reasonForDistrust({ socket: { remoteAddress } }: IncomingMessage): string {
+  return remoteAddress === undefined ? 'the connection is gone' : 'the request does not come from a trusted proxy';
 }
 
-/** A socket for both families writes IPv4 within IPv6 (RFC 4291 §2.5.5.2), and the list reads it. */
+/** A dual-stack socket writes IPv4 as IPv6 (RFC 4291 §2.5.5.2), and the list understands that. */
 function isTrusted(trusted: BlockList, { socket: { remoteAddress = '' } }: IncomingMessage): boolean {
   return isAddressTrusted(trusted, remoteAddress);
 }

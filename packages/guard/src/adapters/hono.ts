@@ -1,4 +1,4 @@
-/** The guard in front of a Hono app, on any runtime. */
+/** The guard for Hono apps, on any runtime. */
 import type { Context, Env, Handler, MiddlewareHandler } from 'hono';
 import type { RouteAccess } from '../decision.ts';
 import { RouteGuard, type Served } from './route_guard.ts';
@@ -9,14 +9,15 @@ type Reply = Response | Promise<Response>;
 
 export interface Protection<Route extends string> {
   /**
-   * For `app.use`, before every route: refuses what the policy does not open for the token, a route that nobody knows
-   * among it, and hands the rest on.
+   * For `app.use`, before all routes. Refuses requests that the policy doesn't allow for their token, including unknown
+   * routes, and passes the others on.
    */
   readonly check: MiddlewareHandler;
   /**
-   * The handler of a route of the policy. Throws a TypeError, at once, for a route that the policy does not have. The
-   * handler has the values on which was decided: use these, and not `c.req.param`. It
-   * never runs for a request that was decided for another route, or for none: that is an error, for `app.onError`.
+   * Wraps the handler of one of the policy's routes. Throws a TypeError at once for a route that the policy doesn't
+   * have. The handler gets the values that the decision was based on: use these rather than `c.req.param`. It never
+   * runs for a request that was allowed for another route, or not checked at all: that is an error, passed to
+   * `app.onError`.
    */
   readonly route: <Own extends Route, Variables extends Env, Answered extends Reply>(
     served: Served<Own>,
@@ -24,7 +25,7 @@ export interface Protection<Route extends string> {
   ) => Handler<Variables, string, object, Answered>;
 }
 
-/** A guard for the whole of an app: `app.use(check)`, then `app.get('/a/:id', route('GET /a/{id}', handler))`. */
+/** Guards a whole app: `app.use(check)`, then `app.get('/a/:id', route('GET /a/{id}', handler))`. */
 export function protect<Route extends string>(guard: Guard, policy: Policy<Route>): Protection<Route> {
   const routeGuard = new RouteGuard(guard, policy);
   return {
@@ -33,11 +34,11 @@ export function protect<Route extends string>(guard: Guard, policy: Policy<Route
       const decision = await routeGuard.decide(c, { method, url, headers });
       if (!decision.allowed) {
         const { status, headers: fields, body } = decision;
-        // By way of `c`, so that what was set before us (of CORS, say) goes along.
+        // Sent through `c`, so that headers set earlier (CORS, for example) are kept.
         return c.body(JSON.stringify(body), new Response(undefined, { status, headers: fields }));
       }
       await next();
-      // A switch of protocols is no answer to add to, and cannot be copied.
+      // A protocol switch can't be copied, and there's nothing to add to it.
       if (c.res.status < 200) return;
       for (const [name, value] of Object.entries(decision.headers)) c.header(name, value);
     },

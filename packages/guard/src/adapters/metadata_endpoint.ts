@@ -1,4 +1,4 @@
-/** The answer to who asks for the metadata of an API (RFC 9728 §3), for the adapters. */
+/** Serves the API's metadata (RFC 9728 §3), for the adapters. */
 import type { Guard } from '../guard.ts';
 import { pathOf, withoutQuery } from '../policy/path.ts';
 import type { Policy } from '../policy/policy.ts';
@@ -13,11 +13,11 @@ export interface MetadataAnswer {
 const HEADERS = {
   'Content-Type': 'application/json',
   'Cache-Control': 'public, max-age=300',
-  // Public, and the same for everybody: scripts of any page may read it.
+  // Public and the same for everyone, so scripts on any page may read it.
   'Access-Control-Allow-Origin': '*',
 };
 
-/** Undefined for every request that is not for the metadata, and always where the guard was not told to offer it. */
+/** Undefined for any other request, and always if the guard doesn't have the option `resourceMetadata`. */
 export function answerMetadata(
   guard: Guard,
   policy: Policy,

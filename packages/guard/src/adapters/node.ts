@@ -1,4 +1,4 @@
-/** The guard in front of a `node:http` listener; Express and Fastify (`request.raw`) have the same objects. */
+/** The guard for a `node:http` listener. Express and Fastify (`request.raw`) use the same objects. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { RouteAccess } from '../decision.ts';
 import { reportFailure } from './failure.ts';
@@ -11,12 +11,12 @@ import type { Policy } from '../policy/policy.ts';
 export { protectUpgrade, type UpgradeListener } from './upgrade.ts';
 
 /**
- * A listener behind a guard: it sees only requests that the policy opens for their token, and who asks for what beside
- * them. All others are answered as RFC 6750 §3 has it. When the handler fails, the answer is a bare 500 and the error
- * is printed: a listener that rejects would end the process.
+ * Wraps a listener so that it gets only requests that the policy allows for their token, along with the access. All
+ * others get the response of RFC 6750 §3. If the handler fails, the response is a bare 500 and the error is printed: a
+ * rejecting listener would end the process.
  *
- * Node gives upgrades to another listener, which sees every one of them: guard it with `protectUpgrade`. A listener for
- * `checkContinue` takes requests away from this one in the same way; give it what `protect` returns.
+ * Node passes upgrades to a different listener, which sees all of them: guard it with `protectUpgrade`. A
+ * `checkContinue` listener also takes requests away from this one: give it what `protect` returns.
  */
 export function protect<Route extends string>(
   guard: Guard,
@@ -25,7 +25,7 @@ export function protect<Route extends string>(
 ): (request: IncomingMessage, response: ServerResponse) => void {
   const handle = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const { method = '' } = request;
-    // A request line may name any host at all (RFC 9112 §3.2.2); that is nobody's address but the client's own idea.
+    // A request line may name any host (RFC 9112 §3.2.2), and that is only what the client claims.
     const url = pathOf(request.url ?? '');
     try {
       const described = answerMetadata(guard, policy, { method, url });
@@ -48,11 +48,13 @@ export function protect<Route extends string>(
   return (request, response) => void handle(request, response);
 }
 
-/** Nothing that the handler had prepared goes along: a length or an encoding of another body, a cookie, leave to cache. */
+/**
+ * Drops all headers that the handler had prepared: a length or encoding of another body, a cookie, caching permission.
+ */
 function answerFailure(response: ServerResponse): void {
   if (response.writableEnded) return;
   if (response.headersSent) {
-    // Half an answer must not pass for a whole one.
+    // Half a response must not pass for a complete one.
     response.destroy();
     return;
   }

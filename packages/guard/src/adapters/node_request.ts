@@ -1,18 +1,18 @@
-/** A request of Node as the guard reads it. Works for HTTP/1, HTTP/2 and what frameworks inject in tests. */
+/** Reads a Node request for the guard. Works for HTTP/1, HTTP/2 and the requests that frameworks inject in tests. */
 
-/** What Node received: HTTP/1 or 2, or a stand-in for it. */
+/** A Node request of HTTP/1 or 2, or something that looks like one. */
 export interface Received {
-  /** Names and values in turn. */
+  /** Alternating names and values. */
   readonly rawHeaders: readonly string[];
   readonly socket?: { readonly remoteAddress?: string | undefined };
 }
 
-/** By their names in lower case, every value of each. */
+/** All values of each header, by lower-case name. */
 export type Fields = Readonly<Record<string, readonly string[]>>;
 
 /**
- * In the terms of a guard: who sent it, and every field as it came. Not Node's `headers`, which drop a second
- * Authorization, and not `headersDistinct`, which HTTP/2 and what frameworks inject in tests do not have.
+ * The sender's address, and every header as received. Not Node's `headers`, which drops a second Authorization, and not
+ * `headersDistinct`, which HTTP/2 and frameworks' injected requests don't have.
  */
 export function readNodeRequest({ rawHeaders, socket }: Received): {
   readonly headers: Fields;

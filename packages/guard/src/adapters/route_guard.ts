@@ -1,7 +1,7 @@
 /**
- * What the adapters of frameworks share. A framework has a router of its own, which may come to another route than the
- * policy did: it ignores case, forgives slashes, takes the first of two that fit, or was given another method or path on
- * the way. So a request is decided on once, and a handler gets the decision only if it is about the handler's route.
+ * Shared by the framework adapters. A framework's own router may choose another route than the policy did: it may
+ * ignore case or trailing slashes, take the first of two matches, or work on a method or path that was changed on the
+ * way. So each request is decided once, and a handler gets the decision only if it's for the handler's route.
  */
 import { findNearest } from '@hallpass/protocol';
 import type { RouteAccess } from '../decision.ts';
@@ -10,7 +10,7 @@ import { answerMetadata } from './metadata_endpoint.ts';
 import type { Policy } from '../policy/policy.ts';
 import type { GuardedRequest } from '../request.ts';
 
-/** The end of a request that goes no further: to be sent as it is, the body as JSON. */
+/** A response that ends the request: send it unchanged, with the body as JSON. */
 export interface Answer {
   readonly allowed: false;
   readonly status: number;
@@ -18,7 +18,7 @@ export interface Answer {
   readonly body: object;
 }
 
-/** The policy's routes that a handler is for; several where one serves `GET` and `HEAD`, say. */
+/** The policy's routes that a handler serves; more than one for `GET` and `HEAD`, for example. */
 export type Served<Route extends string> = Route | readonly Route[];
 
 export class RouteGuard<Route extends string> {
@@ -31,7 +31,7 @@ export class RouteGuard<Route extends string> {
     this.#policy = policy;
   }
 
-  /** Decides, and remembers what is allowed under `key`: an object that the handlers of this request will have too. */
+  /** Decides, and stores an allowed decision under `key`: an object that this request's handlers can also reach. */
   async decide(key: object, request: GuardedRequest): Promise<RouteAccess<Route> | Answer> {
     const described = answerMetadata(this.#guard, this.#policy, request);
     if (described !== undefined) return { allowed: false, ...described };
@@ -40,22 +40,28 @@ export class RouteGuard<Route extends string> {
     return decision;
   }
 
-  /** Throws a TypeError when a handler is for a route that the policy does not have: it would fail at its first request. */
+  /**
+   * Throws a TypeError if a handler is for a route that the policy doesn't have, because it would fail at its first
+   * request.
+   */
   assertKnown(served: Served<Route>): void {
     assertServed(this.#policy, served);
   }
 
-  /** What was allowed, for a handler of these routes. Throws when that was another one, or nothing. */
+  /**
+   * The stored access, for a handler of these routes. Throws if the request was allowed for another route, or not
+   * checked at all.
+   */
   accessOf<Own extends Route>(key: object, served: Served<Own>): RouteAccess<Own> {
     const access = this.#opened.get(key);
     const routes: readonly string[] = typeof served === 'string' ? [served] : served;
     if (access === undefined) {
-      throw new Error(`Nobody has decided on this request for '${routes.join("', '")}': register 'check' before it.`);
+      throw new Error(`This request wasn't checked for '${routes.join("', '")}': register 'check' before the route.`);
     }
     if (!routes.includes(access.route)) {
       throw new Error(
-        `The policy allowed '${access.route}', and the router chose the handler of '${routes.join("', '")}': ` +
-          'register literal segments before parameters, let the router mind case, and rewrite methods and paths ' +
+        `The policy allowed '${access.route}', but the router chose the handler of '${routes.join("', '")}': ` +
+          'register literal segments before parameters, make the router case-sensitive, and rewrite methods and paths ' +
           'before the guard.',
       );
     }
@@ -64,17 +70,17 @@ export class RouteGuard<Route extends string> {
   }
 }
 
-/** How many routes a misspelt one might have meant, at most, are named. */
+/** How many similar routes are suggested for a misspelled one. */
 const SUGGESTIONS_MAX = 3;
 
-/** Throws a TypeError for a route that a policy does not have, with those that it may have meant. */
+/** Throws a TypeError for a route that the policy doesn't have, and suggests similar ones. */
 export function assertServed<Route extends string>({ routes }: Policy<Route>, served: Served<Route>): void {
   const named: readonly string[] = typeof served === 'string' ? [served] : served;
-  if (named.length === 0) throw new TypeError('A handler is for at least one route of the policy, and none is named.');
+  if (named.length === 0) throw new TypeError('A handler needs at least one route of the policy.');
   const unknown = named.find((route) => !routes.some((known) => known === route));
   if (unknown === undefined) return;
   const meant = findNearest(unknown, routes, SUGGESTIONS_MAX).map((route) => `'${route}'`);
   throw new TypeError(
-    `The policy has no route '${unknown}'. ${meant.length === 0 ? 'It has none at all.' : `Did you mean ${meant.join(' or ')}?`}`,
+    `The policy has no route '${unknown}'. ${meant.length === 0 ? 'The policy is empty.' : `Did you mean ${meant.join(' or ')}?`}`,
   );
 }

@@ -1,4 +1,4 @@
-/** The revocation feed of the issuer in memory: event streams that know when they have been read (contract §9 Feed). */
+/** The test issuer's revocation feed: event streams that know when they have been read (contract §9 Feed). */
 import { utf8, type Revocation, type RevocationEntry } from '@hallpass/protocol';
 import { startTimer } from '../runtime.ts';
 
@@ -6,27 +6,27 @@ const HEARTBEAT_MS = 1_000;
 
 export class TestFeeds {
   readonly #entries: RevocationEntry[] = [];
-  readonly #told: string[] = [];
+  readonly #messages: string[] = [];
   readonly #open = new Set<TestFeed>();
 
-  /** Resolves when every feed that is open has been read to here. */
-  async tell(revocation: Revocation): Promise<void> {
-    const cursor = `c${this.#told.length + 1}`;
+  /** Resolves when every open feed has been read up to here. */
+  async publish(revocation: Revocation): Promise<void> {
+    const cursor = `c${this.#messages.length + 1}`;
     const entry = { cursor, ...revocation };
     this.#entries.push(entry);
-    this.#told.push(`event: revocation\nid: ${cursor}\ndata: ${JSON.stringify(entry)}\n\n`);
+    this.#messages.push(`event: revocation\nid: ${cursor}\ndata: ${JSON.stringify(entry)}\n\n`);
     await Promise.all([...this.#open].map((feed) => feed.catchUp()));
   }
 
-  /** From the beginning, whatever the cursor: an entry that comes twice does no harm. */
+  /** Starts from the beginning, whatever the cursor: receiving an entry twice does no harm. */
   open(signal: AbortSignal): Response {
-    const feed = new TestFeed(this.#told, () => this.#open.delete(feed));
+    const feed = new TestFeed(this.#messages, () => this.#open.delete(feed));
     this.#open.add(feed);
     signal.addEventListener('abort', () => feed.cut());
     return new Response(feed.stream, { headers: { 'content-type': 'text/event-stream' } });
   }
 
-  /** Everything, whatever the cursor. */
+  /** All entries, whatever the cursor. */
   page(): object {
     return { entries: this.#entries, cursor: `c${this.#entries.length}`, more: false };
   }
@@ -38,19 +38,19 @@ export class TestFeeds {
 
 class TestFeed {
   readonly stream: ReadableStream<Uint8Array>;
-  readonly #told: readonly string[];
+  readonly #messages: readonly string[];
   readonly #forget: () => void;
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
   #sent = 0;
-  #greeted = false;
+  #hasSentFirst = false;
   #wake = (): void => {};
   #caughtUp: (() => void)[] = [];
-  #over = false;
+  #hasEnded = false;
 
-  constructor(told: readonly string[], forget: () => void) {
-    this.#told = told;
+  constructor(messages: readonly string[], forget: () => void) {
+    this.#messages = messages;
     this.#forget = forget;
-    // Nothing is made before it is asked for: who asks for more has dealt with what there was.
+    // Nothing is produced before it's requested: a reader that asks for more has processed what it got.
     this.stream = new ReadableStream<Uint8Array>(
       {
         start: (controller) => {
@@ -63,9 +63,9 @@ class TestFeed {
     );
   }
 
-  /** Resolves when all that was told has been dealt with, or the feed is over. */
+  /** Resolves when everything published has been processed, or the feed has ended. */
   catchUp(): Promise<void> {
-    if (this.#over) return Promise.resolve();
+    if (this.#hasEnded) return Promise.resolve();
     return new Promise((resolve) => {
       this.#caughtUp.push(resolve);
       this.#wake();
@@ -73,25 +73,25 @@ class TestFeed {
   }
 
   cut(): void {
-    if (!this.#over) this.#controller?.error(new TypeError('The feed was cut.'));
+    if (!this.#hasEnded) this.#controller?.error(new TypeError('The feed was cut.'));
     this.#end();
   }
 
   async #pull(controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> {
-    // The first answer says that this is all, even when there is nothing.
-    if (this.#greeted && this.#sent === this.#told.length) {
+    // The first chunk says that this is everything, even if there's nothing.
+    if (this.#hasSentFirst && this.#sent === this.#messages.length) {
       for (const resolve of this.#caughtUp.splice(0)) resolve();
-      await this.#nextWord();
+      await this.#waitForEntry();
     }
-    this.#greeted = true;
-    if (this.#over) return;
-    const entries = this.#told.slice(this.#sent);
+    this.#hasSentFirst = true;
+    if (this.#hasEnded) return;
+    const entries = this.#messages.slice(this.#sent);
     this.#sent += entries.length;
     controller.enqueue(utf8(`${entries.join('')}event: heartbeat\nid: c${this.#sent}\ndata: {}\n\n`));
   }
 
-  /** Until there is something to tell, or it is time for a heartbeat. */
-  #nextWord(): Promise<void> {
+  /** Until there's an entry to send, or a heartbeat is due. */
+  #waitForEntry(): Promise<void> {
     return new Promise((resolve) => {
       const cancel = startTimer(HEARTBEAT_MS, () => this.#wake());
       this.#wake = () => {
@@ -102,7 +102,7 @@ class TestFeed {
   }
 
   #end(): void {
-    this.#over = true;
+    this.#hasEnded = true;
     this.#forget();
     this.#wake();
     for (const resolve of this.#caughtUp.splice(0)) resolve();

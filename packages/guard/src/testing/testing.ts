@@ -1,12 +1,12 @@
 /**
- * An issuer in memory, for the tests of an API: its guard decides as in production, and no server has to be started.
+ * An in-memory issuer for your API's tests: the guard decides as in production, and you don't need to start a server.
  *
  *   const issuer = await createTestIssuer({ audience: 'https://api.example.com' });
  *   const guard = createGuard(issuer.options);
  *   const token = await issuer.token({ scope: '/accounts/a1/transfers.read' });
  *   await issuer.revoke(token);
  *
- * Its keys are made up, and whoever has it may sign anything: never point an API at one that anybody can reach.
+ * Whoever holds this object can sign any token, so never use it for an API that others can reach.
  */
 import {
   ACCESS_TOKEN_SECONDS_MAX,
@@ -29,51 +29,51 @@ import { randomBytes, SYSTEM_CLOCK } from '../runtime.ts';
 import { TestFeeds } from './feed.ts';
 
 export interface TestIssuerOptions {
-  /** The API whose guard is tested. */
+  /** The API whose guard you test. */
   readonly audience: string;
   /**
-   * The same that the guard is given, unless its own options say otherwise: `createGuard({ ...issuer.options, clock })`.
-   * Default: this machine's.
+   * The clock that the guard gets too, unless you override it: `createGuard({ ...issuer.options, clock })`. Default:
+   * this machine's.
    */
   readonly clock?: NonNullable<GuardOptions['clock']>;
 }
 
-/** What a test's token says. */
+/** The contents of a test token. */
 export interface TestToken {
-  /** Filled scopes with a space between. Default: none, which opens nothing. */
+  /** Filled scopes, separated by spaces. Default: none, which allows nothing. */
   readonly scope?: string;
   /** Default: `test-client`. */
   readonly clientId?: string;
-  /** In seconds, also negative for one that has expired. Default: 900. */
+  /** In seconds; negative for an expired token. Default: 900. */
   readonly expiresIn?: number;
   /** Default: the audience of this issuer. */
   readonly audience?: string | readonly string[];
-  /** The grant it is of. Default: one of its own. */
+  /** The grant it belongs to. Default: a new one. */
   readonly grantId?: string;
-  /** The thumbprint of the key that it is bound to (RFC 9449 §6.1). Default: a bearer token. */
+  /** The thumbprint of the key that it's bound to (RFC 9449 §6.1). Default: a bearer token. */
   readonly boundTo?: string;
-  /** Whether only introspection tells what it says. Default: false. */
+  /** Whether it's opaque, so that only introspection returns its contents. Default: false. */
   readonly opaque?: boolean;
 }
 
-/** An API key, for a guard that takes keys over Basic. */
+/** An API key, for a guard that accepts keys over Basic. */
 export interface TestKey extends ClientCredentials {
   readonly scopes: readonly string[];
 }
 
 export interface TestIssuer {
-  /** For `createGuard`, with whatever else it is to be told. */
+  /** For `createGuard`, along with any other options. */
   readonly options: Pick<GuardOptions, 'issuer' | 'audience' | 'credentials' | 'fetch' | 'clock'>;
   readonly token: (token?: TestToken) => Promise<string>;
-  /** Ends a token that this issuer gave. When it resolves, every guard that follows has heard of it. */
+  /** Revokes a token from this issuer. When it resolves, every connected guard knows. */
   readonly revoke: (token: string) => Promise<void>;
-  /** The same with all tokens of a grant, or all that a client was given until now. */
+  /** The same for all tokens of a grant, or all that a client got until now. */
   readonly revokeGrant: (grantId: string) => Promise<void>;
   readonly revokeClient: (clientId: string) => Promise<void>;
   readonly addKey: (key: TestKey) => void;
-  /** What disabling it does: tokens of the key are dead, and there are no more. */
+  /** Like disabling the key: its tokens are revoked, and it gets no more. */
   readonly removeKey: (clientId: string) => Promise<void>;
-  /** Away, as in an outage: nothing is answered, and the feeds are cut; until it is called with `false`. */
+  /** Simulates an outage: requests fail and feeds are cut, until you call it with `false`. */
   readonly goAway: (away: boolean) => void;
 }
 
@@ -85,7 +85,7 @@ export async function createTestIssuer({ audience, clock = SYSTEM_CLOCK }: TestI
   const { privateKey, publicKey } = await generateKeyPair('ES256');
   const jwk = { ...(await exportJWK(publicKey)), kid: KEY_ID, alg: 'ES256', use: 'sig' };
   const credentials = { clientId: 'test-api', clientSecret: printBase64url(randomBytes(32)) };
-  const given = new Map<string, AccessTokenClaims>();
+  const issued = new Map<string, AccessTokenClaims>();
   const ended = new Set<string>();
   const keys = new Map<string, TestKey>();
   const feeds = new TestFeeds();
@@ -94,7 +94,7 @@ export async function createTestIssuer({ audience, clock = SYSTEM_CLOCK }: TestI
   const token = async (of: TestToken = {}): Promise<string> => {
     const claims = claimsOf(of, { audience, clock });
     const made = of.opaque === true ? OPAQUE_TOKEN_PREFIX + printBase64url(randomBytes(48)) : await sign(claims);
-    given.set(made, claims);
+    issued.set(made, claims);
     return made;
   };
   const sign = (claims: AccessTokenClaims): Promise<string> =>
@@ -102,11 +102,11 @@ export async function createTestIssuer({ audience, clock = SYSTEM_CLOCK }: TestI
       .setProtectedHeader({ alg: 'ES256', kid: KEY_ID, typ: ACCESS_TOKEN_TYPE })
       .sign(privateKey);
   const end = async (revocation: Pick<Revocation, 'kind' | 'id' | 'before'>): Promise<void> => {
-    for (const [text, claims] of given) if (isOf(claims, revocation)) ended.add(text);
-    await feeds.tell({ ...revocation, expires_at: numericDate(clock.now()) + ACCESS_TOKEN_SECONDS_MAX });
+    for (const [text, claims] of issued) if (isOf(claims, revocation)) ended.add(text);
+    await feeds.publish({ ...revocation, expires_at: numericDate(clock.now()) + ACCESS_TOKEN_SECONDS_MAX });
   };
 
-  // Those of this second are meant as well, and `before` is exclusive.
+  // `before` is exclusive, and tokens of this second count too.
   const endClient = (clientId: string): Promise<void> =>
     end({ kind: 'client', id: clientId, before: numericDate(clock.now()) + 1 });
 
@@ -123,12 +123,12 @@ export async function createTestIssuer({ audience, clock = SYSTEM_CLOCK }: TestI
     }
     if (path !== PATHS.introspect) return refuseWith(404, 'not_found');
     const asked = new URLSearchParams(await request.text()).get('token') ?? '';
-    const claims = given.get(asked);
+    const claims = issued.get(asked);
     if (claims === undefined || ended.has(asked) || claims.exp <= numericDate(clock.now())) {
       return Response.json({ active: false });
     }
-    const { grant_id: _untold, ...told } = claims;
-    return Response.json({ active: true, ...told });
+    const { grant_id: _omitted, ...answer } = claims;
+    return Response.json({ active: true, ...answer });
   };
   const keyOf = (caller: ClientCredentials | undefined): TestKey | undefined => {
     const key = keys.get(caller?.clientId ?? '');
@@ -156,7 +156,7 @@ export async function createTestIssuer({ audience, clock = SYSTEM_CLOCK }: TestI
     },
     token,
     revoke: async (text) => {
-      const claims = given.get(text);
+      const claims = issued.get(text);
       if (claims === undefined) throw new TypeError('Only tokens that this issuer gave can be revoked here.');
       await end({ kind: 'token', id: claims.jti });
     },
@@ -174,7 +174,7 @@ export async function createTestIssuer({ audience, clock = SYSTEM_CLOCK }: TestI
   };
 }
 
-/** As a server does (RFC 9110 §6.6.1): a guard compares its clock with that. */
+/** Real servers send a date (RFC 9110 §6.6.1), and the guard compares its clock with it. */
 function dated(response: Response, clock: Clock): Response {
   response.headers.set('Date', new Date(clock.now()).toUTCString());
   return response;

@@ -3,7 +3,6 @@ import { compilePolicy, createGuard } from '@hallpass/guard';
 import {
   forwardAuth,
   IDENTITY_FIELDS,
-  OVERRIDES,
   PROXIES,
   type ForwardOptions,
   type ForwardRefusal,
@@ -134,69 +133,23 @@ for (const proxy of ['nginx', 'traefik', 'envoy'] as const) {
       assert.ok(!JSON.stringify(refusals).includes(token.slice(0, 40)));
     });
 
-    test('refuses a field that CGI would take for one of the identity, and minds no other', async () => {
+    test('refuses a look-alike of the identity and an override, and overwrites what a client sends as its identity', async () => {
       const ask = await open({ proxy });
-      refusals.length = 0;
-      const alike = [
-        ...IDENTITY_FIELDS.map((field) => field.replaceAll('-', '_')),
-        'x_hallpass_client',
-        'X-Hallpass_Client',
-        'x_hallpass-token-id',
-        'X-HALLPASS-TOKEN_ID',
-        // PHP takes a dot for an underscore.
-        'X.Hallpass.Client',
-        'X-Hallpass.Client',
-      ];
-      for (const name of alike) {
+      for (const [name, because] of [
+        ['X_Hallpass-Client', "'x_hallpass-client' looks like a field of the identity"],
+        ['X-Hallpass.Token.Id', "'x-hallpass.token.id' looks like a field of the identity"],
+        ['X_HTTP_Method', "'x_http_method' overrides the method or the path"],
+      ] as const) {
         const answer = await ask(about(proxy, 'GET', '/accounts/a1?x=1', { authorization, [name]: 'me' }));
         assert.equal(statusFor(proxy, answer), 400, name);
         assert.equal(answer.headers['x-hallpass-client'], undefined);
-        const body = proxy === 'nginx' ? String(answer.headers['x-hallpass-body']) : answer.body;
-        assert.match(body, /^\{"error":"invalid_request","error_description":"A header is named like /);
-        const because = `'${name.toLowerCase()}' looks like a field of the identity`;
         assert.deepEqual(refusals.pop(), { method: 'GET', path: '/accounts/a1', status: 400, because });
       }
-      for (const name of [
-        ...IDENTITY_FIELDS,
-        'x_hallpass',
-        'x_hallpass_clients',
-        'xx_hallpass_client',
-        'x_request_id',
-      ]) {
+      assert.equal(statusFor(proxy, await ask(about(proxy, 'GET', '/accounts/a1?_method=DELETE'))), 400);
+      for (const name of IDENTITY_FIELDS) {
         const answer = await ask(about(proxy, 'GET', '/accounts/a1', { authorization, [name]: 'me' }));
-        assert.equal(answer.status, 200, name);
         assert.equal(answer.headers['x-hallpass-client'], 'partner%20%26%20co');
       }
-    });
-
-    test('refuses a request that overrides its method or its path, but for what the guard lets pass', async () => {
-      const ask = await open({ proxy });
-      refusals.length = 0;
-      for (const name of OVERRIDES.filter((override) => override !== '_method')) {
-        for (const written of [name, name.toUpperCase(), name.replaceAll('-', '_'), name.replace('-', '.')]) {
-          const answer = await ask(about(proxy, 'GET', '/accounts/a1?x=1', { authorization, [written]: 'DELETE' }));
-          assert.equal(statusFor(proxy, answer), 400, written);
-          assert.equal(answer.headers['x-hallpass-client'], undefined);
-          const body = proxy === 'nginx' ? String(answer.headers['x-hallpass-body']) : answer.body;
-          assert.ok(body.includes(`Leave this out: ${name}"`), body);
-          const because = `'${written.toLowerCase()}' overrides the method or the path`;
-          assert.deepEqual(refusals.pop(), { method: 'GET', path: '/accounts/a1', status: 400, because });
-        }
-      }
-      const query = await ask(about(proxy, 'GET', '/accounts/a1?_method=DELETE'));
-      assert.equal(statusFor(proxy, query), 400);
-      for (const name of ['x-http-methods', 'x_http_methods', 'x-forwarded-prefix', 'x-forwarded-path']) {
-        assert.equal((await ask(about(proxy, 'GET', '/accounts/a1', { authorization, [name]: 'DELETE' }))).status, 200);
-      }
-
-      const passing = createGuard({ ...issuer.options, passOverrides: ['x-original-url'] });
-      after(() => passing.close());
-      const port = await listen(forwardAuth(passing, policy, { proxy }));
-      const askPassing = (name: string): Promise<Answer> =>
-        askAt(port, about(proxy, 'GET', '/accounts/a1', { authorization, [name]: '/accounts/a1' }));
-      assert.equal((await askPassing('X-Original-URL')).status, 200);
-      assert.equal(statusFor(proxy, await askPassing('X_Original_URL')), 400);
-      assert.equal(statusFor(proxy, await askPassing('X-Rewrite-URL')), 400);
     });
 
     test('is closed to whoever is not the proxy, and the log hears none of their claims', async () => {
@@ -211,7 +164,7 @@ for (const proxy of ['nginx', 'traefik', 'envoy'] as const) {
         error: 'server_error',
         error_description: 'The proxy in front of this API is not set up for its guard.',
       });
-      const because = 'not asked by a proxy that is trusted';
+      const because = 'the request does not come from a trusted proxy';
       assert.deepEqual(refusals, [{ method: '', path: '', status: 403, because }]);
       const trusting = await open({ proxy, trust: ['192.0.2.1', '127.0.0.0/8'] });
       assert.equal((await trusting(about(proxy, 'GET', '/accounts/a1'))).status, 200);
@@ -259,17 +212,17 @@ test('a proxy that does not say, or says twice, what a client sent is set up wro
   ] as const) {
     const ask = await open({ proxy });
     const untold = `the proxy does not say ${method} and ${target}`;
-    const twice = `${method} or ${target} is there twice`;
+    const twice = `${method} or ${target} occurs twice`;
     for (const [because, headers] of [
       [untold, {}],
       [untold, { [target]: '/accounts/a1' }],
       [untold, { [method]: 'GET' }],
       [twice, { [method]: 'GET', [target]: ['/accounts/a1', '/accounts/a2'] }],
       [twice, { [method]: ['GET', 'POST'], [target]: '/accounts/a1' }],
-      ['the target is no path', { [method]: 'GET', [target]: '' }],
-      ['the target is no path', { [method]: 'GET', [target]: 'accounts/a1' }],
-      ['the target is no path', { [method]: 'GET', [target]: 'http://api.example.com/accounts/a1' }],
-      ['the target is no path', { [method]: 'GET', [target]: '*' }],
+      ['the target is not a path', { [method]: 'GET', [target]: '' }],
+      ['the target is not a path', { [method]: 'GET', [target]: 'accounts/a1' }],
+      ['the target is not a path', { [method]: 'GET', [target]: 'http://api.example.com/accounts/a1' }],
+      ['the target is not a path', { [method]: 'GET', [target]: '*' }],
       [undefined, { [method]: 'GET', [target]: '/accounts/a1, /accounts/a2' }],
       [undefined, { [method]: 'get', [target]: '/accounts/a1' }],
     ] as const) {
@@ -354,9 +307,12 @@ test('trusted are the addresses and networks that were named, and this machine w
 
 test('what is no address and no network is not trusted but refused', () => {
   for (const [sentence, entries] of [
-    ['no address and no network such as', ['proxy.example', '', '/8', '10.0.0/8', '10.0.0.0/8/8', '10.0.0.0/8/']],
     [
-      'no network such as',
+      'neither an address nor a network such as',
+      ['proxy.example', '', '/8', '10.0.0/8', '10.0.0.0/8/8', '10.0.0.0/8/'],
+    ],
+    [
+      'not a network such as',
       ['10.0.0.0/33', '10.0.0.0/', '::1/129', '10.0.0.0/ 8', '10.0.0.0/8 ', '10.0.0.0/+8', '10.0.0.0/0008', '::/x'],
     ],
   ] as const) {

@@ -1,9 +1,8 @@
 /** What has to hold behind the guard in every framework, on real sockets. */
 import { compilePolicy, type Guard, type Policy, type RouteAccess } from '@hallpass/guard';
-import { IDENTITY_FIELDS, OVERRIDES } from '@hallpass/guard/forward';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { bearer, guardOf, openBench } from '../harness.ts';
+import { bearer, guardOf, openBench, words } from '../harness.ts';
 import { API, NOW_SECONDS } from '../issuer.ts';
 import { Prover } from '../prover.ts';
 import { send, type WireAnswer } from '../wire.ts';
@@ -65,119 +64,25 @@ async function open(
 }
 
 /** Whatever reaches for account a2, or for `mine`, with a token for a1 alone. */
-const TRESPASSES = [
-  '/accounts/a2',
-  '/accounts/mine',
-  '/accounts/a1/../a2',
-  '/accounts/./a2',
-  '/accounts/a1/..%2fa2',
-  '/accounts/a1%2f..%2fa2',
-  '/accounts/a1%2F%2E%2E%2Fa2',
-  '/accounts/a1/%2e%2e/a2',
-  '/accounts/a1%2f%252e%252e%2fa2',
-  '/accounts/a1%5c..%5ca2',
-  '/accounts/a1\\..\\a2',
-  '/accounts/a1/..;/a2',
-  '/accounts/a1;/../a2',
-  '/accounts/a2;a1',
-  '/accounts/a2?accountID=a1',
-  '/accounts/a2?/../a1',
-  '/accounts/a2#/../a1',
-  '/accounts/a2%00a1',
-  '/accounts/a2%0a',
-  '/accounts/%61%32',
-  '/accounts/%EF%BD%812',
-  '/accounts/\u00e0',
-  '/accounts/a1%20',
-  '/accounts/A1',
-  '/ACCOUNTS/a2',
-  '/accounts/Mine',
-  '/accounts/mine/',
-  '//accounts/a2',
-  '/x//../accounts/a2',
-  '/accounts//a2',
-  '/accounts/a2/',
-  '/accounts/a2//',
-  '/v1/accounts/a1/transfers/../../a2/transfers/1',
-  '/V1/accounts/a2/transfers/1',
-  '/v1/accounts/a2/transfers/1',
-  'http://api.example.com/accounts/a2',
-  'http://evil.example/accounts/a2',
-  'http://evil.example//accounts/a2',
-  'http://evil.example?/accounts/a2',
-  'http://evil.example',
-  '*',
-  'accounts/a2',
-];
+const TRESPASSES = words(String.raw`
+  /accounts/a2 /accounts/mine /accounts/a1/../a2 /accounts/./a2 /accounts/a1/..%2fa2 /accounts/a1%2f..%2fa2
+  /accounts/a1%2F%2E%2E%2Fa2 /accounts/a1/%2e%2e/a2 /accounts/a1%2f%252e%252e%2fa2 /accounts/a1%5c..%5ca2
+  /accounts/a1\..\a2 /accounts/a1/..;/a2 /accounts/a1;/../a2 /accounts/a2;a1 /accounts/a2?accountID=a1
+  /accounts/a2?/../a1 /accounts/a2#/../a1 /accounts/a2%00a1 /accounts/a2%0a /accounts/%61%32 /accounts/%EF%BD%812
+  /accounts/à /accounts/a1%20 /accounts/A1 /ACCOUNTS/a2 /accounts/Mine /accounts/mine/ //accounts/a2
+  /x//../accounts/a2 /accounts//a2 /accounts/a2/ /accounts/a2// /v1/accounts/a1/transfers/../../a2/transfers/1
+  /V1/accounts/a2/transfers/1 /v1/accounts/a2/transfers/1 http://api.example.com/accounts/a2
+  http://evil.example/accounts/a2 http://evil.example//accounts/a2 http://evil.example?/accounts/a2
+  http://evil.example * accounts/a2
+`);
 
 /** Other ways to write what the token does open: refused all the same, since not everybody reads them as we do. */
-const DISGUISES = [
-  '/Accounts/a1',
-  '/accounts/a1/',
-  '/accounts//a1',
-  '//accounts/a1',
-  '/accounts/a1;v=1',
-  '/accounts/%611',
-  '/%61ccounts/a1',
-  '/accounts%2fa1',
-  '/V1/accounts/a1/transfers/1',
-  '/v1/accounts/a1/transfers/1/',
-];
+const DISGUISES = words(`
+  /Accounts/a1 /accounts/a1/ /accounts//a1 //accounts/a1 /accounts/a1;v=1 /accounts/%611 /%61ccounts/a1
+  /accounts%2fa1 /V1/accounts/a1/transfers/1 /v1/accounts/a1/transfers/1/
+`);
 /** Those that a web `Request` does not show. */
 const DOT_SEGMENTS = ['/accounts/./a1', '/accounts/x/../a1', '/accounts/x/%2e%2e/a1', '/accounts/a2%3f/../a1'];
-
-/** Names that a server reads as one: CGI and its kin know no hyphen, and PHP no dot. */
-function spellings(field: string): readonly string[] {
-  const [first = '', ...rest] = field.split('-');
-  return [
-    field,
-    field.toUpperCase(),
-    field.replaceAll('-', '_'),
-    field.replaceAll('-', '_').toUpperCase(),
-    `${first}_${rest.join('-')}`,
-    `${[first, ...rest.slice(0, -1)].join('-')}_${rest.at(-1) ?? ''}`,
-    field.replaceAll('-', '.'),
-    field.replaceAll('-', '~'),
-  ];
-}
-
-const METHOD_QUERIES = [
-  '_method=DELETE',
-  'limit=10&_method=DELETE',
-  'limit=10;_method=DELETE',
-  '_METHOD=DELETE',
-  '_method',
-  '_method[]=DELETE',
-  '[_method]=DELETE',
-  '%5Fmethod=DELETE',
-  '_m%65thod=DELETE',
-  '.method=DELETE',
-  '+_method=DELETE',
-  '_method%00x=DELETE',
-  '_method%00%ff=DELETE',
-  '%5b_method%5d=DELETE',
-];
-const HARMLESS_QUERIES = [
-  'method=DELETE',
-  'x=_method',
-  'x=%26_method',
-  'payment_method=card',
-  '_methods=1',
-  'x=%zz',
-  '?',
-];
-/** Those of proxies, which no framework takes for the method or for the path within the API, and neighbours by name. */
-const HARMLESS = [
-  'X-Forwarded-Prefix',
-  'X-Forwarded-Path',
-  'X-Forwarded-Uri',
-  'X-Forwarded-Method',
-  'X-Original-Method',
-  'X-HTTP-Methods',
-  'X--HTTP-Method',
-  'HTTP-Method',
-  'Y-HTTP-Method',
-];
 
 /** Registers the tests; each framework's file calls this once, before its own. */
 export function describeFramework(framework: Framework): void {
@@ -298,62 +203,19 @@ export function describeFramework(framework: Framework): void {
     assert.deepEqual([status, body], [200, 'GET /accounts/{accountID} {"accountID":"a1"}']);
   });
 
-  test(`${name}: what overrides the method or the path is 400 in every spelling, and passes where the guard lets it`, async () => {
+  test(`${name}: a request that the app might read differently is 400: an override, a look-alike of the identity`, async () => {
     const { ran, ask } = await open(framework);
-    for (const field of OVERRIDES.filter((override) => override !== '_method')) {
-      for (const written of spellings(field)) {
-        for (const line of ['GET /accounts/a1', 'DELETE /accounts/a1', 'GET /nowhere']) {
-          const { status, body } = await ask(line, AUTHORIZED, `${written}: DELETE`);
-          assert.equal(status, 400, `${line} ${written}`);
-          assert.ok(body.includes(`"error":"invalid_request"`) && body.includes(field), body);
-        }
-        assert.equal((await ask('GET /accounts', `${written}:`)).status, 400, 'without a token, and empty');
-      }
+    for (const field of ['X-HTTP-Method-Override: DELETE', 'x_original_url:', 'X_Hallpass_Client: me']) {
+      assert.equal((await ask('GET /accounts/a1', AUTHORIZED, field)).status, 400, field);
     }
-    for (const query of METHOD_QUERIES) {
-      const { status, body } = await ask(`GET /accounts/a1?${query}`, AUTHORIZED);
-      assert.equal(status, 400, query);
-      assert.match(body, /Leave this out: _method/);
-    }
+    assert.equal((await ask('GET /accounts/a1?_method=DELETE', AUTHORIZED)).status, 400);
     assert.deepEqual(ran, []);
-    for (const field of HARMLESS) {
-      assert.equal((await ask('GET /accounts/a1', AUTHORIZED, `${field}: DELETE`)).status, 200, field);
-    }
-    for (const query of HARMLESS_QUERIES) {
-      assert.equal((await ask(`GET /accounts/a1?${query}`, AUTHORIZED)).status, 200, query);
-    }
-    assert.equal(ran.length, HARMLESS.length + HARMLESS_QUERIES.length);
-
-    const passing = await open(
-      framework,
-      'sound',
-      guardOf(issuer, { passOverrides: ['x-http-method', '_method'] }).guard,
-    );
-    assert.equal(
-      (await passing.ask('GET /accounts/a1?_method=DELETE', AUTHORIZED, 'X-HTTP-Method: DELETE')).status,
-      200,
-    );
+    assert.equal((await ask('GET /accounts/a1', AUTHORIZED, 'X-Hallpass-Client: me')).status, 200);
+    const passing = await open(framework, 'sound', guardOf(issuer, { passOverrides: ['x-http-method'] }).guard);
+    assert.equal((await passing.ask('GET /accounts/a1', AUTHORIZED, 'X-HTTP-Method: DELETE')).status, 200);
     assert.equal((await passing.ask('GET /accounts/a1', AUTHORIZED, 'X_HTTP_Method: DELETE')).status, 400);
-    assert.equal((await passing.ask('GET /accounts/a1', AUTHORIZED, 'X-HTTP-Method-Override: DELETE')).status, 400);
-    assert.deepEqual(
-      passing.ran.map(({ route }) => route),
-      ['GET /accounts/{accountID}'],
-    );
-  });
-
-  test(`${name}: a field that looks like one of the identity is 400, and one of the identity is not`, async () => {
-    const { ran, ask } = await open(framework);
-    for (const field of IDENTITY_FIELDS) {
-      for (const written of spellings(field)) {
-        const alike = written.toLowerCase() !== field.toLowerCase();
-        const { status, body } = await ask('GET /accounts/a1', AUTHORIZED, `${written}: me`);
-        assert.equal(status, alike ? 400 : 200, written);
-        if (alike) assert.match(body, /"error":"invalid_request","error_description":"A header is named like /);
-      }
-    }
-    assert.ok(ran.every(({ client }) => client.clientId === 'client-1'));
-    for (const field of ['X_Hallpass', 'X_Hallpass_Clients', 'XX_Hallpass_Client', 'X_Request_Id']) {
-      assert.equal((await ask('GET /accounts/a1', AUTHORIZED, `${field}: me`)).status, 200, field);
+    for (const { client, route } of [...ran, ...passing.ran]) {
+      assert.deepEqual([client.clientId, route], ['client-1', 'GET /accounts/{accountID}']);
     }
   });
 

@@ -53,8 +53,8 @@ for (const [adapter, register] of Object.entries(ADAPTERS)) {
         );
       }
     }
-    assert.throws(() => register([]), /A handler is for at least one route/);
-    assert.throws(() => register('GET /a', compilePolicy({})), /It has none at all\.$/);
+    assert.throws(() => register([]), /A handler needs at least one route/);
+    assert.throws(() => register('GET /a', compilePolicy({})), /The policy is empty\.$/);
     register('GET /accounts');
     register(['GET /accounts', 'POST /accounts/{accountID}/transfers']);
   });

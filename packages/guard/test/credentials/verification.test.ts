@@ -1,11 +1,11 @@
 import { ACCESS_TOKEN_LENGTH_MAX, printBase64url, utf8 } from '@hallpass/protocol';
 import * as fc from 'fast-check';
-import { base64url, CompactEncrypt, exportSPKI, generateKeyPair, importJWK } from 'jose';
+import { base64url, CompactEncrypt, generateKeyPair } from 'jose';
 import assert from 'node:assert/strict';
 import { createHmac, createPrivateKey, generateKeyPairSync, KeyObject, sign } from 'node:crypto';
 import { test } from 'node:test';
 import { assertAllowed, assertDenied, openBench, type Bench } from '../harness.ts';
-import { API, answerWith, forge, makeId, makeKey, NOW_SECONDS, type SigningKey } from '../issuer.ts';
+import { answerWith, forge, makeId, makeKey, NOW_SECONDS, type SigningKey } from '../issuer.ts';
 
 /** Refused as a bad token: 401 with `invalid_token` (RFC 6750 §3.1), for the stated reason when there is one. */
 async function refused({ check }: Bench, token: string, because?: RegExp): Promise<void> {
@@ -57,6 +57,16 @@ test('an access says who asks, as a client and never a user, and what the token 
   assert.equal(decision.expiresAt, NOW_SECONDS + 900);
 });
 
+test("a handler that changes what it got can't change what the next request gets", async () => {
+  const token = await issuer.token();
+  const first = await check(token);
+  assert.ok(first.allowed);
+  const { client, scopes, headers } = first;
+  for (const shared of [client, scopes, headers]) assert.throws(() => Object.assign(shared, { 0: 'x' }), TypeError);
+  assert.throws(() => Object.assign(client, { clientId: 'somebody' }), TypeError);
+  assert.deepEqual(await check(token), first);
+});
+
 test('an algorithm that the guard was told not to accept is refused, whatever the key set offers', async () => {
   const strict = await openBench({ algorithms: ['ES256'] }, es256, rs256);
   assertAllowed(await strict.check(await strict.issuer.token({}, {}, es256)));
@@ -71,35 +81,6 @@ test('typ is at+jwt or application/at+jwt in any case, and nothing else (RFC 906
     await refused(bench, signTexts(JSON.stringify(header({ typ })), JSON.stringify(issuer.claims())), /typ/);
   }
   await refused(bench, await issuer.token({}, { typ: undefined }), /typ/);
-});
-
-test('iss is the issuer to the letter: no array, no prefix, no slash, no other case (RFC 9068 §4)', async () => {
-  assertAllowed(await check(await issuer.token({ iss: issuer.url })));
-  const { url } = issuer;
-  const others = [[url], `${url}/`, url.slice(0, -1), `${url}0`, url.toUpperCase(), ` ${url}`, '', null, {}, undefined];
-  for (const iss of others) await refused(bench, await issuer.token({ iss }));
-});
-
-test('aud is this API or a list with it, to the letter (RFC 9068 §4)', async () => {
-  for (const aud of [API, [API], ['https://other.example', API]]) {
-    assertAllowed(await check(await issuer.token({ aud })), String(aud));
-  }
-  const others = [
-    `${API}/`,
-    API.slice(0, -1),
-    API.toUpperCase(),
-    'https://other.example',
-    '',
-    [],
-    ['x'],
-    [[API]],
-    [API, 7],
-    7,
-    null,
-    {},
-    undefined,
-  ];
-  for (const aud of others) await refused(bench, await issuer.token({ aud }));
 });
 
 test('exp holds to the leeway and not a second longer (RFC 9068 §4)', async () => {
@@ -157,14 +138,6 @@ test('a payload that is no JSON object is refused, though the issuer signed it',
   }
 });
 
-test('a token bound to a key is refused as Bearer, and so is one bound in an unknown way (RFC 9449 §7.2)', async () => {
-  assertAllowed(await check(await issuer.token({ cnf: undefined })));
-  const denial = assertDenied(await check(await issuer.token({ cnf: { jkt: 'A'.repeat(43) } })), 401);
-  assert.match(denial.headers['WWW-Authenticate'] ?? '', /^DPoP realm="[^"]*", error="invalid_token", /);
-  for (const cnf of [{}, { 'x5t#S256': 'A' }, null, 'x', [], { jkt: 7 }])
-    await refused(bench, await issuer.token({ cnf }));
-});
-
 test('a token one character past the limit is refused before any work, and one within it is accepted', async () => {
   const fill = async (length: number): Promise<string> => {
     const bare = await issuer.token({ scope: '/accounts.read ' });
@@ -175,23 +148,6 @@ test('a token one character past the limit is refused before any work, and one w
   assert.ok(long.length <= ACCESS_TOKEN_LENGTH_MAX && long.length > ACCESS_TOKEN_LENGTH_MAX - 12);
   assertAllowed(await check(long));
   await refused(bench, await fill(ACCESS_TOKEN_LENGTH_MAX + 8), /form/);
-});
-
-test('HS256 with a public key as its secret, in any of its spellings, is refused (RFC 8725 §3.1)', async () => {
-  for (const key of [es256, rs256, eddsa]) {
-    const publicKey = await importJWK(key.jwk, key.alg, { extractable: true });
-    assert.ok(!(publicKey instanceof Uint8Array));
-    const pem = await exportSPKI(publicKey);
-    const { kid: _kid, alg: _alg, use: _use, ...bare } = key.jwk;
-    for (const secret of [pem, pem.trim(), JSON.stringify(key.jwk), JSON.stringify(bare), '']) {
-      for (const alg of ['HS256', 'hs256', 'HS512']) {
-        const head = printBase64url(utf8(JSON.stringify({ alg, kid: key.kid, typ: 'at+jwt' })));
-        const input = `${head}.${printBase64url(utf8(JSON.stringify(issuer.claims())))}`;
-        const mac = createHmac(alg.toLowerCase() === 'hs256' ? 'sha256' : 'sha512', secret);
-        await refused(bench, `${input}.${printBase64url(mac.update(input).digest())}`, /algorithm/);
-      }
-    }
-  }
 });
 
 test('none in every spelling is refused, with and without a signature (RFC 8725 §3.1)', async () => {
@@ -230,22 +186,6 @@ test("one key's token under another key's id or algorithm is refused (RFC 8725 �
   }
 });
 
-test('an RSA key is for RS256 alone: its own signature under PS256 or RS512 is refused', async () => {
-  for (const [alg, digest, padding] of [
-    ['PS256', 'sha256', 6],
-    ['RS512', 'sha512', 1],
-  ] as const) {
-    const head = printBase64url(utf8(JSON.stringify(header({ alg, kid: 'rs' }))));
-    const input = `${head}.${printBase64url(utf8(JSON.stringify(issuer.claims())))}`;
-    const signature = sign(digest, Buffer.from(input), {
-      key: KeyObject.from(rs256.privateKey),
-      padding,
-      saltLength: 32,
-    });
-    await refused(bench, `${input}.${printBase64url(signature)}`, /algorithm/);
-  }
-});
-
 test('a key of the set without alg, or symmetric, or private, or for encryption, verifies nothing (CVE-2026-22817)', async () => {
   const good = await makeKey('good');
   const odd = await makeKey('odd');
@@ -260,7 +200,20 @@ test('a key of the set without alg, or symmetric, or private, or for encryption,
     { ...odd.jwk, alg: 'HS256' },
     { ...odd.jwk, d },
     { ...odd.jwk, use: 'enc' },
-    { ...odd.jwk, kid: 7 },
+    ...[
+      { kid: 7 },
+      { alg: ['ES256'] },
+      { alg: 'ES384' },
+      { kty: undefined },
+      { kty: 'ec' },
+      { use: '' },
+      { k: 'AAAA' },
+    ].map((changes) => ({ ...odd.jwk, ...changes })),
+    // Not a point of its curve, or no point at all: the runtime can't import either.
+    { ...odd.jwk, y: odd.jwk.x },
+    { ...odd.jwk, x: undefined },
+    [odd.jwk],
+    7,
     { kty: 'oct', kid: 'odd', alg: 'HS256', k: printBase64url(secret) },
     { kty: 'oct', kid: 'odd', alg: 'ES256', k: printBase64url(secret) },
     null,
@@ -322,29 +275,6 @@ test('degenerate ECDSA signatures are refused: zeros, n and beyond, DER, other l
   }
 });
 
-test('a header with more than alg, kid and typ is refused, signed or not (RFC 7515 §4.1.11, contract §5)', async () => {
-  assertAllowed(await check(signTexts(JSON.stringify(header()), JSON.stringify(issuer.claims()))));
-  const more: readonly Readonly<Record<string, unknown>>[] = [
-    { crit: ['exp'], exp: 1 },
-    { crit: ['b64'], b64: false },
-    { crit: [] },
-    { b64: false },
-    { zip: 'DEF' },
-    { cty: 'JWT' },
-    { enc: 'A256GCM' },
-    { x5c: ['AAAA'] },
-  ];
-  for (const members of more) {
-    const token = signTexts(JSON.stringify(header(members)), JSON.stringify(issuer.claims()));
-    await refused(bench, token, /header/);
-  }
-  await refused(
-    bench,
-    signTexts(JSON.stringify(header()).replace('{', '{"__proto__":{},'), JSON.stringify(issuer.claims())),
-    /header/,
-  );
-});
-
 test('a key that the token brings along or points to is never used or fetched (RFC 8725 §3.10)', async () => {
   const theirs = await makeKey('es');
   for (const members of [
@@ -382,65 +312,6 @@ test('a token of five parts, encrypted, is refused; so is any other number but t
     await refused(bench, odd);
   }
 });
-
-test('kid is looked up and used for nothing else: paths, SQL, members of Object are unknown keys (CVE-2026-32714)', async () => {
-  const own = await openBench();
-  assertAllowed(await own.check(await own.issuer.token()));
-  const kids = [
-    '../../dev/null',
-    "' OR 1=1--",
-    '__proto__',
-    'constructor',
-    'toString',
-    'hasOwnProperty',
-    '',
-    'key-1 ',
-    'KEY-1',
-    'key-1\u0000',
-    '.*',
-    'key-1|',
-    'http://127.0.0.1/key',
-  ];
-  for (const kid of kids) await refused(own, await own.issuer.token({}, { kid }), /no such key/);
-  await refused(own, await own.issuer.token({}, { kid: 'k'.repeat(64 * 1024) }), /form/);
-  for (const kid of [undefined, null, 7, ['key-1'], { 'key-1': 1 }, true]) {
-    await refused(own, forge(header({ kid }), own.issuer.claims()), /form/);
-  }
-  assert.equal(own.issuer.count('/oauth2/jwks'), 1);
-});
-
-test('a header has one spelling: no padding, no white space within, no other alphabet; of two members the last counts for all', async () => {
-  const claims = JSON.stringify(issuer.claims());
-  const good = signTexts(JSON.stringify(header()), claims);
-  assertAllowed(await check(good));
-  // One or more spaces follow the scheme (RFC 9110 §11.4).
-  assertAllowed(await check(`  ${good}`));
-  const [head = '', payload = '', signature = ''] = good.split('.');
-  for (const bad of [
-    `${head}=`,
-    `${head}==`,
-    `${head}\n`,
-    `${head.slice(0, 9)} ${head.slice(9)}`,
-    `+${head}`,
-    `${head}%3d`,
-  ]) {
-    assert.ok(!(await check(`${bad}.${payload}.${signature}`)).allowed, bad);
-  }
-  for (const bad of [`${signature}=`, `${signature}==`, `${signature.slice(0, -1)}${nextOf(signature.slice(-1))}`]) {
-    assert.ok(!(await check(`${head}.${payload}.${bad}`)).allowed, bad);
-  }
-  const twice = (first: string, second: string): string => signTexts(`{"typ":"at+jwt",${first},${second}}`, claims);
-  await refused(bench, twice('"alg":"ES256","kid":"es"', '"alg":"none"'));
-  await refused(bench, twice('"alg":"ES256","kid":"es"', '"kid":"ed"'));
-  await refused(bench, twice('"alg":"ES256","kid":"es"', '"typ":"JWT"'));
-  await refused(bench, forge('{"alg":"ES256","kid":"es","typ":"at+jwt","alg":"none"}', claims, new Uint8Array()));
-});
-
-/** Another last character for the same bytes: the bits that base64 leaves unused (RFC 4648 §3.5). */
-function nextOf(character: string): string {
-  const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
-  return alphabet.charAt(alphabet.indexOf(character) + 1);
-}
 
 test('an RSA key of fewer bits than the standard wants verifies nothing (RFC 7518 §3.3)', async () => {
   const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 1024 });

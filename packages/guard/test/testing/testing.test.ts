@@ -228,6 +228,33 @@ suite('opaque tokens', () => {
     assertDenied(await check({ scope: '/accounts.write' }), 403);
   });
 
+  test('are cached up to a limit in number and in size; those used last stay', async (t) => {
+    const { issuer, guard, asked } = await open(t, { opaqueTokenSeconds: 60, rememberedTokensMax: 4 });
+    const tokens = await Promise.all('abcde'.split('').map(() => issuer.token(opaque)));
+    const countRequests = async (...at: readonly number[]): Promise<number> => {
+      const before = asked.length;
+      for (const index of at) assertAllowed(await guard.check(bearer(tokens[index] ?? ''), '/accounts.read'));
+      return asked.length - before;
+    };
+    assert.equal(await countRequests(0, 1, 2), 3);
+    assert.equal(await countRequests(0), 0);
+    assert.equal(await countRequests(3, 4), 2);
+    assert.equal(await countRequests(4, 3, 0), 0, 'the most recently used');
+    assert.equal(await countRequests(1), 1, 'the least recently used');
+    const none = await open(t, { opaqueTokenSeconds: 60, rememberedTokensMax: 0 });
+    const long = await open(t, { opaqueTokenSeconds: 60, rememberedTokensMax: 1 });
+    for (const [bench, scope] of [
+      [none, '/accounts.read'],
+      [long, `/accounts.read ${'/a.read '.repeat(300).trim()}`],
+    ] as const) {
+      const token = await bench.issuer.token({ ...opaque, scope });
+      for (const count of [1, 2]) {
+        assertAllowed(await bench.guard.check(bearer(token), '/accounts.read'));
+        assert.equal(bench.asked.length, count);
+      }
+    }
+  });
+
   test('are a 503 while the issuer cannot be asked, and a 429 when too many are new at once', async (t) => {
     const { issuer, guard, instead, asked, clock } = await open(t, { opaqueTokenSeconds: 1 });
     for (const answer of [
