@@ -79,7 +79,7 @@ suite('a guard', () => {
         const given = issuerPlaintext === undefined ? {} : { issuerPlaintext };
         assert.throws(
           () => guardAt({ issuerAddress, ...given }),
-          /issuerAddress is plain http .*: issuerPlaintext 'allow'/,
+          /issuerAddress is plain http .*set issuerPlaintext to 'allow'/,
         );
       }
       guardAt({ issuerAddress, issuerPlaintext: 'allow' }).close();

@@ -1,4 +1,4 @@
-/** What would lead the API to another request than the guard decided on, in every form in which a guard gets requests. */
+/** Requests that the API might read differently than the guard, in every form that a guard accepts. */
 import { compilePolicy, type GuardedRequest } from '@hallpass/guard';
 import { IDENTITY_FIELDS, OVERRIDES } from '@hallpass/guard/forward';
 import { array, assert as hold, asyncProperty, constantFrom, tuple } from 'fast-check';
@@ -18,16 +18,16 @@ async function statusOf(headers: Headers | Fields, url = '/accounts'): Promise<n
 }
 
 const REFUSED = [...OVERRIDES.filter((name) => name !== '_method'), ...IDENTITY_FIELDS];
-/** What a name may hold beside letters and digits (RFC 9110 §5.6.2). */
+/** What a header name may contain besides letters and digits (RFC 9110 §5.6.2). */
 const MARKS = "!#$%&'*+-.^_`|~".split('');
 const NAME_MAX = 24;
 
-/** Each letter in either case, each hyphen as any mark; with another letter at the end it is another name. */
+/** Letters in either case, and any mark instead of a hyphen. With another last letter it's a different name. */
 const written = tuple(
   constantFrom(...REFUSED),
   array(constantFrom(...MARKS), { minLength: NAME_MAX, maxLength: NAME_MAX }),
   array(constantFrom('upper', 'lower'), { minLength: NAME_MAX, maxLength: NAME_MAX }),
-  // None of them ends so.
+  // None of the names ends in these.
   constantFrom('q', 'Q', '7'),
 ).map(([name, marks, cases, end]) => {
   const spelled = Array.from(name.toLowerCase(), (character, at) => {
@@ -37,7 +37,7 @@ const written = tuple(
   return { name, spelled, other: spelled.slice(0, -1) + end };
 });
 
-test('a name is refused however it is spelled, and another name is not, in records and in Headers', async () => {
+test('a look-alike name is refused in every spelling, and a different name is not, in records and in Headers', async () => {
   await hold(
     asyncProperty(written, async ({ name, spelled, other }) => {
       const isIdentity = IDENTITY_FIELDS.some((field) => field.toLowerCase() === spelled.toLowerCase());
@@ -66,12 +66,12 @@ test('an override in the query is refused in every spelling that some parser acc
   }
 });
 
-test('a field without a value is not there', async () => {
+test('a header without a value counts as absent', async () => {
   assert.equal(await statusOf({ authorization, 'x-http-method': undefined, x_hallpass_client: [] }), 200);
   assert.equal(await statusOf({ authorization, 'x-http-method': '' }), 400);
 });
 
-test('a host is one: two fields, a list, or another one than :authority are 400 (RFC 9112 §3.2, RFC 9113 §8.3.1)', async () => {
+test('there is only one host: two headers, a list, or a Host that differs from :authority are 400 (RFC 9112 §3.2, RFC 9113 §8.3.1)', async () => {
   const [host, other] = ['api.example.com', 'other.example.com'];
   for (const [status, headers] of [
     [200, { host }],
@@ -93,7 +93,7 @@ test('a host is one: two fields, a list, or another one than :authority are 400 
   assert.equal(await statusOf(joined), 400);
 });
 
-test('it is refused before the credentials are looked at, by scope as by route, with the reason for the log alone', async () => {
+test('an ambiguous request is refused before its credentials are read, and only the log gets the reason', async () => {
   const override: GuardedRequest = { method: 'POST', url: '/accounts', headers: { X_HTTP_METHOD: 'DELETE' } };
   for (const decision of [await guard.checkRoute(policy, override), await guard.check(override, '/accounts.read')]) {
     const { body, headers, because } = assertDenied(decision, 400);

@@ -1,4 +1,4 @@
-/** Which address the adapters give for the request, for the issuer to count wrong API keys by. */
+/** The caller's address that each adapter reports, which the issuer counts wrong API keys by. */
 import { createGuard } from '@hallpass/guard';
 import { protect as protectExpress } from '@hallpass/guard/express';
 import { protect as protectFastify } from '@hallpass/guard/fastify';
@@ -21,7 +21,7 @@ const callers: (string | null)[] = [];
 const guard = createGuard({
   ...issuer.options,
   apiKeySeconds: 1,
-  // Nothing is remembered: every request is one to the issuer.
+  // No cache, so every request asks the issuer.
   rememberedTokensMax: 0,
   fetch: async (input, init) => {
     const request = new Request(input, init);
@@ -31,7 +31,7 @@ const guard = createGuard({
 });
 after(() => guard.close());
 
-/** What the issuer is told of a request whose X-Forwarded-For says 203.0.113.7. */
+/** The address that the issuer gets for a request whose X-Forwarded-For says 203.0.113.7. */
 async function told(port: number): Promise<string | null> {
   const headers = { authorization: printBasic(KEY), 'x-forwarded-for': '203.0.113.7' };
   assert.equal((await fetch(`http://127.0.0.1:${port}/accounts`, { headers })).status, 200);
@@ -67,13 +67,13 @@ for (const [name, serve] of [
   ['express', serveExpress],
   ['fastify', serveFastify],
 ] as const) {
-  test(`${name}: the one that the app takes for the client's, by the proxies that it trusts itself`, async () => {
+  test(`${name}: the caller's address is the one the app determines, using its own list of trusted proxies`, async () => {
     assert.equal(await told(await serve(true)), '203.0.113.7');
     assert.equal(await told(await serve(false)), '127.0.0.1');
   });
 }
 
-test("node: the socket's, whatever a header says", async () => {
+test("node: the caller's address is the socket's, whatever a header says", async () => {
   assert.equal(
     await told(await listen(protectNode(guard, policy, (_request, response) => void response.end('in')))),
     '127.0.0.1',

@@ -1,4 +1,4 @@
-/** The order of a check: what ends it, and the word of it for a log. */
+/** The order of a check: what ends it, and the reason in the log. */
 import { createGuard, type GuardEvent, type Policy } from '@hallpass/guard';
 import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
@@ -7,7 +7,7 @@ import { assertAllowed, assertDenied, bearer, openBench, type Bench } from './ha
 import { API, makeId, NOW_SECONDS } from './issuer.ts';
 import { proved, Prover } from './prover.ts';
 
-test('a guard that was closed is an outage, for a token that it knows as well', async () => {
+test('a closed guard answers 503, even for a token it has cached', async () => {
   const { issuer, check, guard } = await openBench();
   const token = await issuer.token();
   assertAllowed(await check(token));
@@ -15,7 +15,7 @@ test('a guard that was closed is an outage, for a token that it knows as well', 
   assert.equal(assertDenied(await check(token), 503).because, 'The guard was closed.');
 });
 
-test('a guard that is stale says so; one that may introspect tells what it heard', async () => {
+test('a stale guard says so, or introspects, or allows, as configured', async () => {
   for (const [whenStale, status, because] of [
     ['refuse', 503, 'The revocation feed is stale.'],
     ['introspect', 401, 'inactive by introspection'],
@@ -31,7 +31,7 @@ test('a guard that is stale says so; one that may introspect tells what it heard
   }
 });
 
-test('a mistake of the caller is theirs to hear of, and no outage', async () => {
+test('an error thrown by a policy rejects the check, and is no outage', async () => {
   const { issuer, guard } = await openBench();
   const token = await issuer.token();
   const broken: Policy = {
@@ -42,11 +42,11 @@ test('a mistake of the caller is theirs to hear of, and no outage', async () => 
     scopes: [],
   };
   await assert.rejects(guard.checkRoute(broken, bearer(token)), { name: 'TypeError', message: /of their own/ });
-  // Who has no good token does not get as far.
+  // Without a valid token the policy isn't asked.
   assertDenied(await guard.checkRoute(broken, bearer(`${token}x`)), 401);
 });
 
-test('a value that cannot stand in a scope is refused with 403, which says what a value may hold', async () => {
+test('a value that a scope cannot contain is refused with 403, which says which characters are allowed', async () => {
   const { issuer, guard } = await openBench();
   const token = await issuer.token({ scope: '/accounts/a1.read' });
   const ask = (accountID: string): ReturnType<typeof guard.check> =>
@@ -61,7 +61,7 @@ test('a value that cannot stand in a scope is refused with 403, which says what 
   }
 });
 
-test('a stream that says nothing is left after 6 s, or as soon as the guard may be stale', async () => {
+test('a silent stream is dropped after 6 s, or as soon as the guard may be stale', async () => {
   mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
   try {
     for (const [maxStalenessSeconds, silenceMs] of [
@@ -106,7 +106,7 @@ test('a stream that says nothing is left after 6 s, or as soon as the guard may 
   }
 });
 
-test('a feed that goes stale while the store of proofs is asked is an outage, unless that is allowed or was asked about', async () => {
+test('if the feed goes stale while the proof store is asked, that is an outage, unless stale checks are allowed or the issuer was asked', async () => {
   const prover = new Prover();
   for (const [whenStale, staleBefore, status] of [
     ['refuse', false, 503],
@@ -133,7 +133,7 @@ test('a feed that goes stale while the store of proofs is asked is an outage, un
   }
 });
 
-test('where no stream comes through, pages are read', async () => {
+test("where streams don't get through, the guard polls", async () => {
   mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
   try {
     const asked: string[] = [];

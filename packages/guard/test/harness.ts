@@ -1,4 +1,4 @@
-/** A guard beside its issuer, both of a test alone, on a clock that the test sets. */
+/** A guard and its issuer for one test, on a clock that the test controls. */
 import assert from 'node:assert/strict';
 import { after } from 'node:test';
 import {
@@ -11,7 +11,7 @@ import {
 } from '@hallpass/guard';
 import { API, CREDENTIALS, Issuer, makeKey, TestClock, type SigningKey } from './issuer.ts';
 
-/** What a guard has told, and what it will. */
+/** A guard's events, past and future. */
 export class Events {
   readonly told: GuardEvent[] = [];
   #waiting: { readonly kind: GuardEvent['kind']; readonly resolve: (event: GuardEvent) => void }[] = [];
@@ -23,7 +23,7 @@ export class Events {
     for (const { resolve } of woken) resolve(event);
   };
 
-  /** Resolves with the next event of that kind; ask before doing what causes it. */
+  /** Resolves with the next event of this kind; call it before you cause the event. */
   next(kind: GuardEvent['kind']): Promise<GuardEvent> {
     return new Promise((resolve) => {
       this.#waiting.push({ kind, resolve });
@@ -40,14 +40,14 @@ export interface Bench {
   readonly guard: Guard;
   readonly clock: TestClock;
   readonly events: Events;
-  /** What the guard says to a token, and to a scope without parameters. */
+  /** The guard's decision about a token and a scope without parameters. */
   readonly check: (token: string, scope?: string) => Promise<Decision>;
   readonly bearer: typeof bearer;
 }
 
 const shared = makeKey('key-1');
 
-/** An open issuer; it shuts after the tests. */
+/** A running issuer; it stops after the tests. */
 export async function openIssuer(...keys: readonly SigningKey[]): Promise<Issuer> {
   const issuer = new Issuer(keys.length > 0 ? keys : [await shared]);
   await issuer.open();
@@ -55,13 +55,13 @@ export async function openIssuer(...keys: readonly SigningKey[]): Promise<Issuer
   return issuer;
 }
 
-/** An open issuer and a guard that trusts it. */
+/** A running issuer and a guard that trusts it. */
 export async function openBench(options: Partial<GuardOptions> = {}, ...keys: readonly SigningKey[]): Promise<Bench> {
   const issuer = await openIssuer(...keys);
   return guardOf(issuer, options);
 }
 
-/** A guard that trusts this issuer; it is closed after the tests. */
+/** A guard that trusts this issuer; it's closed after the tests. */
 export function guardOf(issuer: Issuer, options: Partial<GuardOptions> = {}): Bench {
   const clock = new TestClock();
   const events = new Events();
@@ -72,7 +72,7 @@ export function guardOf(issuer: Issuer, options: Partial<GuardOptions> = {}): Be
   return { issuer, guard, clock, events, check, bearer };
 }
 
-/** A request that shows this token. */
+/** A request with this token. */
 export function bearer(
   token: string,
   method = 'GET',
@@ -85,7 +85,7 @@ export function bearer(
   return { method, url, headers: { authorization: `Bearer ${token}` } };
 }
 
-/** A denial with this status; gives it back for a closer look. */
+/** Asserts a denial with this status, and returns it. */
 export function assertDenied(decision: Decision | { readonly allowed: boolean }, status: number, hint = ''): Denial {
   assert.ok('status' in decision, `allowed: ${hint}`);
   assert.equal(decision.status, status, `${hint} (${decision.because})`);

@@ -1,6 +1,6 @@
 /**
- * An issuer on the wire, on a real socket: it signs tokens, serves keys, introspection and the revocation feed
- * (contract §2, §9), and misbehaves when it is told to. The guard sees only what a server would send.
+ * An issuer on a real socket. It signs tokens, serves keys, introspection and the revocation feed (contract §2, §9),
+ * and misbehaves on request. The guard sees only what a server would send.
  */
 import { parseBasic, PATHS, printBase64url, utf8, type Revocation, type SigningAlgorithm } from '@hallpass/protocol';
 import { exportJWK, generateKeyPair, SignJWT, type CryptoKey, type JWK } from 'jose';
@@ -9,24 +9,24 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 
 export const API = 'https://api.example.com';
 export const CREDENTIALS = { clientId: 'api-key', clientSecret: 'not-for-any-log' };
-/** Where every clock starts: in the middle of a second, so that rounding shows. */
+/** Where every clock starts: in the middle of a second, so that rounding errors show. */
 const START = Date.UTC(2031, 4, 6, 7, 8, 9, 250);
 export const NOW_SECONDS = Math.floor(START / 1000);
 
-/** Time that stands still until a test moves it. */
+/** A clock that stands still until a test moves it. */
 export class TestClock {
   #now = START;
   #elapsed = START;
   readonly now = (): number => this.#now;
   readonly elapsed = (): number => this.#elapsed;
 
-  /** So much time goes by. */
+  /** Lets time pass. */
   advance(seconds: number): void {
     this.#now += seconds * 1000;
     this.#elapsed += seconds * 1000;
   }
 
-  /** Somebody sets the time of day, forward or back. */
+  /** Sets the time of day, forward or back. */
   set(seconds: number): void {
     this.#now += seconds * 1000;
   }
@@ -39,7 +39,7 @@ export interface SigningKey {
   readonly jwk: JWK & { readonly kid: string };
 }
 
-/** A key pair as an issuer has one. */
+/** A key pair of an issuer. */
 export async function makeKey(kid: string, alg: SigningAlgorithm = 'ES256'): Promise<SigningKey> {
   const { privateKey, publicKey } = await generateKeyPair(alg, { extractable: true });
   return { kid, alg, privateKey, jwk: { ...(await exportJWK(publicKey)), kid, alg, use: 'sig' } };
@@ -47,7 +47,7 @@ export async function makeKey(kid: string, alg: SigningAlgorithm = 'ES256'): Pro
 
 let made = 0;
 
-/** An identifier of the form that tokens and grants have, another one each time. */
+/** A new identifier in the form that tokens and grants have. */
 export function makeId(): string {
   made += 1;
   return `01973a00-0000-7000-8000-${made.toString(16).padStart(12, '0')}`;
@@ -55,7 +55,7 @@ export function makeId(): string {
 
 type Answer = (request: IncomingMessage, response: ServerResponse) => void;
 
-/** An answer of this status and body, for a path whose usual one is not wanted. */
+/** A response to use instead of a path's usual one. */
 export function answerWith(status: number, body: string, headers: Readonly<Record<string, string>> = {}): Answer {
   return (_request, response) => {
     response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(body);
@@ -66,19 +66,19 @@ type Entry = Revocation & { readonly cursor: string };
 
 export class Issuer {
   readonly keys: SigningKey[];
-  /** The `Last-Event-ID` of each opening of the feed, in order. */
+  /** The `Last-Event-ID` of each feed request, in order. */
   readonly resumed: (string | undefined)[] = [];
-  /** The tokens that introspection was asked for. */
+  /** The tokens that were introspected. */
   readonly asked: string[] = [];
-  /** The tokens that introspection calls active. */
+  /** The tokens that introspection reports as active. */
   readonly active = new Set<string>();
-  /** By path, what is answered instead. */
+  /** By path, the response to send instead of the usual one. */
   readonly instead = new Map<string, Answer>();
-  /** Whether a feed that opens, or is told of something, ends its message with a heartbeat. */
+  /** Whether a feed sends a heartbeat when it opens and after each entry. */
   heartbeats = true;
-  /** What heartbeats call the version of the keys; undefined for those that say nothing of it. */
+  /** The key set version in heartbeats; undefined for heartbeats without one. */
   keysVersion: string | undefined;
-  /** What its answers say the time is, in milliseconds; undefined for answers that say nothing of it. */
+  /** The time in the `Date` of responses, in milliseconds; undefined for responses without it. */
   date: (() => number) | undefined;
   readonly #server: Server;
   readonly #counts = new Map<string, number>();
@@ -96,7 +96,7 @@ export class Issuer {
     return `http://127.0.0.1:${this.#port}`;
   }
 
-  /** Listens; the second time where it listened before. */
+  /** Starts listening; the second time on the same port. */
   async open(): Promise<void> {
     await new Promise<void>((resolve) => {
       this.#server.listen(this.#port, '127.0.0.1', resolve);
@@ -106,7 +106,7 @@ export class Issuer {
     this.#port = address.port;
   }
 
-  /** Gone, with all its connections, until `open`. */
+  /** Stops, and cuts all connections, until `open`. */
   async shut(): Promise<void> {
     await new Promise((resolve) => {
       this.#server.close(resolve);
@@ -114,12 +114,12 @@ export class Issuer {
     });
   }
 
-  /** How often a path was asked for. */
+  /** How often a path was requested. */
   count(path: string): number {
     return this.#counts.get(path) ?? 0;
   }
 
-  /** Good claims, for this moment of the tests' clock. */
+  /** Valid claims at the tests' time. */
   claims(changes: Readonly<Record<string, unknown>> = {}): Record<string, unknown> {
     return {
       iss: this.url,
@@ -135,7 +135,7 @@ export class Issuer {
     };
   }
 
-  /** A signed token. A change to `undefined` takes a claim or a header member away. */
+  /** A signed token. Changing a claim or a header member to `undefined` removes it. */
   async token(
     changes: Readonly<Record<string, unknown>> = {},
     header: Readonly<Record<string, unknown>> = {},
@@ -146,7 +146,7 @@ export class Issuer {
     return await new SignJWT(this.claims(changes)).setProtectedHeader(protectedHeader).sign(key.privateKey);
   }
 
-  /** Tells every open feed of it, as the server does: the entry, then a heartbeat. */
+  /** Sends an entry to all open feeds as the server does: the entry, then a heartbeat. */
   revoke(revocation: Omit<Revocation, 'expires_at'> & Partial<Revocation>): void {
     const entry = { cursor: `c${this.#log.length + 1}`, expires_at: NOW_SECONDS + 3_600, ...revocation };
     this.#log.push(entry);
@@ -157,17 +157,17 @@ export class Issuer {
     this.say(this.#printHeartbeat());
   }
 
-  /** Anything at all, to every open feed. */
+  /** Sends any text to all open feeds. */
   say(text: string): void {
     for (const feed of this.#feeds) feed.write(text);
   }
 
-  /** Breaks the feeds off. */
+  /** Cuts all feeds. */
   drop(): void {
     for (const feed of this.#feeds) feed.destroy();
   }
 
-  /** Resolves when a feed is opened next. */
+  /** Resolves when the next feed opens. */
   opened(): Promise<void> {
     return new Promise((resolve) => {
       this.#openings.push(resolve);
@@ -214,7 +214,7 @@ export class Issuer {
     });
   }
 
-  /** All there is. */
+  /** All entries. */
   #page(request: IncomingMessage, response: ServerResponse): void {
     const page = { entries: this.#log, cursor: `c${this.#log.length}`, more: false };
     answerWith(200, JSON.stringify(page))(request, response);
@@ -239,7 +239,7 @@ function printEntry(entry: Entry): string {
   return `event: revocation\nid: ${entry.cursor}\ndata: ${JSON.stringify(entry)}\n\n`;
 }
 
-/** A compact JWS of these texts, whatever they say, with a signature of these bytes. */
+/** A compact JWS of these texts, whatever they are, with these bytes as its signature. */
 export function forge(header: unknown, payload: unknown, signature: Uint8Array = new Uint8Array(64)): string {
   const part = (value: unknown): string =>
     printBase64url(utf8(typeof value === 'string' ? value : JSON.stringify(value)));

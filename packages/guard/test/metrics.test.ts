@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { NOW_SECONDS } from './issuer.ts';
 import { openBench } from './harness.ts';
 
-test('a guard counts what it lets through, what it refuses by reason, and what happens to it', async () => {
+test('a guard counts what it allows, what it refuses by reason, and its events', async () => {
   const { issuer, guard, check, events } = await openBench();
   assert.deepEqual([guard.metrics().allowed, guard.metrics().refused], [0, {}]);
   const good = await issuer.token();
@@ -26,11 +26,11 @@ test('a guard counts what it lets through, what it refuses by reason, and what h
   issuer.drop();
   await lost;
   assert.equal(guard.metrics().events.feed_lost, 1);
-  // What was read before stays as it was: it is a copy.
+  // The earlier result is a copy and hasn't changed.
   assert.equal(metrics.events.feed_lost, 0);
 });
 
-test('names are of closed sets: no token, path or client adds one', async () => {
+test('metric names come from closed sets: no token, path or client adds one', async () => {
   const { issuer, guard, check } = await openBench();
   await check(await issuer.token());
   await check('a.b.c');

@@ -1,4 +1,4 @@
-/** What is set up wrongly and looks like a bad token, or like nothing at all: the guard says what is wrong (ADR 31). */
+/** Misconfigurations that look like a bad token, or like nothing at all: the guard says what is wrong (ADR 31). */
 import { PATHS } from '@hallpass/protocol';
 import assert from 'node:assert/strict';
 import { mock, suite, test } from 'node:test';
@@ -9,7 +9,7 @@ import { answerWith, API, CREDENTIALS, Issuer, makeKey } from './issuer.ts';
 const METADATA = '/.well-known/oauth-authorization-server';
 const key = await makeKey('k1');
 
-/** An issuer that calls itself so, whatever its address is; undefined: it tells no metadata. */
+/** An issuer that calls itself by this name, whatever its address; undefined: it has no metadata. */
 async function openNamed(name?: (url: string) => string): Promise<Issuer> {
   const issuer = new Issuer([key]);
   await issuer.open();
@@ -17,7 +17,7 @@ async function openNamed(name?: (url: string) => string): Promise<Issuer> {
   return issuer;
 }
 
-/** Runs with a guard at an issuer, and ends both. */
+/** Runs a test with a guard at an issuer, and stops both. */
 async function withGuard(
   issuer: Issuer,
   options: Partial<GuardOptions>,
@@ -35,7 +35,7 @@ async function withGuard(
 const of = (events: readonly GuardEvent[], kind: GuardEvent['kind']): readonly GuardEvent[] =>
   events.filter((event) => event.kind === kind);
 
-suite('an issuer of another name', () => {
+suite('an issuer with another name', () => {
   for (const [what, named] of [
     ['localhost for 127.0.0.1', (url: string) => url.replace('127.0.0.1', 'localhost')],
     ['a slash at the end', (url: string) => `${url}/`],
@@ -44,7 +44,7 @@ suite('an issuer of another name', () => {
     ['another port', (url: string) => url.replace(/\d+$/, '1')],
     ['a path', (url: string) => `${url}/tenant`],
   ] as const) {
-    test(`makes ready() reject, and every token of it a 503: ${what}`, async () => {
+    test(`makes ready() reject and every token a 503: ${what}`, async () => {
       const issuer = await openNamed(named);
       const events: GuardEvent[] = [];
       await withGuard(issuer, { onEvent: (event) => events.push(event) }, async ({ guard, check }) => {
@@ -59,20 +59,20 @@ suite('an issuer of another name', () => {
         assert.match(denial.because, /^The issuer calls itself/);
         assert.equal(denial.headers['WWW-Authenticate'], undefined);
         assert.equal(of(events, 'issuer_differs').length, 1);
-        // A signature that is wrong stays the token's own fault.
+        // A wrong signature is still the token's fault.
         assertDenied(await check(`${(await issuer.token()).slice(0, -8)}AAAAAAAA`), 401);
       });
     });
   }
 
-  test('is told by the first token too, where nobody waits for ready()', async () => {
+  test('is also discovered by the first token, if nobody waits for ready()', async () => {
     const issuer = await openNamed((url) => `${url}/`);
     await withGuard(issuer, {}, async ({ check }) => {
       assertDenied(await check(await issuer.token({ iss: `${issuer.url}/` })), 503);
     });
   });
 
-  test('is forgiven once the issuer goes by the right one', async () => {
+  test('is accepted once it uses the right name', async () => {
     const issuer = await openNamed((url) => `${url}/`);
     const events: GuardEvent[] = [];
     await withGuard(issuer, { onEvent: (event) => events.push(event) }, async ({ guard, check, clock }) => {
@@ -86,7 +86,7 @@ suite('an issuer of another name', () => {
     });
   });
 
-  test('is not looked for where there is no metadata: each token is compared, and another issuer’s is a 401', async () => {
+  test('is not checked without metadata: each token is compared, and a token of another issuer is a 401', async () => {
     for (const answer of [
       undefined,
       answerWith(404, '{}'),
@@ -106,7 +106,7 @@ suite('an issuer of another name', () => {
     }
   });
 
-  test('a token of another issuer is a 401 where the issuer goes by its right name', async () => {
+  test("a token of another issuer is a 401 when the issuer's own name is right", async () => {
     const issuer = await openNamed((url) => url);
     await withGuard(issuer, {}, async ({ guard, check }) => {
       await guard.ready();
@@ -120,12 +120,12 @@ suite('credentials that the issuer refuses', () => {
     [401, /refused this guard's credentials \(401\)/],
     [403, /resource-server key: hallpass keys create/],
   ] as const) {
-    test(`make ready() reject, and a first request a 503 at once: ${status}`, async () => {
+    test(`make ready() reject, and the first request a 503 at once: ${status}`, async () => {
       const issuer = await openNamed((url) => url);
       for (const path of [PATHS.revocations, `${PATHS.revocations}?after=`]) {
         issuer.instead.set(path, answerWith(status, '{}'));
       }
-      // As long as it may be: the test would wait for that, were it waited for.
+      // The longest wait allowed: if the guard waited, the test would too.
       await withGuard(issuer, { startWaitSeconds: 60 }, async ({ guard, check }) => {
         const denial = assertDenied(await check(await issuer.token()), 503);
         assert.match(denial.because, says);
@@ -135,7 +135,7 @@ suite('credentials that the issuer refuses', () => {
     });
   }
 
-  test('are not an outage: that is waited out, and ready() resolves', async () => {
+  test('are different from an outage, which ready() waits out', async () => {
     const issuer = await openNamed((url) => url);
     issuer.instead.set(PATHS.revocations, answerWith(503, '{}'));
     let hearLoss = (): void => {};
@@ -154,7 +154,7 @@ suite('credentials that the issuer refuses', () => {
   });
 });
 
-test('a token for another audience: the client and the operator are both told of audiences, the operator once for each', async () => {
+test('a token for another audience: both the client and the operator learn the audiences, the operator once for each', async () => {
   const issuer = await openNamed((url) => url);
   const events: GuardEvent[] = [];
   await withGuard(issuer, { onEvent: (event) => events.push(event) }, async ({ guard, check }) => {
@@ -173,14 +173,14 @@ test('a token for another audience: the client and the operator are both told of
     const [first, ...more] = of(events, 'audience_differs');
     assert.deepEqual(first, { kind: 'audience_differs', expected: API, found: ['https://other-0.example'] });
     assert.equal(more.length, 9);
-    // Only where the issuer vouches for the token.
+    // Only for tokens that the issuer signed.
     const forged = `${(await issuer.token({ aud: 'https://x.example' })).slice(0, -8)}AAAAAAAA`;
     assert.doesNotMatch(assertDenied(await check(forged), 401).body.error_description, /this audience/);
   });
 });
 
 suite('by default', () => {
-  test('what an operator has to change is printed by console.warn, each kind once; with onEvent nothing is', async () => {
+  test('console.warn prints what an operator must change, once for each kind; with onEvent nothing is printed', async () => {
     const warn = mock.method(console, 'warn', () => {});
     try {
       const issuer = await openNamed((url) => `${url}/\u001b[2J`);
@@ -213,7 +213,7 @@ suite('by default', () => {
     }
   });
 
-  test('refused credentials are printed once, and an issuer that is not there', async () => {
+  test('refused credentials are printed once, and so is an issuer that cannot be reached', async () => {
     const warn = mock.method(console, 'warn', () => {});
     try {
       const issuer = await openNamed((url) => url);

@@ -21,7 +21,7 @@ function assertRefused(changes: Loose, message: string | RegExp): void {
   assert.throws(() => create(changes), { name: 'TypeError', message }, JSON.stringify(changes));
 }
 
-/** By message: the values that are accepted, and the nearest that are refused with it. */
+/** Checks the accepted values, and the nearest ones that are refused with this message. */
 function assertOption(
   name: keyof GuardOptions,
   message: string,
@@ -83,7 +83,7 @@ test('plain http is accepted for this machine only', () => {
   }
 });
 
-test('the audience and the credentials are required, and an error never repeats the secret', () => {
+test('the audience and the credentials are required, and no error repeats the secret', () => {
   assertOption('audience', 'audience must name this API.', ['accounts'], ['', undefined, null, 7, ['accounts']]);
   const { clientId, clientSecret } = GOOD.credentials;
   assertOption(
@@ -145,7 +145,7 @@ test('every choice is one of those offered', () => {
   create({ audience: 'ä', realm: 'a' });
 });
 
-test('a nonce key is a text of 32 bytes or more, and needs dpopNonces', () => {
+test('a nonce key is a string of at least 32 bytes, and needs dpopNonces', () => {
   for (const nonceKey of ['k'.repeat(32), 'ä'.repeat(16)]) create({ dpopNonces: true, nonceKey });
   for (const nonceKey of ['', 'k'.repeat(31), 7, null, new Uint8Array(32)]) {
     assertRefused({ dpopNonces: true, nonceKey }, 'nonceKey must be a secret string of at least 32 bytes.');
@@ -155,7 +155,7 @@ test('a nonce key is a text of 32 bytes or more, and needs dpopNonces', () => {
   }
 });
 
-test('plain http to an issuer on another machine has to be allowed in so many words', () => {
+test('plain http to an issuer on another machine must be allowed explicitly', () => {
   const issuerAddress = 'http://hallpass:8080';
   create({ issuerAddress, issuerPlaintext: 'allow' });
   create({ issuerAddress: 'http://localhost:8080' });
@@ -166,7 +166,7 @@ test('plain http to an issuer on another machine has to be allowed in so many wo
   assertRefused({ issuerPlaintext: 'allow' }, 'issuerPlaintext has no effect without issuerAddress.');
 });
 
-test('without options of its own a guard uses the global fetch, whatever that is at the time', async () => {
+test('by default a guard uses the global fetch, looked up at each request', async () => {
   const guard = createGuard(GOOD);
   const global = mock.method(globalThis, 'fetch', () => Promise.reject(new Error('no network')));
   try {

@@ -1,4 +1,4 @@
-/** A client that has a key and signs proofs with it (RFC 9449 §4), as good or as bad as a test wants them. */
+/** A client with a key that signs proofs (RFC 9449 §4), valid or not, as a test needs them. */
 import { constants, createHash, generateKeyPairSync, sign, type KeyObject } from 'node:crypto';
 import type { ClientAlgorithm } from '@hallpass/protocol';
 import { makeId, NOW_SECONDS } from './issuer.ts';
@@ -22,7 +22,7 @@ function makePair(algorithm: ClientAlgorithm): { readonly privateKey: KeyObject;
   return algorithm === 'EdDSA' ? generateKeyPairSync('ed25519') : generateKeyPairSync('rsa', { modulusLength: 2048 });
 }
 
-/** What a header member or a claim is changed to when it is to be absent. */
+/** Removes a header member or a claim. */
 export const ABSENT = undefined;
 
 export class Prover {
@@ -41,14 +41,14 @@ export class Prover {
     this.jkt = hash(JSON.stringify(this.jwk));
   }
 
-  /** A proof for a token, for `GET https://api.example.com/accounts` at the tests' moment unless changed. */
+  /** A proof for a token, for `GET https://api.example.com/accounts` at the tests' time unless changed. */
   prove(token: string, claims: Changes = {}, header: Changes = {}): string {
     const protectedHeader = { typ: 'dpop+jwt', alg: this.algorithm, jwk: this.jwk, ...header };
     const good = { jti: makeId(), htm: 'GET', htu: 'https://api.example.com/accounts', iat: NOW_SECONDS };
     return this.seal(protectedHeader, { ...good, ath: hash(token), ...claims });
   }
 
-  /** Signs whatever it is. */
+  /** Signs any header and claims. */
   seal(header: unknown, claims: unknown): string {
     const input = `${segment(header)}.${segment(claims)}`;
     const { digest, options } = SIGNING[this.algorithm];

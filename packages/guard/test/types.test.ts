@@ -92,6 +92,6 @@ export function aClientIsNeverAUser(access: Access): string {
   return access.client.clientId;
 }
 
-test('the compiler has accepted this file, with each of its expected errors', () => {
+test('the compiler accepts this file with each of its expected errors', () => {
   assert.ok(checkWantsValuesWhereTheScopeIsATemplate.length > 0);
 });

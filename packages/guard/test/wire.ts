@@ -1,15 +1,18 @@
-/** HTTP as it is written on the wire: a client would tidy a path up, or drop a second header, before it is sent. */
+/** HTTP as written on the wire: a client would normalize the path or drop a second header. */
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 
 export interface WireAnswer {
   readonly status: number;
-  /** By lower-case name; of fields that repeat, the last. */
+  /** By lower-case name; the last value if a header repeats. */
   readonly headers: ReadonlyMap<string, string>;
   readonly body: string;
 }
 
-/** Sends a request line and fields as they are, and gives the whole answer. A path of bytes beyond ASCII is UTF-8. */
+/**
+ * Sends a request line and headers unchanged, and returns the complete response. Characters beyond ASCII are sent as
+ * UTF-8.
+ */
 export async function send(port: number, requestLine: string, ...fields: readonly string[]): Promise<WireAnswer> {
   const socket = connect(port, '127.0.0.1');
   const message = [`${requestLine} HTTP/1.1`, 'Host: api.example.com', 'Connection: close', ...fields, '', ''];

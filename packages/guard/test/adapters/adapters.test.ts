@@ -19,12 +19,12 @@ type Routes = 'GET /accounts' | 'GET /accounts/{accountID}/transfers/{id}';
 const { issuer, guard, events } = await openBench();
 const good = await issuer.token({ scope: '/accounts.read /accounts/a1/transfers.read' });
 
-/** Where a listener listens until the tests are over. */
+/** The URL of a listener that runs until the tests end. */
 async function serve(listener: RequestListener): Promise<string> {
   return `http://127.0.0.1:${await listen(listener)}`;
 }
 
-/** What a runtime for web handlers does: a `Request` from the wire, the `Response` back, 500 when the handler throws. */
+/** Like a runtime for web handlers: a `Request` from the wire, the `Response` back, 500 if the handler throws. */
 function runtime(handler: (request: Request) => Promise<Response>, origin: string): RequestListener {
   const respond = async ({ url = '', method = '', rawHeaders }: IncomingMessage): Promise<Response> => {
     const headers = new Headers();
@@ -54,7 +54,7 @@ const ADAPTERS: Readonly<Record<string, (reply: Reply) => Promise<string>>> = {
 };
 
 for (const [name, open] of Object.entries(ADAPTERS)) {
-  test(`${name}: the handler hears who asks, by which route and with which values`, async () => {
+  test(`${name}: the handler gets the caller, the route and the values`, async () => {
     const seen: RouteAccess<Routes>[] = [];
     const url = await open((access) => {
       seen.push(access);
@@ -72,7 +72,7 @@ for (const [name, open] of Object.entries(ADAPTERS)) {
     );
   });
 
-  test(`${name}: a request that is refused never reaches the handler, and is answered by RFC 6750 §3`, async () => {
+  test(`${name}: a refused request never reaches the handler and gets the response of RFC 6750 §3`, async () => {
     let called = 0;
     const url = await open(() => {
       called += 1;
@@ -95,7 +95,7 @@ for (const [name, open] of Object.entries(ADAPTERS)) {
       const body: unknown = await response.json();
       assert.ok(typeof body === 'object' && body !== null);
       assert.deepEqual(Object.keys(body).slice(0, 2), ['error', 'error_description']);
-      // What is missing, filled in for this request, and nothing where no scope would help.
+      // The missing scope, filled in for this request; absent if no scope would help.
       assert.equal('scope' in body, path.startsWith('/accounts/a2'), path);
     }
     assert.equal(called, 0);
@@ -103,7 +103,7 @@ for (const [name, open] of Object.entries(ADAPTERS)) {
     assert.equal(called, 1);
   });
 
-  test(`${name}: what would lead the handler to another request is 400: overrides, look-alikes, a second host`, async () => {
+  test(`${name}: a request that the handler might read differently is 400: overrides, look-alikes, a second host`, async () => {
     let called = 0;
     const url = await open(() => {
       called += 1;
@@ -142,7 +142,7 @@ for (const [name, open] of Object.entries(ADAPTERS)) {
     assert.equal(events.count('feed_lost'), 0);
   });
 
-  test(`${name}: when the handler fails the caller learns nothing but that (500)`, async () => {
+  test(`${name}: when the handler fails, the caller only learns that it failed (500)`, async () => {
     const print = mock.method(console, 'error', () => {});
     for (const fail of [
       () => {
@@ -155,20 +155,20 @@ for (const [name, open] of Object.entries(ADAPTERS)) {
       assert.equal(response.status, 500);
       assert.ok(!(await response.text()).includes('secret'));
     }
-    // In the world of the web it is the runtime that prints.
+    // With web handlers, the runtime prints the error.
     assert.equal(print.mock.callCount(), name === 'node' ? 2 : 0);
     print.mock.restore();
   });
 }
 
-test('fetch: the handler and the guard see one and the same path, dot segments resolved', async () => {
+test('fetch: the handler and the guard see the same path, with dot segments resolved', async () => {
   const handler = protectFetch(guard, policy, (request) => new Response(new URL(request.url).pathname));
   const { headers } = bearer(good);
   assert.equal(await (await handler(new Request('http://api/x/../accounts', { headers }))).text(), '/accounts');
   assert.equal((await handler(new Request('http://api/accounts/a1/transfers/../../a2', { headers }))).status, 403);
 });
 
-/** What comes over the wire, whole; undefined when the connection broke off in the middle. */
+/** The complete response; undefined if the connection was cut. */
 async function receive(
   url: string,
 ): Promise<{ readonly response: IncomingMessage; readonly body: string } | undefined> {
@@ -184,7 +184,7 @@ async function receive(
   return { response, body };
 }
 
-test('node: what a handler prepared before it failed does not go out with the 500', async () => {
+test('node: headers that a handler set before it failed are not sent with the 500', async () => {
   const print = mock.method(console, 'error', () => {});
   const url = await serve(
     protectNode(guard, policy, (_request: IncomingMessage, response: ServerResponse) => {
@@ -208,7 +208,7 @@ test('node: what a handler prepared before it failed does not go out with the 50
 
 const WHOLE_LENGTH = 32_000_000;
 
-test('node: half an answer is broken off, and a whole one is left alone', async () => {
+test('node: half a response is cut off, and a complete one is left alone', async () => {
   const print = mock.method(console, 'error', () => {});
   const half = await serve(
     protectNode(guard, policy, (_request, response) => {
@@ -219,7 +219,7 @@ test('node: half an answer is broken off, and a whole one is left alone', async 
   assert.equal(await receive(half), undefined);
   const whole = await serve(
     protectNode(guard, policy, (_request, response) => {
-      // More than all buffers on the way take at once, so that it is still being sent.
+      // More than all buffers can hold, so it's still being sent.
       response.end('x'.repeat(WHOLE_LENGTH));
       throw new Error('afterwards');
     }),

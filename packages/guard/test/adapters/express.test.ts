@@ -8,7 +8,7 @@ import { guardOf, openBench } from '../harness.ts';
 import { listen } from './listen.ts';
 import { send } from '../wire.ts';
 
-/** An app as most are: Express's defaults ignore case and a slash at the end. */
+/** A typical app: by default Express ignores case and trailing slashes. */
 function makeApp(guard: Guard, reply: Reply, build: Build): express.Express {
   const { check, route } = protect(guard, policy);
   const on = (...served: readonly Routes[]): RequestHandler =>
@@ -30,7 +30,7 @@ function makeApp(guard: Guard, reply: Reply, build: Build): express.Express {
   return answerErrors(app);
 }
 
-/** Express prints an error that nobody answers for. */
+/** Express prints errors that nobody handles. */
 function answerErrors(app: express.Express): express.Express {
   return app.use((error: unknown, _request: Request, response: Response, _next: NextFunction) => {
     response.status(500).send(String(error));
@@ -67,7 +67,7 @@ for (const [place, build] of Object.entries(PLACES)) {
     });
     const port = await listen(build(check, handler));
     assert.equal((await send(port, 'GET /v1/accounts/a1/transfers/7', AUTHORIZED)).body, '7');
-    // The mount forgives the case; and without its prefix the rest would be a route of its own.
+    // Mounts ignore case, and without the prefix the rest would be another route.
     assert.equal((await send(port, 'GET /V1/accounts/a1/transfers/7', AUTHORIZED)).status, 403);
     assert.equal((await send(port, 'GET /v1/accounts/a1', AUTHORIZED)).status, 403);
     assert.equal((await send(port, 'GET /v1/accounts/a1/transfers/7')).status, 401);
@@ -75,14 +75,14 @@ for (const [place, build] of Object.entries(PLACES)) {
   });
 }
 
-/** Puts what a header says in the place of the method and the path. */
+/** Replaces the method and the path with what headers say. */
 const override: RequestHandler = (request, _response, next) => {
   request.method = request.get('X-HTTP-Method-Override') ?? request.method;
   request.url = request.get('X-Rewrite-URL') ?? request.url;
   next();
 };
 
-/** An app that overrides before or after the guard, which was set to let that pass, and what ran in it. */
+/** An app that overrides before or after a guard that allows it, and the handlers that ran. */
 async function overriding(before: boolean): Promise<{ readonly port: number; readonly ran: string[] }> {
   const passing = guardOf(issuer, { passOverrides: ['x-http-method-override', 'x-rewrite-url'] }).guard;
   const { check, route } = protect(passing, policy);
@@ -108,19 +108,19 @@ async function overriding(before: boolean): Promise<{ readonly port: number; rea
   return { port: await listen(answerErrors(app)), ran };
 }
 
-test('express: a method or a path that is overridden after the guard runs no handler that was not decided on', async () => {
+test('express: overriding the method or the path after the guard runs no handler without a decision for it', async () => {
   const { port, ran } = await overriding(false);
   const ask = (field: string): Promise<number> =>
     send(port, 'GET /accounts/a1', AUTHORIZED, field).then(({ status }) => status);
   assert.equal(await ask('X-HTTP-Method-Override: DELETE'), 500);
   assert.equal(await ask('X-Rewrite-URL: /accounts/mine'), 500);
   assert.deepEqual(ran, []);
-  // The same handler with another account in the path: it hears of the one that was decided on.
+  // The same handler, with another account in the path: it gets the one that was decided on.
   assert.equal(await ask('X-Rewrite-URL: /accounts/a2'), 200);
   assert.deepEqual(ran, [`${ONE} {"accountID":"a1"}`]);
 });
 
-test('express: a method that is overridden before the guard is the one that is decided on', async () => {
+test('express: a method overridden before the guard is the one it decides on', async () => {
   const { port, ran } = await overriding(true);
   const remover = `Authorization: Bearer ${await issuer.token({ scope: '/accounts/a1.write' })}`;
   const ask = (...fields: readonly string[]): Promise<number> =>
@@ -132,7 +132,7 @@ test('express: a method that is overridden before the guard is the one that is d
   assert.deepEqual(ran, ['DELETE /accounts/{accountID}']);
 });
 
-test('express: what was put on the answer before the guard is on a refusal too', async () => {
+test('express: headers set before the guard are kept on a refusal', async () => {
   const { check } = protect(guard, policy);
   const app = express().use((_request, response, next) => {
     response.set('Access-Control-Allow-Origin', 'https://page.example.com');
@@ -142,7 +142,7 @@ test('express: what was put on the answer before the guard is on a refusal too',
   assert.deepEqual([status, headers.get('access-control-allow-origin')], [401, 'https://page.example.com']);
 });
 
-test('express: the decision of another guard is none for a handler', async () => {
+test("express: another guard's decision doesn't count for a handler", async () => {
   const [outer, inner] = [protect(guard, policy), protect(guard, policy)];
   const handler = (_request: Request, response: Response): unknown => response.send('in');
   const app = express().use(outer.check);
@@ -154,10 +154,10 @@ test('express: the decision of another guard is none for a handler', async () =>
   assert.equal((await send(await listen(both), 'GET /accounts/a1', AUTHORIZED)).body, 'in');
 });
 
-test('express: the error of a handler that was not decided on says what to do about it', async () => {
+test('express: the error of a handler without a decision says what to do', async () => {
   const app = makeApp(guard, () => Promise.resolve(''), 'crossed');
   const mine = `Authorization: Bearer ${await issuer.token({ scope: '/mine.read' })}`;
   assert.match((await send(await listen(app), 'GET /accounts/mine', mine)).body, /literal segments before parameters/);
   const open = makeApp(guard, () => Promise.resolve(''), 'open');
-  assert.match((await send(await listen(open), 'GET /accounts/mine', mine)).body, /register 'check' before it/);
+  assert.match((await send(await listen(open), 'GET /accounts/mine', mine)).body, /register 'check' before the route/);
 });

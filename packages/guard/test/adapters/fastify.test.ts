@@ -11,7 +11,7 @@ import { API, NOW_SECONDS } from '../issuer.ts';
 import { Prover } from '../prover.ts';
 import { send } from '../wire.ts';
 
-/** As lax as Fastify can be told to be. */
+/** As lenient as Fastify can be. */
 const LAX = {
   routerOptions: {
     caseSensitive: false,
@@ -27,7 +27,7 @@ async function serve(guard: Guard, reply: Reply, build: Build): Promise<number> 
     route(served, (_request, _reply, access) => reply(access));
   const app = fastify(LAX);
   if (build !== 'open') app.addHook('onRequest', check);
-  // Fastify prefers literals whatever the order; a handler that is given to the wrong route is how it is crossed.
+  // Fastify always prefers literals, so the crossed build registers a handler for the wrong route.
   const mine = build === 'crossed' ? 'GET /accounts/{accountID}' : 'GET /accounts/mine';
   app.get('/accounts', on('GET /accounts', 'HEAD /accounts'));
   app.options('/accounts', on('OPTIONS /accounts'));
@@ -57,7 +57,7 @@ const token = await issuer.token({ scope: '/accounts.read /accounts/a1.read' });
 const AUTHORIZED = `Authorization: Bearer ${token}`;
 const ONE = 'GET /accounts/{accountID}';
 
-test('fastify: a request that is injected is decided on like one from a socket', async () => {
+test('fastify: an injected request is checked like one from a socket', async () => {
   const { check, route } = protect(guard, policy);
   const app = fastify();
   app.addHook('onRequest', check);
@@ -72,7 +72,7 @@ test('fastify: a request that is injected is decided on like one from a socket',
   assert.equal((await app.inject({ url: '/accounts/a1' })).statusCode, 401);
 });
 
-test('fastify: over HTTP/2 too, with both of two Authorization fields seen', async () => {
+test('fastify: HTTP/2 works too, and both of two Authorization headers are seen', async () => {
   const { check, route } = protect(guard, policy);
   const app = fastify({ http2: true });
   app.addHook('onRequest', check);
@@ -82,7 +82,7 @@ test('fastify: over HTTP/2 too, with both of two Authorization fields seen', asy
   );
   const address = await app.listen({ port: 0, host: '127.0.0.1' });
   after(() => app.close());
-  // Or the client would not send two.
+  // Otherwise the client wouldn't send two.
   const lenient: ClientSessionOptions & { readonly strictSingleValueFields: boolean } = {
     strictSingleValueFields: false,
   };
@@ -101,7 +101,7 @@ test('fastify: over HTTP/2 too, with both of two Authorization fields seen', asy
   assert.equal(await ask('/accounts/a1', token, 'abc'), 400);
 });
 
-test('fastify: the guard decides on the path that the router has read, if the app rewrites it', async () => {
+test('fastify: if the app rewrites URLs, the guard decides on the path that the router uses', async () => {
   const { check, route } = protect(guardOf(issuer, { passOverrides: ['x-rewrite-url'] }).guard, policy);
   const ran: string[] = [];
   const app = fastify({ rewriteUrl: ({ headers, url = '' }) => String(headers['x-rewrite-url'] ?? url) });
@@ -128,7 +128,7 @@ test('fastify: the guard decides on the path that the router has read, if the ap
   assert.deepEqual(ran, [`${ONE} {"accountID":"a1"}`]);
 });
 
-test('fastify: a part that was loaded before the guard was registered is guarded all the same', async () => {
+test('fastify: a plugin loaded before the guard was registered is guarded too', async () => {
   const { check, route } = protect(guard, policy);
   const app = fastify();
   await app.register(async (part) => {
@@ -149,7 +149,7 @@ test('fastify: a part that was loaded before the guard was registered is guarded
   }
 });
 
-test('fastify: what was put on the answer before the guard is on a refusal too', async () => {
+test('fastify: headers set before the guard are kept on a refusal', async () => {
   const app = fastify();
   app.addHook('onRequest', async (_request, reply) => {
     reply.header('Access-Control-Allow-Origin', 'https://page.example.com');
@@ -159,7 +159,7 @@ test('fastify: what was put on the answer before the guard is on a refusal too',
   assert.deepEqual([status, headers.get('access-control-allow-origin')], [401, 'https://page.example.com']);
 });
 
-test('fastify: a handler that takes the answer over sends the nonce too (RFC 9449 §8.2)', async () => {
+test('fastify: a handler that takes over the response sends the nonce too (RFC 9449 §8.2)', async () => {
   const { guard: asking, clock } = guardOf(issuer, { publicURL: API, dpopNonces: true, maxStalenessSeconds: 3_600 });
   const { check, route } = protect(asking, policy);
   const app = fastify();

@@ -1,4 +1,4 @@
-/** What a guard answers to proxies: nginx's auth_request, Traefik's ForwardAuth, Envoy's ext_authz, as they ask. */
+/** How a guard answers proxies: nginx's auth_request, Traefik's ForwardAuth, Envoy's ext_authz. */
 import { compilePolicy, createGuard } from '@hallpass/guard';
 import {
   forwardAuth,
@@ -60,7 +60,7 @@ function askAt(port: number, { method = 'GET', path = '/', headers = {} }: Asked
   });
 }
 
-/** A request of a client as each proxy tells of it. */
+/** How each proxy reports a client's request. */
 const TELLING: Readonly<Record<Proxy, (method: string, target: string) => Asked>> = {
   nginx: (method, target) => ({
     path: '/_hallpass',
@@ -75,14 +75,14 @@ function about(proxy: Proxy, method: string, target: string, headers: Asked['hea
   return { ...told, headers: { ...told.headers, ...headers } };
 }
 
-/** The status that a client gets. */
+/** The status that the client gets. */
 function statusFor(proxy: Proxy, { status, headers }: Answer): number {
   return proxy === 'nginx' && status !== 200 ? Number(headers['x-hallpass-status']) : status;
 }
 
 for (const proxy of ['nginx', 'traefik', 'envoy'] as const) {
-  suite(`a guard that ${proxy} asks`, () => {
-    test('allows what the policy opens, with the whole identity each time', async () => {
+  suite(`forward authentication for ${proxy}`, () => {
+    test('allows what the policy allows, with the complete identity each time', async () => {
       const ask = await open({ proxy });
       const first = await ask(about(proxy, 'GET', '/accounts/a1?x=/accounts/a2'));
       assert.equal(first.status, 200);
@@ -102,7 +102,7 @@ for (const proxy of ['nginx', 'traefik', 'envoy'] as const) {
       assert.equal(untold.headers['x-hallpass-grant'], '');
     });
 
-    test('refuses in the words of the guard, and tells the log without the query', async () => {
+    test("refuses in the guard's words, and logs no query", async () => {
       const ask = await open({ proxy });
       refusals.length = 0;
       for (const [status, method, target, headers] of [
@@ -133,7 +133,7 @@ for (const proxy of ['nginx', 'traefik', 'envoy'] as const) {
       assert.ok(!JSON.stringify(refusals).includes(token.slice(0, 40)));
     });
 
-    test('refuses a look-alike of the identity and an override, and overwrites what a client sends as its identity', async () => {
+    test('refuses look-alikes and overrides, and overwrites identity headers that a client sends', async () => {
       const ask = await open({ proxy });
       for (const [name, because] of [
         ['X_Hallpass-Client', "'x_hallpass-client' looks like a field of the identity"],
@@ -152,7 +152,7 @@ for (const proxy of ['nginx', 'traefik', 'envoy'] as const) {
       }
     });
 
-    test('is closed to whoever is not the proxy, and the log hears none of their claims', async () => {
+    test("refuses anyone but the proxy, and doesn't log what they claim", async () => {
       const ask = await open({ proxy, trust: ['192.0.2.1', '2001:db8::/32', '10.0.0.0/8'] });
       refusals.length = 0;
       const answer = await ask(about(proxy, 'GET', '/accounts/a1'));
@@ -170,7 +170,7 @@ for (const proxy of ['nginx', 'traefik', 'envoy'] as const) {
       assert.equal((await trusting(about(proxy, 'GET', '/accounts/a1'))).status, 200);
     });
 
-    test('hands a new nonce on with what is allowed (RFC 9449 §8.2)', async () => {
+    test('passes a new nonce on with an allowed request (RFC 9449 §8.2)', async () => {
       const bench = await openBench({ publicURL: API, dpopNonces: true, maxStalenessSeconds: 3_600 });
       const port = await listen(forwardAuth(bench.guard, policy, { proxy }));
       const prover = new Prover();
@@ -188,10 +188,10 @@ for (const proxy of ['nginx', 'traefik', 'envoy'] as const) {
       assert.equal(answer.headers['x-hallpass-client'], 'client-1');
     });
 
-    test('answers nothing at all when it fails, and prints why: no proxy takes that for a yes', async () => {
+    test('sends no response at all when it fails, and prints why: no proxy takes that for a yes', async () => {
       const print = mock.method(console, 'error', () => {});
       const onRefusal = (): never => {
-        // What a stranger has sent must not reach the terminal of whoever reads it.
+        // Text from a stranger must not reach the operator's terminal unescaped.
         throw new Error('a log that is full: \u001b[2J\u202e');
       };
       const ask = await open({ proxy, onRefusal });
@@ -205,7 +205,7 @@ for (const proxy of ['nginx', 'traefik', 'envoy'] as const) {
   });
 }
 
-test('a proxy that does not say, or says twice, what a client sent is set up wrong: nothing passes', async () => {
+test("a proxy that doesn't report the client's request, or reports it twice, is misconfigured: nothing passes", async () => {
   for (const [proxy, method, target] of [
     ['nginx', 'x-original-method', 'x-original-uri'],
     ['traefik', 'x-forwarded-method', 'x-forwarded-uri'],
@@ -236,7 +236,7 @@ test('a proxy that does not say, or says twice, what a client sent is set up wro
   assert.equal((await envoy({ method: 'OPTIONS', path: '*', headers: { authorization } })).status, 403);
 });
 
-test('the challenge of a 401 is one that nginx passes on by itself, that of a 403 is not', async () => {
+test('nginx passes on the challenge of a 401 by itself, and needs another header for that of a 403', async () => {
   const ask = await open({ proxy: 'nginx' });
   const none = await ask(about('nginx', 'GET', '/accounts', {}));
   assert.equal(none.status, 401);
@@ -248,7 +248,7 @@ test('the challenge of a 401 is one that nginx passes on by itself, that of a 40
   assert.match(String(lacking.headers['x-hallpass-challenge']), /insufficient_scope/);
 });
 
-test('an outage is a refusal to every proxy', async () => {
+test('every proxy takes an outage for a refusal', async () => {
   const away = createGuard({
     ...issuer.options,
     fetch: () => Promise.reject(new TypeError('away')),
@@ -272,7 +272,7 @@ test('an outage is a refusal to every proxy', async () => {
   }
 });
 
-/** Whether a guard that trusts these takes the word of who asks from that address. */
+/** Whether a guard with this `trust` believes a request from that address. */
 async function isTrusted(address: string | undefined, trust?: readonly string[]): Promise<boolean> {
   const forward = forwardAuth(guard, policy, { proxy: 'envoy', ...(trust === undefined ? {} : { trust }) });
   const port = await listen((request, response) => {
@@ -282,7 +282,7 @@ async function isTrusted(address: string | undefined, trust?: readonly string[])
   return (await askAt(port, about('envoy', 'GET', '/accounts/a1'))).status === 200;
 }
 
-test('trusted are the addresses and networks that were named, and this machine where none was', async () => {
+test('the configured addresses and networks are trusted, and by default only this machine', async () => {
   for (const [trust, addresses, others] of [
     [undefined, ['127.0.0.1', '127.9.9.9', '::1', '::ffff:127.0.0.1'], ['128.0.0.1', '::2', '::ffff:10.0.0.1']],
     [['192.0.2.7'], ['192.0.2.7', '::ffff:192.0.2.7'], ['192.0.2.8', '127.0.0.1', '::1']],
@@ -292,7 +292,7 @@ test('trusted are the addresses and networks that were named, and this machine w
     [['192.0.2.7/32'], ['192.0.2.7'], ['192.0.2.6']],
     [['2001:db8::7/128'], ['2001:db8::7'], ['2001:db8::6']],
     [['0.0.0.0/0'], ['8.8.8.8'], ['2001:db8::1']],
-    // The address of a socket that is closed by now is not known.
+    // The address of a closed socket is unknown.
     [
       ['0.0.0.0/0', '::/0'],
       ['8.8.8.8', '::1'],
@@ -305,7 +305,7 @@ test('trusted are the addresses and networks that were named, and this machine w
   }
 });
 
-test('what is no address and no network is not trusted but refused', () => {
+test('trust must list addresses and networks', () => {
   for (const [sentence, entries] of [
     [
       'neither an address nor a network such as',
@@ -323,15 +323,15 @@ test('what is no address and no network is not trusted but refused', () => {
   }
 });
 
-test('the proxies are those that have a dialect', () => {
+test('every supported proxy is tested', () => {
   assert.deepEqual([...PROXIES], Object.keys(TELLING));
 });
 
-suite('the address of a client, for the issuer to count wrong API keys by', () => {
+suite("the client's address, which the issuer counts wrong API keys by", () => {
   const KEY = { clientId: 'partner', clientSecret: 'secret', scopes: ['/accounts.read'] };
   issuer.addKey(KEY);
 
-  /** The address that the issuer is told, when a proxy on this machine sends these fields. */
+  /** The address that the issuer gets if a proxy on this machine sends these headers. */
   async function told(proxy: Proxy, fields: Asked['headers'], trust?: readonly string[]): Promise<string | null> {
     const callers: (string | null)[] = [];
     const taking = createGuard({
@@ -352,14 +352,14 @@ suite('the address of a client, for the issuer to count wrong API keys by', () =
   }
 
   for (const proxy of PROXIES) {
-    test(`is the last that ${proxy} names in X-Forwarded-For; what a client wrote before it does not count`, async () => {
+    test(`is the last one in X-Forwarded-For for ${proxy}; anything a client wrote before it doesn't count`, async () => {
       assert.equal(await told(proxy, { 'x-forwarded-for': '203.0.113.7' }), '203.0.113.7');
       assert.equal(await told(proxy, { 'x-forwarded-for': '198.51.100.1, 203.0.113.7' }), '203.0.113.7');
       assert.equal(await told(proxy, { 'x-forwarded-for': ['198.51.100.1', '203.0.113.7'] }), '203.0.113.7');
     });
   }
 
-  test('is the one before all proxies that are trusted, and of these alone the first', async () => {
+  test('is the one before all trusted proxies, or the first if all are trusted', async () => {
     const trust = ['127.0.0.1', '10.0.0.0/8', '2001:db8::/32'];
     const forwarded = (value: string): Promise<string | null> => told('nginx', { 'x-forwarded-for': value }, trust);
     assert.equal(await forwarded('198.51.100.1, 203.0.113.7, 10.1.2.3,127.0.0.1'), '203.0.113.7');
@@ -373,7 +373,7 @@ suite('the address of a client, for the issuer to count wrong API keys by', () =
     );
   });
 
-  test('is none where the proxy names none, or something else: never the proxy, and never what a client claims elsewhere', async () => {
+  test("is unknown if the proxy gives none or something else: it is never the proxy's, nor one from another header", async () => {
     for (const value of [
       '',
       'unknown',

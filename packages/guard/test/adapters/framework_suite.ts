@@ -1,4 +1,4 @@
-/** What has to hold behind the guard in every framework, on real sockets. */
+/** What must hold behind the guard in every framework, on real sockets. */
 import { compilePolicy, type Guard, type Policy, type RouteAccess } from '@hallpass/guard';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -20,20 +20,20 @@ export const policy = compilePolicy({
 });
 export type Routes = typeof policy extends Policy<infer Route> ? Route : never;
 
-/** What every handler of an app says, whatever its framework. */
+/** The response of every handler, in any framework. */
 export type Reply = (access: RouteAccess<Routes>) => Promise<string>;
 
 /**
- * `sound`: the guard before the routes, literals before parameters, the transfers in a part of their own that is mounted
- * at `/v1`. `crossed`: as it should not be, the parameter before the literal. `open`: nobody registered the guard.
+ * `sound`: the guard before the routes, literals before parameters, and the transfers mounted at `/v1`. `crossed`:
+ * wrongly, the parameter before the literal. `open`: the guard isn't registered.
  */
 export type Build = 'sound' | 'crossed' | 'open';
 
 export interface Framework {
   readonly name: string;
-  /** Starts an app; gives its port. It has every route but `/nobody-home`. */
+  /** Starts an app with every route but `/nobody-home`, and returns its port. */
   readonly serve: (guard: Guard, reply: Reply, build: Build) => Promise<number>;
-  /** Whether dot segments reach the guard as they are, or were resolved before anybody saw them, as in a web `Request`. */
+  /** Whether dot segments reach the guard, or are resolved earlier, as in a web `Request`. */
   readonly dotSegments: 'kept' | 'resolved';
 }
 
@@ -42,7 +42,7 @@ const { issuer, guard } = await openBench();
 const token = await issuer.token({ scope: SCOPES });
 const AUTHORIZED = `Authorization: Bearer ${token}`;
 
-/** An app in which every handler that runs is written down. */
+/** An app that records each handler that runs. */
 async function open(
   { serve }: Framework,
   build: Build = 'sound',
@@ -63,7 +63,7 @@ async function open(
   return { ran, port, ask: (requestLine, ...fields) => send(port, requestLine, ...fields) };
 }
 
-/** Whatever reaches for account a2, or for `mine`, with a token for a1 alone. */
+/** Attempts to reach account a2, or `mine`, with a token for a1 only. */
 const TRESPASSES = words(String.raw`
   /accounts/a2 /accounts/mine /accounts/a1/../a2 /accounts/./a2 /accounts/a1/..%2fa2 /accounts/a1%2f..%2fa2
   /accounts/a1%2F%2E%2E%2Fa2 /accounts/a1/%2e%2e/a2 /accounts/a1%2f%252e%252e%2fa2 /accounts/a1%5c..%5ca2
@@ -76,19 +76,19 @@ const TRESPASSES = words(String.raw`
   http://evil.example * accounts/a2
 `);
 
-/** Other ways to write what the token does open: refused all the same, since not everybody reads them as we do. */
+/** Other spellings of allowed paths: refused too, because not every parser reads them as we do. */
 const DISGUISES = words(`
   /Accounts/a1 /accounts/a1/ /accounts//a1 //accounts/a1 /accounts/a1;v=1 /accounts/%611 /%61ccounts/a1
   /accounts%2fa1 /V1/accounts/a1/transfers/1 /v1/accounts/a1/transfers/1/
 `);
-/** Those that a web `Request` does not show. */
+/** A web `Request` hides these. */
 const DOT_SEGMENTS = ['/accounts/./a1', '/accounts/x/../a1', '/accounts/x/%2e%2e/a1', '/accounts/a2%3f/../a1'];
 
-/** Registers the tests; each framework's file calls this once, before its own. */
+/** Registers the tests; each framework's file calls this once, before its own tests. */
 export function describeFramework(framework: Framework): void {
   const { name, dotSegments } = framework;
 
-  test(`${name}: the handler hears who asks, by which route and with which values`, async () => {
+  test(`${name}: the handler gets the caller, the route and the values`, async () => {
     const { ran, ask } = await open(framework);
     assert.equal((await ask('GET /accounts', AUTHORIZED)).body, 'GET /accounts {}');
     assert.equal(
@@ -107,7 +107,7 @@ export function describeFramework(framework: Framework): void {
     );
   });
 
-  test(`${name}: what is refused reaches no handler, and is answered by RFC 6750 §3 as it is`, async () => {
+  test(`${name}: a refused request reaches no handler and gets the response of RFC 6750 §3 unchanged`, async () => {
     const { ran, ask } = await open(framework);
     const refused = [
       [401, 'GET /accounts', ''],
@@ -138,14 +138,14 @@ export function describeFramework(framework: Framework): void {
     assert.equal(ran.length, 1);
   });
 
-  test(`${name}: what the policy opens and the app has not is the app's to answer (404)`, async () => {
+  test(`${name}: a route that the policy allows and the app lacks is a 404 from the app`, async () => {
     const { ran, ask } = await open(framework);
     assert.equal((await ask('GET /nobody-home', AUTHORIZED)).status, 404);
     assert.equal((await ask('GET /nobody-home')).status, 401);
     assert.deepEqual(ran, []);
   });
 
-  test(`${name}: HEAD, OPTIONS and POST are routes like others`, async () => {
+  test(`${name}: HEAD, OPTIONS and POST are routes like any other`, async () => {
     const { ran, ask } = await open(framework);
     const head = await ask('HEAD /accounts', AUTHORIZED);
     assert.deepEqual([head.status, head.body], [200, '']);
@@ -154,7 +154,7 @@ export function describeFramework(framework: Framework): void {
       ran.map(({ route }) => route),
       ['HEAD /accounts', 'OPTIONS /accounts'],
     );
-    // Frameworks answer HEAD by the handler of GET; the policy has not named it.
+    // Frameworks answer HEAD with the GET handler, but the policy doesn't list it.
     const closed = await ask('HEAD /accounts/a1', AUTHORIZED);
     assert.deepEqual([closed.status, closed.body], [403, '']);
     assert.equal((await ask('OPTIONS /accounts/a1', AUTHORIZED)).status, 403);
@@ -166,7 +166,7 @@ export function describeFramework(framework: Framework): void {
     assert.equal((await ask('POST /accounts', writer, ...form)).body, 'POST /accounts {}');
   });
 
-  test(`${name}: of two Authorization fields neither is believed`, async () => {
+  test(`${name}: of two Authorization headers, neither counts`, async () => {
     const { ran, ask } = await open(framework);
     const other = 'Authorization: Bearer abc';
     for (const fields of [
@@ -181,7 +181,7 @@ export function describeFramework(framework: Framework): void {
     assert.deepEqual(ran, []);
   });
 
-  test(`${name}: no way of writing a path opens what the token does not`, async () => {
+  test(`${name}: no spelling of a path allows what the token doesn't`, async () => {
     const { ran, ask } = await open(framework);
     for (const path of TRESPASSES) {
       const { status } = await ask(`GET ${path}`, AUTHORIZED);
@@ -197,7 +197,7 @@ export function describeFramework(framework: Framework): void {
     }
   });
 
-  test(`${name}: a request line with an origin is about its path, whatever the origin (RFC 9112 §3.2.2)`, async () => {
+  test(`${name}: only the path of an absolute request target counts, whatever its origin (RFC 9112 §3.2.2)`, async () => {
     const { ask } = await open(framework);
     const { status, body } = await ask('GET http://evil.example/accounts/a1', AUTHORIZED);
     assert.deepEqual([status, body], [200, 'GET /accounts/{accountID} {"accountID":"a1"}']);
@@ -219,7 +219,7 @@ export function describeFramework(framework: Framework): void {
     }
   });
 
-  test(`${name}: two Host fields are 400, whatever they say (RFC 9112 §3.2)`, async () => {
+  test(`${name}: two Host headers are 400, whatever they say (RFC 9112 §3.2)`, async () => {
     const { ran, ask } = await open(framework);
     // The first one is always sent.
     for (const field of ['Host: other.example.com', 'host: api.example.com', 'HOST:']) {
@@ -229,7 +229,7 @@ export function describeFramework(framework: Framework): void {
     assert.equal((await ask('GET /accounts/a1', AUTHORIZED, 'X-Forwarded-Host: other.example.com')).status, 200);
   });
 
-  test(`${name}: the metadata is there for anybody, and nothing else of it (RFC 9728 §3.1)`, async () => {
+  test(`${name}: anyone can read the metadata, at its own path only (RFC 9728 §3.1)`, async () => {
     const described = guardOf(issuer, { resourceMetadata: true }).guard;
     const { ask } = await open(framework, 'sound', described);
     const answer = await ask(`GET ${String(described.metadataPath)}?x=1`);
@@ -241,7 +241,7 @@ export function describeFramework(framework: Framework): void {
     assert.equal((await (await open(framework)).ask(`GET ${String(described.metadataPath)}`)).status, 401);
   });
 
-  test(`${name}: a new nonce goes with the answer, whatever that is (RFC 9449 §8.2)`, async () => {
+  test(`${name}: a new nonce is added to every response (RFC 9449 §8.2)`, async () => {
     const { guard: asking, clock } = guardOf(issuer, { publicURL: API, dpopNonces: true, maxStalenessSeconds: 3_600 });
     const { ask, ran } = await open(framework, 'sound', asking);
     const prover = new Prover();
@@ -275,14 +275,14 @@ export function describeFramework(framework: Framework): void {
     assert.equal((await ask('GET /accounts', authorization, proof)).status, 401);
   });
 
-  test(`${name}: a handler that fails is the framework's to answer (500)`, async () => {
+  test(`${name}: the framework answers for a failing handler (500)`, async () => {
     const { ran, ask } = await open(framework);
     assert.equal((await ask('GET /v1/accounts/a1/transfers/failing', AUTHORIZED)).status, 500);
     assert.equal((await ask('GET /v1/accounts/a1/transfers/1', AUTHORIZED)).status, 200);
     assert.equal(ran.length, 2);
   });
 
-  test(`${name}: a handler does not run on a decision about another route, even if the router chooses it`, async () => {
+  test(`${name}: a handler doesn't run on a decision about another route, even if the router picks it`, async () => {
     const { ran, ask } = await open(framework, 'crossed');
     const mine = `Authorization: Bearer ${await issuer.token({ scope: '/mine.read /accounts/a1.read' })}`;
     const { status, body } = await ask('GET /accounts/mine', mine);
@@ -292,7 +292,7 @@ export function describeFramework(framework: Framework): void {
     assert.equal((await (await open(framework)).ask('GET /accounts/mine', mine)).body, 'GET /accounts/mine {}');
   });
 
-  test(`${name}: a handler does not run where nobody registered the guard`, async () => {
+  test(`${name}: a handler doesn't run if the guard was never registered`, async () => {
     const { ran, ask } = await open(framework, 'open');
     assert.equal((await ask('GET /accounts', AUTHORIZED)).status, 500);
     assert.deepEqual(ran, []);

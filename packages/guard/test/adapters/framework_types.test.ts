@@ -1,4 +1,4 @@
-/** What the compiler refuses of the adapters of frameworks. Nothing here is called: it is enough that it compiles. */
+/** What the compiler refuses in the framework adapters. Nothing here is called: compiling is the test. */
 import { compilePolicy, type Guard } from '@hallpass/guard';
 import { protect as protectExpress } from '@hallpass/guard/express';
 import { protect as protectFastify } from '@hallpass/guard/fastify';
@@ -107,14 +107,14 @@ export function honoHandlersGetTheValuesOfTheirRoutes(guard: Guard): void {
     )
     .get(
       '/accounts/:accountID/transfers/:id',
-      // An app's own variables have to be named: what Hono would infer them from is not known yet.
+      // An app must declare its own variables: Hono can't infer them here.
       route([ONE, TWO], async (c: Context<Tenants>, access) => {
         // @ts-expect-error -- there is no such variable
         c.get('nobody');
         return c.text(c.get('tenant') + access.values.accountID);
       }),
     );
-  // Hono's client knows what the handler answers.
+  // Hono's client knows the handler's response.
   const client = hc<typeof app>('https://api.example.com');
   const read = async (): Promise<string> => {
     const answer = await client.accounts[':accountID'].$get({ param: { accountID: 'a1' } });
@@ -128,6 +128,6 @@ export function honoHandlersGetTheValuesOfTheirRoutes(guard: Guard): void {
   route('GET /transfers', (c) => c.text(''));
 }
 
-test('the compiler has accepted this file, with each of its expected errors', () => {
+test('the compiler accepts this file with each of its expected errors', () => {
   assert.ok(expressHandlersGetTheValuesOfTheirRoutes.length > 0);
 });

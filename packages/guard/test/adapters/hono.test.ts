@@ -15,7 +15,7 @@ import { API, NOW_SECONDS } from '../issuer.ts';
 import { listen } from './listen.ts';
 import { Prover } from '../prover.ts';
 
-/** As lax as Hono can be told to be. */
+/** As lenient as Hono can be. */
 function makeApp(guard: Guard, reply: Reply, build: Build): Hono {
   const { check, route } = protect(guard, policy);
   const on = (...served: readonly Routes[]): Handler => route(served, async (c, access) => c.text(await reply(access)));
@@ -31,7 +31,7 @@ function makeApp(guard: Guard, reply: Reply, build: Build): Hono {
   const mounted = new Hono();
   mounted.get('/accounts/:accountID/transfers/:id', on('GET /v1/accounts/{accountID}/transfers/{id}'));
   app.route('/v1', mounted);
-  // Hono prints an error that nobody answers for.
+  // Hono prints errors that nobody handles.
   app.onError((_error, c) => c.body(null, 500));
   return app;
 }
@@ -50,7 +50,7 @@ const token = await issuer.token({ scope: '/accounts.read /accounts/a1.read /acc
 const headers = { authorization: `Bearer ${token}` };
 const ONE = 'GET /accounts/{accountID}';
 
-test('hono: an app that is mounted with a guard of its own decides on the path that it is given', async () => {
+test("hono: a mounted app with its own guard decides on the path that it's given", async () => {
   const { check, route } = protect(guard, policy);
   const inner = new Hono().use(check).get(
     '/accounts/:accountID',
@@ -62,7 +62,7 @@ test('hono: an app that is mounted with a guard of its own decides on the path t
   assert.equal((await app.request('/v2/accounts/a1')).status, 401);
 });
 
-test('hono: an app that is mounted under a guard runs none of its handlers on the decision of that one', async () => {
+test("hono: an app mounted under a guard doesn't run handlers on that guard's decision", async () => {
   const outer = protect(guard, policy);
   const { route } = protect(guard, policy);
   const inner = new Hono().get(
@@ -74,7 +74,7 @@ test('hono: an app that is mounted under a guard runs none of its handlers on th
   assert.equal((await app.request('/v1/accounts/a1/transfers/1', { headers })).status, 500);
 });
 
-test('hono: a router that is led by something else than the path runs no handler that was not decided on', async () => {
+test("hono: a router that doesn't go by the path runs no handler without a decision for it", async () => {
   const { check, route } = protect(guardOf(issuer, { passOverrides: ['x-rewrite-url'] }).guard, policy);
   const ran: string[] = [];
   const app = new Hono({
@@ -102,7 +102,7 @@ test('hono: a router that is led by something else than the path runs no handler
   assert.deepEqual(ran, [`${ONE} {"accountID":"a1"}`]);
 });
 
-test('hono: a method that the app overrides is the one that is decided on', async () => {
+test('hono: a method that the app overrides is the one decided on', async () => {
   const { check, route } = protect(guardOf(issuer, { passOverrides: ['x-http-method-override'] }).guard, policy);
   const app = new Hono();
   app.use(methodOverride({ app, header: 'x-http-method-override' }));
@@ -119,7 +119,7 @@ test('hono: a method that the app overrides is the one that is decided on', asyn
   assert.equal(await ask({ ...remover, 'x-http-method-override': 'DELETE' }), 200);
 });
 
-/** As much of a server of WebSockets as Hono's own upgrades ask for: it switches protocols, and nothing more. */
+/** A minimal WebSocket server for Hono's own upgrades: it switches protocols and nothing more. */
 class Switch extends EventEmitter {
   readonly options = { noServer: true };
 
@@ -130,7 +130,7 @@ class Switch extends EventEmitter {
   }
 }
 
-test('hono: upgrades that Hono itself listens to go through the guard', async () => {
+test('hono: upgrades that Hono listens to go through the guard', async () => {
   const { check, route } = protect(guard, policy);
   const ran: string[] = [];
   const app = new Hono().use(check);
@@ -167,7 +167,7 @@ test('hono: upgrades that Hono itself listens to go through the guard', async ()
   assert.deepEqual(ran, ['a1']);
 });
 
-test('hono: what was put on the answer before the guard is on a refusal too', async () => {
+test('hono: headers set before the guard are kept on a refusal', async () => {
   const app = new Hono()
     .use((c, next) => {
       c.header('X-Request-Id', '7');
@@ -178,7 +178,7 @@ test('hono: what was put on the answer before the guard is on a refusal too', as
   assert.deepEqual([refused.status, refused.headers.get('x-request-id')], [401, '7']);
 });
 
-test('hono: a page of another origin may read a refusal, and its preflight is answered, with CORS before the guard', async () => {
+test("hono: with CORS before the guard, another origin's page may read a refusal, and its preflight is answered", async () => {
   const app = new Hono().use(cors({ origin: 'https://page.example.com' })).use(protect(guard, policy).check);
   const origin = { origin: 'https://page.example.com' };
   const refused = await app.request('/accounts', { headers: origin });
@@ -187,7 +187,7 @@ test('hono: a page of another origin may read a refusal, and its preflight is an
   assert.equal((await app.request('/accounts', { method: 'OPTIONS', headers: preflight })).status, 204);
 });
 
-/** Asks with a bound token, at first and when the nonce has become another; gives both answers. */
+/** Sends a request with a bound token, and again after the nonce has changed; returns both responses. */
 async function askTwice(handler: () => Response): Promise<readonly [refused: Response, answer: Response]> {
   const { guard: asking, clock } = guardOf(issuer, { publicURL: API, dpopNonces: true, maxStalenessSeconds: 3_600 });
   const { check, route } = protect(asking, policy);
@@ -205,14 +205,14 @@ async function askTwice(handler: () => Response): Promise<readonly [refused: Res
   return [refused, await ask({ nonce: refused.headers.get('dpop-nonce'), iat: NOW_SECONDS + 60 })];
 }
 
-test('hono: the answer of a handler that cannot be changed carries the nonce all the same (RFC 9449 §8.2)', async () => {
+test('hono: an immutable response carries the nonce too (RFC 9449 §8.2)', async () => {
   const [refused, answer] = await askTwice(() => Response.redirect('https://elsewhere.example.com/'));
   assert.equal(answer.headers.get('location'), 'https://elsewhere.example.com/');
   assert.match(answer.headers.get('dpop-nonce') ?? '', /^[\w-]{22}$/);
   assert.notEqual(answer.headers.get('dpop-nonce'), refused.headers.get('dpop-nonce'));
 });
 
-test('hono: what is no answer, a network error or a switch of protocols, is handed on as it is', async () => {
+test('hono: a network error or a protocol switch is passed on unchanged', async () => {
   const made = Response.error();
   const [, answer] = await askTwice(() => made);
   assert.equal(answer, made);

@@ -42,7 +42,7 @@ function open(options: Partial<GuardOptions> = {}): Guard {
 }
 
 for (const [name, serveBy] of Object.entries(ADAPTERS)) {
-  test(`${name}: the metadata is there for anybody who asks by GET, and nothing beside it is (RFC 9728 §3.1)`, async () => {
+  test(`${name}: anyone can GET the metadata, and nothing next to it (RFC 9728 §3.1)`, async () => {
     const url = await serveBy(open());
     for (const path of [WELL_KNOWN, `${WELL_KNOWN}?x=1`]) {
       const response = await fetch(url + path);
@@ -64,14 +64,14 @@ for (const [name, serveBy] of Object.entries(ADAPTERS)) {
       assert.equal((await fetch(url + WELL_KNOWN, { method })).status, 401, method);
   });
 
-  test(`${name}: without the option there is no metadata, and no challenge speaks of it`, async () => {
+  test(`${name}: without the option there is no metadata, and challenges don't mention it`, async () => {
     const url = await serveBy(open({ resourceMetadata: false }));
     const response = await fetch(url + WELL_KNOWN);
     assert.equal(response.status, 401);
     assert.equal(response.headers.get('www-authenticate'), `Bearer realm="${API}"`);
   });
 
-  test(`${name}: an audience with a path has its metadata between host and path, and there alone (RFC 9728 §3.1)`, async () => {
+  test(`${name}: if the audience has a path, the metadata is between host and path, and only there (RFC 9728 §3.1)`, async () => {
     const url = await serveBy(open({ audience: `${API}/v1/payments` }));
     const response = await fetch(`${url}${WELL_KNOWN}/v1/payments`);
     assert.equal(response.status, 200);
@@ -83,7 +83,7 @@ for (const [name, serveBy] of Object.entries(ADAPTERS)) {
   });
 }
 
-test('each challenge says where the metadata is, whatever it is about (RFC 9728 §5.1)', async () => {
+test('every challenge links to the metadata (RFC 9728 §5.1)', async () => {
   const guard = open();
   const prover = new Prover();
   const bound = await issuer.token({ cnf: { jkt: prover.jkt } });
@@ -101,7 +101,7 @@ test('each challenge says where the metadata is, whatever it is about (RFC 9728 
   }
 });
 
-test('the document holds what is true and no more: no scopes without a policy, no proofs without publicURL', () => {
+test('the document lists no scopes without a policy, and no proofs without publicURL', () => {
   const { guard } = guardOf(issuer);
   const least = { resource: API, authorization_servers: [issuer.url], bearer_methods_supported: ['header'] };
   assert.deepEqual(guard.metadata(), least);
@@ -114,7 +114,7 @@ test('the document holds what is true and no more: no scopes without a policy, n
   assert.equal(open().metadataPath, WELL_KNOWN);
 });
 
-test('where the metadata belongs: a slash after the host is none, one after a path is (RFC 9728 §3.1)', () => {
+test("the metadata's path: a slash after the host is dropped, one after a path is kept (RFC 9728 §3.1)", () => {
   const places: Readonly<Record<string, string>> = {
     'https://api.example.com': WELL_KNOWN,
     'https://api.example.com/': WELL_KNOWN,
@@ -125,7 +125,7 @@ test('where the metadata belongs: a slash after the host is none, one after a pa
   for (const [audience, path] of Object.entries(places)) assert.equal(metadataPath(audience), path, audience);
 });
 
-test('an audience that is no address has no metadata, and a guard that is to offer it says so at once', () => {
+test('without a URL as its audience an API has no metadata, and a guard with the option refuses at once', () => {
   const good = { issuer: issuer.url, credentials: CREDENTIALS };
   createGuard({ ...good, audience: 'payments' }).close();
   createGuard({ ...good, audience: 'http://localhost:3000', resourceMetadata: true }).close();

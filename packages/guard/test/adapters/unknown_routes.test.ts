@@ -1,4 +1,4 @@
-/** A handler for a route that the policy does not have would fail at its first request: it is refused when it is registered. */
+/** A handler for a route that the policy doesn't have would fail at its first request, so registering it fails. */
 import { compilePolicy, createGuard, type Policy } from '@hallpass/guard';
 import { protect as protectExpress } from '@hallpass/guard/express';
 import { protect as protectFastify } from '@hallpass/guard/fastify';
@@ -12,7 +12,7 @@ import { after, test } from 'node:test';
 const issuer = await createTestIssuer({ audience: 'https://api.example.com' });
 const guard = createGuard(issuer.options);
 after(() => guard.close());
-/** As for JavaScript, and as of a file: the compiler knows nothing of its routes. */
+/** Like JavaScript, or a policy from a file: the compiler doesn't know its routes. */
 const policy: Policy = compilePolicy<Readonly<Record<string, string>>>({
   'GET /accounts': '/accounts.read',
   'GET /accounts/{accountID}/transfers': '/accounts/{accountID}/transfers.read',
@@ -30,7 +30,7 @@ const ADAPTERS: Readonly<Record<string, (served: string | readonly string[], on?
 };
 
 for (const [adapter, register] of Object.entries(ADAPTERS)) {
-  test(`${adapter}: a route that is misspelt is a TypeError at once, with the one that was meant first`, () => {
+  test(`${adapter}: a misspelled route is a TypeError at once, which suggests the right one`, () => {
     for (const [misspelt, meant] of [
       ['GET /acounts', 'GET /accounts'],
       ['GET /accounts/', 'GET /accounts'],
@@ -60,7 +60,7 @@ for (const [adapter, register] of Object.entries(ADAPTERS)) {
   });
 }
 
-test('a route of the file that the policy closes is known: its handler is never asked, and nothing fails at the start', () => {
+test("a route that the OpenAPI file closes is known: its handler never runs, and registering it doesn't fail", () => {
   const document = {
     openapi: '3.1.0',
     info: { title: 'a', version: '1' },

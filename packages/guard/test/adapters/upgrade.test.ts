@@ -1,4 +1,4 @@
-/** Upgrades and CONNECT, which Node gives to listeners of their own, behind every adapter that listens to Node. */
+/** Upgrades and CONNECT, which Node passes to separate listeners, with every adapter for Node. */
 import { getRequestListener } from '@hono/node-server';
 import type { Access, Guard } from '@hallpass/guard';
 import { compilePolicy } from '@hallpass/guard';
@@ -32,14 +32,14 @@ const WEBSOCKET = ['Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-V
 
 type Handle = (socket: Duplex, head: Buffer) => void | Promise<void>;
 
-/** An echo, once the protocol is switched. */
+/** An echo after the protocol switch. */
 function echo(socket: Duplex, head: Buffer): void {
   socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n');
   socket.write(head);
   socket.pipe(socket);
 }
 
-/** Servers whose requests are guarded, each by its adapter; their upgrades are not yet. */
+/** Servers whose requests are guarded by their adapter; their upgrades aren't yet. */
 const SERVERS: Readonly<Record<string, (by: Guard) => Promise<Server>>> = {
   node: async (by) => createServer(protect(by, policy, (_request, response) => void response.end('in'))),
   express: async (by) => {
@@ -96,7 +96,7 @@ async function open(
   return { port: address.port, ran, server };
 }
 
-/** Sends a head and what follows it, and reads until the server ends the connection or `until` has come. */
+/** Sends a head and the data after it, and reads until the server closes the connection or `until` arrives. */
 async function exchange(
   port: number,
   lines: readonly string[],
@@ -114,7 +114,7 @@ async function exchange(
 }
 
 for (const name of Object.keys(SERVERS)) {
-  test(`${name}: an upgrade reaches its handler with the decision, and what was sent with it`, async () => {
+  test(`${name}: an upgrade reaches its handler with the decision and the data sent with it`, async () => {
     const { port, ran } = await open(name);
     const lines = ['GET /accounts/a1/events?x=1', AUTHORIZED, ...WEBSOCKET];
     const text = await exchange(port, lines, { rest: 'first words', until: 'first words' });
@@ -126,7 +126,7 @@ for (const name of Object.keys(SERVERS)) {
     assert.match(await exchange(port, ['GET /accounts', AUTHORIZED, 'Connection: close']), /^HTTP\/1\.1 200 [^]*in/);
   });
 
-  test(`${name}: no upgrade and no CONNECT passes by the guard: each is refused on the socket, as a request would be`, async () => {
+  test(`${name}: no upgrade and no CONNECT bypasses the guard: each is refused on the socket like a request`, async () => {
     const { port, ran } = await open(name);
     for (const [status, line, ...fields] of [
       [401, 'GET /accounts/a1/events', ...WEBSOCKET],
@@ -138,7 +138,7 @@ for (const name of Object.keys(SERVERS)) {
       [403, 'GET /nowhere', AUTHORIZED, ...WEBSOCKET],
       [403, 'POST /accounts/a1/events', AUTHORIZED, 'Content-Length: 2', ...WEBSOCKET],
       [403, 'GET /accounts/a2/events', AUTHORIZED, 'Connection: Upgrade, HTTP2-Settings', 'Upgrade: h2c'],
-      // A route that the token opens, and that has no upgrade: the handler of another one must not get it.
+      // The token allows this route, but it has no upgrade: another route's handler must not get it.
       [400, 'GET /accounts', AUTHORIZED, ...WEBSOCKET],
       [400, 'GET /accounts/a1%2f../events', AUTHORIZED, ...WEBSOCKET],
       [401, 'CONNECT internal.example.com:443'],
@@ -158,7 +158,7 @@ for (const name of Object.keys(SERVERS)) {
   });
 }
 
-test('an upgrade that is refused leaves no connection behind, though the client keeps its end open', async () => {
+test('a refused upgrade leaves no connection behind, even if the client keeps its end open', async () => {
   const { port, server } = await open('node');
   const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
   const [taken]: Socket[] = await once(server, 'connection');
@@ -169,9 +169,9 @@ test('an upgrade that is refused leaves no connection behind, though the client 
   socket.destroy();
 });
 
-test('a client that resets its connection during the check ends nothing but that, and no handler runs', async () => {
+test('a client that resets its connection during the check ends only that, and no handler runs', async () => {
   let resume = (): void => {};
-  // The keys arrive when the test says so.
+  // The test decides when the keys arrive.
   const resumed = new Promise<void>((resolve) => {
     resume = resolve;
   });
@@ -188,7 +188,7 @@ test('a client that resets its connection during the check ends nothing but that
   const socket = connect(port, '127.0.0.1');
   socket.write(['GET /accounts/a1/events HTTP/1.1', 'Host: x', AUTHORIZED, ...WEBSOCKET, '', ''].join('\r\n'));
   const taken = await upgraded;
-  // Not `once` of the events, which would hear the error in the place of the guard.
+  // Not `once` from events: that would catch the error instead of the guard.
   const closed = new Promise((resolve) => {
     taken.once('close', resolve);
   });
@@ -197,12 +197,12 @@ test('a client that resets its connection during the check ends nothing but that
   resume();
   assertAllowed(await slow.checkRoute(policy, bearer(token)));
   assert.deepEqual(ran, []);
-  // And one that waits for the same keys is served.
+  // Another request that waited for the same keys is served.
   const text = await exchange(port, ['GET /accounts/a1/events', AUTHORIZED, ...WEBSOCKET], { until: '\r\n\r\n' });
   assert.match(text, /^HTTP\/1\.1 101 /);
 });
 
-test('an outage is a 503 on the socket, with the time to come back', async () => {
+test('an outage is a 503 on the socket, with Retry-After', async () => {
   const away = guardOf(issuer, { fetch: () => Promise.reject(new TypeError('away')), startWaitSeconds: 0 }).guard;
   const { port, ran } = await open('node', echo, away);
   const text = await exchange(port, ['GET /accounts/a1/events', AUTHORIZED, ...WEBSOCKET]);
@@ -210,7 +210,7 @@ test('an outage is a 503 on the socket, with the time to come back', async () =>
   assert.deepEqual(ran, []);
 });
 
-test('a handler that fails ends the connection, and the error is printed', async () => {
+test('when a handler fails, the connection is closed and the error is printed', async () => {
   const print = mock.method(console, 'error', () => {});
   const failure = new Error('a secret of the handler');
   for (const fail of [
@@ -228,7 +228,7 @@ test('a handler that fails ends the connection, and the error is printed', async
   print.mock.restore();
 });
 
-test('a bound token upgrades with a proof of the request, once (RFC 9449 §7)', async () => {
+test('a bound token can upgrade once with a proof of the request (RFC 9449 §7)', async () => {
   const bound = guardOf(issuer, { publicURL: API });
   const { port, ran } = await open('node', echo, bound.guard);
   const prover = new Prover();
@@ -248,7 +248,7 @@ test('a bound token upgrades with a proof of the request, once (RFC 9449 §7)', 
   assert.equal(ran.length, 1);
 });
 
-test('a request that expects 100 is guarded where its listener is what protect returns', async () => {
+test('a request that expects 100-continue is guarded if its listener is what protect returns', async () => {
   const ran: string[] = [];
   const listener = protect(guard, policy, (request, response) => {
     ran.push(request.url ?? '');

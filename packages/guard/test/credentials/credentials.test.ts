@@ -22,7 +22,7 @@ interface Answer {
   readonly body: string;
 }
 
-/** A request with these header lines and no others of its own making, over a bare socket. */
+/** Sends exactly these header lines over a bare socket. */
 async function send(lines: readonly string[], target = '/accounts', method = 'GET'): Promise<Answer> {
   const address = api.address();
   assert.ok(typeof address === 'object' && address !== null);
@@ -44,7 +44,7 @@ test('a request without credentials gets a challenge without an error code (RFC 
   }
 });
 
-test('another scheme is no credentials at all: a challenge, and no error code (RFC 9110 §11.6.1)', async () => {
+test('another scheme counts as no credentials: a challenge without an error code (RFC 9110 §11.6.1)', async () => {
   for (const scheme of ['Basic dXNlcjpwYXNz', `Digest ${token}`, `Bearerx ${token}`, `Bear ${token}`, token]) {
     const { status, challenge } = await send([`Authorization: ${scheme}`]);
     assert.equal(status, 401, scheme);
@@ -52,7 +52,7 @@ test('another scheme is no credentials at all: a challenge, and no error code (R
   }
 });
 
-test('the scheme has no case (RFC 9110 §11.1)', async () => {
+test('the scheme is case-insensitive (RFC 9110 §11.1)', async () => {
   for (const scheme of ['Bearer', 'bearer', 'BEARER', 'bEaReR']) {
     assert.equal((await send([`Authorization: ${scheme} ${token}`])).status, 200, scheme);
   }
@@ -81,7 +81,7 @@ test('anything but one token after Bearer is a malformed request: 400 invalid_re
   }
 });
 
-test('two Authorization headers are 400, in any order and of any schemes, even when both hold the same (contract §9)', async () => {
+test('two Authorization headers are 400, in any order and with any schemes, even if they are equal (contract §9)', async () => {
   const good = `Authorization: Bearer ${token}`;
   const basic = 'Authorization: Basic dXNlcjpwYXNz';
   for (const lines of [
@@ -96,7 +96,7 @@ test('two Authorization headers are 400, in any order and of any schemes, even w
   }
 });
 
-test('two credentials that were joined by Headers or a proxy are 400 (contract §9)', async () => {
+test('two credentials joined by Headers or a proxy are 400 (contract §9)', async () => {
   const one = new Headers({ authorization: `Bearer ${token}` });
   assertAllowed(await guard.check({ method: 'GET', url: '/', headers: one }, '/accounts.read'));
   for (const other of [`Bearer ${token}`, 'Basic dXNlcjpwYXNz', `DPoP ${token}`]) {
@@ -110,7 +110,7 @@ test('two credentials that were joined by Headers or a proxy are 400 (contract �
   }
 });
 
-test('a token in the query string is not seen, alone or beside another (OAuth 2.1 §5.1)', async () => {
+test('a token in the query string is ignored, alone or next to another (OAuth 2.1 §5.1)', async () => {
   for (const query of [`access_token=${token}`, `token=${token}`, `authorization=Bearer%20${token}`]) {
     const { status, challenge } = await send([], `/accounts?${query}`);
     assert.equal(status, 401);
@@ -119,7 +119,7 @@ test('a token in the query string is not seen, alone or beside another (OAuth 2.
   }
 });
 
-test('a token in another header, a cookie or a body is not seen', async () => {
+test('a token in another header, a cookie or a body is ignored', async () => {
   const headers = [
     `Cookie: access_token=${token}`,
     `X-Authorization: Bearer ${token}`,
@@ -129,7 +129,7 @@ test('a token in another header, a cookie or a body is not seen', async () => {
   for (const line of headers) assert.equal((await send([line])).status, 401, line);
 });
 
-test('a bad token is 401 invalid_token, one that lacks the scope 403 insufficient_scope naming it (RFC 6750 §3.1)', async () => {
+test('an invalid token is 401 invalid_token, one without the scope 403 insufficient_scope naming it (RFC 6750 §3.1)', async () => {
   const bad = await send(['Authorization: Bearer abc']);
   assert.equal(bad.status, 401);
   assert.match(bad.challenge ?? '', /^Bearer realm="[^"]*", error="invalid_token", error_description="[^"\\]*"$/);
@@ -141,13 +141,13 @@ test('a bad token is 401 invalid_token, one that lacks the scope 403 insufficien
   );
 });
 
-test('why a token was refused stays in the log, unless it was good: then its holder hears what is wrong with it', async () => {
+test('the reason for a refusal goes to the log only, unless the token was genuine: then its holder learns what is wrong', async () => {
   const answers = new Set<string>();
   for (const bad of [
     'abc',
-    // For another audience, but nobody vouches for that.
+    // For another audience, but not genuine.
     (await issuer.token({ aud: 'x' })).replace(/.{4}$/, 'AAAA'),
-    // Expired, but nobody vouches for that.
+    // Expired, but not genuine.
     (await issuer.token({ exp: 1 })).replace(/.{4}$/, 'AAAA'),
     await issuer.token({}, { kid: 'x' }),
   ]) {
@@ -162,7 +162,7 @@ test('why a token was refused stays in the log, unless it was good: then its hol
   assert.match(JSON.stringify(elsewhere), /invalid_token.*meant for another API/);
 });
 
-test('a denial holds neither the token nor a credential of the guard', async () => {
+test("a denial contains neither the token nor the guard's credentials", async () => {
   const bad = await issuer.token({ aud: 'x' });
   const denial = await guard.check(
     { method: 'GET', url: '/', headers: { authorization: `Bearer ${bad}` } },
@@ -172,7 +172,7 @@ test('a denial holds neither the token nor a credential of the guard', async () 
   assert.ok(!JSON.stringify(denial).includes('not-for-any-log'));
 });
 
-test('an answer to a refusal is JSON and never cached (contract §9)', async () => {
+test('a refusal is JSON and is never cached (contract §9)', async () => {
   const denial = assertDenied(await guard.check({ method: 'GET', url: '/', headers: {} }, '/accounts.read'), 401);
   const headers = new Headers(denial.headers);
   assert.equal(headers.get('content-type'), 'application/json');

@@ -84,7 +84,7 @@ test('no request follows redirects, and each carries only the credentials it nee
   }
 });
 
-test('an issuer with a path is reached below it, and each guard follows the feed under an id of its own', async () => {
+test('an issuer with a path is reached below it, and each guard has its own follower id', async () => {
   const ids = new Set<string>();
   for (const issuerAddress of ['https://example.com/a/b', 'https://example.com/a/b/']) {
     const { guard, sent } = await open({ issuerAddress });
@@ -125,7 +125,7 @@ test('a response that is too large, not JSON, or not a 200 is an outage', async 
   }
 });
 
-test('an error on the way is reported by its code, and nothing of its message is repeated', async () => {
+test('a network error is reported by its code, and its message is never repeated', async () => {
   const { issuer, guard, instead } = await open();
   for (const [error, name] of [
     [

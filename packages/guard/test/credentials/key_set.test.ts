@@ -4,14 +4,14 @@ import { test } from 'node:test';
 import { assertAllowed, assertDenied, guardOf, openBench, openIssuer, type Bench } from '../harness.ts';
 import { answerWith, makeId, makeKey } from '../issuer.ts';
 
-test('a hundred checks at once cause one fetch of the keys', async () => {
+test('a hundred concurrent checks cause one fetch of the keys', async () => {
   const { issuer, check } = await openBench();
   const tokens = await Promise.all(Array.from({ length: 100 }, () => issuer.token()));
   for (const decision of await Promise.all(tokens.map((token) => check(token)))) assertAllowed(decision);
   assert.equal(issuer.count(PATHS.jwks), 1);
 });
 
-test('an unknown kid asks the issuer once per cooldown of 5 s, however many are made up', async () => {
+test('unknown kids cause one request per 5 s, however many someone makes up', async () => {
   const { issuer, check, clock } = await openBench();
   const flood = async (): Promise<void> => {
     const tokens = await Promise.all(Array.from({ length: 50 }, (_, at) => issuer.token({}, { kid: `made-up-${at}` })));
@@ -28,7 +28,7 @@ test('an unknown kid asks the issuer once per cooldown of 5 s, however many are 
   assertAllowed(await check(await issuer.token()));
 });
 
-test('a new key is picked up with its first token, and one that was taken back is gone', async () => {
+test('a new key is used from its first token on, and a withdrawn key is gone', async () => {
   const { issuer, check, clock } = await openBench();
   const [old] = issuer.keys;
   assertAllowed(await check(await issuer.token()));
@@ -39,7 +39,7 @@ test('a new key is picked up with its first token, and one that was taken back i
   assertDenied(await check(await issuer.token({}, {}, old)), 401);
 });
 
-test('a key of the same id is another key once the issuer says so, within the 300 s for which keys are fresh', async () => {
+test('a replaced key under the same id is noticed within the 300 s for which keys are fresh', async () => {
   const { issuer, check, clock, events } = await openBench({ whenStale: 'introspect' });
   const token = await issuer.token();
   issuer.active.add(token);
@@ -49,13 +49,13 @@ test('a key of the same id is another key once the issuer says so, within the 30
   assertAllowed(await check(token));
   clock.advance(1);
   const fetched = events.next('key_set_fetched');
-  // This one is served with what is held, while the successors are on their way.
+  // This check still uses the old keys; the new ones are on their way.
   assertAllowed(await check(token));
   await fetched;
   assertDenied(await check(token), 401);
 });
 
-test('while the issuer has no keys to give, the held ones go on for an hour and then it is 503 (GD-16)', async () => {
+test("while the keys can't be fetched, those in memory work for an hour, and then it is 503 (GD-16)", async () => {
   const { issuer, check, clock, events } = await openBench({ whenStale: 'introspect' });
   const token = await issuer.token({ exp: Number.MAX_SAFE_INTEGER });
   issuer.active.add(token);
@@ -74,7 +74,7 @@ test('while the issuer has no keys to give, the held ones go on for an hour and 
   assertAllowed(await check(token));
 });
 
-test('an unknown kid while the issuer is away is 503 and not 401: nobody can tell', async () => {
+test('an unknown kid during an outage is 503 and not 401: nobody can tell', async () => {
   const { issuer, check, clock } = await openBench();
   assertAllowed(await check(await issuer.token()));
   const newcomer = await issuer.token({}, {}, await makeKey('key-2'));
@@ -85,7 +85,7 @@ test('an unknown kid while the issuer is away is 503 and not 401: nobody can tel
   assertAllowed(await check(await issuer.token()));
 });
 
-test('a failing issuer is asked once a second, not once a check', async () => {
+test('a failing issuer is asked once per second, not once per check', async () => {
   const { issuer, check, clock } = await openBench();
   issuer.instead.set(PATHS.jwks, answerWith(500, ''));
   const token = await issuer.token();
@@ -114,7 +114,7 @@ test('a redirect is refused, wherever it leads (GD-16)', async () => {
   assertAllowed(await check(await issuer.token()));
 });
 
-test('a set that is too large or malformed is refused, and the keys that are held stay', async () => {
+test('a key set that is too large or malformed is refused, and the keys in memory stay', async () => {
   const { issuer, check, clock, events } = await openBench({ maxStalenessSeconds: 3_600 });
   const token = await issuer.token();
   assertAllowed(await check(token));
@@ -149,12 +149,12 @@ test('a set that is too large or malformed is refused, and the keys that are hel
   assertDenied(await check(unknown), 401);
 });
 
-/** Turns of the event loop until something holds; the test's own time limit bounds them. */
+/** Turns of the event loop until a condition holds; the test's own time limit bounds them. */
 async function until(holds: () => boolean): Promise<void> {
   while (!holds()) await new Promise((resolve) => setImmediate(resolve));
 }
 
-/** A bench whose issuer says which keys it publishes, and whose guard has those. */
+/** An issuer that publishes its keys' version, and a guard that has those keys. */
 async function openVersioned(options: Parameters<typeof openBench>[0] = {}): Promise<Bench> {
   const issuer = await openIssuer();
   issuer.keysVersion = 'v1';
@@ -163,14 +163,14 @@ async function openVersioned(options: Parameters<typeof openBench>[0] = {}): Pro
   return bench;
 }
 
-test('a key that was taken out is dropped with the heartbeat that tells of it, without waiting for anything', async () => {
+test('a withdrawn key is dropped with the heartbeat that announces it', async () => {
   const { issuer, check, events } = await openVersioned();
   const [old] = issuer.keys;
   const token = await issuer.token({}, {}, old);
   const fresh = await makeKey('key-2');
   issuer.keys.splice(0, 1, fresh);
   issuer.heartbeat();
-  // Nobody was told of a change.
+  // No version changed, so nothing happens.
   assertAllowed(await check(token));
   const fetched = events.next('key_set_fetched');
   issuer.keysVersion = 'v2';
@@ -180,7 +180,7 @@ test('a key that was taken out is dropped with the heartbeat that tells of it, w
   assertAllowed(await check(await issuer.token({}, {}, fresh)));
 });
 
-test('heartbeats that say the same version, none, or nonsense cause no fetch', async () => {
+test('heartbeats with the same version, none, or nonsense cause no fetch', async () => {
   const { issuer, check, guard } = await openVersioned();
   const asked = issuer.count(PATHS.jwks);
   const say = (data: string): void => issuer.say(`event: heartbeat\nid: c0\ndata: ${data}\n\n`);
@@ -192,7 +192,7 @@ test('heartbeats that say the same version, none, or nonsense cause no fetch', a
   assert.equal(issuer.count(PATHS.jwks), asked);
 });
 
-test('keys that were fetched before the first heartbeat are fetched again: the change may have come between', async () => {
+test('keys fetched before the first heartbeat are fetched again: they may have changed in between', async () => {
   const issuer = await openIssuer();
   issuer.heartbeats = false;
   issuer.keysVersion = 'v2';
@@ -210,7 +210,7 @@ test('keys that were fetched before the first heartbeat are fetched again: the c
   assert.ok(guard.health().connected);
 });
 
-test('a change during a fetch has the keys fetched once more, since the answer may be from before', async () => {
+test('a change during a fetch causes one more, because the response may be older than the change', async () => {
   const { issuer, check, events, guard } = await openVersioned();
   const token = await issuer.token();
   const before = JSON.stringify({ keys: issuer.keys.map(({ jwk }) => jwk) });
@@ -226,7 +226,7 @@ test('a change during a fetch has the keys fetched once more, since the answer m
   issuer.keys.splice(0, 1, await makeKey('key-2'));
   issuer.keysVersion = 'v3';
   issuer.heartbeat();
-  // The guard has heard of the change once it knows of what came after it.
+  // Once the guard knows this revocation, it has seen the change that came before.
   issuer.revoke({ kind: 'token', id: makeId() });
   await until(() => guard.health().revocations === 1);
   assertAllowed(await check(token));
@@ -236,7 +236,7 @@ test('a change during a fetch has the keys fetched once more, since the answer m
   assertDenied(await check(token), 401);
 });
 
-test('others were published and cannot be fetched: the held ones go on for 30 s and then it is 503, until they can', async () => {
+test("keys that were replaced but can't be fetched work for 30 s, and then it is 503", async () => {
   const { issuer, check, clock, events } = await openVersioned({ maxStalenessSeconds: 3_600 });
   const token = await issuer.token();
   issuer.instead.set(PATHS.jwks, answerWith(500, '{}'));
@@ -251,13 +251,13 @@ test('others were published and cannot be fetched: the held ones go on for 30 s 
   await again;
   clock.advance(1);
   assert.equal(assertDenied(await check(token), 503).body.error, 'temporarily_unavailable');
-  // The same version again is not the end of it.
+  // The same version again triggers another try.
   issuer.instead.delete(PATHS.jwks);
   clock.advance(1);
   assertAllowed(await check(token));
 });
 
-test('a fetch that failed after a change is tried again with the next heartbeats, once a second at most', async () => {
+test('a failed fetch after a change is retried with later heartbeats, at most once per second', async () => {
   const { issuer, check, clock, events, guard } = await openVersioned();
   const token = await issuer.token();
   issuer.instead.set(PATHS.jwks, answerWith(500, '{}'));
@@ -280,7 +280,7 @@ test('a fetch that failed after a change is tried again with the next heartbeats
   assertDenied(await check(token), 401);
 });
 
-test('ten seconds after a change the keys are fetched once more: an instance behind a balancer may hear of it late', async () => {
+test('ten seconds after a change the keys are fetched again: an instance behind a load balancer may learn of it late', async () => {
   const { issuer, check, clock, events, guard } = await openVersioned();
   const token = await issuer.token();
   const before = JSON.stringify({ keys: issuer.keys.map(({ jwk }) => jwk) });

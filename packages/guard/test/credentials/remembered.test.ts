@@ -1,4 +1,4 @@
-/** A token that was verified once: what is remembered of it, and all that is judged anew (contract §8). */
+/** Tokens that were verified once: what is cached, and what is checked each time (contract §8). */
 import { printBase64url, PATHS } from '@hallpass/protocol';
 import { base64url } from 'jose';
 import assert from 'node:assert/strict';
@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { assertAllowed, assertDenied, guardOf, openBench, openIssuer } from '../harness.ts';
 import { makeKey } from '../issuer.ts';
 
-test('times are judged on every hit, with the leeway of the guard', async () => {
+test("a cached token's times are checked each time, with the guard's leeway", async () => {
   const { issuer, check, clock, guard } = await openBench({ leewaySeconds: 5, maxStalenessSeconds: 3_600 });
   await guard.ready();
   const token = await issuer.token();
@@ -17,7 +17,7 @@ test('times are judged on every hit, with the leeway of the guard', async () => 
   assert.match(assertDenied(await check(token), 401).body.error_description, /has expired/);
 });
 
-test('a remembered token that is revoked is refused', async () => {
+test('a cached token that is revoked is refused', async () => {
   const { issuer, check, events } = await openBench();
   const token = await issuer.token({ jti: '01973a00-0000-7000-8000-0000000000aa' });
   const other = await issuer.token();
@@ -30,7 +30,7 @@ test('a remembered token that is revoked is refused', async () => {
   assert.equal(events.count('key_set_fetched'), 1);
 });
 
-test('a remembered token opens what it holds and nothing else', async () => {
+test('a cached token allows its scopes and nothing else', async () => {
   const { issuer, check } = await openBench();
   const token = await issuer.token({ scope: '/accounts.read /accounts/a1.read' });
   assertAllowed(await check(token));
@@ -40,7 +40,7 @@ test('a remembered token opens what it holds and nothing else', async () => {
   assertAllowed(await check(token));
 });
 
-test('what differs from a remembered token in one bit is not remembered', async () => {
+test('a token that differs from a cached one in a single bit is not accepted', async () => {
   const { issuer, check } = await openBench();
   const token = await issuer.token();
   assertAllowed(await check(token));
@@ -54,7 +54,7 @@ test('what differs from a remembered token in one bit is not remembered', async 
   assertAllowed(await check(token));
 });
 
-test('a token of a key that is published no more is forgotten, and one of a key that stays is not verified again', async () => {
+test('a cached token is dropped when its key is withdrawn, and kept when another key is', async () => {
   const [staying, going] = [await makeKey('staying'), await makeKey('going')];
   const issuer = await openIssuer(staying, going);
   issuer.keysVersion = 'one';
@@ -65,14 +65,14 @@ test('a token of a key that is published no more is forgotten, and one of a key 
   assertAllowed(await check(lost));
   issuer.keys.splice(1, 1);
   clock.advance(301);
-  // Old keys serve while their successors are fetched.
+  // The old keys work while the new ones are fetched.
   assertAllowed(await check(kept));
   while ((await check(lost)).allowed) await new Promise(setImmediate);
   assertDenied(await check(lost), 401);
   assertAllowed(await check(kept));
 });
 
-test('another key under the same name vouches for nothing that was remembered', async () => {
+test("another key under the same name doesn't vouch for a cached token", async () => {
   const issuer = await openIssuer(await makeKey('key-1'));
   const { check, guard, clock } = guardOf(issuer, { maxStalenessSeconds: 3_600 });
   await guard.ready();
@@ -86,7 +86,7 @@ test('another key under the same name vouches for nothing that was remembered', 
   assertDenied(decision, 401);
 });
 
-test('two keys under one name are used neither the one nor the other', async () => {
+test('of two keys with the same name, neither is used', async () => {
   const [one, other] = [await makeKey('same'), await makeKey('same')];
   const issuer = await openIssuer(one, other, await makeKey('own'));
   const { check } = guardOf(issuer);
@@ -95,7 +95,7 @@ test('two keys under one name are used neither the one nor the other', async () 
   assertAllowed(await check(await issuer.token({}, {}, issuer.keys[2])));
 });
 
-test('with nothing remembered a guard decides the same', async () => {
+test('a guard without a cache decides the same', async () => {
   const { issuer, check } = await openBench({ rememberedTokensMax: 0 });
   const token = await issuer.token();
   for (let at = 0; at < 3; at++) assertAllowed(await check(token));

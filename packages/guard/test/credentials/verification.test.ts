@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { assertAllowed, assertDenied, openBench, type Bench } from '../harness.ts';
 import { answerWith, forge, makeId, makeKey, NOW_SECONDS, type SigningKey } from '../issuer.ts';
 
-/** Refused as a bad token: 401 with `invalid_token` (RFC 6750 §3.1), for the stated reason when there is one. */
+/** Asserts a refusal as a bad token, 401 `invalid_token` (RFC 6750 §3.1), with this reason if given. */
 async function refused({ check }: Bench, token: string, because?: RegExp): Promise<void> {
   const denial = assertDenied(await check(token), 401, token.slice(0, 200));
   assert.equal(denial.body.error, 'invalid_token');
@@ -24,7 +24,7 @@ function header(more: Readonly<Record<string, unknown>> = {}): Record<string, un
   return { alg: 'ES256', kid: 'es', typ: 'at+jwt', ...more };
 }
 
-/** A JWS over these exact header and payload texts, with the issuer's own ES256 key. */
+/** A JWS of exactly these texts, signed with the issuer's own ES256 key. */
 function signTexts(headerText: string, payloadText: string, key: SigningKey = es256): string {
   const input = `${printBase64url(utf8(headerText))}.${printBase64url(utf8(payloadText))}`;
   const signature = sign('sha256', Buffer.from(input), {
@@ -35,7 +35,7 @@ function signTexts(headerText: string, payloadText: string, key: SigningKey = es
 }
 
 for (const key of [es256, eddsa, rs256]) {
-  test(`a token signed with ${key.alg} is accepted, and not with one bit of its signature changed`, async () => {
+  test(`a token signed with ${key.alg} is accepted, and refused if one bit of its signature changes`, async () => {
     const token = await issuer.token({}, {}, key);
     const decision = await check(token);
     assertAllowed(decision);
@@ -46,7 +46,7 @@ for (const key of [es256, eddsa, rs256]) {
   });
 }
 
-test('an access says who asks, as a client and never a user, and what the token opens (contract §8)', async () => {
+test("an access names the caller, always a client and never a user, and the token's scopes (contract §8)", async () => {
   const jti = makeId();
   const grant_id = makeId();
   const decision = await check(await issuer.token({ jti, grant_id, scope: '/accounts.read /accounts.write' }));
@@ -67,7 +67,7 @@ test("a handler that changes what it got can't change what the next request gets
   assert.deepEqual(await check(token), first);
 });
 
-test('an algorithm that the guard was told not to accept is refused, whatever the key set offers', async () => {
+test("an algorithm that the guard doesn't accept is refused, whatever the key set offers", async () => {
   const strict = await openBench({ algorithms: ['ES256'] }, es256, rs256);
   assertAllowed(await strict.check(await strict.issuer.token({}, {}, es256)));
   await refused(strict, await strict.issuer.token({}, {}, rs256));
@@ -83,7 +83,7 @@ test('typ is at+jwt or application/at+jwt in any case, and nothing else (RFC 906
   await refused(bench, await issuer.token({}, { typ: undefined }), /typ/);
 });
 
-test('exp holds to the leeway and not a second longer (RFC 9068 §4)', async () => {
+test('exp is extended by the leeway and not a second more (RFC 9068 §4)', async () => {
   assertAllowed(await check(await issuer.token({ exp: NOW_SECONDS - 4 })));
   await refused(bench, await issuer.token({ exp: NOW_SECONDS - 5 }), /expired/);
   const strict = await openBench({ leewaySeconds: 0 });
@@ -91,7 +91,7 @@ test('exp holds to the leeway and not a second longer (RFC 9068 §4)', async () 
   await refused(strict, await strict.issuer.token({ exp: NOW_SECONDS }), /expired/);
 });
 
-test('a token that was accepted is refused once the clock has passed its end', async () => {
+test('an accepted token is refused once it has expired', async () => {
   const { issuer: own, check: ask, clock, guard } = await openBench({ whenStale: 'introspect' });
   const token = await own.token({ exp: NOW_SECONDS + 10 });
   own.active.add(token);
@@ -103,7 +103,7 @@ test('a token that was accepted is refused once the clock has passed its end', a
   assert.ok(guard.health().stalenessSeconds >= 0);
 });
 
-test('nbf and iat hold to the leeway (RFC 7519 §4.1.5, §4.1.6)', async () => {
+test('nbf and iat allow for the leeway (RFC 7519 §4.1.5, §4.1.6)', async () => {
   assertAllowed(await check(await issuer.token({ nbf: NOW_SECONDS + 5 })));
   await refused(bench, await issuer.token({ nbf: NOW_SECONDS + 6 }));
   await refused(bench, await issuer.token({ nbf: String(NOW_SECONDS) }));
@@ -111,7 +111,7 @@ test('nbf and iat hold to the leeway (RFC 7519 §4.1.5, §4.1.6)', async () => {
   await refused(bench, await issuer.token({ iat: NOW_SECONDS + 6 }), /not yet good/);
 });
 
-test('a claim of the profile that is missing or of another type makes no token (contract §5)', async () => {
+test('a token with a missing or mistyped claim is refused (contract §5)', async () => {
   assertAllowed(await check(await issuer.token()));
   const notText: readonly unknown[] = [undefined, null, 7, true, ['x'], {}];
   const wrong: Readonly<Record<string, readonly unknown[]>> = {
@@ -132,13 +132,13 @@ test('a claim of the profile that is missing or of another type makes no token (
   }
 });
 
-test('a payload that is no JSON object is refused, though the issuer signed it', async () => {
+test('a payload that is not a JSON object is refused, even if the issuer signed it', async () => {
   for (const payload of ['[]', '"x"', 'null', '7', '', '{', '\ufeff{}']) {
     await refused(bench, signTexts(JSON.stringify(header()), payload));
   }
 });
 
-test('a token one character past the limit is refused before any work, and one within it is accepted', async () => {
+test('a token one character over the limit is refused before any other work', async () => {
   const fill = async (length: number): Promise<string> => {
     const bare = await issuer.token({ scope: '/accounts.read ' });
     const wanted = Math.floor(((length - bare.length) * 3) / 4);
@@ -150,7 +150,7 @@ test('a token one character past the limit is refused before any work, and one w
   await refused(bench, await fill(ACCESS_TOKEN_LENGTH_MAX + 8), /form/);
 });
 
-test('none in every spelling is refused, with and without a signature (RFC 8725 §3.1)', async () => {
+test('none is refused in every spelling, with and without a signature (RFC 8725 §3.1)', async () => {
   for (const alg of [
     'none',
     'None',
@@ -173,7 +173,7 @@ test('none in every spelling is refused, with and without a signature (RFC 8725 
   }
 });
 
-test("one key's token under another key's id or algorithm is refused (RFC 8725 §3.1)", async () => {
+test("a token under another key's id or algorithm is refused (RFC 8725 §3.1)", async () => {
   const keys = [es256, eddsa, rs256];
   for (const signer of keys) {
     for (const named of keys) {
@@ -186,7 +186,7 @@ test("one key's token under another key's id or algorithm is refused (RFC 8725 �
   }
 });
 
-test('a key of the set without alg, or symmetric, or private, or for encryption, verifies nothing (CVE-2026-22817)', async () => {
+test('a published key without alg, or symmetric, private or meant for encryption, verifies nothing (CVE-2026-22817)', async () => {
   const good = await makeKey('good');
   const odd = await makeKey('odd');
   const { alg: _alg, ...withoutAlg } = odd.jwk;
@@ -275,7 +275,7 @@ test('degenerate ECDSA signatures are refused: zeros, n and beyond, DER, other l
   }
 });
 
-test('a key that the token brings along or points to is never used or fetched (RFC 8725 §3.10)', async () => {
+test('a key that the token contains or points to is never used or fetched (RFC 8725 §3.10)', async () => {
   const theirs = await makeKey('es');
   for (const members of [
     { jwk: theirs.jwk },
@@ -290,7 +290,7 @@ test('a key that the token brings along or points to is never used or fetched (R
   assert.equal(issuer.count('/theirs'), 0);
 });
 
-test('a token of five parts, encrypted, is refused; so is any other number but three (RFC 7516 §7.1)', async () => {
+test('an encrypted token of five parts is refused, and so is any number of parts other than three (RFC 7516 §7.1)', async () => {
   const { publicKey } = await generateKeyPair('RSA-OAEP-256');
   const jwe = await new CompactEncrypt(utf8(JSON.stringify(issuer.claims())))
     .setProtectedHeader({ alg: 'RSA-OAEP-256', enc: 'A256GCM', kid: 'es', typ: 'at+jwt' })
@@ -313,7 +313,7 @@ test('a token of five parts, encrypted, is refused; so is any other number but t
   }
 });
 
-test('an RSA key of fewer bits than the standard wants verifies nothing (RFC 7518 §3.3)', async () => {
+test('an RSA key shorter than the standard requires verifies nothing (RFC 7518 §3.3)', async () => {
   const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 1024 });
   const weak = await openBench();
   const jwk = { ...publicKey.export({ format: 'jwk' }), kid: 'weak', alg: 'RS256' };
@@ -323,7 +323,7 @@ test('an RSA key of fewer bits than the standard wants verifies nothing (RFC 751
   await refused(weak, `${input}.${printBase64url(sign('sha256', Buffer.from(input), privateKey))}`);
 });
 
-test('no text whatever makes the guard throw, and none is let in', async () => {
+test('no text makes the guard throw, and no random text is accepted', async () => {
   const json = fc.json({ maxDepth: 3 }).map((text) => printBase64url(utf8(text)));
   const piece = fc.oneof(
     fc.string({ unit: 'binary', maxLength: 40 }),
@@ -340,7 +340,7 @@ test('no text whatever makes the guard throw, and none is let in', async () => {
   );
 });
 
-test('the log is told which of its checks a token has failed', async () => {
+test('the log gets the reason why a token was refused', async () => {
   const reasons = {
     'claims outside the profile': await issuer.token({ jti: 'x' }),
     'of another issuer': await issuer.token({ iss: 'https://other.example' }),

@@ -24,7 +24,7 @@ const prover = new Prover();
 const token = await issuer.token({ cnf: { jkt: prover.jkt } });
 const port = await listen(guard);
 
-/** The port of an API behind this guard; it says whom the token is bound to. */
+/** The port of an API behind this guard; it responds with the thumbprint of the token's key. */
 async function listen(guarded: Guard): Promise<number> {
   const api = createServer(
     protectNode(guarded, policy, (_request, response, { boundTo }) => void response.end(boundTo)),
@@ -43,7 +43,7 @@ interface Answer {
   readonly body: string;
 }
 
-/** A request with these header lines and no others of its own making, over a bare socket. */
+/** Sends exactly these header lines over a bare socket. */
 async function send(
   lines: readonly string[],
   { target = '/accounts', method = 'GET', to = port }: { target?: string; method?: string; to?: number } = {},
@@ -70,7 +70,7 @@ async function assertRefused(lines: readonly string[], hint: string, at: { targe
   assert.match(challenge, NOT_GOOD, hint);
 }
 
-test('a bound token with a proof of its key is let in, by each algorithm, and the handler hears of the key (RFC 9449 §7.1)', async () => {
+test("a bound token with a proof of its key is accepted, for each algorithm, and the handler gets the key's thumbprint (RFC 9449 §7.1)", async () => {
   for (const algorithm of ['ES256', 'EdDSA', 'PS256'] as const) {
     const mine = new Prover(algorithm);
     const other = new Prover(algorithm);
@@ -86,7 +86,7 @@ test('a bound token with a proof of its key is let in, by each algorithm, and th
     assert.equal((await send([`Authorization: ${scheme} ${token}`, `DPoP: ${prover.prove(token)}`])).status, 200);
 });
 
-test('a bound token shown as Bearer is refused and told to come with a proof, even when one lies beside it (RFC 9449 §7.2)', async () => {
+test('a bound token sent as Bearer is refused with a DPoP challenge, even with a proof next to it (RFC 9449 §7.2)', async () => {
   const unbound = await issuer.token();
   assert.equal((await send([`Authorization: Bearer ${unbound}`])).status, 200);
   for (const proofs of [[], [`DPoP: ${prover.prove(token)}`]]) {
@@ -96,7 +96,7 @@ test('a bound token shown as Bearer is refused and told to come with a proof, ev
   }
 });
 
-test('a token that is not bound is none for the DPoP scheme, whatever proof comes with it (RFC 9449 §7.1)', async () => {
+test('an unbound token is refused under the DPoP scheme, whatever proof comes with it (RFC 9449 §7.1)', async () => {
   const unbound = await issuer.token();
   for (const proofs of [[], [prover.prove(unbound)]]) {
     const { status, challenge } = await send(dpop(unbound, ...proofs));
@@ -106,7 +106,7 @@ test('a token that is not bound is none for the DPoP scheme, whatever proof come
   assert.equal((await send([`Authorization: Bearer ${unbound}`, 'DPoP: anything'])).status, 200);
 });
 
-test('a bad token is bad whatever proof comes with it, and a good one opens no more than its scopes', async () => {
+test("a proof doesn't make up for an invalid token or a missing scope", async () => {
   const bad = await issuer.token({ cnf: { jkt: prover.jkt }, exp: 1 });
   assert.match((await send(dpop(bad, prover.prove(bad)))).challenge, /error="invalid_token"/);
   const proof = prover.prove(token, { htu: `${API}/transfers` });
@@ -115,7 +115,7 @@ test('a bad token is bad whatever proof comes with it, and a good one opens no m
   assert.match(challenge, /error="insufficient_scope".*scope="\/transfers\.read"/);
 });
 
-test('the challenge is in the scheme that was tried, whatever was wrong, and that of DPoP names its algorithms (RFC 9449 §7.1)', async () => {
+test('the challenge uses the scheme that the client tried, and for DPoP it lists the algorithms (RFC 9449 §7.1)', async () => {
   const refused: Readonly<Record<string, readonly [number, string, string]>> = {
     'no token at all': [401, 'abc', '/accounts'],
     expired: [401, await issuer.token({ exp: 1 }), '/accounts'],
@@ -140,7 +140,7 @@ async function rebind(unbound: string): Promise<string> {
   return await issuer.token({ ...decodeJwt(unbound), cnf: { jkt: prover.jkt } });
 }
 
-test('there is one proof: none is refused, and so are two, equal or not, in two headers or in one (RFC 9449 §4.3, 1)', async () => {
+test('there is exactly one proof: none, two, or two joined into one are refused (RFC 9449 §4.3, 1)', async () => {
   const [one, other] = [prover.prove(token), prover.prove(token)];
   await assertRefused(dpop(token), 'none');
   await assertRefused(dpop(token, ''), 'an empty one');
@@ -148,11 +148,11 @@ test('there is one proof: none is refused, and so are two, equal or not, in two 
   await assertRefused(dpop(token, one, one), 'the same twice');
   await assertRefused(dpop(token, `${one}, ${other}`), 'joined');
   await assertRefused(dpop(token, `${one},`), 'with a comma');
-  // None of those has used them up.
+  // None of these used up the proofs.
   assert.equal((await send(dpop(token, one))).status, 200);
 });
 
-test('what is not in the form of a proof is none (RFC 9449 §4.3, 2 to 7)', async () => {
+test('malformed proofs are refused (RFC 9449 §4.3, 2 to 7)', async () => {
   const { jwk } = prover;
   const secret = { ...jwk, ...prover.privateKey.export({ format: 'jwk' }) };
   const headers: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
@@ -191,7 +191,7 @@ test('what is not in the form of a proof is none (RFC 9449 §4.3, 2 to 7)', asyn
   assert.equal((await send(dpop(token, good))).status, 200);
 });
 
-test('a proof is for this method, this address, this token and this moment (RFC 9449 §4.3, 8 to 12)', async () => {
+test('a proof is only valid for this method, URL, token and time (RFC 9449 §4.3, 8 to 12)', async () => {
   const other = await issuer.token({ cnf: { jkt: prover.jkt } });
   const good: readonly Readonly<Record<string, unknown>>[] = [
     {},
@@ -237,7 +237,7 @@ test('a proof is for this method, this address, this token and this moment (RFC 
   await assertRefused(dpop(token, prover.prove(token)), 'another path', { target: '/transfers' });
 });
 
-test('a proof is good once, and so is its jti; the jti of another key is another one (RFC 9449 §11.1)', async () => {
+test('a proof and its jti can be used once; another key may use the same jti (RFC 9449 §11.1)', async () => {
   const other = new Prover();
   const theirs = await issuer.token({ cnf: { jkt: other.jkt } });
   const jti = makeId();
@@ -249,13 +249,13 @@ test('a proof is good once, and so is its jti; the jti of another key is another
   assert.equal((await send(dpop(token, prover.prove(token)))).status, 200);
 });
 
-test('of twenty requests at once with one proof, one is let in', async () => {
+test('of twenty concurrent requests with one proof, one is accepted', async () => {
   const proof = prover.prove(token);
   const answers = await Promise.all(Array.from({ length: 20 }, () => send(dpop(token, proof))));
   assert.equal(answers.filter(({ status }) => status === 200).length, 1);
 });
 
-test('a proof is remembered for as long as it could be used, to the second', async () => {
+test('a proof is remembered for exactly as long as it could be used', async () => {
   const own = guardOf(issuer, { publicURL: API, maxStalenessSeconds: 3_600 });
   const check = (proof: string): ReturnType<Guard['check']> => own.guard.check(proved(token, proof), '/accounts.read');
   const proof = prover.prove(token, { iat: NOW_SECONDS + 10 });
@@ -266,7 +266,7 @@ test('a proof is remembered for as long as it could be used, to the second', asy
   assert.equal(assertDenied(await check(proof), 401).because, 'iat is too far from now');
 });
 
-test('a revoked token is refused with its proof, and its proof is not used up on the way', async () => {
+test('a revoked token is refused with its proof, and the proof is not used up', async () => {
   const asked: string[] = [];
   const rememberProof = (id: string): Promise<boolean> => Promise.resolve(asked.push(id) > 0);
   const own = guardOf(issuer, { publicURL: API, rememberProof });
@@ -280,7 +280,7 @@ test('a revoked token is refused with its proof, and its proof is not used up on
   assert.equal(asked.length, 1);
 });
 
-test('a revocation that arrives while the shared store is asked counts', async () => {
+test('a revocation that arrives while the shared store is asked takes effect', async () => {
   const jti = makeId();
   const rememberProof = async (): Promise<boolean> => {
     const held = own.guard.health().revocations;
@@ -296,7 +296,7 @@ test('a revocation that arrives while the shared store is asked counts', async (
   );
 });
 
-test('a client with as many keys as it likes has one share of what is remembered: past it, it alone is told to wait (429)', async () => {
+test('all keys of a client share one quota of proofs, and beyond it only that client gets 429', async () => {
   const own = guardOf(issuer, { publicURL: API, proofsPerClientMax: 3, maxStalenessSeconds: 3_600 });
   const present = async (clientId: string, seconds = 0): ReturnType<Guard['check']> => {
     const another = new Prover();
@@ -308,7 +308,7 @@ test('a client with as many keys as it likes has one share of what is remembered
   const { headers, body } = assertDenied(await present('busy'), 429);
   assert.equal(body.error, 'rate_limited');
   assert.match(headers['Retry-After'] ?? '', /^[1-9]\d*$/);
-  // Its credentials are good: there is nothing to challenge.
+  // The credentials are valid, so there is nothing to challenge.
   assert.equal(headers['WWW-Authenticate'], undefined);
   assertAllowed(await present('quiet'));
   assertAllowed(await own.check(await issuer.token({ sub: 'busy', client_id: 'busy' })), 'a bearer token');
@@ -316,7 +316,7 @@ test('a client with as many keys as it likes has one share of what is remembered
   assertAllowed(await present('busy', 61));
 });
 
-test('instances that share a store take a proof once among them; without one each takes it once (RFC 9449 §11.1)', async () => {
+test('instances with a shared store accept a proof once between them; without one, each accepts it once (RFC 9449 §11.1)', async () => {
   const store = new Map<string, number>();
   const rememberProof = (id: string, expiresAt: number): Promise<boolean> => {
     const fresh = !store.has(id);
@@ -333,13 +333,14 @@ test('instances that share a store take a proof once among them; without one eac
     assert.equal((await send(dpop(token, proof), { to: one })).status, 200);
     assert.equal((await send(dpop(token, proof), { to: other })).status, second);
   }
-  // Longer than the proof can be used here: an instance whose clock is behind takes it for longer, and the store takes its time.
+  // Longer than the proof is valid here: an instance with a slow clock accepts it longer, and the store may be slow
+  // too.
   assert.deepEqual([...store.values()], [NOW_SECONDS + 61 + 10]);
   const [id = ''] = store.keys();
   assert.match(id, /^[\w-]{43}$/);
 });
 
-test('a shared store that does not answer is a 503, and anything but true from it is a no', async () => {
+test('a failing shared store is a 503, and any answer but true is a no', async () => {
   const answers: readonly (readonly [() => Promise<boolean>, number])[] = [
     [() => Promise.resolve(true), 200],
     [() => Promise.resolve(false), 401],
@@ -360,7 +361,7 @@ test('a shared store that does not answer is a 503, and anything but true from i
   }
 });
 
-test('in Node, the address that clients call is known from publicURL alone: neither Host nor the request line makes one up', async () => {
+test("in Node, only publicURL says which URL clients call: Host and the request line don't count", async () => {
   const blind = guardOf(issuer);
   const to = await listen(blind.guard);
   for (const target of ['/accounts', `${API}/accounts`]) {
@@ -371,13 +372,13 @@ test('in Node, the address that clients call is known from publicURL alone: neit
   }
   const { because } = assertDenied(await blind.guard.check(proved(token, prover.prove(token)), '/accounts.read'), 401);
   assert.match(because, /publicURL/);
-  // With it, whatever else is named has no weight.
+  // With publicURL set, nothing else counts.
   const elsewhere = prover.prove(token, { htu: 'https://evil.example/accounts' });
   await assertRefused(dpop(token, elsewhere), 'absolute', { target: 'https://evil.example/accounts' });
   await assertRefused([...dpop(token, elsewhere), 'X-Forwarded-Host: evil.example'], 'forwarded');
 });
 
-test('publicURL may have a path, which a proxy takes away before the guard sees it', async () => {
+test('publicURL may have a path that a proxy strips before the guard sees it', async () => {
   for (const publicURL of [`${API}/v1`, `${API}/v1/`]) {
     const to = await listen(guardOf(issuer, { publicURL }).guard);
     const v1 = prover.prove(token, { htu: `${API}/v1/accounts` });
@@ -386,13 +387,13 @@ test('publicURL may have a path, which a proxy takes away before the guard sees 
   }
 });
 
-test('fetch: the host is that of publicURL, and never what a Request says: a proof that was passed on fits nowhere (RFC 9449 §4.3, 9)', async () => {
+test("fetch: the host is publicURL's, never the Request's, so a proof made for another API is refused (RFC 9449 §4.3, 9)", async () => {
   const statusOf = async (guarded: Guard, url: string, htu: string): Promise<number> => {
     const handler = protectFetch(guarded, policy, (_request, { boundTo }) => new Response(boundTo));
     const headers = { authorization: `DPoP ${token}`, dpop: prover.prove(token, { htu }) };
     return (await handler(new Request(url, { headers }))).status;
   };
-  // Made for another API, which passes token and proof on under its own name.
+  // Made for another API, which forwards the token and the proof to this one.
   const elsewhere = 'https://evil.example/accounts';
   for (const url of [HTU, elsewhere, 'http://10.0.0.1/accounts']) {
     assert.equal(await statusOf(guard, url, HTU), 200, url);
@@ -402,7 +403,7 @@ test('fetch: the host is that of publicURL, and never what a Request says: a pro
   for (const htu of [HTU, elsewhere]) assert.equal(await statusOf(blind, htu, htu), 401, htu);
 });
 
-test('scheme, host and port are compared for what they mean, the path to the letter (RFC 9449 §4.3, RFC 3986 §6.2)', async () => {
+test('scheme, host and port are compared by meaning, the path byte by byte (RFC 9449 §4.3, RFC 3986 §6.2)', async () => {
   const same: Readonly<Record<string, readonly string[]>> = {
     'https://API.example.com:443': [HTU, 'https://api.example.com:443/accounts', 'HTTPS://api.EXAMPLE.com/accounts'],
     'http://localhost': ['http://localhost/accounts', 'http://LOCALHOST:80/accounts'],
@@ -422,7 +423,7 @@ test('scheme, host and port are compared for what they mean, the path to the let
   }
 });
 
-test('whatever stands in the header of the proof, the answer is a refusal and never a failure', async () => {
+test('no content of the DPoP header makes the guard fail: it is always refused', async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.oneof(
@@ -439,7 +440,7 @@ test('whatever stands in the header of the proof, the answer is a refusal and ne
   );
 });
 
-test('a refusal holds neither the token nor the proof', async () => {
+test('a refusal contains neither the token nor the proof', async () => {
   const proof = prover.prove(token, { htm: 'POST' });
   const text = JSON.stringify(await guard.check(proved(token, proof), '/accounts.read'));
   assert.ok(!text.includes(token) && !text.includes(proof));
@@ -458,7 +459,7 @@ test('the salt of PS256 is as long as its hash (RFC 7518 §3.5)', async () => {
   }
 });
 
-test('a token bound to a point off the curve can not be used: such a key has no signatures', async () => {
+test('a token bound to a point off the curve cannot be used: such a key has no valid signatures', async () => {
   const { crv, kty, x, y } = prover.jwk;
   for (const [jwk, isPoint] of [
     [{ crv, kty, x, y }, true],
@@ -471,7 +472,7 @@ test('a token bound to a point off the curve can not be used: such a key has no 
   }
 });
 
-test("a stranger's key costs a hash: nothing is verified with a key that the token isn't bound to", async () => {
+test("nothing is verified with a key that the token isn't bound to: a stranger's key costs one hash", async () => {
   const proof = new Prover().prove(token);
   assertAllowed(await guard.check(proved(token, prover.prove(token)), '/accounts.read'));
   const verify = mock.method(crypto.subtle, 'verify');

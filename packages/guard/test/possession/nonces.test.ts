@@ -24,12 +24,12 @@ function asking(nonceKey?: string): Bench {
   return guardOf(issuer, nonceKey === undefined ? options : { ...options, nonceKey });
 }
 
-/** What a guard says to a proof with these claims; `seconds` is how far its clock has been moved on. */
+/** The guard's decision about a proof with these claims; `seconds`: how far its clock was advanced. */
 function present(guard: Guard, claims: Readonly<Record<string, unknown>> = {}, seconds = 0): Promise<Decision> {
   return guard.check(proved(token, prover.prove(token, { iat: NOW_SECONDS + seconds, ...claims })), '/accounts.read');
 }
 
-/** The nonce that a guard tells who comes without one. */
+/** The nonce that the guard returns for a proof without one. */
 async function nonceOf(guard: Guard, seconds = 0): Promise<string> {
   const { headers, body } = assertDenied(await present(guard, {}, seconds), 401);
   assert.equal(body.error, 'use_dpop_nonce');
@@ -43,13 +43,13 @@ async function nonceOf(guard: Guard, seconds = 0): Promise<string> {
   return nonce;
 }
 
-/** The nonce that an allowed request is told; undefined when its own is still the one to use. */
+/** The new nonce on an allowed request; undefined if the current one is still the one to use. */
 function toldBy(decision: Decision): string | undefined {
   assertAllowed(decision);
   return decision.headers['DPoP-Nonce'];
 }
 
-test('a proof without a nonce is refused and told one, and with it the request is let in (RFC 9449 §9)', async () => {
+test('a proof without a nonce is refused and gets one, and with it the request is accepted (RFC 9449 §9)', async () => {
   const { guard } = asking();
   const nonce = await nonceOf(guard);
   assert.equal(toldBy(await present(guard, { nonce })), undefined);
@@ -60,7 +60,7 @@ test('a proof without a nonce is refused and told one, and with it the request i
   }
 });
 
-test('where no nonces are asked for nobody hears of them, and one that is there anyway does no harm', async () => {
+test('a guard without nonces never mentions them, and ignores one that is sent anyway', async () => {
   const { guard } = guardOf(issuer, { publicURL: API });
   assert.equal(toldBy(await present(guard)), undefined);
   assert.equal(toldBy(await present(guard, { nonce: 'of another server' })), undefined);
@@ -68,7 +68,7 @@ test('where no nonces are asked for nobody hears of them, and one that is there 
   assert.ok(!('DPoP-Nonce' in headers));
 });
 
-test('a nonce is good for its period and the next; in that one the answer tells the new one (RFC 9449 §8.2)', async () => {
+test('a nonce is valid for its period and the next, when responses carry the new one (RFC 9449 §8.2)', async () => {
   const { guard, clock } = asking();
   const first = await nonceOf(guard);
   clock.advance(REST_OF_PERIOD_SECONDS - 1);
@@ -86,7 +86,7 @@ test('a nonce is good for its period and the next; in that one the answer tells 
   assert.equal(toldBy(await present(guard, { nonce: second }, seconds)), await nonceOf(guard, seconds));
 });
 
-test('a good nonce makes up for nothing: an old proof, a replay, another method, address or token (RFC 9449 §4.3)', async () => {
+test("a valid nonce doesn't make up for an old proof, a replay, or another method, URL or token (RFC 9449 §4.3)", async () => {
   const { guard } = asking();
   const nonce = await nonceOf(guard);
   const bad = [
@@ -98,7 +98,7 @@ test('a good nonce makes up for nothing: an old proof, a replay, another method,
   for (const claims of bad) {
     const { body, headers } = assertDenied(await present(guard, { nonce, ...claims }), 401, JSON.stringify(claims));
     assert.equal(body.error, 'invalid_dpop_proof');
-    // Whoever is told to make another proof may as well be told with which nonce.
+    // A client that has to make another proof can use the nonce right away.
     assert.equal(headers['DPoP-Nonce'], nonce);
   }
   const proof = prover.prove(token, { nonce });
@@ -107,11 +107,11 @@ test('a good nonce makes up for nothing: an old proof, a replay, another method,
   assert.equal(again.because, 'the proof: replayed');
 });
 
-test("guards with one key take each other's nonces, with clocks a period apart at the most; others do not", async () => {
+test("guards with the same key accept each other's nonces, if their clocks differ by at most one period", async () => {
   const [here, there, stranger] = [asking(KEY), asking(KEY), asking(`${KEY}.`)];
   const nonce = await nonceOf(here.guard);
   assert.equal(await nonceOf(there.guard), nonce);
-  // Whatever their version: half of the MAC of the minute.
+  // The same for every version: half of the minute's MAC.
   const mac = createHmac('sha256', KEY)
     .update(`dpop nonce ${Math.floor(NOW_SECONDS / PERIOD_SECONDS)}`)
     .digest();
@@ -120,13 +120,13 @@ test("guards with one key take each other's nonces, with clocks a period apart a
   assertDenied(await present(stranger.guard, { nonce }), 401);
   there.clock.advance(PERIOD_SECONDS);
   const ahead = await nonceOf(there.guard, PERIOD_SECONDS);
-  // Not told ours: it would be the older one.
+  // It doesn't get ours, which would be older.
   assert.equal(toldBy(await present(here.guard, { nonce: ahead })), undefined);
   there.clock.advance(PERIOD_SECONDS);
   assertDenied(await present(here.guard, { nonce: await nonceOf(there.guard, 2 * PERIOD_SECONDS) }), 401);
 });
 
-test('a token that is bound to nothing needs no nonce, and one that is shown as Bearer is told the nonce with the way', async () => {
+test('an unbound token needs no nonce, and a bound one sent as Bearer gets the nonce with the challenge', async () => {
   const { guard } = asking();
   const nonce = await nonceOf(guard);
   assert.equal(toldBy(await guard.check(bearer(await issuer.token()), '/accounts.read')), undefined);
@@ -138,7 +138,7 @@ test('a token that is bound to nothing needs no nonce, and one that is shown as 
   assert.equal(bound.headers['DPoP-Nonce'], nonce);
 });
 
-test('in Node, the new nonce goes with whatever the handler answers, and is not to be stored', async () => {
+test("in Node, the new nonce is added to whatever the handler responds, which isn't cached then", async () => {
   const { guard, clock } = asking();
   const port = await listen(protectNode(guard, policy, (_request, response) => void response.writeHead(200).end('in')));
   const ask = async (nonce: string, seconds: number): Promise<Response> => {
@@ -159,7 +159,7 @@ test('in Node, the new nonce goes with whatever the handler answers, and is not 
   assert.equal(told.headers.get('cache-control'), 'no-store');
 });
 
-test('fetch: the new nonce goes with every kind of answer, also with those whose headers cannot be changed', async () => {
+test('fetch: the new nonce is added to every kind of response, even those with immutable headers', async () => {
   const answers: Readonly<Record<string, () => Response>> = {
     plain: () => new Response('in', { headers: { 'cache-control': 'max-age=60', etag: '"1"' } }),
     empty: () => new Response(null, { status: 204 }),
@@ -186,7 +186,7 @@ test('fetch: the new nonce goes with every kind of answer, also with those whose
   }
 });
 
-test('fetch: an answer that has nothing to carry, or that is none, is handed on as the very one that it is', async () => {
+test("fetch: a response that needs no header, or can't have one, is passed on unchanged", async () => {
   for (const made of [new Response('in'), Response.redirect(`${API}/elsewhere`), Response.error()]) {
     const { guard, clock } = asking();
     const handler = protectFetch(guard, policy, () => made);
@@ -198,7 +198,7 @@ test('fetch: an answer that has nothing to carry, or that is none, is handed on 
     assert.equal(await ask(0), made);
     clock.advance(PERIOD_SECONDS);
     const told = await ask(PERIOD_SECONDS);
-    // A network error has no fields: one with a nonce would be another answer.
+    // A network error has no headers; adding one would make it a different response.
     if (made.status === 0) assert.equal(told, made);
     else assert.equal(told.headers.get('dpop-nonce'), await nonceOf(guard, PERIOD_SECONDS));
   }

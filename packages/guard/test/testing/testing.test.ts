@@ -1,4 +1,4 @@
-/** The issuer in memory (`@hallpass/guard/testing`), and with it opaque tokens and API keys over Basic. */
+/** The in-memory issuer (`@hallpass/guard/testing`), and with it opaque tokens and API keys over Basic. */
 import { ACCESS_TOKEN_LENGTH_MAX, printPlainBasic } from '@hallpass/protocol';
 import { compilePolicy, createGuard, type Decision, type Guard, type GuardOptions } from '@hallpass/guard';
 import { createTestIssuer, type TestIssuer } from '@hallpass/guard/testing';
@@ -20,7 +20,7 @@ interface Bench {
   readonly issuer: TestIssuer;
   readonly guard: Guard;
   readonly clock: TestClock;
-  /** What the guard asked of the issuer, but for keys and the feed. */
+  /** The guard's requests to the issuer, except for keys and the feed. */
   readonly asked: Asked[];
   readonly instead: { answer?: () => Promise<Response> };
 }
@@ -50,8 +50,8 @@ async function open(t: TestContext, options: Partial<GuardOptions> = {}): Promis
   return { issuer, guard, clock, asked, instead };
 }
 
-suite('an issuer for the tests of an API', () => {
-  test('its tokens are taken as those of a real one are, and only as they say', async (t) => {
+suite('the test issuer', () => {
+  test('makes tokens that work like those of a real issuer', async (t) => {
     const { issuer, guard, clock } = await open(t);
     const token = await issuer.token({ scope: '/accounts/a1.read', clientId: 'c' });
     const decision = await guard.check(bearer(token), '/accounts/{accountID}.read', { accountID: 'a1' });
@@ -65,7 +65,7 @@ suite('an issuer for the tests of an API', () => {
     assertDenied(await guard.check(bearer(token), '/accounts/a1.read'), 401);
   });
 
-  test('when a revocation resolves, the guard knows: of a token, a grant, a client', async (t) => {
+  test('has told the guard when a revocation resolves: of a token, a grant, a client', async (t) => {
     const { issuer, guard } = await open(t);
     const check = (token: string): Promise<Decision> => guard.check(bearer(token), '/accounts.read');
     const scope = '/accounts.read';
@@ -89,7 +89,7 @@ suite('an issuer for the tests of an API', () => {
     await assert.rejects(issuer.revoke('a stranger'), TypeError);
   });
 
-  test('its outage is one for the guard, which closes, introspects or allows as it was told', async (t) => {
+  test('simulates an outage, in which the guard refuses, introspects or allows as configured', async (t) => {
     for (const [whenStale, status] of [
       ['refuse', 503],
       ['introspect', 503],
@@ -118,7 +118,7 @@ suite('an issuer for the tests of an API', () => {
     }
   });
 
-  test('a guard can be closed while its feed is open, and another one opened', async (t) => {
+  test('allows a guard to be closed while its feed is open, and another to be opened', async (t) => {
     const first = await open(t);
     first.guard.close();
     await first.issuer.revoke(await first.issuer.token());
@@ -132,13 +132,13 @@ suite('an issuer for the tests of an API', () => {
 suite('opaque tokens', () => {
   const opaque = { scope: '/accounts.read', opaque: true };
 
-  test('are refused where the guard was not told to take them, and the issuer is not asked', async (t) => {
+  test("are refused if the guard doesn't accept them, and the issuer is not asked", async (t) => {
     const { issuer, guard, asked } = await open(t);
     assertDenied(await guard.check(bearer(await issuer.token(opaque)), '/accounts.read'), 401);
     assert.equal(asked.length, 0);
   });
 
-  test('that are longer than a token can be are refused, and the issuer is not asked', async (t) => {
+  test('that are longer than any token are refused, and the issuer is not asked', async (t) => {
     const { guard, asked } = await open(t, { opaqueTokenSeconds: 1 });
     const longest = `hpat_${'a'.repeat(ACCESS_TOKEN_LENGTH_MAX - 5)}`;
     const denial = assertDenied(await guard.check(bearer(`${longest}a`), '/accounts.read'), 401);
@@ -148,7 +148,7 @@ suite('opaque tokens', () => {
     assert.equal(asked.length, 1);
   });
 
-  test('are what the issuer says, once in the time for which it is believed', async (t) => {
+  test('are what the issuer says, and it is asked once per cache time', async (t) => {
     const { issuer, guard, asked, clock } = await open(t, { opaqueTokenSeconds: 2 });
     const token = await issuer.token(opaque);
     const checks = await Promise.all(Array.from({ length: 20 }, () => guard.check(bearer(token), '/accounts.read')));
@@ -167,7 +167,7 @@ suite('opaque tokens', () => {
     assert.equal(asked.length, 2);
   });
 
-  test('that are revoked are refused at once by the feed, and of a revoked grant when the time is over', async (t) => {
+  test('are refused at once when revoked, and when their cache time is over if their grant is revoked', async (t) => {
     const { issuer, guard, clock } = await open(t, { opaqueTokenSeconds: 60 });
     const grantId = '01973a00-0000-7000-8000-0000000000ac';
     const [token, ofGrant, ofClient] = [
@@ -187,7 +187,7 @@ suite('opaque tokens', () => {
     assert.equal(assertDenied(await check(ofGrant), 401).because, 'inactive by introspection');
   });
 
-  test('for another API, of another issuer, expired or bound to a key are refused, whatever introspection says', async (t) => {
+  test('for another API, from another issuer, expired or bound to a key are refused, whatever introspection says', async (t) => {
     const { issuer, guard, instead, clock } = await open(t, { opaqueTokenSeconds: 0 });
     const now = Math.floor(clock.now() / 1000);
     const good = {
@@ -228,7 +228,7 @@ suite('opaque tokens', () => {
     assertDenied(await check({ scope: '/accounts.write' }), 403);
   });
 
-  test('are cached up to a limit in number and in size; those used last stay', async (t) => {
+  test('are cached up to a limit in number and in size, and the most recently used ones stay', async (t) => {
     const { issuer, guard, asked } = await open(t, { opaqueTokenSeconds: 60, rememberedTokensMax: 4 });
     const tokens = await Promise.all('abcde'.split('').map(() => issuer.token(opaque)));
     const countRequests = async (...at: readonly number[]): Promise<number> => {
@@ -255,7 +255,7 @@ suite('opaque tokens', () => {
     }
   });
 
-  test('are a 503 while the issuer cannot be asked, and a 429 when too many are new at once', async (t) => {
+  test("are a 503 while the issuer can't be reached, and a 429 when too many are new at once", async (t) => {
     const { issuer, guard, instead, asked, clock } = await open(t, { opaqueTokenSeconds: 1 });
     for (const answer of [
       async () => new Response('{}', { status: 500 }),
@@ -314,7 +314,7 @@ suite('API keys over Basic', () => {
     ...more,
   });
 
-  test('are no credentials where the guard was not told to take them', async (t) => {
+  test("count as no credentials if the guard doesn't accept them", async (t) => {
     const { issuer, guard, asked } = await open(t);
     issuer.addKey(KEY);
     const denial = assertDenied(await guard.check(basic(), '/accounts.read'), 401);
@@ -322,7 +322,7 @@ suite('API keys over Basic', () => {
     assert.equal(asked.length, 0);
   });
 
-  test('open what the key may have, and nothing else; a wrong one is told to try Basic again', async (t) => {
+  test("allow what the key's scopes allow and nothing else; a wrong key gets a Basic challenge", async (t) => {
     const { issuer, guard } = await open(t, { apiKeySeconds: 10 });
     issuer.addKey(KEY);
     const decision = await guard.check(basic(), '/accounts.read');
@@ -345,7 +345,7 @@ suite('API keys over Basic', () => {
     assertAllowed(await guard.check(bearer(await issuer.token({ scope: '/accounts.read' })), '/accounts.read'));
   });
 
-  test('an unknown route is 403 to a good key and 401 to any other', async (t) => {
+  test('get 403 for an unknown route if valid, and 401 if not', async (t) => {
     const { issuer, guard } = await open(t, { apiKeySeconds: 10 });
     issuer.addKey(KEY);
     const policy = compilePolicy({ 'GET /accounts': '/accounts.read' });
@@ -355,7 +355,7 @@ suite('API keys over Basic', () => {
     assertDenied(await guard.checkRoute(policy, basic({ ...KEY, clientSecret: 'x' }, nowhere)), 401);
   });
 
-  test('are exchanged once in the time for which they are believed, for the one scope; the address goes along', async (t) => {
+  test("are exchanged once per cache time and scope, with the caller's address", async (t) => {
     const { issuer, guard, asked, clock } = await open(t, { apiKeySeconds: 10 });
     issuer.addKey({ ...KEY, scopes: ['/accounts.read', '/accounts.write'] });
     const request = basic(KEY, { address: '192.0.2.1' });
@@ -379,7 +379,7 @@ suite('API keys over Basic', () => {
     assertDenied(await guard.check(basic({ ...KEY, clientSecret: 'x' }), '/accounts.read'), 401, 'not the cached one');
   });
 
-  test('that are disabled are refused as soon as the feed says so, and stay so', async (t) => {
+  test('are refused as soon as the feed says that they are disabled', async (t) => {
     const { issuer, guard, clock } = await open(t, { apiKeySeconds: 300 });
     issuer.addKey(KEY);
     assertAllowed(await guard.check(basic(), '/accounts.read'));
@@ -389,7 +389,7 @@ suite('API keys over Basic', () => {
     assertDenied(await guard.check(basic(), '/accounts.read'), 401);
   });
 
-  test('whose tokens were all ended go on with new ones at once: the key itself is as good as before', async (t) => {
+  test('get a new token at once when all their tokens were revoked: the key itself is still valid', async (t) => {
     const { issuer, guard, asked, clock } = await open(t, { apiKeySeconds: 300 });
     issuer.addKey(KEY);
     assertAllowed(await guard.check(basic(), '/accounts.read'));
@@ -402,7 +402,7 @@ suite('API keys over Basic', () => {
     assert.equal(asked.length, 2, 'the new one is believed');
   });
 
-  test('whose new token has ended too are refused, and are exchanged once for each request', async (t) => {
+  test('are refused if their new token is revoked too, after one exchange per request', async (t) => {
     const { issuer, guard, asked, instead } = await open(t, { apiKeySeconds: 300 });
     issuer.addKey(KEY);
     const token = await issuer.token({ scope: '/accounts.read', clientId: KEY.clientId });
@@ -415,7 +415,7 @@ suite('API keys over Basic', () => {
     }
   });
 
-  test('that are malformed, or beside a token, are a malformed request', async (t) => {
+  test('that are malformed, or sent along with a token, are a malformed request', async (t) => {
     const { issuer, guard, asked } = await open(t, { apiKeySeconds: 10 });
     issuer.addKey(KEY);
     const token = await issuer.token({ scope: '/accounts.read' });
@@ -434,7 +434,7 @@ suite('API keys over Basic', () => {
     assert.equal(asked.length, 0);
   });
 
-  test('a key whose exchange gave no good token is exchanged again', async (t) => {
+  test('are exchanged again if the exchange returned an invalid token', async (t) => {
     const { guard, instead, asked, issuer } = await open(t, { apiKeySeconds: 10 });
     issuer.addKey(KEY);
     instead.answer = async () => Response.json({ access_token: 'not.a.token', token_type: 'Bearer' });
@@ -444,7 +444,7 @@ suite('API keys over Basic', () => {
     assert.equal(asked.length, 2);
   });
 
-  /** An issuer that keeps everybody waiting until it is told to go on, and then knows one key alone. */
+  /** An issuer that holds all requests until released, and then knows a single key. */
   const hold = ({ instead, issuer }: Bench): (() => void) => {
     let release = (): void => undefined;
     const gate = new Promise<void>((resolve) => {
@@ -469,7 +469,7 @@ suite('API keys over Basic', () => {
   const countOf = (decisions: readonly Decision[], status: number): number =>
     decisions.filter((decision) => statusOf(decision) === status).length;
 
-  test('that are new wait for their turn: 64 are asked about at once, 250 of one address wait, and beyond that it is 429', async (t) => {
+  test('queue up when new: 64 requests run, 250 per address wait, and more get 429', async (t) => {
     const bench = await open(t, { apiKeySeconds: 10 });
     const release = hold(bench);
     const flood = Array.from({ length: 400 }, (_, at) => guess(bench, at, '192.0.2.1'));
@@ -486,7 +486,7 @@ suite('API keys over Basic', () => {
     assertAllowed(await bench.guard.check(basic(), '/accounts.read'));
   });
 
-  test('from all of an IPv6 network, /64, wait as those of one address do', async (t) => {
+  test('from one IPv6 /64 network queue up like those from one address', async (t) => {
     const bench = await open(t, { apiKeySeconds: 10 });
     const release = hold(bench);
     const flood = Array.from({ length: 1_100 }, (_, at) => guess(bench, at, `2001:db8:1:2::${at.toString(16)}`));
@@ -498,7 +498,7 @@ suite('API keys over Basic', () => {
     assertAllowed(await partner, 'a right key from elsewhere has its turn');
   });
 
-  test('that were found good before do not wait behind guesses, whatever route is asked for, and however many there are', async (t) => {
+  test("known to be valid don't queue behind guesses, for any route and any number of guesses", async (t) => {
     const bench = await open(t, { apiKeySeconds: 10 });
     const { guard, instead, clock, asked } = bench;
     const policy = compilePolicy({ 'GET /accounts': '/accounts.read' });
@@ -522,7 +522,7 @@ suite('API keys over Basic', () => {
     assert.equal(countOf(await Promise.all(flood), 429), 2_000 - 1_064);
   });
 
-  test('that wait for an issuer which does not answer are told so in five seconds', async (t) => {
+  test("get 429 after five seconds if the issuer doesn't answer", async (t) => {
     const bench = await open(t, { apiKeySeconds: 10 });
     hold(bench);
     t.mock.timers.enable({ apis: ['setTimeout'] });
@@ -535,7 +535,7 @@ suite('API keys over Basic', () => {
     assert.equal(countOf(decisions, 429), 6);
   });
 
-  test('at a route that no policy names are asked about once in the time for which they are believed, and not all at once', async (t) => {
+  test('for an unknown route are checked once per cache time, and not all at once', async (t) => {
     const bench = await open(t, { apiKeySeconds: 10 });
     const { guard, asked, clock, issuer } = bench;
     const policy = compilePolicy({ 'GET /accounts': '/accounts.read' });
@@ -558,7 +558,7 @@ suite('API keys over Basic', () => {
     assert.deepEqual([countOf(decisions, 401), countOf(decisions, 429)], [314, 86]);
   });
 
-  test('where no scope would help, whether there is such a key is what a ping says', async (t) => {
+  test('that no scope would help are checked with a ping', async (t) => {
     const { guard, instead, clock } = await open(t, { apiKeySeconds: 10 });
     const policy = compilePolicy({ 'GET /accounts': '/accounts.read' });
     for (const [status, error, answered] of [
@@ -575,7 +575,7 @@ suite('API keys over Basic', () => {
     }
   });
 
-  test('what else the issuer says of a key is passed on, and what tells nothing is a 503', async (t) => {
+  test("get the issuer's error passed on, or a 503 if its response says nothing about the key", async (t) => {
     const { guard, instead } = await open(t, { apiKeySeconds: 10 });
     for (const [status, error, answered, code] of [
       [400, 'invalid_target', 400, 'invalid_target'],

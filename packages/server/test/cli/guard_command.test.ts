@@ -207,7 +207,12 @@ suite('hallpass guard', () => {
       [['--listen', '127.0.0.1:70000'], key, 2, /such as 127\.0\.0\.1:9090/],
       [['--trust', 'proxy.example'], key, 2, /neither an address nor a network/],
       [['--pass-override', 'authorization'], key, 2, /One of x-http-method-override, .*, _method\./],
-      [['--issuer-address', 'http://hallpass:8080'], key, 2, /issuerAddress is plain http .*issuerPlaintext 'allow'/],
+      [
+        ['--issuer-address', 'http://hallpass:8080'],
+        key,
+        2,
+        /issuerAddress is plain http .*set issuerPlaintext to 'allow'/,
+      ],
       [['--issuer-plaintext', 'allow'], key, 2, /issuerPlaintext has no effect without issuerAddress/],
       [['--issuer-plaintext', 'yes'], key, 2, /Allowed choices are refuse, allow/],
       [[], { ...key, HALLPASS_GUARD_CLIENT_IDD: 'a' }, 2, /HALLPASS_GUARD_CLIENT_IDD is not a setting\. Did you mean/],
@@ -245,7 +250,7 @@ suite('hallpass guard', () => {
       });
     for (const [done, says] of [
       [await run({ ...own, clientSecret: 'wrong' }), /refused this guard's credentials \(401\)/],
-      [await run(partner), /not let this guard's key read revocations \(403\).*--resource-server/],
+      [await run(partner), /allow this guard's key to read revocations \(403\).*--resource-server/],
       [await run(own, server.url.replace('127.0.0.1', 'localhost')), /The issuer calls itself 'http:\/\/127\.0\.0\.1:/],
       [await run(own, `${server.url}/`), /The issuer calls itself/],
     ] as const) {
