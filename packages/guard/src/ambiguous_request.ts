@@ -18,6 +18,7 @@ export const OVERRIDES = [
   'x-rewrite-url',
   '_method',
 ] as const;
+/** The name of an override that an API may handle itself (the option `passOverrides`). */
 export type Override = (typeof OVERRIDES)[number];
 
 /** The headers that tell an API behind a proxy who is calling (`forward_auth.ts`). */

@@ -9,7 +9,7 @@ import type { Freshness } from './freshness.ts';
 import type { ClockWatch } from './issuer/clock_watch.ts';
 import type { IssuerCheck } from './issuer/issuer_check.ts';
 import { adviceFor } from './misconfiguration.ts';
-import type { GuardSettings } from './options.ts';
+import type { GuardSettings } from './settings.ts';
 import { Outage } from './outage.ts';
 import type { Match } from './policy/policy.ts';
 import type { Binding } from './possession/binding.ts';
@@ -20,6 +20,7 @@ import type { StartUp } from './start_up.ts';
 /** What a request needs, known once its path or its values have been read. */
 export type Demand = Pick<Match, 'scope' | 'values'> & Partial<Pick<Match, 'route'>>;
 
+/** What a check is made of. `create_guard.ts` wires them together. */
 export interface CheckParts {
   readonly settings: Pick<GuardSettings, 'passOverrides'>;
   readonly startUp: StartUp;
@@ -42,6 +43,7 @@ interface Examined {
 
 const REVOKED = refuse('token_not_good', { because: 'revoked' });
 
+/** Runs the steps of a check in order, and turns refusals and outages into denials. */
 export class RequestCheck {
   readonly #parts: CheckParts;
 

@@ -12,6 +12,7 @@ import {
 } from '@hallpass/protocol';
 import type { Holder } from './credentials/holder.ts';
 
+/** The values of path parameters, decoded, by name. */
 export type PathValues = Readonly<Record<string, string>>;
 
 /** The request is allowed. */
@@ -48,6 +49,7 @@ export interface Denial {
   readonly because: string;
 }
 
+/** The result of `Guard.check`. */
 export type Decision<Values extends PathValues = PathValues> = Access<Values> | Denial;
 
 /**
@@ -58,6 +60,7 @@ export type RouteAccess<Route extends string = string> = {
   [Key in Route]: Access<ScopeValues<Key>> & { readonly route: Key };
 }[Route];
 
+/** The result of `Guard.checkRoute`. */
 export type RouteDecision<Route extends string = string> = RouteAccess<Route> | Denial;
 
 /** Builds the access from its holder. `newNonce`: the nonce that the client should use next, if it changes. */

@@ -3,7 +3,7 @@ import type { Refusal, RefusalReason } from '@hallpass/protocol';
 import { deny, type Denial, type DenialOrigin } from './decision.ts';
 import type { GuardCounts } from './guard_metrics.ts';
 import type { IssuerTime } from './issuer/issuer_time.ts';
-import type { GuardSettings } from './options.ts';
+import type { GuardSettings } from './settings.ts';
 import type { Nonces } from './possession/nonces.ts';
 import type { PresentedCredentials } from './request.ts';
 import { metadataURL } from './resource_metadata.ts';
@@ -15,6 +15,7 @@ const TIMED: ReadonlySet<string> = new Set<RefusalReason>([
   'resource_proof_not_good',
 ]);
 
+/** What a denial is made with. */
 export interface DenialsOptions {
   readonly settings: Pick<GuardSettings, 'realm' | 'audience' | 'resourceMetadata' | 'leewaySeconds'>;
   readonly nonces: Nonces | undefined;
@@ -22,6 +23,7 @@ export interface DenialsOptions {
   readonly counts: GuardCounts;
 }
 
+/** Makes the denials of one guard. */
 export class Denials {
   readonly #options: DenialsOptions;
   readonly #origin: DenialOrigin;

@@ -3,10 +3,11 @@ import type { GuardEvent } from './guard_event.ts';
 import type { ClockWatch } from './issuer/clock_watch.ts';
 import type { IssuerClient } from './issuer/issuer_client.ts';
 import { adviceFor } from './misconfiguration.ts';
-import type { GuardSettings } from './options.ts';
+import type { GuardSettings } from './settings.ts';
 import { nameOf, Outage } from './outage.ts';
 import type { RevocationFeed } from './revocations/revocation_feed.ts';
 
+/** What freshness depends on. */
 export interface FreshnessOptions {
   readonly settings: Pick<GuardSettings, 'whenStale' | 'maxStalenessSeconds'>;
   readonly feed: RevocationFeed;
@@ -15,6 +16,7 @@ export interface FreshnessOptions {
   readonly report: (event: GuardEvent) => void;
 }
 
+/** Knows whether the revocations are recent enough, and what to do if not. */
 export class Freshness {
   readonly #options: FreshnessOptions;
 

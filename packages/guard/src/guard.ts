@@ -14,6 +14,7 @@ export type ValuesFor<Template extends string> = string extends Template
     ? []
     : [values: ScopeValues<Template>];
 
+/** A guard for one API; see `createGuard`. */
 export interface Guard<Scopes extends string = string> {
   /**
    * Decides whether a request may do what a scope allows:
@@ -55,6 +56,7 @@ export interface Guard<Scopes extends string = string> {
   readonly metadataPath: string | undefined;
 }
 
+/** The state of a guard, for health checks and logs. */
 export interface GuardHealth {
   /** The guard knows every revocation older than this many seconds; Infinity until the feed has been read once. */
   readonly stalenessSeconds: number;

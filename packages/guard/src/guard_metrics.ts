@@ -2,6 +2,7 @@
 import type { RefusalReason } from '@hallpass/protocol';
 import type { GuardEvent } from './guard_event.ts';
 
+/** Counts since the guard was created. */
 export interface GuardMetrics {
   /** Checks that were allowed. */
   readonly allowed: number;
@@ -11,6 +12,7 @@ export interface GuardMetrics {
   readonly events: Readonly<Record<GuardEvent['kind'], number>>;
 }
 
+/** Counts decisions and events. */
 export class GuardCounts {
   #allowed = 0;
   readonly #refused: Partial<Record<RefusalReason, number>> = {};

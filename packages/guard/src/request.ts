@@ -31,6 +31,7 @@ export interface PresentedKey {
   readonly address: string | undefined;
 }
 
+/** The credentials of a request: an access token or an API key. */
 export type PresentedCredentials = PresentedToken | PresentedKey;
 
 /**
@@ -39,7 +40,7 @@ export type PresentedCredentials = PresentedToken | PresentedKey;
  */
 export function readCredentials(
   { headers, address }: Pick<GuardedRequest, 'headers' | 'address'>,
-  { takesKeys }: { readonly takesKeys: boolean },
+  { acceptsKeys }: { readonly acceptsKeys: boolean },
 ): PresentedCredentials | Refusal {
   const values = readHeader(headers, AUTHORIZATION);
   const [value, ...more] = values;
@@ -47,7 +48,7 @@ export function readCredentials(
   if (more.length > 0 || (value?.includes(',') === true && SECOND_CREDENTIALS.test(value))) {
     return refuse('malformed_credentials', { because: 'more than one Authorization' });
   }
-  if (!takesKeys || value === undefined || !BASIC.test(value)) return parseAccessTokenHeader(value);
+  if (!acceptsKeys || value === undefined || !BASIC.test(value)) return parseAccessTokenHeader(value);
   const key = parsePlainBasic(value);
   return key === undefined
     ? refuse('malformed_credentials', { because: 'malformed Basic' })
@@ -83,6 +84,7 @@ export function valuesOf(headers: GuardedRequest['headers'], name: string): read
   return typeof value === 'string' ? [value] : value;
 }
 
+/** Whether headers are a web `Headers` object rather than a record. */
 export function isHeaders(headers: GuardedRequest['headers']): headers is Headers {
   return 'get' in headers && typeof headers.get === 'function';
 }

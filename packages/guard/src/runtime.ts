@@ -14,6 +14,7 @@ export interface GuardClock extends Clock {
   readonly elapsed: () => number;
 }
 
+/** This machine's clocks. */
 export const SYSTEM_CLOCK: GuardClock = { now: () => Date.now(), elapsed: () => performance.now() };
 
 /**
@@ -100,4 +101,16 @@ export function secondsSince(clock: Pick<GuardClock, 'elapsed'>, milliseconds: n
 export function secondsBetween(milliseconds: number, elapsed: number): number {
   const seconds = (elapsed - milliseconds) / 1000;
   return seconds < 0 ? Infinity : seconds;
+}
+
+/** Fetch options that keep responses out of caches. Empty where the runtime rejects them, as Cloudflare's workers may. */
+export function uncachedOptions(): RequestInit {
+  const options: RequestInit = { cache: 'no-store' };
+  try {
+    // Never sent: this only asks whether the runtime accepts the option.
+    if (typeof Request === 'function') void new Request('https://localhost/', options);
+    return options;
+  } catch {
+    return {};
+  }
 }

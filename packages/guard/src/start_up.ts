@@ -6,6 +6,7 @@ import { Outage } from './outage.ts';
 import type { RevocationFeed } from './revocations/revocation_feed.ts';
 import { sleep, keepProcessAlive } from './runtime.ts';
 
+/** What a guard needs before it can decide. */
 export interface StartUpOptions {
   readonly feed: RevocationFeed;
   readonly keySet: KeySet;
@@ -13,6 +14,7 @@ export interface StartUpOptions {
   readonly closing: AbortSignal;
 }
 
+/** Starts a guard, and knows when it is ready. */
 export class StartUp {
   readonly #options: StartUpOptions;
   #begun = false;

@@ -8,7 +8,7 @@ import { importJWK, exportSPKI } from 'jose';
 import assert from 'node:assert/strict';
 import { createHmac, createPublicKey, generateKeyPairSync, KeyObject, sign, timingSafeEqual } from 'node:crypto';
 import { test } from 'node:test';
-import { assertAllowed, assertDenied, guardOf, openIssuer } from './harness.ts';
+import { assertAllowed, assertDenied, guardOf, openIssuer, words } from './harness.ts';
 import { API, forge, makeId, makeKey, NOW_SECONDS, type SigningKey } from './issuer.ts';
 import { Prover } from './prover.ts';
 
@@ -128,8 +128,10 @@ attack('HS256 with a public key as its secret: DER, PKCS #1, points, members of 
 attack('alg in another spelling, or an algorithm that the key also supports (RFC 8725 §3.1)', () => ({
   good: [withClaims()],
   bad: [
-    ...'es256 Es256 ES256K ES384 ECDSA SHA256withECDSA ESP256 -7 HS256 dir none PS256'.split(' '),
-    ...['ES256 ', ' ES256', 'ES256\0'],
+    ...words('es256 Es256 ES256K ES384 ECDSA SHA256withECDSA ESP256 -7 HS256 dir none PS256'),
+    'ES256 ',
+    ' ES256',
+    'ES256\0',
   ].map((alg) => withClaims({}, JSON.stringify({ ...headerOf(), alg }))),
 }));
 
@@ -243,8 +245,8 @@ attack(
 
 attack('an extra header member, whether libraries know it or not (RFC 7515 §4.1, contract §5)', () => {
   const members = [
-    ...'x5t zip cty enc x5c jwk jku x5u x5t#S256 url nonce epk p2c p2s iv tag apu iss sub aud exp svt ppt Alg KID constructor'.split(
-      ' ',
+    ...words(
+      'x5t zip cty enc x5c jwk jku x5u x5t#S256 url nonce epk p2c p2s iv tag apu iss sub aud exp svt ppt Alg KID constructor',
     ),
     '',
     ' alg',
@@ -405,6 +407,15 @@ attack(
           url.replace('127.0.0.1', 'localhost'),
           `${url},${url}`,
           { toString: url },
+          [url],
+          url.slice(0, -1),
+          `${url}/`,
+          `${url}0`,
+          ` ${url}`,
+          '',
+          null,
+          {},
+          undefined,
         ].map((iss) => withClaims({ iss })),
         ...[
           `${API}:443`,
@@ -423,7 +434,15 @@ attack(
           '*',
           [`${API}/`],
           { 0: API, length: 1 },
-          ...['', [], ['x'], [[API]], [API, 7], 7, null, {}, undefined],
+          '',
+          [],
+          ['x'],
+          [[API]],
+          [API, 7],
+          7,
+          null,
+          {},
+          undefined,
           [[API], API],
           [API, null],
           true,
@@ -576,11 +595,10 @@ attack('other kinds of tokens signed with the same keys (RFC 8725 §2.8, §3.11,
       plain('JWT', idToken),
       plain(undefined, idToken),
       plain('at+jwt', idToken),
-      ...[
-        ...'logout+jwt secevent+jwt client-authentication+jwt oauth-authz-req+jwt token-introspection+jwt JOSE vc+sd-jwt dpop+jwt rt+jwt'.split(
-          ' ',
-        ),
-      ].map((typ) => plain(typ, {})),
+      ...words(`
+        logout+jwt secevent+jwt client-authentication+jwt oauth-authz-req+jwt token-introspection+jwt JOSE vc+sd-jwt
+        dpop+jwt rt+jwt
+      `).map((typ) => plain(typ, {})),
       plain('JWT', { iss: 'client-1', sub: 'client-1', aud: url }),
       plain('at+jwt', { iss: 'client-1', sub: 'client-1', aud: url }),
       plain('at+jwt', { events: {}, scope: undefined }),
@@ -650,12 +668,12 @@ attack('kid is only looked up: objects, numbers, lists, near misses (RFC 8725 §
       'es,ed',
       'es/../es',
       './es',
-      ...'valueOf length %65s'.split(' '),
+      ...words('valueOf length %65s'),
       '\u0435s',
       'ed',
       'rs',
       "es' --",
-      ...'../../dev/null __proto__ constructor toString hasOwnProperty http://127.0.0.1/key'.split(' '),
+      ...words('../../dev/null __proto__ constructor toString hasOwnProperty http://127.0.0.1/key'),
       'k'.repeat(64 * 1024),
       'es|ls',
       '${es}',

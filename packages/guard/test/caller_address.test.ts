@@ -32,7 +32,7 @@ const guard = createGuard({
 after(() => guard.close());
 
 /** The address that the issuer gets for a request whose X-Forwarded-For says 203.0.113.7. */
-async function told(port: number): Promise<string | null> {
+async function reportedAddress(port: number): Promise<string | null> {
   const headers = { authorization: printBasic(KEY), 'x-forwarded-for': '203.0.113.7' };
   assert.equal((await fetch(`http://127.0.0.1:${port}/accounts`, { headers })).status, 200);
   return callers.at(-1) ?? null;
@@ -68,14 +68,14 @@ for (const [name, serve] of [
   ['fastify', serveFastify],
 ] as const) {
   test(`${name}: the caller's address is the one the app determines, using its own list of trusted proxies`, async () => {
-    assert.equal(await told(await serve(true)), '203.0.113.7');
-    assert.equal(await told(await serve(false)), '127.0.0.1');
+    assert.equal(await reportedAddress(await serve(true)), '203.0.113.7');
+    assert.equal(await reportedAddress(await serve(false)), '127.0.0.1');
   });
 }
 
 test("node: the caller's address is the socket's, whatever a header says", async () => {
   assert.equal(
-    await told(await listen(protectNode(guard, policy, (_request, response) => void response.end('in')))),
+    await reportedAddress(await listen(protectNode(guard, policy, (_request, response) => void response.end('in')))),
     '127.0.0.1',
   );
 });

@@ -70,7 +70,7 @@ test('a silent stream is dropped after 6 s, or as soon as the guard may be stale
       [6, 6_000],
       [3, 3_000],
     ] as const) {
-      const told: GuardEvent[] = [];
+      const reported: GuardEvent[] = [];
       const silent = (signal: AbortSignal | null | undefined): Response =>
         new Response(
           new ReadableStream({
@@ -83,7 +83,7 @@ test('a silent stream is dropped after 6 s, or as soon as the guard may be stale
         audience: API,
         credentials: { clientId: 'guard', clientSecret: 'secret' },
         maxStalenessSeconds,
-        onEvent: (event) => told.push(event),
+        onEvent: (event) => reported.push(event),
         fetch: (_, init) =>
           new Headers(init?.headers).get('accept') === 'text/event-stream'
             ? Promise.resolve(silent(init?.signal))
@@ -91,7 +91,7 @@ test('a silent stream is dropped after 6 s, or as soon as the guard may be stale
       });
       const ended = guard.ready().catch(() => 'closed');
       await settle();
-      const lost = (): readonly GuardEvent[] => told.filter(({ kind }) => kind === 'feed_lost');
+      const lost = (): readonly GuardEvent[] => reported.filter(({ kind }) => kind === 'feed_lost');
       mock.timers.tick(silenceMs - 1);
       await settle();
       assert.deepEqual(lost(), []);

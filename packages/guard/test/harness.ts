@@ -13,11 +13,11 @@ import { API, CREDENTIALS, Issuer, makeKey, TestClock, type SigningKey } from '.
 
 /** A guard's events, past and future. */
 export class Events {
-  readonly told: GuardEvent[] = [];
+  readonly seen: GuardEvent[] = [];
   #waiting: { readonly kind: GuardEvent['kind']; readonly resolve: (event: GuardEvent) => void }[] = [];
 
-  readonly hear = (event: GuardEvent): void => {
-    this.told.push(event);
+  readonly record = (event: GuardEvent): void => {
+    this.seen.push(event);
     const woken = this.#waiting.filter(({ kind }) => kind === event.kind);
     this.#waiting = this.#waiting.filter((waiting) => !woken.includes(waiting));
     for (const { resolve } of woken) resolve(event);
@@ -31,7 +31,7 @@ export class Events {
   }
 
   count(kind: GuardEvent['kind']): number {
-    return this.told.filter((event) => event.kind === kind).length;
+    return this.seen.filter((event) => event.kind === kind).length;
   }
 }
 
@@ -65,7 +65,7 @@ export async function openBench(options: Partial<GuardOptions> = {}, ...keys: re
 export function guardOf(issuer: Issuer, options: Partial<GuardOptions> = {}): Bench {
   const clock = new TestClock();
   const events = new Events();
-  const settings = { issuer: issuer.url, audience: API, credentials: CREDENTIALS, clock, onEvent: events.hear };
+  const settings = { issuer: issuer.url, audience: API, credentials: CREDENTIALS, clock, onEvent: events.record };
   const guard = createGuard({ ...settings, ...options });
   after(() => guard.close());
   const check = (token: string, scope = '/accounts.read'): Promise<Decision> => guard.check(bearer(token), scope);

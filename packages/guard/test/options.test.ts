@@ -53,11 +53,25 @@ test('numbers must lie within their limits', () => {
 test('the issuer and the public URL are https URLs with nothing that could lead elsewhere', () => {
   const hosts = 'a auth.example.com auth.example.com:8443 auth.example.com/tenants/a-b 192.0.2.1'.split(' ');
   const bad = [
-    ...['', 7, null, ['https://auth.example.com'], 'auth.example.com', '//auth.example.com', 'https:/auth.example.com'],
-    ...['https://', 'ftp://auth.example.com', ' https://auth.example.com', 'https://auth.example.com/a b'],
-    ...['https://user@auth.example.com', 'https://user:secret@auth.example.com', 'https://auth.example.com?'],
-    ...['https://auth.example.com/?a=b', 'https://auth.example.com#', 'https://auth.example.com\\@evil.example'],
-    ...['https://[::1', 'https://auth.example.com:port'],
+    '',
+    7,
+    null,
+    ['https://auth.example.com'],
+    'auth.example.com',
+    '//auth.example.com',
+    'https:/auth.example.com',
+    'https://',
+    'ftp://auth.example.com',
+    ' https://auth.example.com',
+    'https://auth.example.com/a b',
+    'https://user@auth.example.com',
+    'https://user:secret@auth.example.com',
+    'https://auth.example.com?',
+    'https://auth.example.com/?a=b',
+    'https://auth.example.com#',
+    'https://auth.example.com\\@evil.example',
+    'https://[::1',
+    'https://auth.example.com:port',
   ];
   for (const name of ['issuer', 'publicURL'] as const) {
     const good = hosts.map((host) => `https://${host}`);
@@ -91,20 +105,16 @@ test('the audience and the credentials are required, and no error repeats the se
     'credentials must hold the clientId and the clientSecret of a resource-server key.',
     [GOOD.credentials],
     [
-      ...[
-        undefined,
-        null,
-        'api-key:not-for-any-log',
-        {},
-        { clientId },
-        { clientSecret },
-        { clientId, clientSecret: '' },
-      ],
-      ...[
-        { clientId: '', clientSecret },
-        { clientId, clientSecret: 7 },
-        { clientId: 7, clientSecret },
-      ],
+      undefined,
+      null,
+      'api-key:not-for-any-log',
+      {},
+      { clientId },
+      { clientSecret },
+      { clientId, clientSecret: '' },
+      { clientId: '', clientSecret },
+      { clientId, clientSecret: 7 },
+      { clientId: 7, clientSecret },
     ],
   );
 });
@@ -172,7 +182,7 @@ test('by default a guard uses the global fetch, looked up at each request', asyn
   try {
     guard.ready().catch(() => {});
     while (global.mock.callCount() === 0) await new Promise(setImmediate);
-    assert.match(String(global.mock.calls[0]?.arguments[0]), /^https:\/\/auth\.example\.com\//);
+    assert.match(new Request(global.mock.calls[0]?.arguments[0] ?? '').url, /^https:\/\/auth\.example\.com\//);
   } finally {
     guard.close();
     global.mock.restore();

@@ -7,6 +7,7 @@ import type { Guard } from '../guard.ts';
 import { pathOf } from '../policy/path.ts';
 import type { Policy } from '../policy/policy.ts';
 
+/** A policy's guard for Express. */
 export interface Protection<Route extends string> {
   /**
    * For `app.use`, before all routes. Refuses requests that the policy doesn't allow for their token, including unknown

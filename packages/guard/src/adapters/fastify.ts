@@ -24,6 +24,7 @@ type Native<Shape extends RouteGenericInterface, Server extends RawServerBase> =
   Shape
 >;
 
+/** A policy's guard for Fastify. */
 export interface Protection<Route extends string> {
   /**
    * For `app.addHook('onRequest', check)` at the root, before anything is registered. Refuses requests that the policy

@@ -20,6 +20,7 @@ export { IDENTITY_FIELDS, OVERRIDES, type Override } from '../ambiguous_request.
 
 /** The supported proxies: nginx's `auth_request`, Traefik's ForwardAuth, Envoy's `ext_authz` over HTTP. */
 export const PROXIES = ['nginx', 'traefik', 'envoy'] as const;
+/** A supported proxy. */
 export type Proxy = (typeof PROXIES)[number];
 
 /** What to log about a refused request. Never contains the token or the query. */
@@ -30,6 +31,7 @@ export interface ForwardRefusal {
   readonly because: string;
 }
 
+/** The options of `forwardAuth`. */
 export interface ForwardOptions {
   readonly proxy: Proxy;
   /** The proxies whose headers are trusted: addresses and networks (`10.0.0.0/8`). Default: this machine. */

@@ -7,6 +7,7 @@ import type { Policy } from '../policy/policy.ts';
 
 type Reply = Response | Promise<Response>;
 
+/** A policy's guard for Hono. */
 export interface Protection<Route extends string> {
   /**
    * For `app.use`, before all routes. Refuses requests that the policy doesn't allow for their token, including unknown

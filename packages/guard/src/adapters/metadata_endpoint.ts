@@ -4,6 +4,7 @@ import { pathOf, withoutQuery } from '../policy/path.ts';
 import type { Policy } from '../policy/policy.ts';
 import type { ResourceMetadata } from '../resource_metadata.ts';
 
+/** The response with the metadata. */
 export interface MetadataAnswer {
   readonly status: 200;
   readonly headers: Readonly<Record<string, string>>;

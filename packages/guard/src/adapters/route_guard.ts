@@ -21,6 +21,7 @@ export interface Answer {
 /** The policy's routes that a handler serves; more than one for `GET` and `HEAD`, for example. */
 export type Served<Route extends string> = Route | readonly Route[];
 
+/** Decides each request once, and hands the decision to handlers of its route only. */
 export class RouteGuard<Route extends string> {
   readonly #guard: Guard;
   readonly #policy: Policy<Route>;

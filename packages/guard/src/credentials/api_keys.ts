@@ -23,12 +23,13 @@ import { IssuerQueue } from './issuer_queue.ts';
 import { DigestCache } from './digest_cache.ts';
 import { sha256Base64url, secondsSince, type GuardClock } from '../runtime.ts';
 
+/** What API keys are checked with. */
 export interface ApiKeysOptions {
   readonly issuerClient: IssuerClient;
   readonly audience: string;
   readonly clock: Pick<GuardClock, 'elapsed'>;
   /** How long a valid key is trusted without asking again, in seconds. */
-  readonly believedSeconds: number;
+  readonly cacheSeconds: number;
   readonly max: number;
   /** Verifies the exchanged token in the same way as a token from a request. */
   readonly identifyToken: (token: string) => Promise<Identified | Refusal>;
@@ -55,6 +56,7 @@ const REASONS: Readonly<Record<string, RefusalReason>> = {
   rate_limited: 'rate_limited',
 };
 
+/** Identifies callers by API key. */
 export class ApiKeys {
   readonly #options: ApiKeysOptions;
   readonly #known: DigestCache<Exchanged>;
@@ -138,10 +140,10 @@ export class ApiKeys {
     { key, address }: { readonly key: ClientCredentials; readonly address: string | undefined },
     ask: () => Promise<string | Refusal>,
   ): Promise<Exchanged | Refusal> {
-    const { clock, believedSeconds } = this.#options;
+    const { clock, cacheSeconds } = this.#options;
     const known = this.#known.get(digest);
     const invalidations = this.#invalidations;
-    if (known?.invalidations === invalidations && secondsSince(clock, known.at) < believedSeconds) return known;
+    if (known?.invalidations === invalidations && secondsSince(clock, known.at) < cacheSeconds) return known;
     const work = async (): Promise<Exchanged | Refusal> => {
       const at = clock.elapsed();
       const token = await ask();
@@ -157,7 +159,7 @@ export class ApiKeys {
       known === undefined
         ? await this.#unknown.join(digest, work, networkOf(address ?? ''))
         : await this.#renewed.join(digest, work, key.clientId);
-    return found === 'too_many' ? refuse('rate_limited', { because: 'too many keys are being asked about' }) : found;
+    return found === 'too_many' ? refuse('rate_limited', { because: 'too many unknown keys at once' }) : found;
   }
 }
 
@@ -169,6 +171,6 @@ function refusalOf(status: number, body: IssuerAnswer['body'], scope?: Scope): R
     return refuse('insufficient_scope', { subject: scope.text, because });
   }
   const reason = Object.hasOwn(REASONS, error) ? REASONS[error] : undefined;
-  if (reason === undefined) throw new Outage(`The issuer could not be asked about a key: it answered ${status}.`);
+  if (reason === undefined) throw new Outage(`The issuer could not check a key: it answered ${status}.`);
   return refuse(reason, { because });
 }

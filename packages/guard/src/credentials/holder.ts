@@ -13,6 +13,7 @@ export interface Holder {
   readonly seen: Seen;
 }
 
+/** Makes a holder of verified claims. It has not been checked against the revocations yet. */
 export function holderOf(claims: AccessTokenClaims): Holder {
   // Frozen, because handlers of different requests share them.
   const scopes = Object.freeze(claims.scope.split(' '));

@@ -7,18 +7,19 @@ import type { Holder, Identified } from './holder.ts';
 import type { IssuerClient } from '../issuer/issuer_client.ts';
 import type { KeySet } from '../issuer/key_set.ts';
 import { isOpaqueToken, OpaqueTokens } from './opaque_tokens.ts';
-import type { GuardSettings } from '../options.ts';
+import type { GuardSettings } from '../settings.ts';
 import type { PresentedKey } from '../request.ts';
 import { SignedTokens } from './signed_tokens.ts';
-import type { Expected } from './verification.ts';
+import type { TokenExpectations } from './verification.ts';
 
+/** Chooses the way to identify a caller by the kind of credentials. */
 export class Identity {
   readonly #signed: SignedTokens;
   readonly #opaque: OpaqueTokens | undefined;
   readonly #keys: ApiKeys | undefined;
 
   constructor(
-    settings: GuardSettings & Pick<Expected, 'aheadSeconds' | 'onOtherAudience'>,
+    settings: GuardSettings & Pick<TokenExpectations, 'aheadSeconds' | 'onOtherAudience'>,
     {
       issuerClient,
       keySet,
@@ -28,16 +29,16 @@ export class Identity {
     const { opaqueTokenSeconds, apiKeySeconds, rememberedTokensMax: max } = settings;
     this.#signed = new SignedTokens({ ...settings, keySet }, max);
     if (opaqueTokenSeconds !== undefined) {
-      this.#opaque = new OpaqueTokens({ ...settings, issuerClient, believedSeconds: opaqueTokenSeconds, max });
+      this.#opaque = new OpaqueTokens({ ...settings, issuerClient, cacheSeconds: opaqueTokenSeconds, max });
     }
     if (apiKeySeconds !== undefined) {
       const identifyToken = async (token: string): Promise<Identified | Refusal> => await this.identifyToken(token);
-      const believedSeconds = apiKeySeconds;
-      this.#keys = new ApiKeys({ ...settings, issuerClient, believedSeconds, max, identifyToken, isRevoked });
+      const cacheSeconds = apiKeySeconds;
+      this.#keys = new ApiKeys({ ...settings, issuerClient, cacheSeconds, max, identifyToken, isRevoked });
     }
   }
 
-  get takesKeys(): boolean {
+  get acceptsKeys(): boolean {
     return this.#keys !== undefined;
   }
 

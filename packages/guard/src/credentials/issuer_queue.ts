@@ -13,6 +13,7 @@ export const ISSUER_REQUESTS_QUEUED_PER_CALLER_MAX = 250;
 /** The longest wait, in seconds. */
 export const ISSUER_QUEUE_SECONDS_MAX = 5;
 
+/** Shares and limits requests to the issuer. */
 export class IssuerQueue<Value> {
   readonly #named = new SingleFlight<Value | 'too_many'>();
   readonly #limit = new ConcurrencyLimit({

@@ -17,8 +17,9 @@ import type { IssuerClient } from '../issuer/issuer_client.ts';
 import { IssuerQueue } from './issuer_queue.ts';
 import { DigestCache, weightOf } from './digest_cache.ts';
 import { sha256Base64url, secondsSince, type GuardClock } from '../runtime.ts';
-import { forAnotherAudience, checkTimes, ofAnotherIssuer } from './verification.ts';
+import { refuseOtherAudience, checkTimes, refuseOtherIssuer } from './verification.ts';
 
+/** What opaque tokens are checked with. */
 export interface OpaqueTokensOptions {
   readonly issuerClient: IssuerClient;
   readonly issuer: string;
@@ -28,12 +29,12 @@ export interface OpaqueTokensOptions {
   readonly onOtherAudience?: (audiences: readonly string[]) => void;
   readonly clock: GuardClock;
   /** How long an answer is cached, in seconds. 0: it's used for one request only. */
-  readonly believedSeconds: number;
+  readonly cacheSeconds: number;
   /** The number of cached answers. */
   readonly max: number;
 }
 
-interface Believed {
+interface CachedAnswer {
   readonly holder: Holder | undefined;
   /** The response if there is no holder. */
   readonly refusal: Refusal;
@@ -44,21 +45,23 @@ interface Believed {
 
 const INACTIVE = refuse('token_not_good', { because: 'inactive by introspection' });
 
+/** Whether a token has the prefix of opaque tokens (contract §5). */
 export function isOpaqueToken(token: string): boolean {
   return token.startsWith(OPAQUE_TOKEN_PREFIX);
 }
 
+/** Identifies callers by opaque token. */
 export class OpaqueTokens {
   readonly #options: OpaqueTokensOptions;
-  readonly #believed: DigestCache<Believed>;
+  readonly #answers: DigestCache<CachedAnswer>;
   /** Tokens known to be active have a queue to themselves, so that someone guessing tokens can't hold them up. */
-  readonly #renewed = new IssuerQueue<Believed>();
-  readonly #unknown = new IssuerQueue<Believed>();
+  readonly #renewed = new IssuerQueue<CachedAnswer>();
+  readonly #unknown = new IssuerQueue<CachedAnswer>();
   #invalidations = 0;
 
   constructor(options: OpaqueTokensOptions) {
     this.#options = options;
-    this.#believed = new DigestCache(options.max);
+    this.#answers = new DigestCache(options.max);
   }
 
   /** The machine may have slept, so cached answers may be hours old. Forces a new request for each. */
@@ -66,9 +69,9 @@ export class OpaqueTokens {
     this.#invalidations += 1;
   }
 
-  #isBelieved({ askedAt, invalidations }: Believed): boolean {
-    const { clock, believedSeconds } = this.#options;
-    return invalidations === this.#invalidations && secondsSince(clock, askedAt) < believedSeconds;
+  #isCurrent({ askedAt, invalidations }: CachedAnswer): boolean {
+    const { clock, cacheSeconds } = this.#options;
+    return invalidations === this.#invalidations && secondsSince(clock, askedAt) < cacheSeconds;
   }
 
   /** `address`: the caller's IP address. Throws `Outage` if the issuer doesn't answer. */
@@ -76,22 +79,22 @@ export class OpaqueTokens {
     if (token.length > ACCESS_TOKEN_LENGTH_MAX) return refuse('token_not_good', { because: 'too long' });
     const { clock } = this.#options;
     const digest = await sha256Base64url(token);
-    const known = this.#believed.get(digest);
-    const believed =
-      known !== undefined && this.#isBelieved(known)
+    const known = this.#answers.get(digest);
+    const answer =
+      known !== undefined && this.#isCurrent(known)
         ? known
         : await (known?.holder === undefined ? this.#unknown : this.#renewed).join(
             digest,
             () => this.#ask(token, digest),
             networkOf(address ?? ''),
           );
-    if (believed === 'too_many') return refuse('rate_limited', { because: 'too many tokens are being asked about' });
-    const { holder } = believed;
-    if (holder === undefined) return believed.refusal;
+    if (answer === 'too_many') return refuse('rate_limited', { because: 'too many unknown tokens at once' });
+    const { holder } = answer;
+    if (holder === undefined) return answer.refusal;
     return checkTimes(holder.claims, numericDate(clock.now()), this.#options) ?? { holder, token };
   }
 
-  async #ask(token: string, digest: string): Promise<Believed> {
+  async #ask(token: string, digest: string): Promise<CachedAnswer> {
     const { issuerClient, issuer, audience, clock } = this.#options;
     const askedAt = clock.elapsed();
     const invalidations = this.#invalidations;
@@ -100,10 +103,10 @@ export class OpaqueTokens {
     const isFor = claims !== undefined && isMeantFor(claims.aud, audience);
     const isOurs = isFor && claims.iss === issuer;
     let refusal = INACTIVE;
-    if (claims !== undefined && claims.iss !== issuer) refusal = ofAnotherIssuer();
-    else if (claims !== undefined && !isFor) refusal = forAnotherAudience(claims, this.#options);
-    const believed = { holder: isOurs ? holderOf(claims) : undefined, refusal, askedAt, invalidations };
-    this.#believed.set(digest, believed, isOurs ? weightOf(JSON.stringify(claims).length) : 0);
-    return believed;
+    if (claims !== undefined && claims.iss !== issuer) refusal = refuseOtherIssuer();
+    else if (claims !== undefined && !isFor) refusal = refuseOtherAudience(claims, this.#options);
+    const answer = { holder: isOurs ? holderOf(claims) : undefined, refusal, askedAt, invalidations };
+    this.#answers.set(digest, answer, isOurs ? weightOf(JSON.stringify(claims).length) : 0);
+    return answer;
   }
 }

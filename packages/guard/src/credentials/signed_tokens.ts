@@ -7,7 +7,7 @@ import { isMeantFor, isRefusal, numericDate, type Refusal } from '@hallpass/prot
 import { holderOf, type Holder, type Identified } from './holder.ts';
 import { DigestCache, weightOf } from './digest_cache.ts';
 import { sha256Base64url } from '../runtime.ts';
-import { forAnotherAudience, checkTimes, Verifier, type Expected, type Verified } from './verification.ts';
+import { refuseOtherAudience, checkTimes, Verifier, type TokenExpectations, type Verified } from './verification.ts';
 
 interface Remembered {
   readonly holder: Holder;
@@ -15,13 +15,14 @@ interface Remembered {
   readonly signedBy: Pick<Verified, 'key' | 'kid' | 'alg'>;
 }
 
+/** Identifies callers by signed token. */
 export class SignedTokens {
-  readonly #expected: Expected;
+  readonly #expected: TokenExpectations;
   readonly #verifier: Verifier;
   readonly #remembered: DigestCache<Remembered>;
 
   /** `max`: the number of cached tokens. */
-  constructor(expected: Expected, max: number) {
+  constructor(expected: TokenExpectations, max: number) {
     this.#expected = expected;
     this.#verifier = new Verifier(expected);
     this.#remembered = new DigestCache(max);
@@ -63,7 +64,7 @@ export class SignedTokens {
 
   #judgeAnew(holder: Holder, token: string): Identified | Refusal {
     const { audience, clock } = this.#expected;
-    if (!isMeantFor(holder.claims.aud, audience)) return forAnotherAudience(holder.claims, this.#expected);
+    if (!isMeantFor(holder.claims.aud, audience)) return refuseOtherAudience(holder.claims, this.#expected);
     return checkTimes(holder.claims, numericDate(clock.now()), this.#expected) ?? { holder, token };
   }
 }

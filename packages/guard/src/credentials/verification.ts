@@ -16,7 +16,8 @@ import { compactVerify, type CryptoKey, type VerifyOptions } from 'jose';
 import type { KeySet } from '../issuer/key_set.ts';
 import { nameOf } from '../outage.ts';
 
-export interface Expected {
+/** What a token must match. */
+export interface TokenExpectations {
   readonly issuer: string;
   readonly audience: string;
   readonly algorithms: readonly SigningAlgorithm[];
@@ -39,11 +40,11 @@ export interface Verified {
 
 /** Verifies tokens. It keeps the last good header, because all tokens signed with one key share it. */
 export class Verifier {
-  readonly #expected: Expected;
+  readonly #expected: TokenExpectations;
   readonly #options: VerifyOptions;
   #known: KnownHeader | undefined;
 
-  constructor(expected: Expected) {
+  constructor(expected: TokenExpectations) {
     this.#expected = expected;
     this.#options = { algorithms: [...expected.algorithms] };
   }
@@ -56,39 +57,40 @@ export class Verifier {
     const { issuer, audience, algorithms, keySet, clock } = this.#expected;
     // Length and form come before any other work.
     const parsed = parseAccessToken(token, this.#known);
-    if (parsed === undefined) return notGood('not in the form of an access token');
+    if (parsed === undefined) return refuseToken('not in the form of an access token');
     const { kid, members, header } = parsed;
     const fault = headerFault(members, algorithms);
-    if (fault !== undefined) return notGood(fault);
+    if (fault !== undefined) return refuseToken(fault);
     const alg = members.get('alg');
     const key = keySet.findFresh(kid, alg) ?? (await keySet.find(kid, alg));
-    if (key === undefined) return notGood('the issuer has no such key');
+    if (key === undefined) return refuseToken('the issuer has no such key');
     let payload: Uint8Array;
     try {
       ({ payload } = await compactVerify(token, key, this.#options));
     } catch (error) {
       // The error may come from jose or from the runtime.
-      return notGood(nameOf(error));
+      return refuseToken(nameOf(error));
     }
     if (members !== this.#known?.members) this.#known = { text: header, members };
 
     // The signature is good, so our issuer wrote this JSON and no claim is named twice.
     const claims = parsed.claims(payload);
-    if (claims === undefined) return notGood('claims outside the profile');
-    if (claims.iss !== issuer) return ofAnotherIssuer();
-    if (!isMeantFor(claims.aud, audience)) return forAnotherAudience(claims, this.#expected);
+    if (claims === undefined) return refuseToken('claims outside the profile');
+    if (claims.iss !== issuer) return refuseOtherIssuer();
+    if (!isMeantFor(claims.aud, audience)) return refuseOtherAudience(claims, this.#expected);
     return checkTimes(claims, numericDate(clock.now()), this.#expected) ?? { claims, key, kid, alg };
   }
 }
 
-export function ofAnotherIssuer(): Refusal {
+/** Refuses a token whose `iss` isn't the guard's issuer. */
+export function refuseOtherIssuer(): Refusal {
   return refuse('token_of_another_issuer', { because: 'of another issuer' });
 }
 
 /** Only for tokens that the issuer signed: nobody else learns which audience this API has. */
-export function forAnotherAudience(
+export function refuseOtherAudience(
   { aud }: Pick<AccessTokenClaims, 'aud'>,
-  { audience, onOtherAudience }: Pick<Expected, 'audience' | 'onOtherAudience'>,
+  { audience, onOtherAudience }: Pick<TokenExpectations, 'audience' | 'onOtherAudience'>,
 ): Refusal {
   onOtherAudience?.(typeof aud === 'string' ? [aud] : aud);
   return refuse('token_for_another_audience', { subject: audience, because: 'for another audience' });
@@ -98,7 +100,7 @@ export function forAnotherAudience(
 export function checkTimes(
   { iat, nbf = iat, exp }: AccessTokenClaims,
   now: NumericDate,
-  { leewaySeconds: leeway, aheadSeconds = () => 0 }: Pick<Expected, 'leewaySeconds' | 'aheadSeconds'>,
+  { leewaySeconds: leeway, aheadSeconds = () => 0 }: Pick<TokenExpectations, 'leewaySeconds' | 'aheadSeconds'>,
 ): Refusal | undefined {
   // Only callers with a good signature learn this.
   if (exp <= now - leeway) {
@@ -107,10 +109,10 @@ export function checkTimes(
   }
   // Our issuer never dates tokens ahead, so either this machine's clock is behind or the issuer's is ahead.
   if (iat > now + leeway) return refuse('clock_differs', { because: `not yet good: issued ${iat - now} s from now` });
-  return nbf > now + leeway ? notGood('not yet good') : undefined;
+  return nbf > now + leeway ? refuseToken('not yet good') : undefined;
 }
 
-function notGood(because: string): Refusal {
+function refuseToken(because: string): Refusal {
   return refuse('token_not_good', { because });
 }
 

@@ -10,6 +10,7 @@ import { secondsSince, type GuardClock } from '../runtime.ts';
 /** The shortest time between two requests for the metadata, in seconds: tokens can trigger them. */
 const COMPARE_SECONDS = 5;
 
+/** What the check depends on. */
 export interface IssuerCheckOptions {
   readonly issuer: string;
   /** The issuer's metadata as JSON (RFC 8414 §3.2); may reject. */
@@ -18,6 +19,7 @@ export interface IssuerCheckOptions {
   readonly report: (event: GuardEvent) => void;
 }
 
+/** Compares the issuer's name with the expected one, and reports a difference. */
 export class IssuerCheck {
   readonly #options: IssuerCheckOptions;
   #difference: Extract<GuardEvent, { kind: 'issuer_differs' }> | undefined;

@@ -10,7 +10,7 @@ import {
   type ClientCredentials,
 } from '@hallpass/protocol';
 import { nameOf, Outage, Refused } from '../outage.ts';
-import { startTimer, randomBytes } from '../runtime.ts';
+import { randomBytes, startTimer, uncachedOptions } from '../runtime.ts';
 
 /** The time limit for a response, including its body, in seconds. */
 const ANSWER_SECONDS_MAX = 5;
@@ -21,6 +21,7 @@ const PAGE_BYTES_MAX = 1_048_576;
 /** The size of the id that tells the issuer this guard from others with the same key, in bytes. */
 const FOLLOWER_ID_BYTES = 16;
 
+/** How to reach the issuer. */
 export interface IssuerClientOptions {
   /** The issuer's address; a path prefix is kept. */
   readonly issuerAddress: string;
@@ -44,6 +45,7 @@ export interface IssuerAnswer {
   readonly body: unknown;
 }
 
+/** Sends the requests of one guard to its issuer. */
 export class IssuerClient {
   readonly #options: IssuerClientOptions;
   readonly #base: string;
@@ -51,6 +53,7 @@ export class IssuerClient {
   /** Encoded for OAuth endpoints (RFC 6749 §2.3.1), and for the feed, which is a protected resource (RFC 7617). */
   readonly #basic: string;
   readonly #plainBasic: string;
+  readonly #uncached = uncachedOptions();
   readonly #followerId = printBase64url(randomBytes(FOLLOWER_ID_BYTES));
 
   constructor(options: IssuerClientOptions) {
@@ -145,7 +148,7 @@ export class IssuerClient {
     const { fetch, timeAnswer } = this.#options;
     const answered = timeAnswer?.();
     const url = path === METADATA ? this.#metadataURL : this.#base + path;
-    const response = await fetch(url, { ...init, redirect: 'manual', cache: 'no-store' });
+    const response = await fetch(url, { ...init, redirect: 'manual', ...this.#uncached });
     answered?.(response.headers);
     return response;
   }

@@ -20,6 +20,7 @@ interface Sample {
   readonly high: number;
 }
 
+/** What the estimate depends on. */
 export interface IssuerTimeOptions {
   readonly clock: GuardClock;
   /** How far the two clocks may differ, in seconds. */
@@ -53,11 +54,11 @@ export class IssuerTime {
     const sentAt = this.#options.clock.elapsed();
     const era = this.#era;
     return (headers) => {
-      if (era === this.#era) this.#hear(headers, sentAt);
+      if (era === this.#era) this.#addSample(headers, sentAt);
     };
   }
 
-  #hear(headers: Headers, sentAt: number): void {
+  #addSample(headers: Headers, sentAt: number): void {
     const date = Date.parse(headers.get('date') ?? '');
     // A response with `Age` came from a cache, and has the time when the cache got it (RFC 9111 §5.1).
     if (Number.isNaN(date) || headers.has('age')) return;

@@ -21,6 +21,7 @@ const SECOND_LOOK_SECONDS = 10;
 /** The shortest time between two requests while the issuer fails, in seconds. */
 export const RETRY_SECONDS = 1;
 
+/** How keys are fetched and which are usable. */
 export interface KeySetOptions {
   /** The key set as JSON; may throw. */
   readonly fetchKeySet: () => Promise<unknown>;
@@ -45,6 +46,7 @@ interface Held {
   readonly version: string | undefined;
 }
 
+/** Holds the issuer's keys and fetches them when needed. */
 export class KeySet {
   readonly #options: KeySetOptions;
   #held: Held | undefined;

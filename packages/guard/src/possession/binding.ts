@@ -1,12 +1,13 @@
 /** Whether a token and the way it was presented fit together: bound tokens need a proof, bearer tokens have none (RFC 9449 §7). */
 import { numericDate, refuse, type Refusal } from '@hallpass/protocol';
 import type { Identified } from '../credentials/holder.ts';
-import type { GuardSettings } from '../options.ts';
+import type { GuardSettings } from '../settings.ts';
 import { publicAddress } from '../policy/path.ts';
 import { readProofs, type GuardedRequest, type PresentedCredentials } from '../request.ts';
 import type { Nonces } from './nonces.ts';
 import { verifyPossession, type Possession } from './possession.ts';
 
+/** Checks the binding of tokens to keys. */
 export class Binding {
   readonly #settings: Pick<GuardSettings, 'publicURL' | 'clock'>;
   readonly #nonces: Nonces | undefined;

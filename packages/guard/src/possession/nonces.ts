@@ -5,7 +5,7 @@ import type { GuardClock } from '../runtime.ts';
 /** From when a nonce is first handed out until it's refused, in milliseconds. */
 const NONCE_LIFE_MS = 2 * DPOP_NONCE_MS;
 /** The number of clock changes that are handled within those two minutes. */
-const LEFT_OVER_MAX = 4;
+const CLOCK_CHANGES_MAX = 4;
 
 /** The nonces that are valid at one moment. */
 export interface NoncesNow {
@@ -13,18 +13,18 @@ export interface NoncesNow {
   readonly current: string;
   readonly isGood: (nonce: string) => boolean;
   /** Whether the nonce is valid but about to expire, so that the client should get the current one. */
-  readonly isOld: (nonce: unknown) => boolean;
+  readonly isExpiring: (nonce: unknown) => boolean;
 }
 
 /** The nonces of one period and its two neighbors. */
-interface Made {
+interface PeriodNonces {
   readonly current: string;
   readonly last: string;
   readonly next: string;
 }
 
 /** Nonces handed out before the clock was set, and when they end, by `elapsed` in milliseconds. */
-interface LeftOver extends Pick<Made, 'current' | 'last'> {
+interface OldNonces extends Pick<PeriodNonces, 'current' | 'last'> {
   readonly endsAt: number;
 }
 
@@ -37,10 +37,10 @@ export class Nonces {
   readonly #secret: Uint8Array;
   #key: Promise<CryptoKey> | undefined;
   #period: number | undefined;
-  #ofPeriod: Promise<NoncesNow> | undefined;
+  #current: Promise<NoncesNow> | undefined;
   /** The current period's nonces, and `elapsed` when they were made. */
-  #made: { readonly texts: Promise<Made>; readonly at: number } | undefined;
-  #leftOver: readonly LeftOver[] = [];
+  #made: { readonly nonces: Promise<PeriodNonces>; readonly at: number } | undefined;
+  #oldNonces: readonly OldNonces[] = [];
 
   /** `secret`: 32 bytes or more. `clock.now` is what guards with the same key have in common. */
   constructor(clock: GuardClock, secret: Uint8Array) {
@@ -51,45 +51,45 @@ export class Nonces {
   /** Derived once per period, however often it's called. */
   now(): Promise<NoncesNow> {
     const period = Math.floor(this.#clock.now() / DPOP_NONCE_MS);
-    if (this.#ofPeriod !== undefined && period === this.#period) return this.#ofPeriod;
+    if (this.#current !== undefined && period === this.#period) return this.#current;
     // Neighboring periods are valid anyway. A larger step means that nobody asked for minutes, or that the clock was
     // set.
-    const kept = Math.abs(period - (this.#period ?? period)) > 1 ? this.#keepOver() : undefined;
+    const kept = Math.abs(period - (this.#period ?? period)) > 1 ? this.#keepOldNonces() : undefined;
     this.#period = period;
-    this.#made = { texts: this.#make(period), at: this.#clock.elapsed() };
-    this.#ofPeriod = this.#show(this.#made.texts, kept);
-    return this.#ofPeriod;
+    this.#made = { nonces: this.#make(period), at: this.#clock.elapsed() };
+    this.#current = this.#accept(this.#made.nonces, kept);
+    return this.#current;
   }
 
-  async #keepOver(): Promise<void> {
+  async #keepOldNonces(): Promise<void> {
     if (this.#made === undefined) return;
-    const { texts, at } = this.#made;
-    const { current, last } = await texts;
-    this.#leftOver = [{ current, last, endsAt: at + NONCE_LIFE_MS }, ...this.#leftOver].slice(0, LEFT_OVER_MAX);
+    const { nonces, at } = this.#made;
+    const { current, last } = await nonces;
+    this.#oldNonces = [{ current, last, endsAt: at + NONCE_LIFE_MS }, ...this.#oldNonces].slice(0, CLOCK_CHANGES_MAX);
   }
 
-  async #show(texts: Promise<Made>, kept: Promise<void> | undefined): Promise<NoncesNow> {
+  async #accept(nonces: Promise<PeriodNonces>, kept: Promise<void> | undefined): Promise<NoncesNow> {
     await kept;
-    const { current, last, next } = await texts;
-    const isLeftOver = (nonce: unknown): boolean => this.#isLeftOver(nonce);
+    const { current, last, next } = await nonces;
+    const isOldNonce = (nonce: unknown): boolean => this.#isOldNonce(nonce);
     return {
       current,
       // The next period's nonce is accepted too: another instance's clock may be ahead, and nobody without the key can
       // know it early.
-      isGood: (nonce) => nonce === current || nonce === last || nonce === next || isLeftOver(nonce),
-      isOld: (nonce) => nonce === last || (nonce !== current && isLeftOver(nonce)),
+      isGood: (nonce) => nonce === current || nonce === last || nonce === next || isOldNonce(nonce),
+      isExpiring: (nonce) => nonce === last || (nonce !== current && isOldNonce(nonce)),
     };
   }
 
-  #isLeftOver(nonce: unknown): boolean {
-    if (this.#leftOver.length === 0) return false;
+  #isOldNonce(nonce: unknown): boolean {
+    if (this.#oldNonces.length === 0) return false;
     const elapsed = this.#clock.elapsed();
-    return this.#leftOver.some(
+    return this.#oldNonces.some(
       ({ current, last, endsAt }) => elapsed < endsAt && (nonce === current || nonce === last),
     );
   }
 
-  async #make(period: number): Promise<Made> {
+  async #make(period: number): Promise<PeriodNonces> {
     const [last, current, next] = await Promise.all([
       this.#nonceOf(period - 1),
       this.#nonceOf(period),

@@ -16,7 +16,7 @@ import type { NoncesNow } from './nonces.ts';
 import type { UsedProof } from './proof_memory.ts';
 
 /** What the proof must match. */
-export interface ProvedRequest {
+export interface ProofContext {
   readonly method: string;
   /** The URL that the client called; undefined if the guard can't know it. */
   readonly url: string | undefined;
@@ -40,32 +40,32 @@ export interface Possession {
 }
 
 /** Verifies a request's proof, except that it may have been used before: the caller checks that last. */
-export async function verifyPossession(request: ProvedRequest): Promise<Possession | Refusal> {
+export async function verifyPossession(request: ProofContext): Promise<Possession | Refusal> {
   const { method, url, proofs, token, boundTo, clientId, now, nonces } = request;
-  if (url === undefined) return notGood('the address that clients call is not known: set publicURL');
+  if (url === undefined) return refuseProof('the address that clients call is not known: set publicURL');
   const [header, ...more] = proofs;
-  if (header === undefined) return notGood('no proof');
-  if (more.length > 0) return notGood('more than one proof');
+  if (header === undefined) return refuseProof('no proof');
+  if (more.length > 0) return refuseProof('more than one proof');
   const proof = parseDpopProof(header);
-  if (proof === undefined) return notGood('the proof is malformed');
+  if (proof === undefined) return refuseProof('the proof is malformed');
   // Before the signature, so that a stranger's key, however large, costs us one hash.
-  if ((await sha256(thumbprintInput(proof.key))) !== boundTo) return notGood('the proof is of another key');
-  if (!(await isSigned(proof))) return notGood('the signature of the proof is wrong');
+  if ((await sha256(thumbprintInput(proof.key))) !== boundTo) return refuseProof('the proof is of another key');
+  if (!(await isSigned(proof))) return refuseProof('the signature of the proof is wrong');
   const ath = await sha256(utf8(token));
   const claims = proof.claims() ?? new Map<string, unknown>();
   const judged = judgeDpopProof(claims, { method, url, now, ath, isNonceGood: nonces?.isGood });
   if ('fault' in judged) {
     return judged.wantsNonce === true
       ? refuse('resource_nonce_wanted', { because: judged.fault })
-      : notGood(judged.fault);
+      : refuseProof(judged.fault);
   }
   const { jti, expiresAt } = judged;
   // A `jti` is unique per key: another key may use the same one (RFC 9449 §4.2).
   const used = { clientId, id: await sha256(utf8(`${boundTo} ${jti}`)), expiresAt };
-  return { proof: used, newNonce: nonces?.isOld(claims.get('nonce')) === true ? nonces.current : undefined };
+  return { proof: used, newNonce: nonces?.isExpiring(claims.get('nonce')) === true ? nonces.current : undefined };
 }
 
-function notGood(because: string): Refusal {
+function refuseProof(because: string): Refusal {
   return refuse('resource_proof_not_good', { because });
 }
 

@@ -11,6 +11,7 @@ const SHARES = 10;
 /** The largest part of the free space that one client may take: six full shares, then less and less. */
 const FREE_PART_MAX = 0.25;
 
+/** A proof, as it is remembered. */
 export interface UsedProof {
   /** The token's client. Counting by key would be useless: a client can make as many keys as it likes. */
   readonly clientId: string;
@@ -20,6 +21,7 @@ export interface UsedProof {
   readonly expiresAt: NumericDate;
 }
 
+/** How many proofs are remembered. */
 export interface ProofBounds {
   readonly perClientMax: number;
   /** About 200 bytes each. Default: ten shares. */

@@ -3,7 +3,7 @@
  * §11.1).
  */
 import { refuse, type Refusal } from '@hallpass/protocol';
-import type { GuardSettings } from '../options.ts';
+import type { GuardSettings } from '../settings.ts';
 import { nameOf, Outage } from '../outage.ts';
 import { ProofMemory, type UsedProof } from './proof_memory.ts';
 import { startTimer } from '../runtime.ts';
@@ -16,6 +16,7 @@ const STORE_SECONDS_MAX = 5;
  */
 const SHARED_SLACK_SECONDS = 5 + STORE_SECONDS_MAX;
 
+/** Accepts each proof once. */
 export class ProofRegister {
   readonly #memory: ProofMemory;
   readonly #rememberProof: GuardSettings['rememberProof'];
@@ -32,15 +33,15 @@ export class ProofRegister {
     // The proof is valid, but this client has no room left. If it were accepted without being remembered, it could be
     // replayed.
     if (used === 'too_many') return refuse('rate_limited', { because: 'too many proofs of this client' });
-    if (used !== 'fresh') return notGood(used);
+    if (used !== 'fresh') return refuseProof(used);
     const rememberProof = this.#rememberProof;
     if (rememberProof === undefined) return undefined;
     const isFresh = await askInTime(() => rememberProof(proof.id, proof.expiresAt + SHARED_SLACK_SECONDS));
-    return isFresh === true ? undefined : notGood('replayed elsewhere');
+    return isFresh === true ? undefined : refuseProof('replayed elsewhere');
   }
 }
 
-function notGood(fault: string): Refusal {
+function refuseProof(fault: string): Refusal {
   return refuse('resource_proof_not_good', { because: `the proof: ${fault}` });
 }
 

@@ -4,6 +4,7 @@ import { startTimer } from '../runtime.ts';
 
 const HEARTBEAT_MS = 1_000;
 
+/** All feeds of a test issuer. */
 export class TestFeeds {
   readonly #entries: RevocationEntry[] = [];
   readonly #messages: string[] = [];

@@ -28,6 +28,7 @@ import type { GuardOptions } from '../options.ts';
 import { randomBytes, SYSTEM_CLOCK } from '../runtime.ts';
 import { TestFeeds } from './feed.ts';
 
+/** The options of `createTestIssuer`. */
 export interface TestIssuerOptions {
   /** The API whose guard you test. */
   readonly audience: string;
@@ -61,6 +62,7 @@ export interface TestKey extends ClientCredentials {
   readonly scopes: readonly string[];
 }
 
+/** An issuer in memory, with the means to make and revoke tokens. */
 export interface TestIssuer {
   /** For `createGuard`, along with any other options. */
   readonly options: Pick<GuardOptions, 'issuer' | 'audience' | 'credentials' | 'fetch' | 'clock'>;
@@ -81,6 +83,7 @@ const ISSUER = 'http://localhost';
 const KEY_ID = 'test-key';
 const EXPIRES_IN = 900;
 
+/** Creates an issuer with its own key. See the top of this file for an example. */
 export async function createTestIssuer({ audience, clock = SYSTEM_CLOCK }: TestIssuerOptions): Promise<TestIssuer> {
   const { privateKey, publicKey } = await generateKeyPair('ES256');
   const jwk = { ...(await exportJWK(publicKey)), kid: KEY_ID, alg: 'ES256', use: 'sig' };
@@ -127,8 +130,8 @@ export async function createTestIssuer({ audience, clock = SYSTEM_CLOCK }: TestI
     if (claims === undefined || ended.has(asked) || claims.exp <= numericDate(clock.now())) {
       return Response.json({ active: false });
     }
-    const { grant_id: _omitted, ...answer } = claims;
-    return Response.json({ active: true, ...answer });
+    const { grant_id: _omitted, ...members } = claims;
+    return Response.json({ active: true, ...members });
   };
   const keyOf = (caller: ClientCredentials | undefined): TestKey | undefined => {
     const key = keys.get(caller?.clientId ?? '');

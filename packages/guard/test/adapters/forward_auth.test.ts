@@ -61,7 +61,7 @@ function askAt(port: number, { method = 'GET', path = '/', headers = {} }: Asked
 }
 
 /** How each proxy reports a client's request. */
-const TELLING: Readonly<Record<Proxy, (method: string, target: string) => Asked>> = {
+const REPORTS: Readonly<Record<Proxy, (method: string, target: string) => Asked>> = {
   nginx: (method, target) => ({
     path: '/_hallpass',
     headers: { 'x-original-method': method, 'x-original-uri': target },
@@ -71,8 +71,8 @@ const TELLING: Readonly<Record<Proxy, (method: string, target: string) => Asked>
 };
 
 function about(proxy: Proxy, method: string, target: string, headers: Asked['headers'] = { authorization }): Asked {
-  const told = TELLING[proxy](method, target);
-  return { ...told, headers: { ...told.headers, ...headers } };
+  const asked = REPORTS[proxy](method, target);
+  return { ...asked, headers: { ...asked.headers, ...headers } };
 }
 
 /** The status that the client gets. */
@@ -93,13 +93,13 @@ for (const proxy of ['nginx', 'traefik', 'envoy'] as const) {
       assert.match(first.headers['x-hallpass-grant']?.toString() ?? '', /^[0-9a-f-]{36}$/);
       const plain = await ask(about(proxy, 'GET', '/accounts', { authorization: `bearer ${token}` }));
       const opaque = `Bearer ${await issuer.token({ scope: '/accounts.read', opaque: true })}`;
-      const untold = await ask(about(proxy, 'GET', '/accounts', { authorization: opaque }));
-      for (const answer of [first, plain, untold]) {
+      const unknown = await ask(about(proxy, 'GET', '/accounts', { authorization: opaque }));
+      for (const answer of [first, plain, unknown]) {
         assert.equal(answer.status, 200);
         for (const field of IDENTITY_FIELDS) assert.notEqual(answer.headers[field.toLowerCase()], undefined, field);
       }
       assert.equal(plain.headers['x-hallpass-parameters'], '');
-      assert.equal(untold.headers['x-hallpass-grant'], '');
+      assert.equal(unknown.headers['x-hallpass-grant'], '');
     });
 
     test("refuses in the guard's words, and logs no query", async () => {
@@ -211,12 +211,12 @@ test("a proxy that doesn't report the client's request, or reports it twice, is 
     ['traefik', 'x-forwarded-method', 'x-forwarded-uri'],
   ] as const) {
     const ask = await open({ proxy });
-    const untold = `the proxy does not say ${method} and ${target}`;
+    const unknown = `the proxy does not say ${method} and ${target}`;
     const twice = `${method} or ${target} occurs twice`;
     for (const [because, headers] of [
-      [untold, {}],
-      [untold, { [target]: '/accounts/a1' }],
-      [untold, { [method]: 'GET' }],
+      [unknown, {}],
+      [unknown, { [target]: '/accounts/a1' }],
+      [unknown, { [method]: 'GET' }],
       [twice, { [method]: 'GET', [target]: ['/accounts/a1', '/accounts/a2'] }],
       [twice, { [method]: ['GET', 'POST'], [target]: '/accounts/a1' }],
       ['the target is not a path', { [method]: 'GET', [target]: '' }],
@@ -262,9 +262,9 @@ test('every proxy takes an outage for a refusal', async () => {
   ] as const) {
     const server = createServer(forwardAuth(away, policy, { proxy }));
     const port = await listen((request, response) => void server.emit('request', request, response));
-    const told = about(proxy, 'GET', '/accounts/a1');
-    const answer = await fetch(`http://127.0.0.1:${port}${told.path ?? '/'}`, {
-      headers: Object.fromEntries(Object.entries(told.headers ?? {}).map(([name, value]) => [name, String(value)])),
+    const asked = about(proxy, 'GET', '/accounts/a1');
+    const answer = await fetch(`http://127.0.0.1:${port}${asked.path ?? '/'}`, {
+      headers: Object.fromEntries(Object.entries(asked.headers ?? {}).map(([name, value]) => [name, String(value)])),
     });
     assert.equal(answer.status, status);
     if (proxy === 'nginx') assert.equal(answer.headers.get('x-hallpass-status'), '503');
@@ -324,7 +324,7 @@ test('trust must list addresses and networks', () => {
 });
 
 test('every supported proxy is tested', () => {
-  assert.deepEqual([...PROXIES], Object.keys(TELLING));
+  assert.deepEqual([...PROXIES], Object.keys(REPORTS));
 });
 
 suite("the client's address, which the issuer counts wrong API keys by", () => {
@@ -332,7 +332,11 @@ suite("the client's address, which the issuer counts wrong API keys by", () => {
   issuer.addKey(KEY);
 
   /** The address that the issuer gets if a proxy on this machine sends these headers. */
-  async function told(proxy: Proxy, fields: Asked['headers'], trust?: readonly string[]): Promise<string | null> {
+  async function reportedAddress(
+    proxy: Proxy,
+    fields: Asked['headers'],
+    trust?: readonly string[],
+  ): Promise<string | null> {
     const callers: (string | null)[] = [];
     const taking = createGuard({
       ...issuer.options,
@@ -353,15 +357,16 @@ suite("the client's address, which the issuer counts wrong API keys by", () => {
 
   for (const proxy of PROXIES) {
     test(`is the last one in X-Forwarded-For for ${proxy}; anything a client wrote before it doesn't count`, async () => {
-      assert.equal(await told(proxy, { 'x-forwarded-for': '203.0.113.7' }), '203.0.113.7');
-      assert.equal(await told(proxy, { 'x-forwarded-for': '198.51.100.1, 203.0.113.7' }), '203.0.113.7');
-      assert.equal(await told(proxy, { 'x-forwarded-for': ['198.51.100.1', '203.0.113.7'] }), '203.0.113.7');
+      assert.equal(await reportedAddress(proxy, { 'x-forwarded-for': '203.0.113.7' }), '203.0.113.7');
+      assert.equal(await reportedAddress(proxy, { 'x-forwarded-for': '198.51.100.1, 203.0.113.7' }), '203.0.113.7');
+      assert.equal(await reportedAddress(proxy, { 'x-forwarded-for': ['198.51.100.1', '203.0.113.7'] }), '203.0.113.7');
     });
   }
 
   test('is the one before all trusted proxies, or the first if all are trusted', async () => {
     const trust = ['127.0.0.1', '10.0.0.0/8', '2001:db8::/32'];
-    const forwarded = (value: string): Promise<string | null> => told('nginx', { 'x-forwarded-for': value }, trust);
+    const forwarded = (value: string): Promise<string | null> =>
+      reportedAddress('nginx', { 'x-forwarded-for': value }, trust);
     assert.equal(await forwarded('198.51.100.1, 203.0.113.7, 10.1.2.3,127.0.0.1'), '203.0.113.7');
     assert.equal(await forwarded('203.0.113.7:50123, [2001:db8::1]:443'), '203.0.113.7');
     assert.equal(await forwarded('[2001:db9::7]:50123, 10.0.0.1'), '2001:db9::7');
@@ -382,8 +387,8 @@ suite("the client's address, which the issuer counts wrong API keys by", () => {
       '203.0.113.7, 1.2.3.4.5',
       '999.1.1.1',
     ]) {
-      assert.equal(await told('nginx', { 'x-forwarded-for': value }), null, value);
+      assert.equal(await reportedAddress('nginx', { 'x-forwarded-for': value }), null, value);
     }
-    assert.equal(await told('traefik', { 'x-real-ip': '203.0.113.7', forwarded: 'for=203.0.113.7' }), null);
+    assert.equal(await reportedAddress('traefik', { 'x-real-ip': '203.0.113.7', forwarded: 'for=203.0.113.7' }), null);
   });
 });

@@ -36,7 +36,7 @@ async function open(options: Partial<GuardOptions> = {}): Promise<Line> {
     apiKeySeconds: 1,
     onEvent: () => {},
     fetch: async (input, init = {}) => {
-      const url = String(input);
+      const url = input instanceof Request ? input.url : input.toString();
       sent.push({ url, init, headers: new Headers(init.headers) });
       const answer = instead.get(new URL(url).pathname);
       if (answer !== undefined && init.signal instanceof AbortSignal) return await answer(init.signal);
@@ -81,6 +81,23 @@ test('no request follows redirects, and each carries only the credentials it nee
     assert.equal(headers.get('authorization'), basic);
     assert.deepEqual(parseBasic(headers.get('hallpass-guard') ?? ''), issuer.options.credentials);
     assert.equal(headers.get('hallpass-caller'), '192.0.2.7');
+  }
+});
+
+test('a runtime that rejects the cache option is not asked for it', async () => {
+  const { Request: Original } = globalThis;
+  globalThis.Request = class extends Original {
+    constructor(input: RequestInfo | URL, init?: RequestInit) {
+      if (init?.cache !== undefined) throw new TypeError("The 'cache' field is not implemented.");
+      super(input, init);
+    }
+  };
+  try {
+    const { guard, sent } = await open();
+    await guard.ready();
+    for (const { init } of sent) assert.ok(!('cache' in init));
+  } finally {
+    globalThis.Request = Original;
   }
 });
 

@@ -17,7 +17,7 @@ import {
   type Run,
 } from './differing_routers.ts';
 import { openBench } from '../harness.ts';
-import { oddRequests, type Asked } from '../adapters/odd_requests.ts';
+import { oddRequests, type Asked } from './odd_requests.ts';
 
 const REQUESTS = 4_000;
 const requests = oddRequests(ROUTES, REQUESTS);

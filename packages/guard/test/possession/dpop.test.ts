@@ -525,10 +525,15 @@ test('a proof that expires while its request is checked is refused, used before 
 test('the shared store has 5 s to answer, and a later answer does not count', async () => {
   const local = await createTestIssuer({ audience: API });
   let answer = (_isFresh: boolean): void => {};
+  let onAsk = (): void => {};
   const own = createGuard({
     ...local.options,
     publicURL: API,
-    rememberProof: () => new Promise((resolve) => (answer = resolve)),
+    rememberProof: () =>
+      new Promise((resolve) => {
+        answer = resolve;
+        onAsk();
+      }),
   });
   after(() => own.close());
   await own.ready();
@@ -539,11 +544,10 @@ test('the shared store has 5 s to answer, and a later answer does not count', as
       [5_000, 503],
     ] as const) {
       const mine = await local.token({ scope: '/accounts.read', boundTo: prover.jkt });
-      answer = () => {};
-      const before = answer;
+      const asked = new Promise<void>((resolve) => (onAsk = resolve));
       const now = Math.floor(Date.now() / 1000);
       const checking = own.check(proved(mine, prover.prove(mine, { iat: now })), '/accounts.read');
-      while (answer === before) await new Promise(setImmediate);
+      await asked;
       mock.timers.tick(milliseconds);
       await new Promise(setImmediate);
       answer(true);

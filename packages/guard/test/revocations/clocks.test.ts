@@ -41,7 +41,7 @@ async function open(t: TestContext, options: Partial<GuardOptions> = {}, aheadSe
     ...issuer.options,
     publicURL: API,
     clock: { now: () => clock.now() + offsetMs, elapsed: clock.elapsed },
-    onEvent: events.hear,
+    onEvent: events.record,
     fetch: async (input, init) => {
       const request = new Request(input, init);
       const { pathname, search } = new URL(request.url);
@@ -136,7 +136,7 @@ suite('what was revoked stays revoked', () => {
     guard.health();
     assert.deepEqual(await reread, { kind: 'feed_reread', revocations: 1 });
     assert.deepEqual(
-      events.told.filter(({ kind }) => kind === 'clock_jumped'),
+      events.seen.filter(({ kind }) => kind === 'clock_jumped'),
       [{ kind: 'clock_jumped', seconds: -20 }],
     );
     assert.equal(asked.filter((path) => path === `${PATHS.revocations}?after=`).length, 1);

@@ -296,7 +296,7 @@ test('when the issuer refuses the credentials, the event has the status and chec
     assert.deepEqual(await refused, { kind: 'feed_refused', status });
     assertDenied(await check(token), 503);
     assert.equal(guard.health().connected, false);
-    assert.ok(!JSON.stringify(events.told).includes('another'));
+    assert.ok(!JSON.stringify(events.seen).includes('another'));
   }
 });
 
