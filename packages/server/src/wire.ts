@@ -1,4 +1,4 @@
-/** Requests and answers without a framework: what every endpoint takes and gives. */
+/** Requests and responses without a framework: what every endpoint takes and returns. The ground under all other rooms. */
 import {
   GRANT_TYPES,
   printRefusal,
@@ -8,50 +8,54 @@ import {
   type RefusalReason,
 } from '@hallpass/protocol';
 
+/** A request, read from the network. */
 export interface WireRequest {
   readonly method: string;
-  /** The value of a header, by its lower-case name. */
+  /** The value of a header, by its lower-case name; undefined if it is absent. */
   readonly header: (name: string) => string | undefined;
   readonly query: URLSearchParams;
-  /** The network address of the caller. */
+  /** The caller's IP address. */
   readonly address: string;
   readonly body: Uint8Array;
-  /** A signal that is aborted when the caller has gone or the server is about to; for answers that do not end by themselves. */
+  /** Aborted when the caller has gone or the server is closing. For responses that do not end by themselves. */
   readonly untilGone: () => AbortSignal;
 }
 
+/** A response, not yet sent. */
 export interface WireResponse {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
-  /** Bytes are sent as they are, so that a document may be printed once for all answers. */
+  /** Bytes are sent unchanged, so that a document can be printed once for all responses. */
   readonly body: string | Buffer | AsyncIterable<string>;
-  /** For the log and the metrics: who asked for what, and why not. */
+  /** For the log and the metrics: which client asked for what, and why it was refused. */
   readonly logFields?: LogFields;
 }
 
-/** What is logged of an answer, beside its request. Never a secret: each text from outside is screened before it comes here. */
+/** What the log says about a response, beside the request line. Never a secret: every text from outside is screened first. */
 export interface LogFields {
-  /** Who was authenticated. */
+  /** The client that was authenticated. */
   readonly clientId?: string;
   /** One of `GRANT_TYPES`, or `other`. */
   readonly grantType?: string;
   readonly refused?: RefusalReason;
+  /** The private reason of a refusal. */
   readonly because?: string;
   /** The scope that was refused. */
   readonly scope?: string;
-  /** Who a request that was not authenticated says it is from. */
+  /** The client that a request claimed to be from, if it was not authenticated. */
   readonly claimedClientId?: string;
 }
 
+/** What answers one method on one path. Rejects with `StoreUnavailable` during an outage, which becomes a 503. */
 export type Endpoint = (request: WireRequest) => Promise<WireResponse>;
 
-/** How long a client should wait before it repeats what could not be answered, in seconds. */
+/** How long a client should wait before it repeats a request that met an outage, in seconds. */
 const RETRY_AFTER_SECONDS = 1;
 
-/** OAuth answers are for one caller and one moment (RFC 6749 §5.1). */
+/** OAuth responses are for one caller and one moment (RFC 6749 §5.1). */
 export const NO_STORE = { 'cache-control': 'no-store', pragma: 'no-cache' } as const;
 
-/** An answer with a JSON document. */
+/** A response with a JSON document, never cached unless the headers say otherwise. */
 export function respondJson(status: number, document: unknown, headers: WireResponse['headers'] = {}): WireResponse {
   return {
     status,
@@ -61,8 +65,8 @@ export function respondJson(status: number, document: unknown, headers: WireResp
 }
 
 /**
- * The answer to a refusal. One of the two places where the dialects differ (contract §3): a required parameter that is
- * missing is a 400 for a form, and for JSON a 422 with a member named like the parameter.
+ * The response to a refusal. One of two places where the dialects differ (contract §3): a missing required parameter is a
+ * 400 to a form, and to JSON a 422 with a member named after the parameter.
  */
 export function respondRefusal(
   refusal: Refusal,
@@ -75,7 +79,7 @@ export function respondRefusal(
   const seconds = refusal.retryAfterSeconds ?? (status === 503 ? RETRY_AFTER_SECONDS : undefined);
   const retry: WireResponse['headers'] = {
     ...(seconds === undefined ? {} : { 'retry-after': String(seconds) }),
-    // RFC 9110 §15.5.16: which codings would have been read.
+    // RFC 9110 §15.5.16: the codings that are supported.
     ...(refusal.refused === 'unsupported_content_coding' ? { 'accept-encoding': 'identity' } : {}),
   };
   const answer =
@@ -85,7 +89,7 @@ export function respondRefusal(
   return withLogFields(answer, logFieldsOf(refusal));
 }
 
-/** The refusals whose subject is a well-formed scope. A malformed one is for its sender alone: it could be anything. */
+/** The refusals whose subject is a well-formed scope. A malformed one is not logged: it could be anything. */
 const NAME_A_SCOPE: ReadonlySet<string> = new Set<RefusalReason>([
   'unfilled_scope',
   'scope_not_allowed',
@@ -103,20 +107,20 @@ function logFieldsOf({ refused, because, subject, claimedClientId }: Refusal): L
   };
 }
 
-/** The grant that a request asks for, as far as a log may hold it: what else stands there could be a secret that slipped. */
+/** The grant that a request asks for, if the log may hold it: any other text could be a misplaced secret. */
 export function grantTypeOf({ values }: Parameters): Pick<LogFields, 'grantType'> {
   const asked = values.get('grant_type');
   if (asked === undefined) return {};
   return { grantType: GRANT_TYPES.find((offered) => offered === asked) ?? 'other' };
 }
 
-/** The answer to a successful revocation: the other place where the dialects differ (contract §4). */
+/** The response to a successful revocation: the other place where the dialects differ (contract §4). */
 export function respondRevoked(dialect: Dialect, headers: WireResponse['headers']): WireResponse {
   if (dialect === 'form') return respondJson(200, {}, headers);
   return { status: 204, headers: { 'content-type': 'application/json', ...NO_STORE, ...headers }, body: '' };
 }
 
-/** The same answer with more for the log. */
+/** The same response with more fields for its log line. */
 export function withLogFields(response: WireResponse, logFields: LogFields): WireResponse {
   return { ...response, logFields: { ...response.logFields, ...logFields } };
 }

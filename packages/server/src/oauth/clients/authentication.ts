@@ -1,4 +1,4 @@
-/** Who asks (contract §3): a client with a secret, in the header, in the body or in both alike, or with a signed assertion. */
+/** Client authentication (contract §3): by a secret, in the header, the body or the same in both, or by a signed assertion. */
 import {
   CLIENT_ALGORITHMS,
   CLIENT_ID_LENGTH_MAX,
@@ -33,19 +33,19 @@ import { isSignedBy, sha256 } from './public_key.ts';
 import { renewHash } from '../keys/secret_hash.ts';
 import type { WireRequest } from '../../wire.ts';
 
-/** The most secrets, or public keys, that a client has at a time. */
+/** The most secrets, or public keys, that a client can have at a time. */
 export const SECRETS_MAX = 2;
 
-/** A client that has shown that it is itself. */
+/** A client that has authenticated. */
 export interface AuthenticatedClient {
   readonly client: Client;
-  /** What it used of the things that can be used once. To be marked when all else holds, and before the answer. */
+  /** The single-use ids that it used. They are marked as used when everything else holds, before the response. */
   readonly once: readonly SingleUseId[];
 }
 
 /**
- * The client that sent a request, or a refusal. Unknown client, wrong secret, expired secret, wrong method and disabled
- * client are one refusal, after the same work: nobody learns here which keys exist.
+ * The client that sent a request, or a refusal; charges the request to one of its budgets. An unknown client, a wrong or
+ * expired secret, a wrong method and a disabled client get one refusal after the same work: it reveals no client ids.
  */
 export async function authenticateClient(
   authority: Authority,
@@ -57,7 +57,7 @@ export async function authenticateClient(
   return (await authority.limits.spend(known.client, budget)) ?? known;
 }
 
-/** The same, for an endpoint that knows only later which budget of the client a request is taken from. */
+/** The same without charging a budget, for an endpoint that only learns later which one to charge. */
 export async function identifyClient(
   authority: Authority,
   request: WireRequest,
@@ -65,7 +65,7 @@ export async function identifyClient(
 ): Promise<AuthenticatedClient | Refusal> {
   const evidence = readCredentials(request.header('authorization'), parameters);
   if (isRefusal(evidence)) return claimedBy(evidence, screenClaim(parameters?.values.get('client_id')));
-  // Asked for at most once, and not at all by a request that is right: that one needs no guard to vouch for its address.
+  // Looked up at most once, and not at all for correct credentials: those need no guard to vouch for their address.
   let source: Promise<Source> | undefined;
   const findSourceOnce = (): Promise<Source> => (source ??= findSource(authority, request));
   if (evidence.method === 'private_key_jwt') {
@@ -76,13 +76,13 @@ export async function identifyClient(
   }
   const authenticated = await authenticateBySecret(authority, evidence, findSourceOnce);
   if (!isRefusal(authenticated)) return authenticated;
-  // Each reading is a guess.
+  // Each way to read the header is a guess.
   const clientIds = evidence.readings.map(({ clientId }) => clientId);
   const limited = await limitFailure(authority, { source: await findSourceOnce(), clientIds }, authenticated);
   return limited ?? (await withClaim(authority, evidence, authenticated));
 }
 
-/** The answer in place of a failure, when its source has failed too often: the same whatever was wrong. */
+/** The refusal that replaces a failure once its source has failed too often: the same, whatever was wrong. */
 async function limitFailure(
   { limits }: Authority,
   { source, clientIds }: { readonly source: Source; readonly clientIds: readonly (string | undefined)[] },
@@ -90,7 +90,7 @@ async function limitFailure(
 ): Promise<Refusal | undefined> {
   let limited: Refusal | undefined;
   for (const clientId of clientIds) {
-    // A secret that was not verified, or could not be right now: nothing was found out, so nothing is counted.
+    // If the secret was not verified, the caller has learned nothing, so nothing is counted.
     const isFailure = refusal.refused === 'authentication_failed';
     const full = isFailure ? await limits.countFailure({ source, clientId }) : limits.findBlock({ source, clientId });
     limited ??= full;
@@ -103,9 +103,8 @@ function claimedBy(refusal: Refusal, claimedClientId: string | undefined): Refus
 }
 
 /**
- * The same refusal with the id that an unknown caller claims to have. If what it sent as its secret is the id of a key, the
- * two were swapped, and what stands in the place of the id is a secret. Looked up for every failure, known or not: the
- * time must not tell.
+ * The same refusal with the id that an unknown caller claims. If the secret that it sent is some key's id, the two were
+ * swapped, and the id that it sent is a secret. Looked up for every failure, so that the time reveals nothing.
  */
 async function withClaim({ store }: Authority, { readings }: PresentedSecret, refusal: Refusal): Promise<Refusal> {
   let isSwapped = false;
@@ -120,14 +119,14 @@ async function withClaim({ store }: Authority, { readings }: PresentedSecret, re
 
 const NO_CREDENTIALS: ClientCredentials = { clientId: '', clientSecret: '' };
 
-/** How a guard shows, with a key that it passes on, that it is a resource server's (ADR 17): Basic, with its own key. */
+/** How a guard that passes on a caller's key authenticates itself (ADR 17): Basic, with its own key. */
 const GUARD_HEADER = 'hallpass-guard';
-/** The address that the key came from. Believed from a guard alone. */
+/** The address that the caller's key came from. Only a guard is believed. */
 const CALLER_HEADER = 'hallpass-caller';
 
 /**
- * Where a failed request comes from. The address behind a guard counts only when the guard shows its own key: anybody
- * else could make up an address for every guess.
+ * Where a failed request comes from. The address that a guard reports counts only if the guard authenticates: anybody else
+ * could make up a new address for every guess.
  */
 async function findSource(authority: Authority, request: WireRequest): Promise<Source> {
   const own: Source = { address: request.address };
@@ -145,22 +144,22 @@ async function findSource(authority: Authority, request: WireRequest): Promise<S
   if (guard !== undefined && !isRefusal(guard) && guard.client.resourceServerFor.length > 0) {
     return { address: request.header(CALLER_HEADER) ?? '', reportedBy: guard.client.clientId };
   }
-  // Counted like any other guess, or this would be the place to guess the secrets of guards.
+  // Counted like any other guess, or this would be a free way to guess guards' secrets.
   await authority.limits.countFailure({ source: own, clientId: credentials?.clientId });
   return own;
 }
 
-/** RFC 6749 §5.2: who tried by header is told which scheme to use. */
+/** RFC 6749 §5.2: a client that used the Authorization header learns which scheme to use. */
 export function challengeFor(authority: Authority, request: WireRequest, refusal: Refusal): Record<string, string> {
   if (refusal.refused !== 'authentication_failed' || request.header('authorization') === undefined) return {};
   return { 'www-authenticate': printBasicChallenge(authority.issuer) };
 }
 
-/** A reading of the credentials, with the client of that id, and the one of its secrets that is the same. */
+/** One way to read the credentials, with the client of that id and its matching secret. */
 interface Candidate {
   readonly credentials: ClientCredentials;
   readonly client: Client | undefined;
-  /** Undefined also where only a foreign hash could tell. */
+  /** Undefined also if only a foreign hash can tell. */
   readonly own: ClientSecret | undefined;
 }
 
@@ -178,7 +177,7 @@ async function authenticateBySecret(
   const candidates = await findCandidates(authority, short);
   const known = candidates.find(({ client }) => client !== undefined)?.client;
   const no = (because: string): Refusal => claimedBy(refuse('authentication_failed', { because }), known?.clientId);
-  // A key's secret in the wrong place is a wrong secret, and costs what one costs.
+  // A correct secret in the wrong place is a wrong secret, and costs as much.
   const usable = candidates.filter(({ client }) => client !== undefined && takesSecretFrom(client, from));
   const matching =
     usable.find(({ own }) => own !== undefined) ?? (await findImported(authority, usable, findSourceOnce));
@@ -200,7 +199,7 @@ async function authenticateBySecret(
   return { client, once: [] };
 }
 
-/** All readings are looked at, whatever comes of the first: the time is one of the request, not of its key. */
+/** Looks at every reading, whatever comes of the first, so that the time depends on the request and not on the key. */
 async function findCandidates(
   authority: Authority,
   readings: readonly ClientCredentials[],
@@ -217,8 +216,8 @@ async function findCandidates(
 }
 
 /**
- * The reading that fits the foreign hash of an imported secret (ADR 39). Each that is tried costs a password hash: the
- * second one is tried only when the first was wrong, and a guesser pays for both.
+ * The reading that matches the foreign hash of an imported secret (ADR 39). Each attempt costs a password hash, so the
+ * second reading is tried only if the first was wrong, and a guesser is charged for both.
  */
 async function findImported(
   authority: Authority,
@@ -228,7 +227,7 @@ async function findImported(
   let tried = 0;
   for (const candidate of candidates) {
     const { client, credentials } = candidate;
-    // A key that was not used yet answers in its own time (docs/threats.md); disabled, in that of all others.
+    // A key that has not been used yet takes its own time (docs/threats.md). A disabled one takes the time of all others.
     const isImported = client?.disabled === false && client.secrets.some(({ foreign }) => foreign !== undefined);
     if (!isImported) continue;
     const { clientId, clientSecret } = credentials;
@@ -243,12 +242,12 @@ async function findImported(
   return undefined;
 }
 
-/** In place of those of a client that is not there: no text hashes to it, and it ended long ago. */
+/** Stands in for the secrets of an unknown client: no text has this hash, and it expired long ago. */
 const NOBODYS_SECRETS: readonly ClientSecret[] = [
   { secretId: '', keyId: 'AAAAAAAAAAA', hash: 'A'.repeat(43), createdAt: 0, expiresAt: 0 },
 ];
 
-/** Always hashes and compares for as many secrets as a client can have, whether it has them or not. */
+/** Always hashes and compares as many secrets as a client can have, so that the time does not tell how many it has. */
 function findMatchingSecret(
   { keys, clock }: Authority,
   clientSecret: string,
@@ -290,7 +289,7 @@ async function authenticateByAssertion(
   return { client, once: [{ space: `assertion ${parsed.clientId}`, id: sha256(jti), expiresAt }] };
 }
 
-/** Always verifies for as many public keys as a client can have, whether it has them or not. */
+/** Always verifies with as many public keys as a client can have, so that the time does not tell how many it has. */
 function isSignedByOneOf(
   publicKeys: readonly ClientPublicKey[],
   { algorithm, signingInput, signature }: UnverifiedAssertion,
@@ -309,7 +308,7 @@ function isSignedByOneOf(
   return signed;
 }
 
-/** In place of keys that are not there: the base points of the two curves, and the largest number of 2048 bits. */
+/** Stand in for missing keys: the base points of the two curves, and the largest number of 2048 bits. */
 const NOBODYS_JWKS: Record<ClientAlgorithm, ClientPublicKey['jwk']> = {
   ES256: {
     crv: 'P-256',

@@ -1,4 +1,4 @@
-/** Proofs of possession (RFC 9449) at this server: who has the key, and whether this very request was signed with it. */
+/** Proofs of possession (RFC 9449) at this server: which key the caller has, and that it signed this very request. */
 import {
   DPOP_NONCE_MS,
   dpopNonceInput,
@@ -16,17 +16,17 @@ import type { KeyRing } from '../keys/key_ring.ts';
 import { isSignedBy, sha256, thumbprintOf } from './public_key.ts';
 import type { WireRequest } from '../../wire.ts';
 
-/** A key that was shown to be had. */
+/** A key that the caller proved to have. */
 export interface Possession {
   /** The thumbprint of the key (RFC 7638). */
   readonly jkt: string;
-  /** The proof's `jti`, to be marked when all else holds. */
+  /** The proof's `jti`, marked as used when everything else holds. */
   readonly once: SingleUseId;
 }
 
 /**
- * The possession that a request proves; undefined when it brings no proof. `path` is where it came to; `token` is the
- * access token that came along, where there is one.
+ * The possession that a request proves; undefined if it has no proof; a refusal if the proof is bad. `path` is where the
+ * request was sent; `token` is its access token, if it has one.
  */
 export function readProof(
   authority: Authority,
@@ -54,12 +54,12 @@ export function readProof(
   return { jkt, once: { space: `proof ${jkt}`, id: sha256(judged.jti), expiresAt: judged.expiresAt } };
 }
 
-/** A failed proof is a 400 where a token is asked for, and a 401 where one is used (RFC 9449 §5, §7.1). */
+/** A bad proof is a 400 at the token endpoint, and a 401 where a token is used (RFC 9449 §5, §7.1). */
 function notGood(token: string | undefined, because: string): Refusal {
   return refuse(token === undefined ? 'dpop_proof_not_good' : 'resource_proof_not_good', { because });
 }
 
-/** Whether a token came with the key that it is bound to: then the mark of the proof, to be spent when all else holds. */
+/** Whether a token came with a proof of its key: then the id of the proof, to be used up when everything else holds. */
 export function judgePossession(
   boundTo: string | undefined,
   possession: Possession | Refusal | undefined,
@@ -70,15 +70,15 @@ export function judgePossession(
   return possession.jkt === boundTo ? possession.once : refuse('resource_proof_not_good', { because: 'another key' });
 }
 
-/** The nonce to put into the next proof (RFC 9449 §8). The same on every instance, since it is made from the time and a shared key. */
+/** The nonce for the next proof (RFC 9449 §8). The same on every instance: it is made from the time and a shared key. */
 function currentNonce({ keys, clock }: Authority): string {
   return makeNonce(keys.secret, Math.floor(clock.now() / DPOP_NONCE_MS));
 }
 
 function isNonceGood({ keys, clock }: Authority, nonce: string): boolean {
   const period = Math.floor(clock.now() / DPOP_NONCE_MS);
-  // Instances' clocks may differ: the next period's is good as well as the last one's, and so are those of the key
-  // before the one in use, and of the one after it.
+  // Instances' clocks may differ, so the nonces of the last and the next period are good too, and those of the key before
+  // the one in use and the key after it.
   return keys.secretKeys.some((key) =>
     [period, period - 1, period + 1].some((other) => makeNonce(key, other) === nonce),
   );
@@ -88,7 +88,7 @@ function makeNonce(key: KeyRing['secret'], period: number): string {
   return printDpopNonce(key.mac(dpopNonceInput(period)));
 }
 
-/** The header that tells the nonce, where nonces are asked for. */
+/** The header with the nonce for the next proof, if this server requires nonces. */
 export function nonceHeader(authority: Authority): Record<string, string> {
   return authority.dpopNonces ? { 'dpop-nonce': currentNonce(authority) } : {};
 }

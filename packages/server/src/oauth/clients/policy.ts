@@ -1,4 +1,4 @@
-/** What a client may have: scopes and audiences against its policy. Pure rules. */
+/** What a client may have: scopes and audiences, checked against its policy. Pure rules. */
 import {
   describeScopeListFault,
   isRefusal,
@@ -14,7 +14,7 @@ import {
 } from '@hallpass/protocol';
 import type { Client } from '../../store/store.ts';
 
-/** A request's `scope` parameter to filled scopes; refused when it is malformed or still holds a parameter. */
+/** Parses a request's `scope` parameter; refuses if it is malformed or contains an unfilled `{parameter}`. */
 export function parseRequestedScopes(text: string): readonly Scope[] | Refusal {
   const scopes = parseScopeList(text);
   if ('fault' in scopes) {
@@ -25,22 +25,22 @@ export function parseRequestedScopes(text: string): readonly Scope[] | Refusal {
   return unfilled === undefined ? scopes : refuse('unfilled_scope', { subject: unfilled.text });
 }
 
-/** What is wrong with one value or segment, where the scope has the form of one: an e-mail address in it, say. */
+/** Faults of one value in an otherwise well-formed scope: an e-mail address in it, for example. */
 const VALUE_FAULTS: ReadonlySet<string> = new Set<ScopeFault>(['bad_character', 'dot_segment', 'segment_too_long']);
 
-/** The scopes that the client's policy allows, templates and filled ones. */
+/** The scopes that the client's policy allows, templates included. */
 export function allowedScopes(client: Client): ScopeSet {
   return new ScopeSet(client.scopes.map((text) => parseScope(text)).filter(isScope));
 }
 
-/** The first scope that is not in a set. */
+/** The first scope that a set does not contain; undefined if it contains all. */
 export function findOutside(set: ScopeSet, scopes: readonly Scope[]): Scope | undefined {
   return scopes.find((scope) => !set.contains(scope));
 }
 
 /**
- * The audiences that a request names with `resource` (RFC 8707 §2), compared to the letter with those it may name;
- * without one, the first of them.
+ * The audiences that a request names with `resource` (RFC 8707 §2), compared exactly with those it may name; the first of
+ * those if it names none. Refuses any other.
  */
 export function selectAudiences(resources: readonly string[], may: readonly string[]): readonly string[] | Refusal {
   const named = [...new Set(resources)];
@@ -49,9 +49,9 @@ export function selectAudiences(resources: readonly string[], may: readonly stri
 }
 
 /**
- * The audiences of a token that comes of a grant or of another token: those that it was granted, or of these the ones
- * that the request names, and none that the key has lost since (RFC 8707 §2.2). Refused when nothing is left. A key
- * without a list has lost none: when the server's default changes, its grants go on for the audience that they are for.
+ * The audiences of a token made from a grant or another token: those that were granted, or those of them that the request
+ * names, without any that the key has lost since (RFC 8707 §2.2). Refuses if none is left. A key without a list has lost
+ * none: when the server's default changes, its grants keep the audience that they have.
  */
 export function narrowAudiences(
   { audiences }: Client,
@@ -68,9 +68,9 @@ export function audiencesOf(client: Client, defaultAudience: string): readonly s
 }
 
 /**
- * Whether an opaque token says nothing but what its client may have now (contract §10): the format, the scopes, the
- * audiences and, where the client needs one, the binding. A stolen sealing key makes tokens of any content; this keeps
- * them inside a policy that an operator has given to somebody.
+ * Whether an opaque token holds only what its client may have now (contract §10): the format, the scopes, the audiences
+ * and, if the client requires it, the binding. A stolen sealing key can make tokens of any content; this keeps them inside
+ * a policy that an operator gave to some client.
  */
 export function allowsOpaqueToken(
   client: Client,

@@ -1,4 +1,4 @@
-/** What a request brings to show who it is from (RFC 6749 §2.3, RFC 7523 §2.2): read, and not yet believed. */
+/** The credentials that a request presents (RFC 6749 §2.3, RFC 7523 §2.2): parsed, and not yet verified. */
 import {
   CLIENT_ASSERTION_TYPE,
   CLIENT_ID_LENGTH_MAX,
@@ -16,9 +16,9 @@ import { couldBeGuessed } from '../keys/secret_hash.ts';
 /** A client's id and secret, and where they came from. */
 export interface PresentedSecret {
   readonly method: 'client_secret';
-  /** `both`: in the header and, the same, in the body. */
+  /** `both`: in the header, and the same in the body. */
   readonly from: 'header' | 'body' | 'both';
-  /** One, or two where a Basic header reads in two ways. The likelier one is first. */
+  /** One, or two if a Basic header can be read in two ways. The likelier one is first. */
   readonly readings: readonly ClientCredentials[];
 }
 
@@ -30,9 +30,9 @@ export interface PresentedAssertion {
 }
 
 /**
- * The evidence in a request. `parameters` are those of an OAuth endpoint, where Basic reads as RFC 6749 §2.3.1 has it, and
- * an imported secret may have been sent as it is. Without them the request is for a protected resource: there Basic is
- * RFC 7617, and nothing is decoded.
+ * The credentials in a request, or a refusal. `parameters` are those of an OAuth endpoint, where Basic is form-encoded (RFC
+ * 6749 §2.3.1), though an imported secret may come unencoded. Without parameters the request is for a protected resource,
+ * where Basic is plain (RFC 7617).
  */
 export function readCredentials(
   header: string | undefined,
@@ -66,7 +66,7 @@ function readPlain(header: string): readonly ClientCredentials[] {
   return basic === undefined ? [] : [basic];
 }
 
-/** What the body says beside the header must be the same, by one reading of the header at least. */
+/** What the body repeats must be the same as the header, in at least one reading of it. */
 function inHeader(
   basic: readonly ClientCredentials[],
   body: { readonly [Half in keyof ClientCredentials]: string | undefined },
@@ -82,7 +82,7 @@ function inHeader(
   return { method: 'client_secret', from: body.clientSecret === undefined ? 'header' : 'both', readings };
 }
 
-/** Where the credentials of a key may come from, by its method. A method that is registered is the only one (ADR 40). */
+/** Where a key's secret may come from, by its method. The registered method is the only one (ADR 40). */
 const PLACES: Record<Client['authentication'], readonly PresentedSecret['from'][]> = {
   client_secret: ['header', 'body', 'both'],
   client_secret_basic: ['header'],
@@ -90,18 +90,18 @@ const PLACES: Record<Client['authentication'], readonly PresentedSecret['from'][
   private_key_jwt: [],
 };
 
-/** Whether a key takes its secret from where it came. */
+/** Whether a key accepts its secret from this place. */
 export function takesSecretFrom({ authentication }: Client, from: PresentedSecret['from']): boolean {
   return PLACES[authentication].includes(from);
 }
 
-/** How much of an id that might be a secret is logged, in characters. */
+/** How much of an id that may be a secret is logged, in characters. */
 const CLAIM_SHOWN_LENGTH = 6;
 
 /**
- * The id that an unknown caller claims to have, as far as a log may hold it. A secret may stand in its place, by a slip or
- * because the two were swapped: of a text that nobody could guess only the beginning is kept, and nothing of one that was
- * sent as the secret too.
+ * The id that an unknown caller claims, as far as the log may hold it. A secret may be in its place, by mistake or because
+ * the two were swapped. So only the beginning of an unguessable text is kept, and nothing of one that was also sent as the
+ * secret.
  */
 export function screenClaim(clientId: string | undefined, clientSecret?: string): string | undefined {
   if (clientId === undefined || clientId === '' || clientId === clientSecret) return undefined;

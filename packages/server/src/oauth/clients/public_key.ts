@@ -1,15 +1,15 @@
-/** The public keys that clients sign assertions and proofs with: checked with Node's own cryptography. */
+/** Signatures of assertions and proofs, verified with Node's cryptography. */
 import { constants, createHash, createPublicKey, verify } from 'node:crypto';
 import { thumbprintInput, type ClientAlgorithm, type ClientPublicKey } from '@hallpass/protocol';
 
 const VERIFYING = {
   ES256: { digest: 'sha256', options: { dsaEncoding: 'ieee-p1363' } },
   EdDSA: { digest: null, options: {} },
-  // The salt is as long as the hash (RFC 7518 §3.5); left open, Node would take any.
+  // The salt is as long as the hash (RFC 7518 §3.5). By default Node accepts any length.
   PS256: { digest: 'sha256', options: { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 32 } },
 } as const satisfies Record<ClientAlgorithm, unknown>;
 
-/** Whether a signature is this key's. A key that is no point of its curve has no good signatures. */
+/** Whether this key made a signature. False, too, for a key that is not a point of its curve. Never throws. */
 export function isSignedBy({ algorithm, jwk }: ClientPublicKey, input: string, signature: Uint8Array): boolean {
   const { digest, options } = VERIFYING[algorithm];
   try {

@@ -1,8 +1,8 @@
 /**
- * GET /oauth2/revocations: the live revocation feed (contract §9). An event stream that goes on from `Last-Event-ID`,
- * or one page of JSON by `?after=`. Ordered and without gaps; a heartbeat says that the reader has seen everything that
- * was committed before it was sent, and which keys are published, so that a key that was taken out is dropped at once.
- * A page without more says the same of the moment at which it was asked for.
+ * GET /oauth2/revocations: the live revocation feed (contract §9). An event stream that resumes at `Last-Event-ID`, or with
+ * `?after=` one page of JSON. Ordered and without gaps. A heartbeat says that the reader has seen everything committed before
+ * it was sent, and which keys are published, so that guards drop a removed key at once. A page whose `more` is false says
+ * the same about the moment of its request.
  */
 import { isRefusal, numericDate, PATHS, refuse, type Refusal } from '@hallpass/protocol';
 import { FOLLOWERS_PER_CLIENT_MAX, type Client } from '../../store/store.ts';
@@ -11,15 +11,16 @@ import { followerOf, isFollowerId } from '../followers/followers.ts';
 import { admit, respondNotAdmitted } from './protected_resource.ts';
 import { NO_STORE, withLogFields, respondJson, respondRefusal, type Endpoint, type WireRequest } from '../../wire.ts';
 
-/** What a token must hold to read the feed; its client is a resource server's key besides. */
+/** The scope that a token needs to read the feed. Its client must be a resource server's key as well. */
 export const FEED_SCOPE = '/oauth2/revocations.read';
-/** How often a quiet stream says that it is still there, in milliseconds. */
+/** How often a quiet stream sends a heartbeat, in milliseconds. */
 const HEARTBEAT_MS = 1_000;
-/** The most entries in one read, and so in one page. */
+/** The most entries in one page. */
 export const PAGE_ENTRIES_MAX = 1_000;
-/** How many pages a second the followers of one API key may ask for beside its budgets: as many as it has, twice each. */
+/** How many pages a second an API key's followers may fetch beside its budgets: two for each follower that it may have. */
 export const CONFIRMATIONS_PER_CLIENT_PER_SECOND_MAX = 2 * FOLLOWERS_PER_CLIENT_MAX;
 
+/** The feed of an issuer. */
 export function feedEndpoint(authority: Authority): Endpoint {
   return async (request) => {
     const wanted = { scope: FEED_SCOPE, path: PATHS.revocations, refuseClient, budget: 'feed' } as const;
@@ -27,13 +28,13 @@ export function feedEndpoint(authority: Authority): Endpoint {
     if (isRefusal(admitted)) return respondNotAdmitted(authority, admitted);
     const logFields = { clientId: admitted.clientId };
     const { isResourceServer, clientId, stillMay } = admitted;
-    // A token may have been cut for something that must not be able to make others wait.
+    // A token may belong to something that must not be able to make revocations wait.
     const follower = isResourceServer ? followerOf(clientId, request.header('hallpass-follower')) : undefined;
     const after = request.query.get('after');
     if (after !== null) {
       authority.feedMeters.pageRead();
-      const told = follower === undefined ? undefined : authority.followers.confirm(follower, after);
-      const [{ entries, cursor, more }] = await Promise.all([readPage(authority, after), told]);
+      const confirmed = follower === undefined ? undefined : authority.followers.confirm(follower, after);
+      const [{ entries, cursor, more }] = await Promise.all([readPage(authority, after), confirmed]);
       return withLogFields(
         respondJson(200, { entries, cursor, more, keys: authority.keys.publishedVersion }),
         logFields,
@@ -52,8 +53,8 @@ export function feedEndpoint(authority: Authority): Endpoint {
 }
 
 /**
- * A follower confirms because others wait, and they may wait often. So what confirming costs comes from a budget of its own,
- * and only beyond that from the one that the guard's feed lives on.
+ * A follower confirms because others wait, which may be often. So confirmations have their own budget, and only beyond it do
+ * they use up the budget of the guard's feed.
  */
 function withBudgetToConfirm(authority: Authority, request: WireRequest): Authority {
   if (!request.query.has('after') || !isFollowerId(request.header('hallpass-follower'))) return authority;
@@ -68,7 +69,7 @@ function withBudgetToConfirm(authority: Authority, request: WireRequest): Author
   return { ...authority, limits: { ...limits, spend } };
 }
 
-/** It tells of every client's tokens, and so it is for the keys of resource servers alone, whatever scope another holds. */
+/** The feed covers every client's tokens, so only resource servers' keys may read it, whatever scopes another key has. */
 function refuseClient({ resourceServerFor }: Client): Refusal | undefined {
   return resourceServerFor.length > 0 ? undefined : refuse('not_a_resource_server');
 }
@@ -96,17 +97,17 @@ async function* stream(
   },
 ): AsyncGenerator<string> {
   const { followers, feedMeters } = authority;
-  const bell = new Bell();
-  const stopWatching = authority.store.watchRevocations(() => bell.ring());
-  signal.addEventListener('abort', () => bell.ring(), { once: true });
+  const changed = new AutoResetEvent();
+  const stopWatching = authority.store.watchRevocations(() => changed.set());
+  signal.addEventListener('abort', () => changed.set(), { once: true });
   let disconnect: (() => void) | undefined;
   feedMeters.streamOpened();
   try {
-    // Before anything is read: nobody who is not counted may be behind.
+    // Before anything is read: every reader that may be behind has to be counted.
     if (follower !== undefined) disconnect = await followers.connect(follower, after);
     let cursor = after;
     let answered: number | undefined;
-    // A key that was disabled while it listened hears no more.
+    // A key that is disabled while it listens gets nothing more.
     while (!signal.aborted && (await stillMay())) {
       const page = await readPage(authority, cursor);
       cursor = page.cursor;
@@ -114,12 +115,12 @@ async function* stream(
         yield `event: revocation\nid: ${entry.cursor}\ndata: ${JSON.stringify(entry)}\n\n`;
       if (page.more) continue;
       yield `event: heartbeat\nid: ${cursor}\ndata: ${JSON.stringify({ cursor, keys: authority.keys.publishedVersion })}\n\n`;
-      // Somebody waits, or may wait already: whoever has read this far is to say so.
+      // A request waits: a reader that has come this far is asked to say so.
       if (follower !== undefined && page.calls !== answered) {
         answered = page.calls;
         yield `event: confirm\nid: ${cursor}\ndata: ${JSON.stringify({ cursor })}\n\n`;
       }
-      await bell.wait(HEARTBEAT_MS);
+      await changed.wait(HEARTBEAT_MS);
     }
   } finally {
     stopWatching();
@@ -128,18 +129,18 @@ async function* stream(
   }
 }
 
-/** Something to wait for that may already have happened since one last waited. */
-class Bell {
-  #rung = false;
+/** An auto-reset event: `set()` wakes the current `wait()`, or the next one. */
+class AutoResetEvent {
+  #isSet = false;
   #wake: (() => void) | undefined;
 
-  ring(): void {
-    this.#rung = true;
+  set(): void {
+    this.#isSet = true;
     this.#wake?.();
   }
 
   async wait(milliseconds: number): Promise<void> {
-    if (!this.#rung) {
+    if (!this.#isSet) {
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, milliseconds);
         this.#wake = () => {
@@ -148,7 +149,7 @@ class Bell {
         };
       });
     }
-    this.#rung = false;
+    this.#isSet = false;
     this.#wake = undefined;
   }
 }

@@ -16,8 +16,8 @@ interface Row {
 }
 
 /**
- * Answers with HTML where the caller names `text/html`, as browsers do, and with plain text everywhere else. It tells
- * strangers what the metadata tells them, and nothing else: no version, no key.
+ * HTML if the caller's Accept names `text/html`, as browsers do, and otherwise plain text. It tells strangers what the
+ * metadata tells them, and nothing else: no version, no key.
  */
 export function frontPageEndpoint({ issuer }: Authority): Endpoint {
   const rows = listRows(issuer);
@@ -60,7 +60,7 @@ dt span { font-weight: 400; color: var(--dim) }
 dd { margin: .15rem 0 0; font-family: ui-monospace, monospace; font-size: .9rem; overflow-wrap: anywhere }
 a { color: var(--link) }
 `;
-/** The style by its hash, so that not even what slipped into the page could bring another. */
+/** Allows the style by its hash, so that nothing injected into the page could bring another. */
 const STYLE_HASH = createHash('sha256').update(STYLE).digest('base64');
 const CONTENT_SECURITY_POLICY = `default-src 'none'; style-src 'sha256-${STYLE_HASH}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`;
 
@@ -110,7 +110,7 @@ function answer(contentType: string, body: string): WireResponse {
   return { status: 200, headers, body: Buffer.from(body) };
 }
 
-/** A text as HTML shows it, in an element or in a quoted attribute. An issuer may hold `&` and `'`. */
+/** Escapes a text for HTML, in an element or a quoted attribute. An issuer may contain `&` and `'`. */
 function escapeHtml(text: string): string {
   return text.replaceAll(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
 }

@@ -1,12 +1,12 @@
-/** For whoever starts, stops and watches the server: is it alive, and can it do its work? */
+/** Health checks for whatever starts, stops and watches the server: is it alive, and can it do its work? */
 import { refuse } from '@hallpass/protocol';
 import type { Readiness } from './readiness.ts';
 import { respondJson, respondRefusal, type Endpoint } from '../../wire.ts';
 
-/** Alive as long as it can answer at all: a store that is away is no reason to start it again. */
+/** Alive as long as it can answer at all: restarting it does not bring the store back. */
 export const liveEndpoint: Endpoint = async () => respondJson(200, { status: 'live' });
 
-/** Ready when it can do everything, the writes of the store included; not while it drains. */
+/** Ready when it can do everything, including writes to the store; not while it drains. */
 export function readyEndpoint(readiness: Readiness, isDraining: () => boolean): Endpoint {
   return async () => {
     if (isDraining()) return respondRefusal(refuse('temporarily_unavailable', { because: 'draining' }));

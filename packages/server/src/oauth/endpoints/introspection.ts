@@ -1,4 +1,4 @@
-/** POST /oauth2/introspect (RFC 7662): what is known of a token, from committed state, to those it concerns. */
+/** POST /oauth2/introspect (RFC 7662): what is committed about a token, for its client and its resource servers. */
 import {
   isMeantFor,
   isRefusal,
@@ -19,10 +19,11 @@ import { openAccessToken, openRefreshToken } from '../tokens/open.ts';
 import { withLogFields, respondJson, respondRefusal, type Endpoint } from '../../wire.ts';
 
 const INACTIVE = { active: false } as const;
-/** The same bytes. The log says what is wrong: either the key or the audience of its guard. */
+/** The same bytes on the wire. The log says what is wrong: the key, or the audience of its guard. */
 const FOR_ANOTHER_AUDIENCE = { active: false } as const;
-const OTHER_AUDIENCE = 'the token is for another audience than those of this resource-server key';
+const OTHER_AUDIENCE = 'the token is for an audience that this resource-server key does not have';
 
+/** The introspection endpoint of an issuer. */
 export function introspectionEndpoint(authority: Authority): Endpoint {
   return async (request) => {
     const parameters = readParameters(request);
@@ -35,15 +36,15 @@ export function introspectionEndpoint(authority: Authority): Endpoint {
       clientId: caller.client.clientId,
       ...(answer === FOR_ANOTHER_AUDIENCE ? { because: OTHER_AUDIENCE } : {}),
     };
-    // What strangers bring to a guard comes out of a budget of its own, so that it cannot use up the guard's others. By
-    // the answer and not by what the token looks like: 429 must not tell an inactive one from an unknown one.
+    // Tokens that strangers bring to a guard have their own budget, so that they cannot use up the guard's others. The
+    // result decides, not the look of the token: a 429 must not tell an inactive token from an unknown one.
     const budget = answer?.active === false ? 'inactive_tokens' : 'requests';
     const spent = await authority.limits.spend(caller.client, budget);
     if (spent !== undefined) return withLogFields(respondRefusal(spent, { dialect: parameters.dialect }), logFields);
     if (answer === undefined) {
       return withLogFields(respondRefusal(refuse('missing_token'), { dialect: parameters.dialect }), logFields);
     }
-    // Last: an assertion is used up only by a request that is answered (contract §9).
+    // Last: only a request that succeeds uses up its assertion (contract §9).
     const replayed = await spendOnce(authority.store, caller.once);
     if (replayed !== undefined) return withLogFields(respondRefusal(replayed), logFields);
     return withLogFields(respondJson(200, answer), logFields);
@@ -65,7 +66,7 @@ function describe({ scope, client_id, sub, iss, aud, iat, exp, jti, cnf }: Acces
   return cnf === undefined ? { ...members, token_type: 'Bearer' } : { ...members, token_type: 'DPoP', cnf };
 }
 
-/** A refresh token is its own client's business; a resource server has no use for one (RFC 7662 §4). */
+/** Only its own client may look into a refresh token; a resource server has no use for one (RFC 7662 §4). */
 async function introspectRefreshToken(
   authority: Authority,
   caller: Client,
@@ -98,9 +99,9 @@ async function introspectRefreshToken(
     aud: more.length === 0 ? audience : audiences,
     iat: issuedAt,
     exp: end,
-    // Its own id, in a form that no access token has. Events and logs name a grant and a generation too.
+    // In a form that no access token has. Events and logs name a grant and a generation too.
     jti: `${grantId}.${generation}`,
-    // Not Bearer: nobody may take it for what opens an API (RFC 7662 §4).
+    // Not Bearer: it must not pass for a token that opens an API (RFC 7662 §4).
     token_type: 'refresh_token',
   };
 }

@@ -1,12 +1,13 @@
-/** What anyone may know of this issuer: its metadata (RFC 8414) and its public keys (RFC 7517). */
+/** The public documents of this issuer: its metadata (RFC 8414) and its public keys (RFC 7517). */
 import { createHash } from 'node:crypto';
 import { CLIENT_ALGORITHMS, GRANT_TYPES, PATHS, SIGNING_ALGORITHMS } from '@hallpass/protocol';
 import type { Authority } from '../authority.ts';
 import type { Endpoint, WireRequest, WireResponse } from '../../wire.ts';
 
-/** How long anyone may keep the key set and the metadata, in seconds. */
+/** How long anyone may cache the key set and the metadata, in seconds. */
 export const DOCUMENT_SECONDS = 300;
 
+/** How a client can authenticate, by the names of the OAuth registry. */
 export const CLIENT_METHODS = ['client_secret_basic', 'client_secret_post', 'private_key_jwt'] as const;
 
 /** GET /.well-known/oauth-authorization-server. */
@@ -16,16 +17,16 @@ export function metadataEndpoint(authority: Authority): Endpoint {
 }
 
 /**
- * GET /.well-known/openid-configuration, for verifiers that look for keys nowhere else. It is the same metadata, with two
- * members that they will not go without. This is no OpenID Provider all the same: `response_types_supported` is empty,
- * there is no authorization endpoint, and no ID token is ever issued.
+ * GET /.well-known/openid-configuration, for verifiers that look for keys nowhere else. The same metadata, with two members
+ * that such verifiers require. That does not make it an OpenID Provider: `response_types_supported` is empty, there is no
+ * authorization endpoint, and no ID token is ever issued.
  */
 export function openidConfigurationEndpoint(authority: Authority): Endpoint {
   const document = {
     ...metadataOf(authority),
-    // True of the `sub` of access tokens: a client's is the same for every audience (OpenID Connect Core §8).
+    // Holds for the `sub` of access tokens: a client's is the same for every audience (OpenID Connect Core §8).
     subject_types_supported: ['public'],
-    // Of ID tokens there are none. Verifiers take this for what the key set signs with, and RS256 for all if it is empty.
+    // There are no ID tokens. Verifiers read this as the algorithms of the key set, and assume RS256 if it is empty.
     id_token_signing_alg_values_supported: SIGNING_ALGORITHMS,
   };
   return publish(() => document, 'application/json');
@@ -47,11 +48,12 @@ function metadataOf({ issuer }: Authority) {
     jwks_uri: at(PATHS.jwks),
     grant_types_supported: GRANT_TYPES,
     dpop_signing_alg_values_supported: CLIENT_ALGORITHMS,
-    // REQUIRED by RFC 8414 §2; there is no authorization endpoint, so there are none.
+    // REQUIRED by RFC 8414 §2. Empty, because there is no authorization endpoint.
     response_types_supported: [],
   };
 }
 
+/** GET /oauth2/jwks. */
 export function jwksEndpoint({ keys }: Authority): Endpoint {
   return publish(
     () => keys.publicJwks,
@@ -61,8 +63,8 @@ export function jwksEndpoint({ keys }: Authority): Endpoint {
 }
 
 /**
- * A public document: anyone may read it, from any page, and keep it for a while. It is rendered and hashed when `find`
- * gives another object than before, not for each request.
+ * A public document: anyone may read it, from any page, and cache it for a while. It is printed and hashed when `find`
+ * returns another object than before, not for each request.
  */
 export function publish<Found extends object>(
   find: () => Found,

@@ -1,4 +1,4 @@
-/** The server as a protected resource of its own (RFC 6750): who may ask `/ping` and read the revocation feed. */
+/** The server as a protected resource itself (RFC 6750): admission to `/ping` and the revocation feed. */
 import {
   isMeantFor,
   isRefusal,
@@ -25,30 +25,31 @@ import { respondRefusal, type WireRequest, type WireResponse } from '../../wire.
 
 const BASIC = /^basic(\s|$)/i;
 
-/** A refusal that remembers which scheme was tried: the challenge answers in the same (RFC 9449 §7.1). */
+/** A refusal with the scheme that was tried, because the challenge has to name the same one (RFC 9449 §7.1). */
 interface NotAdmitted extends Refusal {
   readonly scheme?: PresentedToken['scheme'];
 }
 
 interface Admitted {
   readonly clientId: string;
-  /** Whether it came with the key of a resource server. */
+  /** Whether it came with a resource server's key. */
   readonly isResourceServer: boolean;
+  /** Asks again whether the client may use the resource, for a response that lasts. */
   readonly stillMay: () => Promise<boolean>;
 }
 
 interface Wanted {
   readonly scope: string;
   readonly path: string;
-  /** Why a client may not, by its key or by a token of it; undefined: it may. A token has to hold the scope as well. */
+  /** Why a client may not use the resource, by its key or its token; undefined: it may. A token needs the scope as well. */
   readonly refuseClient: (client: Client, by: 'key' | 'token') => Refusal | undefined;
-  /** Which budget of a key is charged; undefined: the one for requests. */
+  /** The budget of the key that is charged; undefined: the one for requests. */
   readonly budget?: Budget;
 }
 
 /**
- * The client behind a request that comes with a key over Basic or with an access token for this server, if it may use
- * the resource. `stillMay` asks the same again later, for answers that last.
+ * The client behind a request, if it may use the resource; otherwise a refusal. It authenticates with its key over Basic, or
+ * with an access token for this server.
  */
 export async function admit(
   authority: Authority,
@@ -98,7 +99,7 @@ async function admitByToken(
   const scope = parseScope(wanted.scope);
   assert(isScope(scope), 'the scopes of our own resources are well-formed');
   if (!opens(claims.scope, scope)) return refuse('insufficient_scope', { subject: wanted.scope });
-  // Last: a proof is used up only by a request that is let in.
+  // Last: only an admitted request uses up its proof.
   const used = once === undefined ? 'fresh' : await authority.store.useOnce([once]);
   if (used !== 'fresh') return refuse('resource_proof_not_good', { because: 'replayed' });
   const stillMay = async (): Promise<boolean> => {
@@ -108,7 +109,7 @@ async function admitByToken(
   return { clientId: claims.client_id, isResourceServer: false, stillMay };
 }
 
-/** A bound token comes with a proof of its key, every time a new one, which is given back; a bearer token without (RFC 9449 §7). */
+/** A bound token needs a new proof of its key each time, whose id is returned; a bearer token has none (RFC 9449 §7). */
 function judgeBinding(
   authority: Authority,
   request: WireRequest,
@@ -128,13 +129,13 @@ function judgeBinding(
   return judgePossession(boundTo, readProof(authority, request, { path, token }));
 }
 
-/** Whether a key's policy holds a scope of our own. */
+/** Whether a key's policy contains a scope of the server itself. */
 export function keyMay(client: Client, text: string): boolean {
   const scope = parseScope(text);
   return isScope(scope) && allowedScopes(client).contains(scope);
 }
 
-/** The answer to who was not admitted, with the challenge for what they tried. */
+/** The response to a request that was not admitted, with the challenge for the scheme that it tried. */
 export function respondNotAdmitted(authority: Authority, refusal: NotAdmitted): WireResponse {
   const { issuer } = authority;
   const challenge =

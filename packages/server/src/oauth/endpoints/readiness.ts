@@ -1,15 +1,16 @@
 /**
- * Whether this process can do everything, the store's writes included. That is found out by a tiny write, since a disk that
- * is full, slow or read-only still answers every read. Load balancers may ask as often as they like; the writes are few.
+ * Whether this process can do everything, including writes to the store. A tiny write finds out, because a full, slow or
+ * read-only disk still answers every read. Load balancers may ask as often as they like; there are few writes.
  */
 import { StoreUnavailable, type Store } from '../../store/store.ts';
 import type { ServerClock } from '../clock.ts';
 
-/** How long an answer holds, in milliseconds: a process writes at most once in that time to find out. */
+/** How long a result holds, in milliseconds: a process writes at most once in that time. */
 export const READINESS_MS = 1_000;
-/** How long that write may take, in milliseconds. When commits take longer, most requests are about to fail. */
+/** How long that write may take, in milliseconds. If commits take longer, most requests are about to fail. */
 export const READINESS_WRITE_MS_MAX = 5_000;
 
+/** The readiness of one process. */
 export class Readiness {
   readonly #store: Store;
   readonly #clock: ServerClock;
@@ -22,8 +23,8 @@ export class Readiness {
   }
 
   /**
-   * Rejects with why this process is not ready. Never has more than one write under way: while that one takes too long, the
-   * answer comes at once.
+   * Rejects with the reason if this process is not ready. There is never more than one write under way: once that one takes
+   * too long, every check fails at once.
    */
   async check(): Promise<void> {
     const now = this.#clock.elapsed();
@@ -36,7 +37,7 @@ export class Readiness {
     await this.#checking.done;
   }
 
-  /** The store has deadlines of its own, so this settles before an answer is due. */
+  /** The store has its own deadlines, so this settles before a response is due. */
   async #ask(began: number): Promise<void> {
     let outage: unknown;
     try {
@@ -53,6 +54,6 @@ export class Readiness {
 
 function tooSlow(): StoreUnavailable {
   return new StoreUnavailable(
-    `The store took longer than ${READINESS_WRITE_MS_MAX / 1000} s for a small write. Its disk, or its database, is too slow or stands still.`,
+    `The store took longer than ${READINESS_WRITE_MS_MAX / 1000} s for a small write. Its disk or its database is too slow, or has stopped.`,
   );
 }

@@ -57,7 +57,7 @@ export function revocationEndpoint(authority: Authority): Endpoint {
 /** The longest that a response may be asked to wait for guards, in seconds. */
 export const WAIT_SECONDS_MAX = 10;
 
-/** The one parameter that is in the query (ADR 16): how long to wait for guards, in seconds; undefined: not at all. */
+/** The only query parameter (ADR 16): how long to wait for guards, in seconds; undefined: not at all. */
 function parseWait(query: URLSearchParams): number | Refusal | undefined {
   const [text, ...more] = query.getAll('wait');
   if (text === undefined) return undefined;
@@ -109,8 +109,7 @@ const NOTHING: FoundRevocation = { isRevoked: false };
 const REVOKED_ALREADY: FoundRevocation = { isRevoked: true };
 
 /**
- * The revocation that a client's token calls for. `token_type_hint` is not needed: a token says itself what it is (RFC
- * 7009 §2.1).
+ * The revocation of a client's token. `token_type_hint` is not needed: the form of a token says what it is (RFC 7009 §2.1).
  */
 async function findRevocation(
   authority: Authority,
@@ -118,7 +117,7 @@ async function findRevocation(
   token: string,
 ): Promise<FoundRevocation | Refusal> {
   const { store, time } = authority;
-  // Not by a clock that runs ahead: what it takes for expired may be alive for every guard, and would stay so.
+  // Not by a clock that is ahead: a token that it considers expired may still be alive for every guard.
   const earliest = numericDate(time.earliest());
   const state = openRefreshToken(authority, token);
   if (state !== undefined) {
@@ -131,7 +130,7 @@ async function findRevocation(
       if (kept !== undefined) await store.recordEvent(kept);
       return refuse('token_of_another_client', { because: `issued to ${state.clientId}` });
     }
-    // Any generation, however old, ends the family when its owner says so.
+    // Any generation, however old, revokes the grant when its owner asks.
     if (isRevoked) return REVOKED_ALREADY;
     return { revocation: revocationOfGrant(state, numericDate(time.latest())), isRevoked: true };
   }
@@ -146,7 +145,7 @@ async function findRevocation(
   return isRevoked ? REVOKED_ALREADY : { revocation: revocationOfToken(claims, earliest), isRevoked: true };
 }
 
-/** A token that has ended may be retired, and its family have gone on without it. */
+/** An expired token may be a retired one whose family lives on. */
 async function isOfLivingFamily(
   { store }: Authority,
   { grantId }: RefreshTokenState,

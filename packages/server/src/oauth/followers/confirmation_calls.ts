@@ -1,18 +1,18 @@
-/** Asking all followers of the feed to confirm: once for all who wait, and not too often. */
+/** Asks all followers of the feed to confirm: once for all requests that wait, and not too often. */
 import type { Store } from '../../store/store.ts';
 import type { ServerClock } from '../clock.ts';
 
-/** How much time lies between two calls of a process, at least, in milliseconds. */
+/** The shortest time between two calls of a process, in milliseconds. */
 export const FOLLOWER_CALL_INTERVAL_MS = 100;
 
 /**
- * Every call makes every guard ask the issuer for a page. So whoever waits joins the next call of this process, and none
- * joins one that has begun: what that one covers was read before.
+ * Every call makes every guard fetch a page from the issuer. So requests that wait share the next call of this process. They
+ * never share one that has already begun, because that one covers only what was revoked before it.
  */
 export class FollowerCalls {
   readonly #store: Store;
   readonly #clock: ServerClock;
-  /** The call that is still to begin. */
+  /** The call that has not begun yet. */
   #next: Promise<string> | undefined;
   #lastAt = -Infinity;
 
@@ -21,7 +21,7 @@ export class FollowerCalls {
     this.#clock = clock;
   }
 
-  /** Resolves when all followers were asked, with the end of the feed: it covers all that was revoked before this call. */
+  /** Resolves once all followers have been asked, with the end of the feed: everything revoked before this call is in it. */
   join(): Promise<string> {
     this.#next ??= this.#call();
     return this.#next;
@@ -29,7 +29,7 @@ export class FollowerCalls {
 
   async #call(): Promise<string> {
     const left = this.#lastAt + FOLLOWER_CALL_INTERVAL_MS - this.#clock.now();
-    // At most an interval: a clock that was set back must not make anybody wait for longer.
+    // At most one interval: a clock that was set back must not make the wait longer.
     await this.#clock.sleep(Math.min(FOLLOWER_CALL_INTERVAL_MS, Math.max(0, left)));
     this.#next = undefined;
     this.#lastAt = this.#clock.now();

@@ -1,31 +1,31 @@
 /**
- * Who follows the feed, and has confirmed what. It travels through the store, since a guard may be connected to one
- * instance and a revocation be answered by another (ADR 16).
+ * Which guards follow the feed, and what each has confirmed. This goes through the store, because a guard may be connected to
+ * one instance while another answers a revocation (ADR 16).
  */
 import type { ServerClock } from '../clock.ts';
 import type { BoundReached } from '../limits/bounds.ts';
 import { FollowerCalls } from './confirmation_calls.ts';
 import { StoreUnavailable, type FollowerCount, type Store } from '../../store/store.ts';
 
-/** How often a sign of life is written of those who are connected here, in milliseconds. */
+/** How often a sign of life is written for the followers connected here, in milliseconds. */
 const SIGN_INTERVAL_MS = 3_000;
-/** How long after its last sign of life a follower counts as connected, in milliseconds: as long as a guard trusts what it heard, by default. */
+/** How long after its last sign of life a follower counts as connected, in milliseconds: a guard's default staleness limit. */
 const ALIVE_MS = 10_000;
-/** The most who wait at once in this process, and of them for one client; who comes beyond is answered at once. */
+/** The most requests that wait at once in this process, in all and for one client. Any beyond that do not wait. */
 export const WAITS_MAX = 64;
 export const WAITS_PER_CLIENT_MAX = 8;
-/** How often whoever waits looks, in milliseconds: at first, and at last. */
+/** How often a waiting request looks again, in milliseconds: at first, and in the end. */
 const LOOK_MS_MIN = 20;
 const LOOK_MS_MAX = 250;
-/** The most followers whose last word is remembered, so that it need not be written again. */
+/** The most followers whose last confirmation is remembered, so that it is not written again. */
 const REMEMBERED_MAX = 10_000;
 
-/** What an operator may know of the feed, of this process. */
+/** The feed's metrics in this process. */
 export interface FeedMeters {
   readonly streamOpened: () => void;
   readonly streamClosed: () => void;
   readonly pageRead: () => void;
-  /** A revocation waited for guards, so many seconds, and all of them confirmed or not. */
+  /** A revocation has waited for guards for this many seconds, with this outcome. */
   readonly waited: (seconds: number, count: FollowerCount) => void;
 }
 
@@ -34,25 +34,26 @@ interface Named {
   readonly followerId: string;
 }
 
-/** A follower's own name for itself: 128 random bits. */
+/** The name that a follower gives itself: 128 random bits. */
 const FOLLOWER_ID = /^[A-Za-z0-9_-]{22}$/;
 
-/** Whether a follower has named itself. */
+/** Whether a header is the name of a follower. */
 export function isFollowerId(header: string | undefined): header is string {
   return header !== undefined && FOLLOWER_ID.test(header);
 }
 
-/** The follower behind a request for the feed; undefined for one that says no name: it cannot be counted. */
+/** The follower behind a request for the feed; undefined without a name: then it cannot be counted. */
 export function followerOf(clientId: string, header: string | undefined): Named | undefined {
   return isFollowerId(header) ? { clientId, followerId: header } : undefined;
 }
 
+/** The followers of this process, and what the store knows about all of them. */
 export class Followers {
   readonly #store: Store;
   readonly #clock: ServerClock;
   readonly #calls: FollowerCalls;
   readonly #boundReached: BoundReached;
-  /** Those who are connected here. */
+  /** The followers connected to this process. */
   readonly #connected = new Set<Named & { readonly cursor: string | undefined }>();
   readonly #lastWords = new Map<string, { readonly cursor: string; readonly at: number }>();
   readonly #waits = new Map<string, number>();
@@ -73,14 +74,14 @@ export class Followers {
     this.#boundReached = boundReached;
   }
 
-  /** Counts a stream's reader as connected until what it answers with is called. */
+  /** Counts the reader of a stream as connected, until the returned function is called. */
   async connect(follower: Named, cursor: string | undefined): Promise<() => void> {
     const connected = { ...follower, cursor };
     this.#connected.add(connected);
-    // What fails is tried again next time; whoever reads hears of an outage there.
-    const sign = (): void => void this.#note([...this.#connected]).catch(() => undefined);
+    // A failure is tried again next time. The reader of the stream sees an outage there.
+    const sign = (): void => void this.#save([...this.#connected]).catch(() => undefined);
     this.#timer ??= setInterval(sign, SIGN_INTERVAL_MS).unref();
-    await this.#note([connected]);
+    await this.#save([connected]);
     return () => {
       this.#connected.delete(connected);
       if (this.#connected.size > 0) return;
@@ -89,19 +90,19 @@ export class Followers {
     };
   }
 
-  /** Whoever asks for what comes after a cursor has everything up to it. */
+  /** A follower that asks for the page after a cursor has everything up to it. */
   async confirm(follower: Named, cursor: string): Promise<void> {
     const key = `${follower.clientId} ${follower.followerId}`;
     const at = this.#clock.now();
     const last = this.#lastWords.get(key);
     if (last?.cursor === cursor && Math.abs(at - last.at) < SIGN_INTERVAL_MS) return;
     if (this.#lastWords.size >= REMEMBERED_MAX) this.#lastWords.clear();
-    // Only what was kept: what failed is to be said again.
-    if (await this.#note([{ ...follower, cursor }])) this.#lastWords.set(key, { cursor, at });
+    // Only what was stored: a failed confirmation must be repeated.
+    if (await this.#save([{ ...follower, cursor }])) this.#lastWords.set(key, { cursor, at });
   }
 
-  /** A feed without those who count its readers is better than none: what cannot be kept is not. */
-  async #note(followers: readonly (Named & { readonly cursor: string | undefined })[]): Promise<boolean> {
+  /** A feed that does not count its readers is better than none: an outage only means that nothing is stored. */
+  async #save(followers: readonly (Named & { readonly cursor: string | undefined })[]): Promise<boolean> {
     const seenAt = this.#clock.now();
     try {
       await this.#store.saveFollowers(
@@ -116,9 +117,9 @@ export class Followers {
   }
 
   /**
-   * Resolves when every follower has confirmed all that is in the feed now, or when the time is over or the signal given,
-   * with how many had by then; undefined when the store cannot say. Never rejects for an outage: what was revoked is
-   * revoked.
+   * Resolves with the number of confirmations once every follower has confirmed everything in the feed, the time is up, or
+   * the signal is aborted; undefined if the store cannot say. Never rejects because of an outage: the token is revoked in
+   * any case.
    */
   async untilConfirmed({
     seconds,
@@ -126,7 +127,7 @@ export class Followers {
     signal,
   }: {
     readonly seconds: number;
-    /** Who waits. */
+    /** The client that waits. */
     readonly clientId: string;
     readonly signal: AbortSignal;
   }): Promise<FollowerCount | undefined> {
@@ -143,7 +144,7 @@ export class Followers {
     }
   }
 
-  /** Those who are connected, for whoever has revoked nothing that they could lack: they are not asked. */
+  /** The connected followers, for a request that revoked nothing: none of them is asked, and all count as confirmed. */
   async countConnected(): Promise<FollowerCount | undefined> {
     const aliveAfter = this.#clock.now() - ALIVE_MS;
     return await unlessAway(() => this.#store.countFollowers({ cursor: '', aliveAfter }));
@@ -163,7 +164,7 @@ export class Followers {
       const count = await this.#store.countFollowers({ cursor, aliveAfter: now - ALIVE_MS });
       const elapsed = now - startedAt;
       const left = seconds * 1000 - elapsed;
-      // A clock that was set back must not make anybody wait for longer.
+      // A clock that was set back must not make the wait longer.
       if (count.confirmed >= count.connected || left <= 0 || elapsed < 0 || signal.aborted) return count;
       await this.#clock.sleep(Math.min(left, LOOK_MS_MAX, LOOK_MS_MIN + elapsed / 8));
     }

@@ -1,13 +1,14 @@
-/** How many event streams of the feed one process keeps open, for one key and in all. */
+/** Limits the event streams of the feed that one process keeps open, in all and for one API key. */
 import { refuse, type Refusal } from '@hallpass/protocol';
 import type { BoundReached } from '../limits/bounds.ts';
 
 /** The most event streams that are open in a process, in all and for one API key. */
 export const FEED_STREAMS_MAX = 10_000;
 export const FEED_STREAMS_PER_CLIENT_MAX = 1_000;
-/** After how long a reader that was refused may ask again, in seconds. */
+/** When a refused reader may ask again, in seconds. */
 const RETRY_AFTER_SECONDS = 5;
 
+/** The open streams of this process. */
 export class FeedStreams {
   readonly #boundReached: BoundReached;
   readonly #byClient = new Map<string, number>();
@@ -17,7 +18,7 @@ export class FeedStreams {
     this.#boundReached = boundReached;
   }
 
-  /** Takes a place for a stream until its signal is given; a refusal when there is none. */
+  /** Takes a place for a stream until its signal is aborted; a refusal if there is none left. */
   open(clientId: string, untilGone: AbortSignal): Refusal | undefined {
     const open = this.#byClient.get(clientId) ?? 0;
     if (open >= FEED_STREAMS_PER_CLIENT_MAX) return this.#refuse('FEED_STREAMS_PER_CLIENT_MAX', clientId);

@@ -1,6 +1,6 @@
 /**
- * Hashes of secrets that other systems made: SHA-256, bcrypt, PBKDF2, argon2, read strictly and checked at the cost that
- * they carry, within bounds. Each text has one reading, so that what was taken over can be used.
+ * Hashes of secrets that other systems made: SHA-256, bcrypt, PBKDF2, argon2. They are parsed strictly, and verified at the
+ * cost that they name, within bounds. A hash that can be imported can also be verified.
  */
 import crypto from 'node:crypto';
 import { once } from 'node:events';
@@ -11,7 +11,7 @@ import { equalBytes } from '../keys/key_ring.ts';
 
 /** The longest text of a foreign hash, in characters. */
 const FOREIGN_HASH_LENGTH_MAX = 512;
-/** bcrypt's cost is the power of two of its rounds: 14 is about a second of one core. */
+/** bcrypt does 2^cost rounds: 14 takes one core about a second. */
 export const BCRYPT_COST_MAX = 14;
 export const PBKDF2_ITERATIONS_MAX = 2_000_000;
 /** argon2's `m`, in KiB: 256 MiB. */
@@ -20,16 +20,16 @@ export const ARGON2_MEMORY_KIB_MAX = 262_144;
 export const ARGON2_PASSES_MAX = 16;
 /** argon2's `p`. */
 export const ARGON2_PARALLELISM_MAX = 8;
-/** bcrypt reads no further. */
+/** bcrypt ignores the rest. */
 const BCRYPT_SECRET_BYTES_MAX = 72;
-/** A shorter hash could be met by chance. */
+/** A shorter hash could match by chance. */
 const HASH_BYTES_MIN = 16;
 const HASH_BYTES_MAX = 64;
 const SALT_BYTES_MAX = 64;
 /** RFC 9106 §3.1. */
 const ARGON2_SALT_BYTES_MIN = 8;
 
-/** A hash as it is checked. */
+/** A parsed hash. */
 export type ForeignHash =
   | { readonly scheme: 'sha256'; readonly hash: Uint8Array }
   | { readonly scheme: 'bcrypt'; readonly text: string }
@@ -47,10 +47,10 @@ interface Salted {
   readonly hash: Uint8Array;
 }
 
-/** Why a text is no hash that can be taken over. */
+/** Why a text cannot be imported as a hash. `not_offered`: this Node cannot verify it. */
 export type ForeignHashFault = 'unknown_scheme' | 'malformed' | 'too_costly' | 'not_offered';
 
-/** A foreign hash as text to what is checked, or why not. Never throws. */
+/** Parses a foreign hash, or says why it cannot be imported. Never throws. */
 export function parseForeignHash(text: string): ForeignHash | ForeignHashFault {
   if (text.length > FOREIGN_HASH_LENGTH_MAX) return 'malformed';
   for (const [beginning, parse] of SCHEMES) if (beginning.test(text)) return parse(text);
@@ -58,11 +58,11 @@ export function parseForeignHash(text: string): ForeignHash | ForeignHashFault {
 }
 
 /**
- * Whether a secret has this hash. Off this thread, but for SHA-256. A secret that the scheme would not read to its end, or
- * not as it is written, is none: two secrets must not be one.
+ * Whether a secret has this hash. Runs off this thread, except SHA-256. False for a secret that the scheme would cut off or
+ * alter: two different secrets must never match one hash.
  */
 export async function hasForeignHash(secret: string, foreign: ForeignHash): Promise<boolean> {
-  // bcrypt ends a secret with a zero byte and repeats it, HMAC fills one up with zero bytes: `a` and `a\0` would be alike.
+  // bcrypt appends a zero byte and repeats the secret, HMAC pads it with zero bytes: `a` and `a\0` would match one hash.
   if (secret.includes('\0')) return false;
   switch (foreign.scheme) {
     case 'sha256':
@@ -91,8 +91,8 @@ function parseSha256(text: string): ForeignHash | ForeignHashFault {
 }
 
 /**
- * The cost, 22 characters of salt and 31 of hash. The bits that the last character of each has to spare are zero: a
- * text in which they are not is printed otherwise by whoever checks it, and would never match.
+ * The cost, 22 characters of salt and 31 of hash. The spare bits in the last character of each must be zero: a verifier
+ * prints them as zero, so a text in which they are not would never match.
  */
 const BCRYPT = /^\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{30}[.CGKOSWaeimquy26]$/;
 
@@ -103,7 +103,7 @@ function parseBcrypt(text: string): ForeignHash | ForeignHashFault {
 }
 
 /**
- * `$pbkdf2-sha256$i=N,l=L$SALT$HASH` in base64 without padding, as Ory Hydra 2 keeps it, and `$pbkdf2-sha256$N$SALT$HASH`
+ * `$pbkdf2-sha256$i=N,l=L$SALT$HASH` in base64 without padding, as Ory Hydra 2 stores it, and `$pbkdf2-sha256$N$SALT$HASH`
  * with `.` for `+`, as Python's passlib prints it.
  */
 const PBKDF2 =
@@ -122,7 +122,7 @@ function parsePbkdf2(text: string): ForeignHash | ForeignHashFault {
   return { scheme: 'pbkdf2', digest, iterations, salt, hash };
 }
 
-/** The PHC string of argon2's version 1.3, the one of RFC 9106. */
+/** The PHC string of argon2 version 1.3, the version of RFC 9106. */
 const ARGON2 =
   /^\$(argon2(?:id|i|d))\$v=19\$m=([1-9][0-9]{0,9}),t=([1-9][0-9]{0,9}),p=([1-9][0-9]{0,9})\$([^$]+)\$([^$]+)$/;
 
@@ -141,12 +141,12 @@ function parseArgon2(text: string): ForeignHash | ForeignHashFault {
   return isArgon2Offered() ? { scheme: 'argon2', variant, memoryKib, passes, parallelism, salt, hash } : 'not_offered';
 }
 
-/** Whether this Node has argon2: from 24.7 on, if its OpenSSL has it. */
+/** Whether this Node has argon2: from 24.7 on, if its OpenSSL does. */
 function isArgon2Offered(): boolean {
   return typeof crypto.argon2 === 'function';
 }
 
-/** Base64 without padding, strictly; `plus` is what stands for the 62nd character. */
+/** Parses base64 without padding, strictly; `plus` is its character for 62. */
 function parseBase64(text: string, plus: '+' | '.'): Uint8Array | undefined {
   if (!/^[A-Za-z0-9+./]+$/.test(text) || text.includes(plus === '+' ? '.' : '+')) return undefined;
   return parseBase64url(text.replaceAll(plus, '-').replaceAll('/', '_'));
@@ -177,9 +177,9 @@ function deriveArgon2(
   });
 }
 
-/** bcrypt is not in Node, and JavaScript on this thread would hold up every other request. */
+/** Node has no bcrypt, and running it in JavaScript on this thread would hold up every other request. */
 async function hasBcrypt(task: BcryptTask): Promise<boolean> {
-  // The same file name beside this one, as source (.ts) or built (.js).
+  // The file beside this one, as source (.ts) or built (.js).
   const url = new URL(import.meta.url.replace(/foreign_hash\.([jt]s)$/, 'bcrypt_thread.$1'));
   const thread = new Worker(url, { workerData: task });
   const [equal]: unknown[] = await once(thread, 'message');

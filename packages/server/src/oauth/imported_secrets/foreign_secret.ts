@@ -1,8 +1,7 @@
 /**
- * Imported secrets of which only another system's hash is known. The hash is kept sealed until the secret is first used;
- * then it is hashed anew with our own key, and the foreign hash is gone.
+ * Imported secrets that are known only by the hash of another system. That hash is stored sealed until the secret is first
+ * used. Then the secret is hashed again with our own key, and the foreign hash is gone.
  */
-import { createCipheriv, createDecipheriv } from 'node:crypto';
 import {
   ConcurrencyLimit,
   isRefusal,
@@ -18,25 +17,26 @@ import type { Authority } from '../authority.ts';
 import { hasForeignHash, parseForeignHash, type ForeignHash } from './foreign_hash.ts';
 import type { KeyRing } from '../keys/key_ring.ts';
 import { keepHash } from '../keys/secret_hash.ts';
+import { NONCE_BYTES, openBytes, sealBytes, type Sealing } from '../keys/aes_gcm.ts';
 
-/** How many foreign hashes a process checks at a time. Each may take a core for a second, and 256 MiB. */
+/** How many foreign hashes a process checks at a time. Each may take one core for a second, and 256 MiB. */
 const CHECKS_MAX = 2;
-/** How many more may wait for their turn, and how many of them for one client: one that is attacked leaves room for others. */
+/** How many more may wait, in all and for one client: a client under attack leaves room for the others. */
 const WAITING_MAX = 64;
 const WAITING_PER_CLIENT_MAX = 8;
 
-/** One for the process, whatever runs in it: what it bounds is the process's cores and memory. */
+/** One per process, because it bounds the process's cores and memory. */
 const limit = new ConcurrencyLimit({
   runningMax: CHECKS_MAX,
   waitingMax: WAITING_MAX,
   waitingPerCallerMax: WAITING_PER_CLIENT_MAX,
 });
-/** Any number of first uses of a secret at once cost as much as one. */
+/** Any number of simultaneous first uses of a secret cost as much as one. */
 const checks = new SingleFlight<boolean | Refusal>();
 
 /**
- * The secret of a client among those that have a foreign hash, if it is one of them: checked, and hashed anew on the
- * way. A refusal when too many are being checked: the same request works a moment later.
+ * The secret of a client that has a foreign hash and matches, hashed again with our own key on the way; undefined if none
+ * does. A refusal when too many are being checked: the same request works a moment later.
  */
 export async function findForeignSecret(
   authority: Authority,
@@ -62,7 +62,7 @@ export async function findForeignSecret(
   return undefined;
 }
 
-/** A secret that is known by a foreign hash alone. The hash must be one that `parseForeignHash` reads. */
+/** A record of a secret that is known only by a foreign hash, which `parseForeignHash` must be able to read. */
 export function keepForeignHash(
   {
     clientId,
@@ -72,40 +72,33 @@ export function keepForeignHash(
   foreignHash: string,
   { key, random }: { readonly key: KeyRing['secret']; readonly random: Random },
 ): ClientSecret {
-  const nonce = random(12);
-  const cipher = createCipheriv('aes-256-gcm', sealingKey(key, secretId), nonce).setAAD(aad(clientId, secretId));
-  const sealed = Buffer.concat([cipher.update(foreignHash, 'utf8'), cipher.final(), cipher.getAuthTag()]);
+  const nonce = random(NONCE_BYTES);
+  const sealed = sealBytes(Buffer.from(foreignHash), { nonce, ...sealingOf(key, clientId, secretId) });
   const foreign = `${printBase64url(nonce)}.${printBase64url(sealed)}`;
   return { secretId, keyId: key.keyId, hash: '', foreign, createdAt };
 }
 
-/** Undefined when there is none, or none that opens: then the secret matches nothing. */
+/** Undefined if there is none, or it does not open: then the secret matches nothing. */
 function openForeignHash(keys: KeyRing, clientId: string, secret: ClientSecret): ForeignHash | undefined {
   const key = keys.findSecret(secret.keyId);
   if (secret.foreign === undefined || key === undefined) return undefined;
   const [nonceText = '', sealedText = ''] = secret.foreign.split('.');
   const nonce = parseBase64url(nonceText);
   const sealed = parseBase64url(sealedText);
-  if (nonce?.length !== 12 || sealed === undefined || sealed.length < 16) return undefined;
-  const decipher = createDecipheriv('aes-256-gcm', sealingKey(key, secret.secretId), nonce);
-  decipher.setAAD(aad(clientId, secret.secretId)).setAuthTag(sealed.subarray(-16));
-  try {
-    const text = Buffer.concat([decipher.update(sealed.subarray(0, -16)), decipher.final()]).toString('utf8');
-    const foreign = parseForeignHash(text);
-    return typeof foreign === 'string' ? undefined : foreign;
-  } catch {
-    return undefined;
-  }
+  if (nonce === undefined || sealed === undefined) return undefined;
+  const text = openBytes(sealed, { nonce, ...sealingOf(key, clientId, secret.secretId) });
+  const foreign = text === undefined ? undefined : parseForeignHash(text.toString('utf8'));
+  return typeof foreign === 'string' ? undefined : foreign;
 }
 
 /**
- * A fast hash of a secret that could be guessed must not lie open in a copy of the database. The key is one for each
- * secret, from the key that hashes secrets; a secret with this very text would have to know a `secretId` before it is made.
+ * A fast hash of a guessable secret must not be readable in a copy of the database. Each secret has its own sealing key,
+ * derived from the key that hashes secrets. For a secret to equal that derivation's input, its owner would have to know
+ * the `secretId` before it exists.
  */
-function sealingKey(key: KeyRing['secret'], secretId: string): Buffer {
-  return key.mac(`hallpass foreign hash ${secretId}`);
-}
-
-function aad(clientId: string, secretId: string): Buffer {
-  return Buffer.from(JSON.stringify(['hallpass foreign hash', clientId, secretId]));
+function sealingOf(key: KeyRing['secret'], clientId: string, secretId: string): Omit<Sealing, 'nonce'> {
+  return {
+    key: key.mac(`hallpass foreign hash ${secretId}`),
+    additionalData: Buffer.from(JSON.stringify(['hallpass foreign hash', clientId, secretId])),
+  };
 }

@@ -1,6 +1,6 @@
 /**
- * The issuer's own keys: those that sign access tokens, seal refresh tokens and opaque tokens, and hash client secrets.
- * They live in the store, each encrypted under the master key, which does not: a copy of the database alone lets nobody in.
+ * The issuer's own keys: they sign access tokens, seal refresh tokens and opaque tokens, and hash client secrets. Each is
+ * stored encrypted under the master key, which is kept elsewhere: a copy of the database alone lets nobody in.
  */
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
 import {
@@ -20,24 +20,24 @@ import { StoreUnavailable, type KeyRecord, type KeyUse, type Store, type StoreEv
 /** The length of the master key, in bytes. */
 export const MASTER_KEY_BYTES = 32;
 
-/** A key for hashing client secrets. */
+/** A key that hashes client secrets: HMAC-SHA-256. */
 interface SecretKey {
   readonly keyId: string;
   readonly mac: (text: string) => Buffer;
 }
 
-/** A key for sealing opaque access tokens: AES-256-GCM, 32 bytes. */
+/** A key that seals opaque access tokens: AES-256-GCM, 32 bytes. */
 interface SealKey {
   readonly keyId: string;
   readonly bytes: Uint8Array;
 }
 
-/** The keys as every endpoint uses them. */
+/** The keys that the endpoints use. A `find` returns undefined for an unknown id. */
 export interface KeyRing {
   /** The key that signs now. */
   readonly signing: SigningKey;
   readonly findSigning: (keyId: string) => SigningKey | undefined;
-  /** Another array with every change of the keys, and only then. */
+  /** A new array after each change of the keys, and only then. */
   readonly publicJwks: readonly PublicJwk[];
   readonly publishedVersion: string;
   /** The key that seals refresh tokens now. */
@@ -46,14 +46,14 @@ export interface KeyRing {
   /** The key that hashes new secrets. */
   readonly secret: SecretKey;
   readonly findSecret: (keyId: string) => SecretKey | undefined;
-  /** All keys that hash secrets, in the order in which they do. */
+  /** All keys that hash secrets, in the order in which they come into use. */
   readonly secretKeys: readonly SecretKey[];
   /** The key that seals opaque access tokens now. */
   readonly seal: SealKey;
   readonly findSeal: (keyId: string) => SealKey | undefined;
 }
 
-/** A key of the issuer as it is shown. */
+/** A key of the issuer, as commands list it: without the key itself. */
 export interface ListedKey {
   readonly keyId: string;
   readonly use: KeyUse;
@@ -67,7 +67,7 @@ export interface ListedKey {
 /** What a key ring is opened with. */
 interface KeyRingSource {
   readonly store: Store;
-  /** The current one first; with it all those that the store may still hold keys under. */
+  /** The current one first, then those that the store may still hold keys under. */
   readonly masterKeys: readonly Uint8Array[];
   readonly algorithm: SigningAlgorithm;
   readonly clock: Clock;
@@ -75,14 +75,14 @@ interface KeyRingSource {
 }
 
 /**
- * The keys of a store, the missing ones made first. Throws `StoreUnusable` when the master key is not the one that the
- * store's keys were encrypted under.
+ * Opens the keys of a store, and makes those that are missing. Throws `StoreUnusable` if the store's keys were encrypted
+ * under another master key.
  */
 export async function openKeyRing(source: KeyRingSource): Promise<LiveKeyRing> {
   const { store, algorithm, clock, random } = source;
   const wrapping = new Wrapping(source.masterKeys, random);
   const records = await store.loadKeys();
-  // Before anything is added: a store must never hold a key that this server cannot read.
+  // Before anything is added: this server must be able to read every key that the store holds.
   wrapping.follow(records);
   for (const record of records) wrapping.unwrap(record);
   for (const use of USES) {
@@ -91,7 +91,7 @@ export async function openKeyRing(source: KeyRingSource): Promise<LiveKeyRing> {
     const now = clock.now();
     await store.addKey(makeKey({ use, algorithm: name, now, activeFrom: now, random, wrapping }), -1);
   }
-  // Another instance may have been first with any of them, so what counts is what the store holds now.
+  // Another instance may have added any of them first, so read what the store holds now.
   const ring = new LiveKeyRing(source, wrapping);
   await ring.reload();
   return ring;
@@ -111,7 +111,7 @@ function makeKey(of: {
   return { ...plain, wrapped: wrapping.wrap(plain, signing === undefined ? random(32) : generateSigningKey(signing)) };
 }
 
-/** An id that no command line takes for an option: on the day that a key is lost, it has to be named at once. */
+/** An id that a command line never mistakes for an option: an operator may have to type it in an emergency. */
 function makeKeyId(random: Random): string {
   for (;;) {
     const keyId = printBase64url(random(REFRESH_KEY_ID_BYTES));
@@ -119,7 +119,7 @@ function makeKeyId(random: Random): string {
   }
 }
 
-/** The ring as it is now: keys come and go while the server runs, by its own schedule or by an operator's command. */
+/** The key ring of a running server: keys come and go by schedule or by an operator's command. */
 export class LiveKeyRing implements KeyRing {
   readonly #source: KeyRingSource;
   readonly #wrapping: Wrapping;
@@ -143,14 +143,14 @@ export class LiveKeyRing implements KeyRing {
     this.#wrapping = wrapping;
   }
 
-  /** Takes over what the store holds now. Cheap when nothing has changed. */
+  /** Reads the keys that the store holds now. Cheap if nothing has changed. */
   async reload(): Promise<void> {
     await this.#load();
     const { store, clock, random } = this.#source;
     const missing = USES.filter((use) => this.#candidates(use).length === 0);
     if (missing.length === 0) return;
-    // The last key of a use was taken out; of signing keys, perhaps under settings that name another algorithm. Without
-    // a key nobody gets tokens.
+    // The last key of a use was removed, perhaps under settings that name another signing algorithm. Without a key there are
+    // no tokens.
     for (const use of missing) {
       const now = clock.now();
       const key = makeKey({
@@ -174,8 +174,8 @@ export class LiveKeyRing implements KeyRing {
     try {
       this.#take(records.map((record) => this.#wrapping.unwrap(record)));
     } catch (unusable) {
-      // One under a master key that this server was not given. What was taken out must be out here nevertheless: a
-      // server that was forgotten at a change of the master key would go on honouring stolen keys.
+      // One is under a master key that this server does not have. Removed keys must go nevertheless: otherwise a server that
+      // was forgotten at a change of the master key would keep honouring stolen keys.
       const still = new Set(records.map(({ keyId }) => keyId));
       this.#take(USES.flatMap((use) => this.#byUse[use].filter(({ keyId }) => still.has(keyId))));
       throw unusable;
@@ -205,13 +205,13 @@ export class LiveKeyRing implements KeyRing {
     return KEY_USES[use].algorithm ?? this.#source.algorithm;
   }
 
-  /** The keys that could be in use, by the settings. */
+  /** The keys that the settings allow to be in use. */
   #candidates(use: KeyUse): readonly OpenedKey[] {
     const algorithm = this.#algorithmOf(use);
     return this.#byUse[use].filter((key) => key.algorithm === algorithm);
   }
 
-  /** The newest key of a use whose time has come: every instance knows a key for a while before anyone uses it. */
+  /** The newest active key of a use: every instance knows a key for a while before any instance uses it. */
   #inUse(use: KeyUse): string {
     const now = this.#source.clock.now();
     const keys = this.#candidates(use);
@@ -226,7 +226,7 @@ export class LiveKeyRing implements KeyRing {
     return this.#published.jwks;
   }
 
-  /** Changes with every change of the published keys; guards hear it with each heartbeat. */
+  /** Changes with every change of the published keys. Each heartbeat tells guards about it. */
   get publishedVersion(): string {
     return this.#published.version;
   }
@@ -252,7 +252,7 @@ export class LiveKeyRing implements KeyRing {
   readonly findSecret = (keyId: string): SecretKey | undefined => this.#findSecret(keyId);
   readonly findSeal = (keyId: string): SealKey | undefined => this.#findSeal(keyId);
 
-  /** How many keys of the store are under each master key, by its id; and which of them is the current one. */
+  /** How many of the store's keys are under each master key, by its id, and which master key is current. */
   async countWrapped(): Promise<{ readonly current: string; readonly byMasterKey: ReadonlyMap<string, number> }> {
     const byMasterKey = new Map<string, number>();
     for (const record of await this.#source.store.loadKeys()) {
@@ -262,7 +262,7 @@ export class LiveKeyRing implements KeyRing {
     return { current: this.#wrapping.current, byMasterKey };
   }
 
-  /** Encrypts every key of the store under the current master key, and says how many were not so before. */
+  /** Encrypts every key of the store under the current master key, and returns how many it changed. */
   async rewrap(): Promise<number> {
     const { store } = this.#source;
     let count = 0;
@@ -275,7 +275,7 @@ export class LiveKeyRing implements KeyRing {
     return count;
   }
 
-  /** The keys of a use with their times, in the order in which they are used. */
+  /** The keys of a use with their times, in the order in which they come into use. */
   list(use: KeyUse): readonly ListedKey[] {
     const current = this.#inUse(use);
     const now = this.#source.clock.now();
@@ -286,8 +286,8 @@ export class LiveKeyRing implements KeyRing {
   }
 
   /**
-   * Adds the next key of a use, made at `event.at`, unless one was made after `unlessMadeAfter` already. A signing key
-   * is of the configured algorithm. `activeFrom` and all times in milliseconds.
+   * Adds the next key of a use, made at `event.at`, unless one was already made after `unlessMadeAfter`. A signing key has
+   * the configured algorithm. All times in milliseconds.
    */
   async add(
     use: KeyUse,
@@ -310,10 +310,12 @@ function publish(signing: readonly SigningKey[]): { readonly jwks: readonly Publ
 
 function present<Key>(key: Key | undefined): Key {
   if (key !== undefined) return key;
-  throw new StoreUnavailable('This server has no key left for its work. Is its master key the one of the others?');
+  throw new StoreUnavailable(
+    'This server has no usable key left. Does it have the same master key as the other instances?',
+  );
 }
 
-/** A key id is only ever a look-up in this map: no file, no query (RFC 8725 §3.10). */
+/** A key id is only ever looked up in this map, never in a file or a query (RFC 8725 §3.10). */
 function finder<Key extends { readonly keyId: string }>(keys: readonly Key[]): (keyId: string) => Key | undefined {
   const byId = new Map(keys.map((key) => [key.keyId, key]));
   return (keyId) => byId.get(keyId);
@@ -333,7 +335,7 @@ function openSealKey({ keyId, bytes }: OpenedKey): SealKey {
   return { keyId, bytes };
 }
 
-/** Whether two runs of bytes are equal, in a time that does not tell how far. */
+/** Whether two byte arrays are equal, in constant time for equal lengths. */
 export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && timingSafeEqual(a, b);
 }

@@ -1,17 +1,19 @@
-/** What the issuer's own keys are for: one row for each use, with its word for operators. */
+/** The uses of the issuer's own keys, with the words that operators see. */
 import type { KeyUse } from '../../store/store.ts';
 
+/** The state of the key that is in use. */
 export type InUse = 'signing' | 'sealing' | 'hashing';
 
 interface Row {
-  /** In commands (`signing-keys`), events (`signing_key_added`) and sentences (`signing key`). */
+  /** As in commands (`signing-keys`), events (`signing_key_added`) and sentences (`signing key`). */
   readonly name: 'signing' | 'refresh' | 'secret' | 'opaque';
-  /** The state of the key that is used now. */
+  /** The state of the key that is in use. */
   readonly inUse: InUse;
-  /** Undefined: as the settings say. */
+  /** Undefined: the settings choose it. */
   readonly algorithm: string | undefined;
 }
 
+/** One row per use. */
 export const KEY_USES: Readonly<Record<KeyUse, Row>> = {
   sign: { name: 'signing', inUse: 'signing', algorithm: undefined },
   refresh_mac: { name: 'refresh', inUse: 'sealing', algorithm: 'HS256' },
@@ -19,4 +21,5 @@ export const KEY_USES: Readonly<Record<KeyUse, Row>> = {
   access_seal: { name: 'opaque', inUse: 'sealing', algorithm: 'A256GCM' },
 };
 
+/** Every use, in the order in which commands show them. */
 export const USES: readonly KeyUse[] = ['sign', 'refresh_mac', 'secret_mac', 'access_seal'];

@@ -1,17 +1,17 @@
 /**
- * The keyed hash of a secret, and its renewal: a secret that is hashed in an older way, by another system or with a key
- * that was replaced, is hashed anew when it is used, for only then is it known.
+ * The keyed hash of a secret, and its renewal. A secret that was hashed by another system, or with a key that was replaced
+ * since, is hashed again when it is used: only then do we know it.
  */
 import { StoreUnavailable, type Client, type ClientSecret } from '../../store/store.ts';
 import type { Authority } from '../authority.ts';
 import type { KeyRing } from './key_ring.ts';
 
-/** Whether a secret could be guessed. A keyed hash is enough for one that nobody can guess, and only for such a one. */
+/** Whether a secret is weak enough to be guessed. A keyed hash protects only those that are not. */
 export function couldBeGuessed(clientSecret: string): boolean {
   return clientSecret.length < 22 || new Set(clientSecret).size < 10;
 }
 
-/** Our own record of a secret, in place of whatever was kept of it before. */
+/** The record of a secret, hashed with one of our keys. */
 export function hashSecret(
   { secretId, createdAt, expiresAt }: Pick<ClientSecret, 'secretId' | 'createdAt' | 'expiresAt'>,
   clientSecret: string,
@@ -27,7 +27,7 @@ export function hashSecret(
   };
 }
 
-/** A secret that was just found to be right, and what its hash was made with. */
+/** A secret that has just been verified, and what its hash was made with. */
 interface Renewal {
   readonly client: Client;
   readonly secret: ClientSecret;
@@ -35,24 +35,24 @@ interface Renewal {
   readonly was: string;
 }
 
-/** Keeps a hash by the key that is in use, in place of an older one. What cannot be kept now is tried at the next use. */
+/** Replaces a hash by one with the key in use. During an outage nothing happens, and the next use tries again. */
 export function keepHash(
   { store, keys, clock }: Authority,
   { client, secret, clientSecret, was }: Renewal,
 ): Promise<void> {
   const { clientId, version } = client;
   const at = clock.now();
-  // Before anything is awaited: the secret itself is not kept for longer than this.
+  // Before anything is awaited: the secret itself is not held for longer than this.
   const own = hashSecret(secret, clientSecret, keys.secret);
   const secrets = client.secrets.map((kept) => (kept.secretId === secret.secretId ? own : kept));
   const weak = couldBeGuessed(clientSecret);
   const keep = async (): Promise<void> => {
-    // Before the change, after which nobody looks at the secret again: the event must not be what a crash loses.
+    // Before the change, because the secret is not looked at again after it: a crash must not lose the event.
     if (weak) {
       const detail = 'this imported secret could be guessed: give the key a new one with hallpass keys rotate-secret';
       await store.recordEvent({ at, kind: 'key_secret_weak', clientId, detail });
     }
-    // When it was changed meanwhile, another request was first, or an operator, and then the next use does it.
+    // If the client was changed meanwhile, by another request or an operator, the next use renews the hash.
     const event = { at, kind: 'key_secret_rehashed', clientId, detail: `was ${was}` };
     await store.saveClient({ ...client, secrets, updatedAt: at, version: version + 1 }, { event });
   };
@@ -61,15 +61,15 @@ export function keepHash(
   });
 }
 
-/** How many hashes a process renews at a time. After a rotation every key comes at once; the others come again. */
+/** How many hashes a process renews at a time. After a rotation all keys come at once; the rest are renewed at a later use. */
 export const HASH_RENEWALS_MAX = 32;
 
-/** The secrets that are being hashed anew by this process. */
+/** The secrets that this process is hashing again right now. */
 const underWay = new Set<string>();
 
 /**
- * Hashes a secret anew when its hash was made with a key that was replaced since. Nobody waits for it: the token of a
- * client must not depend on a write, and a store that cannot write now gets the next chance at the next use.
+ * Hashes a secret again if its hash was made with a key that was replaced since. Nothing waits for it: a client's token must
+ * not depend on a write. If the store cannot write now, the next use tries again.
  */
 export function renewHash(authority: Authority, { client, secret, clientSecret }: Omit<Renewal, 'was'>): void {
   const { secretId, keyId } = secret;
@@ -80,7 +80,7 @@ export function renewHash(authority: Authority, { client, secret, clientSecret }
     .finally(() => underWay.delete(secretId));
 }
 
-/** By their order, not by their being another: an instance whose clock is behind must not undo what one ahead has done. */
+/** Compares by order: an instance whose clock is behind must not undo what one that is ahead has done. */
 function isOlder({ secret, secretKeys }: KeyRing, keyId: string): boolean {
   if (keyId === secret.keyId) return false;
   const placeOf = (id: string): number => secretKeys.findIndex((key) => key.keyId === id);

@@ -1,12 +1,13 @@
-/** Signing keys: how one is made, and what it does once it is opened. */
+/** Signing keys: how they are generated, and how they sign and verify. */
 import { createPrivateKey, createPublicKey, generateKeyPairSync, sign, verify, type KeyObject } from 'node:crypto';
 import { printAccessTokenHeader, SIGNING_ALGORITHMS, type SigningAlgorithm } from '@hallpass/protocol';
 import { StoreUnusable } from '../../store/store.ts';
 import type { OpenedKey } from './key_wrapping.ts';
 
-/** A public key as the key set shows it (RFC 7517 §4). */
+/** A public key as the key set publishes it (RFC 7517 §4). */
 export type PublicJwk = Readonly<Record<string, string>>;
 
+/** A signing key, ready to use. */
 export interface SigningKey {
   readonly keyId: string;
   readonly algorithm: SigningAlgorithm;
@@ -38,11 +39,13 @@ export function generateSigningKey(algorithm: SigningAlgorithm): Uint8Array {
   return SIGNING[algorithm].generate().export({ type: 'pkcs8', format: 'der' });
 }
 
-/** Throws `StoreUnusable` for a key of an algorithm that is not known. */
+/** Opens a decrypted key. Throws `StoreUnusable` if its algorithm is unknown. */
 export function openSigningKey({ keyId, algorithm: name, createdAt, bytes }: OpenedKey): SigningKey {
   const algorithm = SIGNING_ALGORITHMS.find((candidate) => candidate === name);
   if (algorithm === undefined)
-    throw new StoreUnusable(`The store holds a signing key for ${name}, which is not known.`);
+    throw new StoreUnusable(
+      `The store holds a signing key for ${name}, an algorithm that this Hallpass does not know.`,
+    );
   const privateKey = createPrivateKey({ key: Buffer.from(bytes), format: 'der', type: 'pkcs8' });
   const publicKey = createPublicKey(privateKey);
   const { digest, options } = SIGNING[algorithm];
@@ -57,7 +60,7 @@ export function openSigningKey({ keyId, algorithm: name, createdAt, bytes }: Ope
   };
 }
 
-/** Public members by name, so that no private one can slip out (RFC 7517 §9.3). */
+/** Names the public members, so that no private one can slip out (RFC 7517 §9.3). */
 function publicJwkOf(
   key: KeyObject,
   { keyId, algorithm }: { readonly keyId: string; readonly algorithm: SigningAlgorithm },

@@ -1,6 +1,6 @@
 /**
- * The bounds on what one caller can make this server do, by the names that `docs/limits.md` has for them. How often each
- * was reached is a metric.
+ * The bounds on what one caller can make this server do, by their names in `docs/limits.md`. A metric counts how often each
+ * was reached.
  */
 export const BOUNDS = [
   'BODY_BYTES_MAX',
@@ -19,5 +19,5 @@ export const BOUNDS = [
 
 type Bound = (typeof BOUNDS)[number];
 
-/** Called each time that a bound has refused something, or made it wait. */
+/** Called each time a bound refuses something or makes it wait. */
 export type BoundReached = (bound: Bound) => void;

@@ -1,12 +1,10 @@
-/**
- * Counting in periods, by one process or by several together (ADR 12). What they share is one function, `Count`: it adds
- * to a counter and says what the counter holds then.
- */
+/** Counting in periods, by one process or by several together (ADR 12). They share one function, `Count`. */
 import { StoreUnavailable, type Counter } from '../../store/store.ts';
 
+/** Adds to a counter and returns its new value. Rejects with `StoreUnavailable` if the counter is shared and out of reach. */
 export type Count = (counter: Counter) => Promise<number>;
 
-/** Counting for a process that has nobody to share with. One number for each name: that of its latest period. */
+/** Counts for a single process. It keeps one number per name, that of the latest period. */
 export function countAlone(): Count {
   const counters = new Map<string, { readonly period: number; used: number }>();
   return async ({ name, period, by }) => {
@@ -18,7 +16,7 @@ export function countAlone(): Count {
   };
 }
 
-/** Undefined while the store is away: a limit must not be what stops the tokens that are still issued then. */
+/** Undefined while the store is away: a limit must not stop the tokens that can still be issued then. */
 async function countUnlessAway(count: Count, counter: Counter): Promise<number | undefined> {
   try {
     return await count(counter);
@@ -28,20 +26,20 @@ async function countUnlessAway(count: Count, counter: Counter): Promise<number |
   }
 }
 
-/** What a process has taken of a budget in a period. */
+/** The part of a budget that a process has taken in a period. */
 interface Taken {
   readonly period: number;
   left: number;
-  /** There is no more in this period. */
+  /** Nothing is left in this period. */
   spent: boolean;
-  /** The taking that is under way: whoever comes meanwhile waits for it. */
+  /** The share that is being taken right now. Requests that come meanwhile wait for it. */
   taking: Promise<void> | undefined;
 }
 
 /**
- * Budgets of so many in a period, by default a second. A process takes from a budget in shares, by default a tenth each,
- * and hands out what it has taken: together the processes never give out more than the budget, and the counter hears of
- * shares, not of every request.
+ * Budgets per period, by default a second. A process takes a budget in shares, by default a tenth each, and hands out what
+ * it has taken. So all processes together never exceed the budget, and the counter is asked once per share, not once per
+ * request.
  */
 export class Budgets {
   readonly #count: Count;
@@ -58,7 +56,7 @@ export class Budgets {
     this.#shares = shares;
   }
 
-  /** Whether there was one left of the budget in the period of `now` (milliseconds). */
+  /** Takes one from a budget in the period of `now` (milliseconds). False: none was left. */
   async take(name: string, { budget, now }: { readonly budget: number; readonly now: number }): Promise<boolean> {
     const taken = this.#find(name, Math.floor(now / 1000 / this.#periodSeconds));
     while (taken.left < 1 && !taken.spent) {
@@ -85,14 +83,14 @@ export class Budgets {
     const total = await countUnlessAway(this.#count, counter).finally(() => {
       taken.taking = undefined;
     });
-    // While the store is away each process has the whole budget to itself.
+    // While the store is away, each process has the whole budget to itself.
     const granted = total === undefined ? budget : Math.min(by, Math.max(0, budget - (total - by)));
     taken.left += granted;
     taken.spent = total === undefined || granted < by;
   }
 }
 
-/** Failures in periods of so many seconds. Each process knows the count as it was when it last added to it. */
+/** Failures per period. Each process knows the count as of the last time that it added to it. */
 export class Failures {
   readonly #count: Count;
   readonly #known = new Map<string, { readonly period: number; count: number }>();
@@ -103,32 +101,32 @@ export class Failures {
     this.#periodSeconds = periodSeconds;
   }
 
-  /** How many there were in the period of `now` (milliseconds). */
+  /** How many this process knows of in the period of `now` (milliseconds). */
   known(name: string, now: number): number {
     const known = this.#known.get(name);
     return known?.period === this.#periodOf(now) ? known.count : 0;
   }
 
-  /** Adds one; how many there are with it. */
+  /** Adds one, and returns how many there are now. */
   async add(name: string, now: number): Promise<number> {
     const known = this.addHere(name, now);
     const { period } = known;
     const expiresAt = (period + 1) * this.#periodSeconds;
     const total = await countUnlessAway(this.#count, { name: `failures ${name}`, period, by: 1, expiresAt });
     const count = Math.max(known.count, total ?? 0);
-    // Of several that are added at once, the last one knows of all.
+    // If several are added at once, the last one knows about all of them.
     if (this.#known.get(name) === known) known.count = count;
     return count;
   }
 
-  /** Adds one that only this process knows of. */
+  /** Adds one that only this process knows about. */
   addHere(name: string, now: number): { readonly period: number; count: number } {
     const known = { period: this.#periodOf(now), count: this.known(name, now) + 1 };
     this.#known.set(name, known);
     return known;
   }
 
-  /** How long the period of `now` still lasts, in milliseconds. */
+  /** How much of the period of `now` is left, in milliseconds. */
   left(now: number): number {
     return (this.#periodOf(now) + 1) * this.#periodSeconds * 1000 - now;
   }

@@ -1,54 +1,56 @@
 /**
- * How often a caller may ask (contract §9, §10, ADR 17): a budget for each API key, and a bound on failed authentication.
- * Credentials are verified first, and only failures count, so nobody can lock a right secret out. The one exception is a
- * secret that is costly to verify or easy to guess: past a bound it is not verified at all.
+ * Rate limits (contract §9, §10, ADR 17): a budget for each API key, and a bound on failed authentication. Credentials are
+ * verified first and only failures count, so nobody can lock out a correct secret. The one exception is a secret that is
+ * costly to verify or easy to guess: beyond a bound it is not verified at all.
  */
 import { networkOf, refuse, type Clock, type Refusal } from '@hallpass/protocol';
 import { createHmac } from 'node:crypto';
 import type { Client } from '../../store/store.ts';
 import { Budgets, Failures, type Count } from './counts.ts';
 
+/** The settings of the rate limits. */
 export interface LimitSettings {
-  /** For a key without a budget of its own; 0: no limit. */
+  /** The budget of a key that does not have its own; 0: no limit. */
   readonly keyRequestsPerSecond: number;
-  /** Failed authentications per minute from one address; 0: no limit. Against one key it is a fifth of that. */
+  /** Failed authentications per minute from one address; 0: no limit. Against one key the limit is a fifth of that. */
   readonly addressFailuresPerMinute: number;
 }
 
-/** Where a request comes from, as far as failures are concerned. */
+/** Where a failed request comes from. */
 export interface Source {
   /** An IP address; empty: unknown. */
   readonly address: string;
-  /** The resource server whose guard names the address. Undefined: the address is that of the request itself. */
+  /** The resource server whose guard reports the address. Undefined: it is the address of the request itself. */
   readonly reportedBy?: string;
 }
 
-/** An attempt to authenticate. `clientId`: the key it names; undefined: an assertion that stands alone. */
+/** An attempt to authenticate. `clientId`: the key that it names; undefined: an assertion without a `client_id`. */
 interface Attempt {
   readonly source: Source;
   readonly clientId: string | undefined;
 }
 
 /**
- * The budgets of a key, each of the size that is set. Only a resource server's key has more than `requests`: what its
- * guard's callers make it ask about (tokens that turn out inactive), and how often others make it confirm, must not cost it
- * its feed or its other questions.
+ * The budgets of a key, all of the same size. Only a resource server's key has more than `requests`: the inactive tokens that
+ * callers bring to its guard, and the confirmations that others make it send, must not use up its feed or its other
+ * requests.
  */
 export type Budget = 'requests' | 'feed' | 'confirmations' | 'inactive_tokens';
 
+/** The rate limits. Each refusal says when to try again. */
 export interface Limits {
-  /** The answer to a failure whose source has failed too often already; the same for every kind of failure. */
+  /** The refusal for a failure whose source has already failed too often; the same for every kind of failure. */
   readonly findBlock: (attempt: Attempt) => Refusal | undefined;
-  /** Counts a failure. The answer to it when it is one too many; undefined: it may say what it is. */
+  /** Counts a failure. A refusal if it is one too many; undefined: the failure gets its own response. */
   readonly countFailure: (attempt: Attempt) => Promise<Refusal | undefined>;
   /**
-   * The answer in place of verifying a secret that is costly to verify or easy to guess; undefined: verify it. There is one
-   * only for a source whose failures all get that answer by then, so it does not tell such a key from others.
+   * The refusal instead of verifying a secret that is costly to verify or easy to guess; undefined: verify it. A source gets
+   * it only once all its failures get the same response, so it does not tell such a key from others.
    */
   readonly findGuessBlock: (attempt: Attempt) => Refusal | undefined;
-  /** Counts a costly verification that came to nothing. */
+  /** Counts a costly verification that failed. */
   readonly countCostlyGuess: (source: Source) => Promise<void>;
-  /** Takes one request from a budget of a key; a refusal when it is spent. */
+  /** Takes one request from a key's budget; a refusal if nothing is left. */
   readonly spend: (
     client: Pick<Client, 'clientId' | 'requestsPerSecond' | 'resourceServerFor'>,
     budget: Budget,
@@ -56,18 +58,18 @@ export interface Limits {
 }
 
 /**
- * What is counted is not the address but one of this many buckets, which it falls into by a keyed hash: an attacker with
- * endless addresses fills no more memory than this, and cannot choose whom to share a bucket with (ADR 9).
+ * Failures are counted per bucket, not per address; a keyed hash maps an address to its bucket. An attacker with endless
+ * addresses fills no more memory than this, and cannot choose which addresses share a bucket (ADR 9).
  */
 const BUCKETS = 65_536;
-/** Failures against one key are bounded this much more tightly. */
+/** The limit against one key is this many times tighter. */
 const KEY_SHARE = 5;
-/** A guard may report this many times the failures that one address may make: a leaked guard key can make addresses up. */
+/** A guard may report this many times the failures of one address: with a leaked guard key, an attacker can make up addresses. */
 export const GUARD_FAILURES_FACTOR = 10;
 const MINUTE_SECONDS = 60;
 const SECOND_MS = 1_000;
 
-/** For what was counted already. */
+/** No limits, for a request that has already been counted. */
 export const NO_LIMITS: Limits = {
   findBlock: () => undefined,
   countFailure: async () => undefined,
@@ -76,12 +78,12 @@ export const NO_LIMITS: Limits = {
   spend: async () => undefined,
 };
 
-/** The limits while the store is away: an answer must not rest on what only copies know, but a flood buys nothing then either. */
+/** The limits while the store is away: only those that bound guesses, because copies of clients cannot prove a failure. */
 export function onlyGuessLimits({ findGuessBlock, countCostlyGuess }: Limits): Limits {
   return { ...NO_LIMITS, findGuessBlock, countCostlyGuess };
 }
 
-/** `salt`: 32 bytes that nobody else knows, at any moment the same for all processes that count together. */
+/** Opens the limits. `salt`: 32 secret bytes, at any moment the same for all processes that count together. */
 export function openLimits(
   { keyRequestsPerSecond, addressFailuresPerMinute: addressBound }: LimitSettings,
   { salt, clock, count }: { readonly salt: () => Uint8Array; readonly clock: Clock; readonly count: Count },
@@ -91,19 +93,19 @@ export function openLimits(
   const failures = new Failures(count, MINUTE_SECONDS);
   const budgets = new Budgets(count);
 
-  /** One address behind a guard is another one than the same address by itself, or behind another guard. */
-  const printRefusal = ({ address, reportedBy }: Source): readonly string[] =>
+  /** An address behind a guard is not the same source as that address alone, or behind another guard. */
+  const partsOf = ({ address, reportedBy }: Source): readonly string[] =>
     reportedBy === undefined ? [networkOf(address)] : [networkOf(address), reportedBy];
   const bySource = (source: Source): readonly Counted[] => {
     if (addressBound === 0) return [];
-    const ofAddress = { name: `of an address ${bucket(...printRefusal(source))}`, bound: addressBound };
+    const ofAddress = { name: `of an address ${bucket(...partsOf(source))}`, bound: addressBound };
     if (source.reportedBy === undefined) return [ofAddress];
     const bound = addressBound * GUARD_FAILURES_FACTOR;
     return [ofAddress, { name: `of a guard ${bucket(source.reportedBy)}`, bound }];
   };
   const byKey = ({ source, clientId }: Attempt): readonly Counted[] => {
     if (addressBound === 0 || clientId === undefined) return [];
-    const name = `against a key ${bucket(clientId, ...printRefusal(source))}`;
+    const name = `against a key ${bucket(clientId, ...partsOf(source))}`;
     return [{ name, bound: Math.ceil(addressBound / KEY_SHARE) }];
   };
   const costly = (source: Source): readonly Counted[] =>
@@ -128,8 +130,8 @@ export function openLimits(
       const [ofSource, ofKey] = [bySource(attempt.source), byKey(attempt)];
       const counted = [...ofSource, ...ofKey];
       if (!isFull(counted, now)) return (await add(counted, now)) ? refuseUntilForgotten(now) : undefined;
-      // A flood must not become a flood of writes, so this is counted in this process alone. And it has to be counted: a
-      // source that is full of failures against other keys would have endless guesses at one that can be guessed.
+      // A flood must not become a flood of writes, so this is counted in this process only. It must be counted: otherwise a
+      // source that has reached its limit on other keys would have endless guesses at a guessable one.
       for (const { name } of ofKey) failures.addHere(name, now);
       return refuseUntilForgotten(now);
     },
@@ -143,14 +145,14 @@ export function openLimits(
     async spend({ clientId, requestsPerSecond: size = keyRequestsPerSecond, resourceServerFor }, budget) {
       const now = clock.now();
       const spent = resourceServerFor.length > 0 ? budget : 'requests';
-      // By its size too, so that a change by an operator holds from that moment on.
+      // The name includes the size, so that an operator's change takes effect at once.
       if (size === 0 || (await budgets.take(`${spent} ${size} ${clientId}`, { budget: size, now }))) return undefined;
       return refuseFor(SECOND_MS - (now % SECOND_MS), `the budget of ${clientId} for ${spent} is spent`);
     },
   };
 }
 
-/** A counter and how far it may go in a minute. */
+/** A counter and its limit per minute. */
 interface Counted {
   readonly name: string;
   readonly bound: number;

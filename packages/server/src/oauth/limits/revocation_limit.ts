@@ -1,6 +1,6 @@
 /**
- * How many revocations one key may add in an hour. Each stays in the memory of every guard for up to an hour, and a guard
- * that is full refuses everybody: without a bound, three keys could fill them all (ADR 19). All processes count together.
+ * Limits the revocations that one key may add in an hour. Each stays in the memory of every guard for up to an hour, and a full
+ * guard refuses everybody: without a limit, three keys could fill them all (ADR 19). All processes count together.
  */
 import { refuse, type Clock, type Refusal } from '@hallpass/protocol';
 import { StoreUnavailable, type Store } from '../../store/store.ts';
@@ -8,11 +8,11 @@ import type { BoundReached } from './bounds.ts';
 import { Budgets, type Count } from './counts.ts';
 
 const PERIOD_SECONDS = 3_600;
-/** A process takes a hundredth at a time: what it has taken and does not use is lost for the hour. */
+/** A process takes a hundredth at a time, because what it takes and does not use is lost for the hour. */
 const SHARES = 100;
 
 interface Allowed {
-  /** Begins the names of its counters and marks. */
+  /** The first word of its counters' names. */
   readonly what: 'revocations' | 'reuses';
   readonly bound: 'KEY_REVOCATIONS_PER_HOUR' | 'KEY_REUSES_PER_HOUR';
   readonly event: string;
@@ -23,19 +23,20 @@ const REVOCATIONS: Allowed = {
   bound: 'KEY_REVOCATIONS_PER_HOUR',
   event: 'key_revocation_limit_reached',
 };
-/** Families that end since an old refresh token was reused: a thief must not use up what the owner may revoke. */
+/** Grants revoked because an old refresh token was reused. Counted apart: a thief must not use up what the owner may revoke. */
 const REUSES: Allowed = { what: 'reuses', bound: 'KEY_REUSES_PER_HOUR', event: 'key_reuse_limit_reached' };
 
+/** The limit, for all keys. */
 export class RevocationLimit {
   readonly #store: Store;
   readonly #clock: Clock;
   readonly #boundReached: BoundReached;
   readonly #budgets: Budgets;
   readonly #perHour: number;
-  /** The last period in which a bound was recorded as reached, by what it bounds and for whom. */
+  /** The last period in which a limit was recorded as reached, by limit and client. */
   readonly #recorded = new Map<string, number>();
 
-  /** `perHour`: revocations by a key itself, and as many by reused refresh tokens; 0: no bound. */
+  /** `perHour`: revocations by a key itself, and as many by reused refresh tokens; 0: no limit. */
   constructor({
     perHour,
     store,
@@ -56,7 +57,7 @@ export class RevocationLimit {
     this.#perHour = perHour;
   }
 
-  /** Takes one of the revocations that a key may ask for; a refusal when there is none left in this hour. */
+  /** Takes one of the revocations that a key may request; a refusal if none is left this hour. */
   async takeRevocation(clientId: string): Promise<Refusal | undefined> {
     if (await this.#take(REVOCATIONS, clientId)) return undefined;
     const elapsed = Math.floor(this.#clock.now() / 1000) % PERIOD_SECONDS;
@@ -65,8 +66,8 @@ export class RevocationLimit {
   }
 
   /**
-   * Whether a family that ends because of a reused refresh token may have an entry of its own. When not, the theft must be
-   * answered all the same, by one entry for everything of the key.
+   * Whether a grant that is revoked because of a reused refresh token may get its own entry. If not, one entry that revokes
+   * everything of the key must respond to the theft instead.
    */
   async takeReuse(clientId: string): Promise<boolean> {
     return await this.#take(REUSES, clientId);
@@ -82,7 +83,7 @@ export class RevocationLimit {
     return false;
   }
 
-  /** Once for each key and hour, whichever process is first. */
+  /** Once per key and hour, by whichever process is first. */
   async #record(
     { what, event: kind }: Allowed,
     { clientId, now }: { readonly clientId: string; readonly now: number },
@@ -95,7 +96,7 @@ export class RevocationLimit {
       const isFirst = (await this.#store.useOnce([mark])) === 'fresh';
       if (isFirst) await this.#store.recordEvent({ at: now, kind, clientId, detail: `${this.#perHour} an hour` });
     } catch (outage) {
-      // A record that cannot be kept must not turn the refusal into an outage.
+      // An outage here must not turn the refusal into a 503.
       if (!(outage instanceof StoreUnavailable)) throw outage;
       return;
     }
