@@ -118,7 +118,7 @@ test('a store is copied while it serves, and after the switch everything goes on
   // Servers run there now: to copy once more would undo what they have done since, though they have revoked nothing yet.
   await assert.rejects(copy(), /A server has run on the other store since it was copied/);
   await revoke(after.url, (await issue(after.url))['access_token']);
-  await assert.rejects(copy(), /by itself since it was copied/);
+  await assert.rejects(copy(), /of its own since it was copied/);
   const another = makeDataDir();
   t.after(another.remove);
   await createKey(another.dataDir, ['stranger', '--scope', '/accounts.write']);

@@ -246,8 +246,8 @@ suite('what does not work behind a pooler', () => {
     const pooler = await startPgBouncer(cluster, 'transaction');
     t.after(() => pooler.stop());
     for (const [url, sentence] of [
-      [cluster.url('no_such_database'), /^The database has not been made/],
-      [cluster.url('postgres', 'stranger'), /^The database does not let Hallpass in/],
+      [cluster.url('no_such_database'), /^The database does not exist/],
+      [cluster.url('postgres', 'stranger'), /^The database rejects the credentials of Hallpass/],
     ] as const) {
       const error = await refusal(pooler.through(url));
       assert.ok(error instanceof StoreUnusable, inspect(error));

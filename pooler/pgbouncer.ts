@@ -1,4 +1,4 @@
-/** A real PgBouncer in front of a cluster: this machine's, with nothing configured that Hallpass would need. */
+/** A real PgBouncer, installed on this machine, in front of a cluster, with no settings that would help Hallpass. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -13,15 +13,17 @@ import { freePort } from '../testing/free_port.ts';
 const READY_MS_MAX = 10_000;
 const POLL_MS = 20;
 
+/** See `pool_mode` in PgBouncer's manual. */
 export type PoolMode = 'session' | 'transaction' | 'statement';
 
+/** A running PgBouncer. */
 export interface PgBouncer {
-  /** The address of a database, by way of the pooler. */
+  /** The address of a database through the pooler. */
   readonly through: (url: string) => string;
   readonly stop: () => Promise<void>;
 }
 
-/** Throws a sentence that names the package when there is no PgBouncer. */
+/** Starts a pooler. Throws an error that names the package to install when there is no PgBouncer. */
 export async function startPgBouncer(cluster: PostgresCluster, mode: PoolMode): Promise<PgBouncer> {
   const program = findProgram();
   const folder = mkdtempSync(join(tmpdir(), 'hallpass-pgbouncer-'));
@@ -53,12 +55,12 @@ function findProgram(): string {
   const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin'];
   const found = folders.map((folder) => join(folder, 'pgbouncer')).find((file) => existsSync(file));
   if (found !== undefined) return found;
-  throw new Error('These tests need PgBouncer, and there is none here. On Debian: apt-get install pgbouncer.');
+  throw new Error('These tests need PgBouncer, which is not installed. On Debian: apt-get install pgbouncer');
 }
 
 /**
- * In transaction mode there are fewer connections to the server than clients have, and each transaction gets another one.
- * `ignore_startup_parameters` is not set: a client that sends a parameter of its own is refused.
+ * In transaction mode there are fewer server connections than client connections, and each transaction gets another one.
+ * `ignore_startup_parameters` is not set, so a client that sends its own parameter is refused.
  */
 function settingsOf(to: {
   readonly mode: PoolMode;
@@ -81,7 +83,7 @@ function settingsOf(to: {
     `pool_mode = ${to.mode}`,
     `default_pool_size = ${to.mode === 'session' ? 40 : 3}`,
     'server_round_robin = 1',
-    // Seconds until it asks a server again that was away; by default 15.
+    // Seconds until it tries a failed server again; the default is 15.
     'server_login_retry = 1',
     '',
   ].join('\n');

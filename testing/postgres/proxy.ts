@@ -1,21 +1,23 @@
-/** A wire between the store and its database that a test can cut, also in the middle of a commit. */
+/** A proxy between the store and its database that a test can cut, even in the middle of a commit. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 
-/** How PostgreSQL is told to commit: a simple query (`Q`), its length, the text and a zero. */
+/** The message that commits: a simple query (`Q`), its length, the text and a zero. */
 const COMMIT = Buffer.from('Q\0\0\0\x0bCOMMIT\0', 'latin1');
 
-/** What becomes of what is sent: all of it arrives; nothing does, without a word; an answer, or that to a commit, does not. */
+/** What the wire does: deliver everything, drop everything silently, or lose all answers, or only the answers to commits. */
 type Wire = 'whole' | 'silent' | 'loses_answers' | 'loses_answer_to_commit';
 
+/** A running proxy. */
 export interface Proxy {
-  /** The address of a database, by way of this proxy. */
+  /** The address of a database through this proxy. */
   readonly through: (url: string) => string;
   wire: Wire;
   readonly close: () => void;
 }
 
+/** Starts a proxy in front of the server on this port. */
 export async function startProxy(port: number): Promise<Proxy> {
   const sockets = new Set<Socket>();
   const server = createServer((client) => {
@@ -23,7 +25,7 @@ export async function startProxy(port: number): Promise<Proxy> {
     let losing = false;
     for (const socket of [client, database]) {
       sockets.add(socket);
-      // Whoever is cut off closes the other side as well.
+      // When one side is cut, the other is closed too.
       socket.on('error', () => undefined);
       socket.on('close', () => [client, database].map((each) => each.destroy()));
     }
@@ -34,7 +36,7 @@ export async function startProxy(port: number): Promise<Proxy> {
     });
     database.on('data', (bytes: Buffer) => {
       if (proxy.wire === 'silent') return;
-      // The database has answered, so it has done what it was asked.
+      // The database has answered, so the query has taken effect.
       if (losing) client.destroy();
       else client.write(bytes);
     });

@@ -1,12 +1,12 @@
 /**
- * A pooler in transaction mode, small enough for every run of the tests: each transaction of a client is on another
- * connection to the server than the one before it, and what a transaction leaves behind in its session is found.
+ * A small pooler in transaction mode for every run of the tests. Each transaction of a client uses another connection to the
+ * server than the one before, and whatever a transaction leaves in its session is detected.
  */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 
-/** What must not outlive a transaction, by name. */
+/** Lists whatever must not outlive a transaction. */
 const LEFT_BEHIND = `
   SELECT 'prepared ' || name FROM pg_prepared_statements
   UNION ALL SELECT 'set ' || name FROM pg_settings WHERE source = 'session' AND name NOT LIKE 'transaction%'
@@ -16,17 +16,20 @@ const LEFT_BEHIND = `
   UNION ALL SELECT 'table ' || relname FROM pg_class WHERE relpersistence = 't' AND relnamespace = pg_my_temp_schema()`;
 const CONNECTIONS = 2;
 const INT32_BYTES = 4;
-/** A type, and a length that counts itself. */
+/** A type byte, and a length that includes itself. */
 const HEAD_BYTES = 1 + INT32_BYTES;
 
+/** A running pooler. */
 export interface RotatingPooler {
+  /** The address of a database through this pooler. */
   readonly through: (url: string) => string;
   readonly transactions: () => number;
-  /** What transactions have left behind in their sessions so far. */
+  /** What transactions have left in their sessions so far. */
   readonly left: ReadonlySet<string>;
   readonly close: () => void;
 }
 
+/** Starts a pooler in front of the server on this port. */
 export async function startRotatingPooler(serverPort: number): Promise<RotatingPooler> {
   const sockets = new Set<Socket>();
   const left = new Set<string>();
@@ -60,15 +63,15 @@ export async function startRotatingPooler(serverPort: number): Promise<RotatingP
   };
 }
 
-/** Serves one client on several connections to the server, which all have begun as the client did. */
+/** Serves one client on several server connections, which all start with the client's own startup message. */
 function rotate(client: Socket, servers: readonly Socket[], found: (left: readonly string[]) => void): void {
   let current = 0;
-  /** How many answers are due to the client: each ends with "ready for query". */
+  /** How many answers the client is waiting for. Each ends with "ready for query". */
   let due = 1;
   let asked: string[] | undefined;
   let waiting: Buffer[] = [];
   const send = (message: Buffer): void => {
-    // Simple queries and syncs are what the server is ready again after.
+    // The server answers simple queries and syncs with "ready for query".
     if (message[0] === code('Q') || message[0] === code('S')) due += 1;
     servers[current]?.write(message);
   };
@@ -83,7 +86,7 @@ function rotate(client: Socket, servers: readonly Socket[], found: (left: readon
       const readyAs = message[0] === code('Z') ? String.fromCharCode(message[HEAD_BYTES] ?? 0) : undefined;
       const begins = !isReady;
       if (readyAs !== undefined) isReady = true;
-      // All but the first begin unseen.
+      // Only the first connection's startup is shown to the client.
       if (begins && at !== 0) return;
       if (asked !== undefined) {
         if (message[0] === code('D')) asked.push(message.subarray(HEAD_BYTES + 2 + INT32_BYTES).toString());

@@ -2,13 +2,13 @@ import assert from 'node:assert/strict';
 import { NOW, clientRecord, eventRecord, readFeed, revocationBefore } from './records.ts';
 import type { StoreTest } from './contract.ts';
 
-/** A use of a secret of the one client. */
+/** A use of one of the client's secrets. */
 const use = (secretId: string, usedAt: number) => ({ clientId: 'client', secretId, usedAt });
 
 export function testClients(storeTest: StoreTest): void {
   const event = eventRecord('key_changed');
 
-  storeTest('a client that was saved is found, by another process and after a restart too', async ({ open, close }) => {
+  storeTest('a saved client is found, by another process and after a restart too', async ({ open, close }) => {
     const [a, b] = [await open(), await open()];
     const client = clientRecord({ origins: ['https://app.example.com'], defaultScopes: ['/accounts.write'] });
     assert.equal(await a.saveClient(client, { event }), 'saved');
@@ -18,14 +18,14 @@ export function testClients(storeTest: StoreTest): void {
     assert.deepEqual(await (await open()).findClient('client'), client);
   });
 
-  storeTest('a client that nobody saved is not found', async ({ open }) => {
+  storeTest('an unknown client is not found', async ({ open }) => {
     const store = await open();
     await store.saveClient(clientRecord(), { event });
     assert.equal(await store.findClient('Client'), undefined);
     assert.equal(await store.findClient(''), undefined);
   });
 
-  storeTest('nobody has a name that no database can hold: it is asked for like any other', async ({ open }) => {
+  storeTest('an id that no database can hold is simply not found', async ({ open }) => {
     const store = await open();
     await store.saveClient(clientRecord({ origins: ['https://app.example.com'] }), { event });
     for (const hostile of ['cli\0ent', 'client\0', '\0', 'client\uD800', '\u{10FFFF}']) {
@@ -37,21 +37,21 @@ export function testClients(storeTest: StoreTest): void {
     assert.notEqual(await store.findClient('client'), undefined);
   });
 
-  storeTest('nobody cannot be deleted or taken', async ({ open }) => {
+  storeTest('the placeholder client can be neither deleted nor taken', async ({ open }) => {
     const store = await open();
     assert.equal(await store.deleteClient('', { event }), 'unknown');
     assert.equal(await store.saveClient(clientRecord({ clientId: '' }), { event }), 'changed_meanwhile');
     assert.equal(await store.findClient('anybody'), undefined);
   });
 
-  storeTest('a client is made once: version 1 beside one that is there has changed meanwhile', async ({ open }) => {
+  storeTest('a client is created once: version 1 of an existing client is refused', async ({ open }) => {
     const store = await open();
     assert.equal(await store.saveClient(clientRecord(), { event }), 'saved');
     assert.equal(await store.saveClient(clientRecord({ name: 'another' }), { event }), 'changed_meanwhile');
     assert.equal((await store.findClient('client'))?.name, 'a key');
   });
 
-  storeTest('a change of a client that was deleted and made anew under its id has come too late', async ({ open }) => {
+  storeTest('a change of a client that was deleted and recreated is refused', async ({ open }) => {
     const store = await open();
     await store.saveClient(clientRecord(), { event });
     await store.deleteClient('client', { event });
@@ -63,7 +63,7 @@ export function testClients(storeTest: StoreTest): void {
   });
 
   storeTest(
-    'a change has to follow the kept version: neither the same, nor one ahead, nor of nobody',
+    'a change must be based on the stored version: not the same, not one ahead, and not of an unknown client',
     async ({ open }) => {
       const store = await open();
       await store.saveClient(clientRecord(), { event });
@@ -79,7 +79,7 @@ export function testClients(storeTest: StoreTest): void {
     },
   );
 
-  storeTest('of two processes that change one version, one wins and its change stays', async ({ open }) => {
+  storeTest('of two processes that change one version, one wins and its change is stored', async ({ open }) => {
     const [a, b] = [await open(), await open()];
     await a.saveClient(clientRecord(), { event });
     for (let version = 2; version < 30; version++) {
@@ -93,42 +93,39 @@ export function testClients(storeTest: StoreTest): void {
     }
   });
 
-  storeTest('of two processes that make one client, one wins', async ({ open }) => {
+  storeTest('of two processes that create one client, one wins', async ({ open }) => {
     const [a, b] = [await open(), await open()];
     const outcomes = await Promise.all([a, b].map((store) => store.saveClient(clientRecord(), { event })));
     assert.deepEqual(outcomes.toSorted(), ['changed_meanwhile', 'saved']);
     assert.equal((await a.listEvents({ limit: 10 })).length, 1);
   });
 
-  storeTest(
-    'a change brings its event and revocations along; a change that is refused brings neither',
-    async ({ open }) => {
-      const store = await open();
-      const revocations = [revocationBefore('client', NOW + 1)];
-      await store.saveClient(clientRecord(), { event: eventRecord('made') });
-      const refused = await store.saveClient(clientRecord(), { event: eventRecord('refused'), revocations });
-      assert.equal(refused, 'changed_meanwhile');
-      assert.deepEqual(
-        (await store.listEvents({ limit: 10 })).map(({ kind }) => kind),
-        ['made'],
-      );
-      assert.deepEqual((await readFeed(store)).ids, []);
-      assert.equal(await store.findIssueNotBefore('client'), 0);
+  storeTest('a change stores its event and revocations; a refused change stores neither', async ({ open }) => {
+    const store = await open();
+    const revocations = [revocationBefore('client', NOW + 1)];
+    await store.saveClient(clientRecord(), { event: eventRecord('made') });
+    const refused = await store.saveClient(clientRecord(), { event: eventRecord('refused'), revocations });
+    assert.equal(refused, 'changed_meanwhile');
+    assert.deepEqual(
+      (await store.listEvents({ limit: 10 })).map(({ kind }) => kind),
+      ['made'],
+    );
+    assert.deepEqual((await readFeed(store)).ids, []);
+    assert.equal(await store.findIssueNotBefore('client'), 0);
 
-      await store.saveClient(clientRecord({ version: 2, disabled: true }), {
-        event: eventRecord('disabled'),
-        revocations,
-      });
-      assert.deepEqual(
-        (await store.listEvents({ limit: 10 })).map(({ kind }) => kind),
-        ['disabled', 'made'],
-      );
-      assert.deepEqual((await readFeed(store)).ids, ['client']);
-      assert.equal(await store.findIssueNotBefore('client'), NOW + 1);
-    },
-  );
+    await store.saveClient(clientRecord({ version: 2, disabled: true }), {
+      event: eventRecord('disabled'),
+      revocations,
+    });
+    assert.deepEqual(
+      (await store.listEvents({ limit: 10 })).map(({ kind }) => kind),
+      ['disabled', 'made'],
+    );
+    assert.deepEqual((await readFeed(store)).ids, ['client']);
+    assert.equal(await store.findIssueNotBefore('client'), NOW + 1);
+  });
 
-  storeTest('a client that is deleted is gone with its event and revocations, everywhere', async ({ open }) => {
+  storeTest('deleting a client stores its event and revocations, and every process sees it', async ({ open }) => {
     const [a, b] = [await open(), await open()];
     await a.saveClient(clientRecord({ origins: ['https://app.example.com'] }), { event: eventRecord('made') });
     const revocations = [revocationBefore('client', NOW + 1)];
@@ -143,19 +140,16 @@ export function testClients(storeTest: StoreTest): void {
     assert.deepEqual((await readFeed(b)).ids, ['client']);
   });
 
-  storeTest(
-    'a client made anew under an id that was deleted is the new one, to all who knew the old',
-    async ({ open }) => {
-      const [a, b] = [await open(), await open()];
-      for (const name of ['first', 'second', 'third']) {
-        // Of the same version each time.
-        assert.equal(await a.saveClient(clientRecord({ name }), { event }), 'saved');
-        for (const store of [a, b, a, b]) assert.equal((await store.findClient('client'))?.name, name);
-        assert.equal(await b.deleteClient('client', { event }), 'deleted');
-        for (const store of [a, b]) assert.equal(await store.findClient('client'), undefined);
-      }
-    },
-  );
+  storeTest('a client recreated under a deleted id replaces the old one in every process', async ({ open }) => {
+    const [a, b] = [await open(), await open()];
+    for (const name of ['first', 'second', 'third']) {
+      // The version is the same each time.
+      assert.equal(await a.saveClient(clientRecord({ name }), { event }), 'saved');
+      for (const store of [a, b, a, b]) assert.equal((await store.findClient('client'))?.name, name);
+      assert.equal(await b.deleteClient('client', { event }), 'deleted');
+      for (const store of [a, b]) assert.equal(await store.findClient('client'), undefined);
+    }
+  });
 
   storeTest('a client is not mistaken for its neighbours', async ({ open }) => {
     const store = await open();
@@ -166,7 +160,7 @@ export function testClients(storeTest: StoreTest): void {
       assert.equal(await store.findClient(unknown), undefined);
   });
 
-  storeTest('what one caller does to a client that it was given is not seen by the next', async ({ open }) => {
+  storeTest('a caller cannot change the client that the next caller gets', async ({ open }) => {
     const store = await open();
     await store.saveClient(clientRecord(), { event });
     const found = await store.findClient('client');
@@ -176,7 +170,7 @@ export function testClients(storeTest: StoreTest): void {
     assert.deepEqual(await store.findClient('client'), clientRecord());
   });
 
-  storeTest('deleting a client that is not there says so and leaves no trace', async ({ open }) => {
+  storeTest('deleting an unknown client says so and stores nothing', async ({ open }) => {
     const store = await open();
     await store.saveClient(clientRecord(), { event: eventRecord('made') });
     const revocations = [revocationBefore('other', NOW + 1)];
@@ -188,7 +182,7 @@ export function testClients(storeTest: StoreTest): void {
     assert.deepEqual((await readFeed(store)).ids, []);
   });
 
-  storeTest('a client made again under a deleted id is still bound by what was revoked before', async ({ open }) => {
+  storeTest('a client recreated under a deleted id is still bound by earlier revocations', async ({ open }) => {
     const store = await open();
     await store.saveClient(clientRecord(), { event });
     await store.deleteClient('client', { event, revocations: [revocationBefore('client', NOW + 1)] });
@@ -196,22 +190,25 @@ export function testClients(storeTest: StoreTest): void {
     assert.equal(await store.findIssueNotBefore('client'), NOW + 1);
   });
 
-  storeTest('a client may issue nothing dated before the latest stroke against it or against all', async ({ open }) => {
-    const store = await open();
-    await store.saveClient(clientRecord(), { event });
-    await store.revoke([revocationBefore('other', NOW + 9)]);
-    assert.equal(await store.findIssueNotBefore('client'), 0);
-    await store.revoke([revocationBefore('client', NOW + 1)]);
-    assert.equal(await store.findIssueNotBefore('client'), NOW + 1);
-    await store.revoke([revocationBefore('*', NOW + 5)]);
-    assert.equal(await store.findIssueNotBefore('client'), NOW + 5);
-    await store.revoke([revocationBefore('client', NOW + 7)]);
-    assert.equal(await store.findIssueNotBefore('client'), NOW + 7);
-  });
+  storeTest(
+    'a client may issue nothing dated before the latest revocation of all its tokens or of everything',
+    async ({ open }) => {
+      const store = await open();
+      await store.saveClient(clientRecord(), { event });
+      await store.revoke([revocationBefore('other', NOW + 9)]);
+      assert.equal(await store.findIssueNotBefore('client'), 0);
+      await store.revoke([revocationBefore('client', NOW + 1)]);
+      assert.equal(await store.findIssueNotBefore('client'), NOW + 1);
+      await store.revoke([revocationBefore('*', NOW + 5)]);
+      assert.equal(await store.findIssueNotBefore('client'), NOW + 5);
+      await store.revoke([revocationBefore('client', NOW + 7)]);
+      assert.equal(await store.findIssueNotBefore('client'), NOW + 7);
+    },
+  );
 
-  storeTest('pages of clients follow one another in the order of code points, each client once', async ({ open }) => {
+  storeTest('pages list each client once, ordered by code point', async ({ open }) => {
     const store = await open();
-    // Ids that a locale would order otherwise.
+    // A locale would order these ids differently.
     const ids = ['-a', '0', 'B', 'Ba', '_', 'a', 'b', 'ba'];
     for (const clientId of ids.toReversed()) await store.saveClient(clientRecord({ clientId }), { event });
     const first = await store.listClients({ limit: 3 });
@@ -229,11 +226,11 @@ export function testClients(storeTest: StoreTest): void {
       ['ba'],
     );
     assert.deepEqual(await store.listClients({ after: 'ba', limit: 4 }), []);
-    // A page goes on after an id that has been deleted meanwhile.
+    // A page may start after an id that no longer exists.
     assert.equal((await store.listClients({ after: 'B0', limit: 1 }))[0]?.clientId, 'Ba');
   });
 
-  storeTest('an origin is listed while some client that is not disabled lists it', async ({ open }) => {
+  storeTest('an origin is listed while an enabled client lists it', async ({ open }) => {
     const [a, b] = [await open(), await open()];
     const origin = 'https://app.example.com';
     const one = clientRecord({ clientId: 'one', origins: [origin, 'https://www.example.com'] });
@@ -253,7 +250,7 @@ export function testClients(storeTest: StoreTest): void {
     assert.equal(await b.isOriginListed('https://new.example.com'), true);
   });
 
-  storeTest('the mark of a secret only moves forward, and each secret has its own', async ({ open }) => {
+  storeTest('the last use of a secret only moves forward, per secret', async ({ open }) => {
     const [a, b] = [await open(), await open()];
     await a.saveClient(clientRecord(), { event });
     await a.markSecretsUsed([use('first', 5_000), use('second', 1_000)]);
@@ -266,22 +263,25 @@ export function testClients(storeTest: StoreTest): void {
     assert.deepEqual(await a.findSecretUses('other'), []);
   });
 
-  storeTest('of marks of one secret in one call the latest stays, among any number of others', async ({ open }) => {
-    const [a, b] = [await open(), await open()];
-    await a.saveClient(clientRecord(), { event });
-    const others = Array.from({ length: 600 }, (_, at) => use(`secret-${at}`, at));
-    await Promise.all([
-      a.markSecretsUsed([use('same', 2), ...others, use('same', 3), use('same', 1)]),
-      b.markSecretsUsed([...others.toReversed(), { clientId: 'nobody', secretId: 'secret', usedAt: 1 }]),
-    ]);
-    const uses = new Map((await b.findSecretUses('client')).map(({ secretId, usedAt }) => [secretId, usedAt]));
-    assert.equal(uses.size, 601);
-    assert.equal(uses.get('same'), 3);
-    assert.equal(uses.get('secret-599'), 599);
-    assert.deepEqual(await a.findSecretUses('nobody'), []);
-  });
+  storeTest(
+    'of several uses of a secret in one call the latest is stored, among any number of others',
+    async ({ open }) => {
+      const [a, b] = [await open(), await open()];
+      await a.saveClient(clientRecord(), { event });
+      const others = Array.from({ length: 600 }, (_, at) => use(`secret-${at}`, at));
+      await Promise.all([
+        a.markSecretsUsed([use('same', 2), ...others, use('same', 3), use('same', 1)]),
+        b.markSecretsUsed([...others.toReversed(), { clientId: 'nobody', secretId: 'secret', usedAt: 1 }]),
+      ]);
+      const uses = new Map((await b.findSecretUses('client')).map(({ secretId, usedAt }) => [secretId, usedAt]));
+      assert.equal(uses.size, 601);
+      assert.equal(uses.get('same'), 3);
+      assert.equal(uses.get('secret-599'), 599);
+      assert.deepEqual(await a.findSecretUses('nobody'), []);
+    },
+  );
 
-  storeTest('the marks of a client are forgotten with it', async ({ open }) => {
+  storeTest('the uses of a deleted client are forgotten', async ({ open }) => {
     const store = await open();
     await store.saveClient(clientRecord(), { event });
     await store.markSecretsUsed([{ clientId: 'client', secretId: 'secret', usedAt: 1 }]);
@@ -289,7 +289,7 @@ export function testClients(storeTest: StoreTest): void {
     assert.deepEqual(await store.findSecretUses('client'), []);
   });
 
-  storeTest('a mark that arrives after its client was deleted is not kept', async ({ open }) => {
+  storeTest('a use that arrives after its client was deleted is not stored', async ({ open }) => {
     const [a, b] = [await open(), await open()];
     await a.saveClient(clientRecord(), { event });
     await a.deleteClient('client', { event });

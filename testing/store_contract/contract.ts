@@ -1,10 +1,10 @@
 /**
- * The conformance suite of the store port. An engine runs it with one line; it is the proof that the engine keeps the
- * guarantees in the comments of `store.ts`. Two stores opened on one place stand for two processes.
+ * The conformance suite of the store port. An engine runs it with one call, and proves with it that it keeps the guarantees
+ * in the docstrings of `store.ts`. Two stores opened on the same place stand for two processes.
  */
 import { suite, test, type TestContext } from 'node:test';
 import type { Store } from '../../packages/server/src/store/store.ts';
-import { testCare } from './care.ts';
+import { testMaintenance } from './maintenance.ts';
 import { testClients } from './clients.ts';
 import { testFeed } from './feed.ts';
 import { testFollowers } from './followers.ts';
@@ -13,21 +13,22 @@ import { testModel } from './model.ts';
 import { testPredecessors } from './predecessors.ts';
 import { testRevocations } from './revocations.ts';
 
-/** A fresh, empty place for a store, gone with the test; each call of what it returns opens that place once more. */
+/** Makes an empty place for a store that is removed with the test. Each call of the result opens that place again. */
 export type OpenStore = (t: TestContext) => () => Promise<Store>;
 
-/** What a test of the contract works with. */
+/** What a test of the contract uses. */
 interface Stores {
   readonly open: () => Promise<Store>;
   readonly close: (store: Store) => Promise<void>;
 }
 
-/** Far more than any of these tests takes; one that waits for what never comes ends here. */
+/** Far more than any of these tests takes. It ends a test that waits for something that never happens. */
 const TIMEOUT_MS = 120_000;
 
 /** Adds a test on a fresh store. */
 export type StoreTest = (behaviour: string, body: (stores: Stores, t: TestContext) => Promise<void>) => void;
 
+/** Adds the whole suite for one engine. */
 export function testStoreContract(name: string, { open }: { readonly open: OpenStore }): void {
   const storeTest: StoreTest = (behaviour, body) => {
     test(behaviour, { timeout: TIMEOUT_MS }, async (t) => {
@@ -54,11 +55,11 @@ export function testStoreContract(name: string, { open }: { readonly open: OpenS
   suite(`the store contract, kept by ${name}`, () => {
     suite('API keys', () => testClients(storeTest));
     suite('grants', () => testGrants(storeTest));
-    suite('predecessors that were shown', () => testPredecessors(storeTest));
+    suite('presented predecessors', () => testPredecessors(storeTest));
     suite('revocations', () => testRevocations(storeTest));
     suite('the feed', () => testFeed(storeTest));
-    suite('who follows the feed', () => testFollowers(storeTest));
-    suite('events, our own keys, care', () => testCare(storeTest));
-    suite('any sequence of verbs', () => testModel(storeTest));
+    suite('followers of the feed', () => testFollowers(storeTest));
+    suite('events, issuer keys, single use and maintenance', () => testMaintenance(storeTest));
+    suite('random sequences of operations', () => testModel(storeTest));
   });
 }

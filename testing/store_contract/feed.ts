@@ -6,7 +6,7 @@ import {
   NOW,
   clientRecord,
   eventRecord,
-  keepSecond,
+  setStoreTime,
   readFeed,
   revocationBefore,
   revocationRecord,
@@ -17,30 +17,27 @@ import type { StoreTest } from './contract.ts';
 const tokens = (...ids: readonly string[]) => ids.map((id) => revocationRecord('token', id));
 
 export function testFeed(storeTest: StoreTest): void {
-  storeTest(
-    'entries come in the order of their commits, each with all that a guard needs (contract §9)',
-    async ({ open }) => {
-      const [a, b] = [await open(), await open()];
-      await a.revoke(tokens('z', 'a'));
-      await b.revoke([revocationRecord('grant', 'm', { expires_at: NOW + 7 })]);
-      await a.revoke([revocationBefore('client', NOW + 1), revocationBefore('*', NOW + 2)]);
-      const { entries, more } = await b.readRevocations({ limit: 10, now: NOW });
-      assert.equal(more, false);
-      assert.deepEqual(
-        entries.map(({ kind, id, before, expires_at }) => ({ kind, id, before, expires_at })),
-        [
-          { kind: 'token', id: 'z', before: undefined, expires_at: NOW + 100 },
-          { kind: 'token', id: 'a', before: undefined, expires_at: NOW + 100 },
-          { kind: 'grant', id: 'm', before: undefined, expires_at: NOW + 7 },
-          { kind: 'client', id: 'client', before: NOW + 1, expires_at: NOW + 100 },
-          { kind: 'before', id: '*', before: NOW + 2, expires_at: NOW + 100 },
-        ],
-      );
-      assert.equal(new Set(entries.map(({ cursor }) => cursor)).size, entries.length);
-    },
-  );
+  storeTest('entries come in commit order, each with all that a guard needs (contract §9)', async ({ open }) => {
+    const [a, b] = [await open(), await open()];
+    await a.revoke(tokens('z', 'a'));
+    await b.revoke([revocationRecord('grant', 'm', { expires_at: NOW + 7 })]);
+    await a.revoke([revocationBefore('client', NOW + 1), revocationBefore('*', NOW + 2)]);
+    const { entries, more } = await b.readRevocations({ limit: 10, now: NOW });
+    assert.equal(more, false);
+    assert.deepEqual(
+      entries.map(({ kind, id, before, expires_at }) => ({ kind, id, before, expires_at })),
+      [
+        { kind: 'token', id: 'z', before: undefined, expires_at: NOW + 100 },
+        { kind: 'token', id: 'a', before: undefined, expires_at: NOW + 100 },
+        { kind: 'grant', id: 'm', before: undefined, expires_at: NOW + 7 },
+        { kind: 'client', id: 'client', before: NOW + 1, expires_at: NOW + 100 },
+        { kind: 'before', id: '*', before: NOW + 2, expires_at: NOW + 100 },
+      ],
+    );
+    assert.equal(new Set(entries.map(({ cursor }) => cursor)).size, entries.length);
+  });
 
-  storeTest('pages follow one another to the end, and only the last says that there is no more', async ({ open }) => {
+  storeTest('pages lead to the end, and only the last one says that there is no more', async ({ open }) => {
     const store = await open();
     const ids = Array.from({ length: 10 }, (_, at) => `jti-${at}`);
     await store.revoke(tokens(...ids));
@@ -54,7 +51,7 @@ export function testFeed(storeTest: StoreTest): void {
   });
 
   storeTest(
-    'reading goes on right after any entry, in another process and after a restart too',
+    'reading continues right after any entry, in another process and after a restart too',
     async ({ open, close }) => {
       const a = await open();
       await a.revoke(tokens('one', 'two', 'three'));
@@ -68,7 +65,7 @@ export function testFeed(storeTest: StoreTest): void {
     },
   );
 
-  storeTest('the cursor of an empty feed, or of its end, reads on with what comes next', async ({ open }) => {
+  storeTest('the cursor of an empty feed, or of the end, continues with the next entry', async ({ open }) => {
     const store = await open();
     const empty = await readFeed(store);
     await store.revoke(tokens('one'));
@@ -80,87 +77,83 @@ export function testFeed(storeTest: StoreTest): void {
     assert.deepEqual((await readFeed(store, { after: still.cursor })).ids, ['two']);
   });
 
-  storeTest('a cursor that this store did not give out reads from the start: never a gap', async ({ open }) => {
-    const store = await open();
-    await store.revoke(tokens('one', 'two'));
-    const { cursor } = await readFeed(store);
-    const [feedId = ''] = cursor.split('-');
-    const strange = [
-      ['unknown', 'no-such-cursor'],
-      ['another store’s', `${'0'.repeat(feedId.length)}-1`],
-      ['from the future', `${feedId}-3`],
-      ['from the far future', `${feedId}-999999999999999999999`],
-      ['signed', `${feedId}--1`],
-      ['a fraction', `${feedId}-1.5`],
-      ['not a number', `${feedId}-x`],
-      ['without a position', `${feedId}-`],
-      ['with more behind', `${cursor}-1`],
-      ['of another commit', cursor.replace(/.$/, (last) => (last === 'A' ? 'B' : 'A'))],
-      ['without its commit', cursor.split('-').slice(0, 2).join('-')],
-      ['empty', ''],
-      ['too long', `${feedId}-${'0'.repeat(CURSOR_LENGTH_MAX)}1`],
-      ['statements', `${cursor}'; DROP TABLE revocations; --`],
-    ] as const;
-    for (const [what, after] of strange) {
-      assert.deepEqual((await readFeed(store, { after })).ids, ['one', 'two'], what);
-    }
-    assert.deepEqual((await readFeed(store, { after: cursor })).ids, []);
-  });
+  storeTest(
+    'a cursor that this store did not issue reads from the start, so that nothing is skipped',
+    async ({ open }) => {
+      const store = await open();
+      await store.revoke(tokens('one', 'two'));
+      const { cursor } = await readFeed(store);
+      const [feedId = ''] = cursor.split('-');
+      const strange = [
+        ['unknown', 'no-such-cursor'],
+        ['another store’s', `${'0'.repeat(feedId.length)}-1`],
+        ['from the future', `${feedId}-3`],
+        ['from the far future', `${feedId}-999999999999999999999`],
+        ['signed', `${feedId}--1`],
+        ['a fraction', `${feedId}-1.5`],
+        ['not a number', `${feedId}-x`],
+        ['without a position', `${feedId}-`],
+        ['with more behind', `${cursor}-1`],
+        ['of another commit', cursor.replace(/.$/, (last) => (last === 'A' ? 'B' : 'A'))],
+        ['without its commit', cursor.split('-').slice(0, 2).join('-')],
+        ['empty', ''],
+        ['too long', `${feedId}-${'0'.repeat(CURSOR_LENGTH_MAX)}1`],
+        ['statements', `${cursor}'; DROP TABLE revocations; --`],
+      ] as const;
+      for (const [what, after] of strange) {
+        assert.deepEqual((await readFeed(store, { after })).ids, ['one', 'two'], what);
+      }
+      assert.deepEqual((await readFeed(store, { after: cursor })).ids, []);
+    },
+  );
 
-  storeTest('an entry is left out from the second it expires, and the cursor passes over it', async ({ open }) => {
+  storeTest('an entry is left out from the second in which it expires, and the cursor passes it', async ({ open }) => {
     const store = await open();
     const expiring = revocationRecord('token', 'expiring', { expires_at: NOW + 10 });
     await store.revoke([...tokens('first'), expiring]);
     assert.deepEqual((await readFeed(store, { now: NOW + 9 })).ids, ['first', 'expiring']);
-    await keepSecond(store, NOW + 9);
+    await setStoreTime(store, NOW + 9);
     const ahead = await readFeed(store, { now: NOW + 7_200 });
-    assert.deepEqual(ahead.ids, ['first', 'expiring'], 'a reader whose clock is hours ahead leaves nothing out');
-    await keepSecond(store, NOW + 10);
+    assert.deepEqual(ahead.ids, ['first', 'expiring'], 'a reader whose clock is hours ahead skips nothing');
+    await setStoreTime(store, NOW + 10);
     const passed = await readFeed(store, { now: NOW + 10 });
     assert.deepEqual(passed.ids, ['first']);
-    // Read with an earlier clock, the cursor still stands behind the entry that was passed over.
+    // With an earlier clock, the cursor is still behind the expired entry.
     assert.deepEqual((await readFeed(store, { after: passed.cursor })).ids, []);
     await store.revoke(tokens('next'));
     assert.deepEqual((await readFeed(store, { after: passed.cursor })).ids, ['next']);
   });
 
-  storeTest('a reader that stands behind forgotten entries misses nothing that is alive', async ({ open }) => {
+  storeTest('a reader at a forgotten entry misses no live one', async ({ open }) => {
     const store = await open();
     await store.revoke([revocationRecord('token', 'old', { expires_at: NOW + 1 })]);
     const { cursor } = await readFeed(store);
     await store.revoke([revocationRecord('token', 'older', { expires_at: NOW + 1 }), ...tokens('alive')]);
     await store.forgetExpired(NOW + 5, 100);
-    await keepSecond(store, NOW + 5);
+    await setStoreTime(store, NOW + 5);
     assert.deepEqual((await readFeed(store, { after: cursor, now: NOW + 5 })).ids, ['alive']);
     assert.deepEqual((await readFeed(store, { now: NOW + 5 })).ids, ['alive']);
   });
 
-  storeTest(
-    'a moment that is moved on makes nobody read again what came before it: an entry a second would be all, each second',
-    async ({ open }) => {
-      const store = await open();
-      const ends = { expires_at: NOW + 200 };
-      await store.revoke([revocationRecord('token', 'one', ends), revocationRecord('token', 'two', ends)]);
-      await store.revoke([revocationBefore('client', NOW + 1)]);
-      const { cursor } = await readFeed(store);
-      await store.revoke([revocationBefore('client', NOW + 2)]);
-      assert.deepEqual((await readFeed(store, { after: cursor })).ids, ['client']);
-      assert.deepEqual(
-        (await readFeed(store)).ids,
-        ['one', 'two', 'client'],
-        'who begins now gets the later one alone',
-      );
-      await store.forgetExpired(NOW + 101, 100);
-      await store.revoke(tokens('three'));
-      assert.deepEqual(
-        (await readFeed(store, { after: cursor })).ids,
-        ['one', 'two', 'three'],
-        'the place is forgotten',
-      );
-    },
-  );
+  storeTest('a bound that moves forward makes no reader start over', async ({ open }) => {
+    const store = await open();
+    const ends = { expires_at: NOW + 200 };
+    await store.revoke([revocationRecord('token', 'one', ends), revocationRecord('token', 'two', ends)]);
+    await store.revoke([revocationBefore('client', NOW + 1)]);
+    const { cursor } = await readFeed(store);
+    await store.revoke([revocationBefore('client', NOW + 2)]);
+    assert.deepEqual((await readFeed(store, { after: cursor })).ids, ['client']);
+    assert.deepEqual((await readFeed(store)).ids, ['one', 'two', 'client'], 'a new reader gets only the later one');
+    await store.forgetExpired(NOW + 101, 100);
+    await store.revoke(tokens('three'));
+    assert.deepEqual(
+      (await readFeed(store, { after: cursor })).ids,
+      ['one', 'two', 'three'],
+      'the placeholder is forgotten',
+    );
+  });
 
-  storeTest('places in the feed are not given out again when the newest entries were forgotten', async ({ open }) => {
+  storeTest('positions are not reused when the newest entries have been forgotten', async ({ open }) => {
     const store = await open();
     await store.revoke([revocationRecord('token', 'short', { expires_at: NOW + 1 })]);
     const { cursor } = await readFeed(store);
@@ -170,7 +163,7 @@ export function testFeed(storeTest: StoreTest): void {
   });
 
   storeTest(
-    'a reader beside two writing processes sees each of 2,000 revocations once',
+    'a reader next to two writing processes sees each of 2,000 revocations once',
     async ({ open }, { signal }) => {
       const [a, b, reader] = [await open(), await open(), await open()];
       const written = Promise.all(
@@ -203,7 +196,7 @@ export function testFeed(storeTest: StoreTest): void {
   ];
   for (const [what, write] of watchedWrites) {
     for (const whose of ['its own', 'another'] as const) {
-      storeTest(`who watches is told of ${what} by ${whose} process, when it can be read`, async ({ open }) => {
+      storeTest(`a watcher is called after ${what} by ${whose} process, when it can be read`, async ({ open }) => {
         const [a, b] = [await open(), await open()];
         const { cursor } = await readFeed(a);
         const told = new Promise<readonly string[]>((resolve, reject) => {
@@ -217,7 +210,7 @@ export function testFeed(storeTest: StoreTest): void {
     }
   }
 
-  storeTest('who has stopped watching is told no more, and the others still are', async ({ open }) => {
+  storeTest('a watcher that stopped is not called any more, and others still are', async ({ open }) => {
     const [a, b] = [await open(), await open()];
     let told = 0;
     const stop = a.watchRevocations(() => {
@@ -236,7 +229,7 @@ export function testFeed(storeTest: StoreTest): void {
     assert.equal(told, before);
   });
 
-  storeTest('one who watches again after all had stopped is told again', async ({ open }) => {
+  storeTest('a new watcher is called after all others have stopped', async ({ open }) => {
     const [a, b] = [await open(), await open()];
     a.watchRevocations(() => undefined)();
     const told = new Promise<void>((resolve) => {
@@ -246,7 +239,7 @@ export function testFeed(storeTest: StoreTest): void {
     await told;
   });
 
-  storeTest('a rotation is no revocation: it leaves the feed as it was', async ({ open }) => {
+  storeTest('a rotation leaves the feed unchanged', async ({ open }) => {
     const store = await open();
     const before = await store.readRevocations({ limit: 10, now: NOW });
     await store.rotate(rotationRecord());

@@ -6,7 +6,7 @@ import { NOW, followerRecord, revocationRecord } from './records.ts';
 import type { StoreTest } from './contract.ts';
 
 const NOW_MS = NOW * 1000;
-/** Signs of life before this do not count, in these tests. */
+/** Signs of life before this do not count. */
 const ALIVE_AFTER = NOW_MS - 10_000;
 
 function countAt(store: Store, cursor: string): Promise<FollowerCount> {
@@ -14,30 +14,24 @@ function countAt(store: Store, cursor: string): Promise<FollowerCount> {
 }
 
 export function testFollowers(storeTest: StoreTest): void {
-  storeTest(
-    'what a follower has confirmed at one process counts at another, and it never goes back',
-    async ({ open }) => {
-      const [a, b] = [await open(), await open()];
-      const start = await a.askFollowers();
-      await a.revoke([revocationRecord('token', 'one')]);
-      const end = await b.askFollowers();
-      assert.deepEqual(await countAt(a, end), { connected: 0, confirmed: 0 });
-      await a.saveFollowers([followerRecord('f1', { cursor: start }), followerRecord('f2')], ALIVE_AFTER);
-      assert.deepEqual(await countAt(b, end), { connected: 2, confirmed: 0 });
-      await b.saveFollowers([followerRecord('f1', { cursor: end })], ALIVE_AFTER);
-      assert.deepEqual(await countAt(a, end), { connected: 2, confirmed: 1 });
-      // A sign of life that arrives late, from where it was before.
-      await a.saveFollowers([followerRecord('f1', { cursor: start, seenAt: NOW_MS - 9_000 })], ALIVE_AFTER);
-      assert.deepEqual(await countAt(a, end), { connected: 2, confirmed: 1 });
-      await a.saveFollowers(
-        [followerRecord('f2', { cursor: end }), followerRecord('f2', { cursor: end })],
-        ALIVE_AFTER,
-      );
-      assert.deepEqual(await countAt(a, end), { connected: 2, confirmed: 2 });
-    },
-  );
+  storeTest('what a follower confirmed at one process counts at another, and never goes back', async ({ open }) => {
+    const [a, b] = [await open(), await open()];
+    const start = await a.askFollowers();
+    await a.revoke([revocationRecord('token', 'one')]);
+    const end = await b.askFollowers();
+    assert.deepEqual(await countAt(a, end), { connected: 0, confirmed: 0 });
+    await a.saveFollowers([followerRecord('f1', { cursor: start }), followerRecord('f2')], ALIVE_AFTER);
+    assert.deepEqual(await countAt(b, end), { connected: 2, confirmed: 0 });
+    await b.saveFollowers([followerRecord('f1', { cursor: end })], ALIVE_AFTER);
+    assert.deepEqual(await countAt(a, end), { connected: 2, confirmed: 1 });
+    // A late report with an old cursor.
+    await a.saveFollowers([followerRecord('f1', { cursor: start, seenAt: NOW_MS - 9_000 })], ALIVE_AFTER);
+    assert.deepEqual(await countAt(a, end), { connected: 2, confirmed: 1 });
+    await a.saveFollowers([followerRecord('f2', { cursor: end }), followerRecord('f2', { cursor: end })], ALIVE_AFTER);
+    assert.deepEqual(await countAt(a, end), { connected: 2, confirmed: 2 });
+  });
 
-  storeTest('a follower without a sign of life is not counted, and is forgotten', async ({ open }) => {
+  storeTest('a follower without a recent sign of life is not counted, and is forgotten', async ({ open }) => {
     const store = await open();
     const end = await store.askFollowers();
     const signs = [NOW_MS, ALIVE_AFTER + 1, ALIVE_AFTER];
@@ -52,7 +46,7 @@ export function testFollowers(storeTest: StoreTest): void {
     assert.deepEqual(await countAt(store, end), { connected: 0, confirmed: 0 });
   });
 
-  storeTest('a cursor that this store did not give out confirms nothing', async ({ open }) => {
+  storeTest('a cursor that this store did not issue confirms nothing', async ({ open }) => {
     const store = await open();
     await store.revoke([revocationRecord('token', 'one')]);
     const end = await store.askFollowers();
@@ -65,7 +59,7 @@ export function testFollowers(storeTest: StoreTest): void {
     assert.deepEqual(await countAt(store, end), { connected: cursors.length, confirmed: 0 });
   });
 
-  storeTest('nobody has confirmed an end that this history of the store does not have', async ({ open }) => {
+  storeTest('a cursor from another history of the store is confirmed by no follower', async ({ open }) => {
     const store = await open();
     await store.revoke([revocationRecord('token', 'one')]);
     const end = await store.askFollowers();
@@ -74,33 +68,30 @@ export function testFollowers(storeTest: StoreTest): void {
     for (const other of [end.replace('-1-', '-2-'), end.slice(0, -1), end.replace(/^[0-9a-z]+/, 'ffffffffffff')]) {
       assert.deepEqual(await countAt(store, other), { connected: 1, confirmed: 0 }, other);
     }
-    assert.deepEqual(await countAt(store, ''), { connected: 1, confirmed: 1 }, 'whoever waits for nothing');
+    assert.deepEqual(await countAt(store, ''), { connected: 1, confirmed: 1 }, 'an empty cursor waits for nothing');
+  });
+
+  storeTest('no client can confirm for another, or crowd out its followers', async ({ open }) => {
+    const store = await open();
+    await store.revoke([revocationRecord('token', 'one')]);
+    const end = await store.askFollowers();
+    await store.saveFollowers([followerRecord('f')], ALIVE_AFTER);
+    await store.saveFollowers([followerRecord('f', { clientId: 'other', cursor: end })], ALIVE_AFTER);
+    assert.deepEqual(await countAt(store, end), { connected: 2, confirmed: 1 });
+    const many = Array.from({ length: FOLLOWERS_PER_CLIENT_MAX + 100 }, (_, at) => followerRecord(`g${at}`));
+    for (const follower of many.slice(0, 50)) await store.saveFollowers([follower], ALIVE_AFTER);
+    await store.saveFollowers(many, ALIVE_AFTER);
+    // Rows of one statement do not see each other, so a batch may exceed the limit.
+    await store.saveFollowers([followerRecord('one more')], ALIVE_AFTER);
+    const { connected } = await countAt(store, end);
+    assert.ok(connected <= FOLLOWERS_PER_CLIENT_MAX + 256, String(connected));
+    await store.saveFollowers([followerRecord('f', { cursor: end })], ALIVE_AFTER);
+    await store.saveFollowers([followerRecord('third', { clientId: 'third', cursor: end })], ALIVE_AFTER);
+    assert.deepEqual(await countAt(store, end), { connected: connected + 1, confirmed: 3 });
   });
 
   storeTest(
-    'nobody speaks for the follower of another client, and one client cannot crowd out another',
-    async ({ open }) => {
-      const store = await open();
-      await store.revoke([revocationRecord('token', 'one')]);
-      const end = await store.askFollowers();
-      await store.saveFollowers([followerRecord('f')], ALIVE_AFTER);
-      await store.saveFollowers([followerRecord('f', { clientId: 'other', cursor: end })], ALIVE_AFTER);
-      assert.deepEqual(await countAt(store, end), { connected: 2, confirmed: 1 });
-      const many = Array.from({ length: FOLLOWERS_PER_CLIENT_MAX + 100 }, (_, at) => followerRecord(`g${at}`));
-      for (const follower of many.slice(0, 50)) await store.saveFollowers([follower], ALIVE_AFTER);
-      await store.saveFollowers(many, ALIVE_AFTER);
-      // Those of one statement do not see each other.
-      await store.saveFollowers([followerRecord('one more')], ALIVE_AFTER);
-      const { connected } = await countAt(store, end);
-      assert.ok(connected <= FOLLOWERS_PER_CLIENT_MAX + 256, String(connected));
-      await store.saveFollowers([followerRecord('f', { cursor: end })], ALIVE_AFTER);
-      await store.saveFollowers([followerRecord('third', { clientId: 'third', cursor: end })], ALIVE_AFTER);
-      assert.deepEqual(await countAt(store, end), { connected: connected + 1, confirmed: 3 });
-    },
-  );
-
-  storeTest(
-    'a call is seen by everyone who watches, at the end of the feed or beyond what it waits for',
+    'every watcher sees a request to confirm, at the end of the feed or behind the awaited cursor',
     async ({ open }) => {
       const [a, b] = [await open(), await open()];
       const page = await b.readRevocations({ limit: 10, now: NOW });

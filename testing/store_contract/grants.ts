@@ -3,13 +3,13 @@ import { NOW, revocationBefore, revocationRecord, rotationRecord } from './recor
 import type { StoreTest } from './contract.ts';
 
 export function testGrants(storeTest: StoreTest): void {
-  storeTest('a grant that was never refreshed has no row', async ({ open }) => {
+  storeTest('a grant that was never refreshed has no family', async ({ open }) => {
     const store = await open();
     await store.rotate(rotationRecord({ grantId: 'other' }));
     assert.equal(await store.findFamily('grant'), undefined);
   });
 
-  storeTest('refreshed grants that live are counted, of one client and of all', async ({ open }) => {
+  storeTest('living refreshed grants are counted, per client and in total', async ({ open }) => {
     const store = await open();
     for (const [grantId, clientId, expiresAt] of [
       ['one', 'client', NOW + 1],
@@ -24,7 +24,7 @@ export function testGrants(storeTest: StoreTest): void {
   });
 
   storeTest(
-    'a rotation moves its family one generation on, for every process and after a restart',
+    'a rotation moves its family to the next generation, for every process and after a restart',
     async ({ open, close }) => {
       const [a, b] = [await open(), await open()];
       assert.equal(await a.rotate(rotationRecord({ rotatedAt: 1, keyId: 'old' })), 'rotated');
@@ -50,7 +50,7 @@ export function testGrants(storeTest: StoreTest): void {
   );
 
   storeTest(
-    'a generation rotates once, whichever process asks, and a second asking changes nothing',
+    'a generation rotates once, whichever process asks, and a second attempt changes nothing',
     async ({ open }) => {
       const [a, b] = [await open(), await open()];
       await a.rotate(rotationRecord({ rotatedAt: 1 }));
@@ -61,7 +61,7 @@ export function testGrants(storeTest: StoreTest): void {
     },
   );
 
-  storeTest('a generation that has not been reached does not rotate, and makes no family', async ({ open }) => {
+  storeTest('a future generation does not rotate, and makes no family', async ({ open }) => {
     const store = await open();
     assert.equal(await store.rotate(rotationRecord({ from: 1 })), 'already_used');
     assert.equal(await store.findFamily('grant'), undefined);
@@ -100,18 +100,18 @@ export function testGrants(storeTest: StoreTest): void {
     assert.equal(await b.rotate(rotationRecord({ grantId: 'alive' })), 'rotated');
   });
 
-  storeTest('revoking a token of that name does not stop a grant', async ({ open }) => {
+  storeTest('revoking a token with the same id does not stop a grant', async ({ open }) => {
     const store = await open();
     await store.revoke([revocationRecord('token', 'grant')]);
     assert.equal(await store.rotate(rotationRecord()), 'rotated');
   });
 
   for (const [subject, what] of [
-    ['client', 'its client'],
+    ['client', 'all of its client'],
     ['*', 'everything'],
   ] as const) {
     storeTest(
-      `a generation dated before the stroke against ${what} does not rotate, one of that second does`,
+      `a generation dated before a revocation of ${what} does not rotate; one from that second does`,
       async ({ open }) => {
         const store = await open();
         await store.revoke([revocationBefore(subject, NOW)]);
@@ -122,25 +122,22 @@ export function testGrants(storeTest: StoreTest): void {
     );
   }
 
-  storeTest('a stroke against another client stops no rotation', async ({ open }) => {
+  storeTest('a revocation of another client stops no rotation', async ({ open }) => {
     const store = await open();
     await store.revoke([revocationBefore('other', NOW + 100)]);
     assert.equal(await store.rotate(rotationRecord()), 'rotated');
   });
 
-  storeTest(
-    'of a rotation and a revocation at once, in two processes, the grant is dead after both',
-    async ({ open }) => {
-      const [a, b] = [await open(), await open()];
-      for (let round = 0; round < 50; round++) {
-        const grantId = `grant-${round}`;
-        const [outcome] = await Promise.all([
-          a.rotate(rotationRecord({ grantId })),
-          b.revoke([revocationRecord('grant', grantId)]),
-        ]);
-        assert.equal((await a.findFamily(grantId)) !== undefined, outcome === 'rotated');
-        assert.equal(await a.rotate(rotationRecord({ grantId, from: outcome === 'rotated' ? 1 : 0 })), 'revoked');
-      }
-    },
-  );
+  storeTest('after a concurrent rotation and revocation in two processes, the grant is revoked', async ({ open }) => {
+    const [a, b] = [await open(), await open()];
+    for (let round = 0; round < 50; round++) {
+      const grantId = `grant-${round}`;
+      const [outcome] = await Promise.all([
+        a.rotate(rotationRecord({ grantId })),
+        b.revoke([revocationRecord('grant', grantId)]),
+      ]);
+      assert.equal((await a.findFamily(grantId)) !== undefined, outcome === 'rotated');
+      assert.equal(await a.rotate(rotationRecord({ grantId, from: outcome === 'rotated' ? 1 : 0 })), 'revoked');
+    }
+  });
 }

@@ -6,7 +6,7 @@ import {
   NOW,
   clientRecord,
   eventRecord,
-  keepSecond,
+  setStoreTime,
   readFeed,
   revocationBefore,
   revocationRecord,
@@ -55,7 +55,7 @@ export function testModel(storeTest: StoreTest): void {
 async function empty(store: Store, now: number): Promise<void> {
   for (const clientId of NAMES) await store.deleteClient(clientId, { event: eventRecord('deleted', { at: now }) });
   await store.forgetExpired(now, 10_000);
-  await keepSecond(store, now);
+  await setStoreTime(store, now);
 }
 
 const name = fc.constantFrom(...NAMES);
@@ -179,7 +179,7 @@ async function compare(model: Model, store: Store): Promise<void> {
     }
   }
   const now = model.start + 2;
-  await keepSecond(store, now);
+  await setStoreTime(store, now);
   const alive = model.revocations.filter(({ expires_at }) => expires_at > now);
   assert.deepEqual(
     (await readFeed(store, { now, limit: 2 })).ids,

@@ -7,7 +7,7 @@ import {
 import { clientRecord, eventRecord, NOW, rotationRecord } from './records.ts';
 import type { StoreTest } from './contract.ts';
 
-/** A predecessor that was shown; with a reason it is suspicious. */
+/** A predecessor that was presented, and is suspicious. */
 function shown(generation: number, { at = NOW, ...more }: Partial<PredecessorShown> & { at?: number } = {}) {
   return { grantId: 'grant', generation, inARow: 1, ...more, ...suspicionAt(at) };
 }
@@ -22,13 +22,13 @@ async function eventsOf(store: Store): Promise<number> {
 }
 
 export function testPredecessors(storeTest: StoreTest): void {
-  storeTest('what was shown is kept with its family, through rotations and for every process', async ({ open }) => {
+  storeTest('a presented predecessor is recorded with its family, across rotations and processes', async ({ open }) => {
     const [a, b] = [await open(), await open()];
     await a.rotate(rotationRecord());
     assert.equal(await a.recordPredecessor({ grantId: 'grant', generation: 1, inARow: 1 }), 'recorded');
     await b.rotate(rotationRecord({ from: 1 }));
     assert.equal(await b.recordPredecessor({ grantId: 'grant', generation: 2, inARow: 2 }), 'recorded');
-    // One that was decided before the rotation and arrives after it takes nothing back.
+    // A report that was decided before the rotation and arrives after it takes nothing back.
     assert.equal(await a.recordPredecessor({ grantId: 'grant', generation: 1, inARow: 1 }), 'recorded');
     const { shownGeneration, shownInARow, suspectedGeneration } = (await a.findFamily('grant')) ?? {};
     assert.deepEqual([shownGeneration, shownInARow, suspectedGeneration], [2, 2, 0]);
@@ -36,7 +36,7 @@ export function testPredecessors(storeTest: StoreTest): void {
   });
 
   storeTest(
-    'of 100 callers in two processes with one suspicion, one is the first, and it counts once',
+    'of 100 callers in two processes with one suspicion, one reports it, and it counts once',
     async ({ open }) => {
       const [a, b] = [await open(), await open()];
       await a.saveClient(clientRecord(), { event: eventRecord('made') });
@@ -49,12 +49,12 @@ export function testPredecessors(storeTest: StoreTest): void {
       assert.equal(await eventsOf(a), 1);
       assert.equal(await b.recordPredecessor(shown(2, { at: NOW + 1 })), 'reported');
       assert.deepEqual(await a.findRefreshSuspicions('client'), { ...mark, count: 2, lastAt: (NOW + 1) * 1000 });
-      assert.equal(await a.recordPredecessor(shown(1)), 'recorded', 'a generation before it comes too late');
+      assert.equal(await a.recordPredecessor(shown(1)), 'recorded', 'an earlier generation comes too late');
     },
   );
 
   storeTest(
-    'a family that was shown something without suspicion can still be suspected in that generation',
+    'a generation whose predecessor was presented without suspicion can still become suspicious',
     async ({ open }) => {
       const store = await open();
       await store.rotate(rotationRecord());
@@ -64,12 +64,12 @@ export function testPredecessors(storeTest: StoreTest): void {
     },
   );
 
-  storeTest('an hour of a client has so many events, in whatever order of hours they come', async ({ open }) => {
+  storeTest('events are limited per client and hour, in whatever order the hours come', async ({ open }) => {
     const [a, b] = [await open(), await open()];
     await a.saveClient(clientRecord(), { event: eventRecord('made') });
     await a.rotate(rotationRecord());
     const beyond = SUSPICION_EVENTS_PER_CLIENT_HOUR_MAX + 3;
-    // Two clocks that are an hour apart, in turn: each hour has its own bound.
+    // Two clocks that are an hour apart report in turn; each hour has its own limit.
     for (let at = 1; at <= 2 * beyond; at++) {
       const when = at % 2 === 0 ? NOW : NOW + 3600;
       const kept = Math.ceil(at / 2) <= SUSPICION_EVENTS_PER_CLIENT_HOUR_MAX ? 'reported' : 'counted';
@@ -79,16 +79,13 @@ export function testPredecessors(storeTest: StoreTest): void {
     assert.equal((await b.findRefreshSuspicions('client'))?.count, 2 * beyond);
   });
 
-  storeTest(
-    'what nobody has is not marked: no such family, and a client that was deleted meanwhile',
-    async ({ open }) => {
-      const store = await open();
-      assert.equal(await store.recordPredecessor(shown(1)), 'recorded');
-      assert.equal(await eventsOf(store), 0);
-      await store.rotate(rotationRecord());
-      assert.equal(await store.recordPredecessor(shown(1)), 'reported');
-      assert.equal(await store.findRefreshSuspicions('client'), undefined);
-      assert.equal(await eventsOf(store), 1, 'it happened all the same');
-    },
-  );
+  storeTest('an unknown family records nothing, and a deleted client gets no suspicions', async ({ open }) => {
+    const store = await open();
+    assert.equal(await store.recordPredecessor(shown(1)), 'recorded');
+    assert.equal(await eventsOf(store), 0);
+    await store.rotate(rotationRecord());
+    assert.equal(await store.recordPredecessor(shown(1)), 'reported');
+    assert.equal(await store.findRefreshSuspicions('client'), undefined);
+    assert.equal(await eventsOf(store), 1, 'the event is stored all the same');
+  });
 }

@@ -1,4 +1,4 @@
-/** Records for tests of a store, with whatever a test does not care about filled in. */
+/** Builders of records for store tests, with defaults for whatever a test does not care about. */
 import type {
   Client,
   Follower,
@@ -9,9 +9,10 @@ import type {
   StoreEvent,
 } from '../../packages/server/src/store/store.ts';
 
-/** The second in which these tests play. */
+/** The time in these tests, in seconds. */
 export const NOW = 1_800_000_000;
 
+/** A client `client` with one secret and one scope. */
 export function clientRecord(changes: Partial<Client> = {}): Client {
   return {
     clientId: 'client',
@@ -37,14 +38,17 @@ export function clientRecord(changes: Partial<Client> = {}): Client {
   };
 }
 
+/** A follower of `client` that has confirmed nothing. */
 export function followerRecord(followerId: string, changes: Partial<Follower> = {}): Follower {
   return { clientId: 'client', followerId, cursor: undefined, seenAt: NOW * 1000, ...changes };
 }
 
+/** An event at `NOW`. */
 export function eventRecord(kind: string, changes: Partial<StoreEvent> = {}): StoreEvent {
   return { at: NOW * 1000, kind, ...changes };
 }
 
+/** An issuer key for signing, active from `NOW`. */
 export function keyRecord(changes: Partial<KeyRecord> = {}): KeyRecord {
   return {
     keyId: 'key',
@@ -57,6 +61,7 @@ export function keyRecord(changes: Partial<KeyRecord> = {}): KeyRecord {
   };
 }
 
+/** The first rotation of `grant`. */
 export function rotationRecord(changes: Partial<Rotation> = {}): Rotation {
   return {
     grantId: 'grant',
@@ -73,23 +78,24 @@ export function rotationRecord(changes: Partial<Rotation> = {}): Rotation {
 
 type Ends = Partial<Pick<StoredRevocation, 'expires_at' | 'keepUntil'>>;
 
+/** The revocation of a token or grant. By default it ends 100 s after `NOW`. */
 export function revocationRecord(kind: 'token' | 'grant', id: string, ends: Ends = {}): StoredRevocation {
   const { expires_at = NOW + 100 } = ends;
   return { kind, id, expires_at, keepUntil: ends.keepUntil ?? expires_at };
 }
 
-/** Everything of a client, or of the issuer (`*`), made before a moment. */
+/** Revokes everything of a client, or of the issuer (`*`), that was made before an instant. */
 export function revocationBefore(id: string, before: number, ends: Ends = {}): StoredRevocation {
   const { expires_at = NOW + 100 } = ends;
   return { kind: id === '*' ? 'before' : 'client', id, before, expires_at, keepUntil: ends.keepUntil ?? expires_at };
 }
 
-/** The ids of everything in the feed after a cursor, in order, read to its end in pages. */
-/** What a server on the store says of the time: that it is this second, and has been for long. */
-export async function keepSecond(store: Store, second: number): Promise<void> {
+/** Saves this second as the time of the store, like a server whose clock has run evenly. */
+export async function setStoreTime(store: Store, second: number): Promise<void> {
   await store.saveTime({ now: second * 1000, trusted: second * 1000, settled: true });
 }
 
+/** The ids of all feed entries after a cursor, in order, read to the end in pages. */
 export async function readFeed(
   store: Store,
   { after, limit = 100, now = NOW }: { readonly after?: string; readonly limit?: number; readonly now?: number } = {},

@@ -28,29 +28,32 @@ export class Watchers {
   /** Adds a watcher, and returns the function that removes it. */
   add(changed: () => void): () => void {
     this.#callbacks.add(changed);
-    this.#timer ??= setInterval(() => this.#look(false), WATCH_INTERVAL_MS).unref();
+    this.#timer ??= setInterval(() => this.#look({ afterCommit: false }), WATCH_INTERVAL_MS).unref();
     return () => {
       this.#callbacks.delete(changed);
       if (this.#callbacks.size === 0) this.close();
     };
   }
 
-  /** Call this after a commit that adds to the feed or asks followers. */
-  look(): void {
-    this.#look(true);
+  /** Resolves like a write that adds to the feed or asks followers, and looks at the feed once the write is committed. */
+  async after<Result>(written: Promise<Result>): Promise<Result> {
+    const result = await written;
+    this.#look({ afterCommit: true });
+    return result;
   }
 
+  /** Stops looking. */
   close(): void {
     clearInterval(this.#timer);
     this.#timer = undefined;
   }
 
   /** One look at a time, so that a slow store is not flooded with reads. */
-  #look(committed: boolean): void {
+  #look({ afterCommit }: { readonly afterCommit: boolean }): void {
     if (this.#callbacks.size === 0) return;
     if (this.#looking) {
       // The current look may have read before the commit.
-      this.#again ||= committed;
+      this.#again ||= afterCommit;
       return;
     }
     this.#looking = true;
@@ -60,7 +63,7 @@ export class Watchers {
       .catch(() => undefined)
       .finally(() => {
         this.#looking = false;
-        if (this.#again) this.#look(true);
+        if (this.#again) this.#look({ afterCommit: true });
       });
   }
 

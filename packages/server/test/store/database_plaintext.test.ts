@@ -13,7 +13,7 @@ const REMOTE = 'postgres://hallpass:pa55@db.invalid/hallpass';
 /** Nothing listens there. */
 const LOCAL = 'postgres://hallpass:pa55@127.0.0.1:1/hallpass';
 const REFUSED =
-  /The database is on another machine, and nothing protects the way there.*sslmode=verify-full.*HALLPASS_DATABASE_PLAINTEXT=allow\./;
+  /The database is on another machine, and nothing protects the connection.*sslmode=verify-full.*HALLPASS_DATABASE_PLAINTEXT=allow\./;
 const TRIED = /The database cannot be reached/;
 
 /** The error of a store on this address, with these variables in the environment of the PostgreSQL driver. */

@@ -1,8 +1,8 @@
-/** Writes revocations into the store in a file until that is refused; prints what was acknowledged, and what was said. */
+/** Writes revocations to a store until a write rejects, and prints what was acknowledged and the error's name. */
 import { openSqliteStore } from '../../src/store/sqlite/sqlite.ts';
 import { readFeed, revocationRecord } from '../../../../testing/store_contract/records.ts';
 
-/** More than any bound that a test would set lets through. */
+/** More than fits below the file size limit of any test. */
 const REVOCATIONS_MAX = 20_000;
 const [file = ''] = process.argv.slice(2);
 
@@ -16,7 +16,7 @@ const readable = await readFeed(store, { limit: 1_000 }).then(
 process.stdout.write(JSON.stringify({ acknowledged, refused, readable }));
 await store.close();
 
-/** The name of the error that ended it. */
+/** Returns the name of the error. */
 async function writeUntilRefused(): Promise<string> {
   for (let at = 0; at < REVOCATIONS_MAX; at++) {
     try {

@@ -277,7 +277,7 @@ suite('the schema', () => {
     const url = await cluster.createDatabase();
     const name = new URL(url).pathname.slice(1);
     await cluster.query('REVOKE CREATE ON SCHEMA public FROM PUBLIC; CREATE ROLE poor LOGIN', { url });
-    await assertUnusable(cluster.url(name, 'poor'), /^The role of Hallpass may not make its tables/);
+    await assertUnusable(cluster.url(name, 'poor'), /^The role of Hallpass may not create tables/);
   });
 });
 
@@ -540,7 +540,7 @@ suite('the address', () => {
   });
 
   test('a missing database is reported to the operator', async () => {
-    await assertUnusable(cluster.url('no_such_database'), /^The database has not been made/);
+    await assertUnusable(cluster.url('no_such_database'), /^The database does not exist/);
   });
 
   test('with a CA certificate, plaintext and unverified modes are refused', async () => {
@@ -582,7 +582,7 @@ suite('the address', () => {
     ]) {
       const error = await refusal(wrong);
       assert.ok(error instanceof StoreUnusable, inspect(error));
-      assert.match(error.message, /^The certificate of the database does not hold/);
+      assert.match(error.message, /^The certificate of the database cannot be verified/);
     }
   });
 });

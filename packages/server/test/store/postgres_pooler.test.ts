@@ -1,4 +1,4 @@
-/** Behind a pooler, each transaction can be on another connection: nothing may be left in a session for the next (ADR 36). */
+/** Behind a pooler each transaction may use another connection, so nothing may be left in a session (ADR 36). */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { after, test } from 'node:test';
@@ -14,7 +14,7 @@ const cluster = await startPostgres();
 after(() => cluster.remove());
 const random = (byteCount: number) => new Uint8Array(randomBytes(byteCount));
 
-test('a server whose every transaction is on another connection works as ever, and leaves nothing in a session', async (t) => {
+test('a server works when every transaction is on another connection, and leaves nothing in a session', async (t) => {
   const pooler = await startRotatingPooler(cluster.port);
   t.after(() => pooler.close());
   const url = pooler.through(await cluster.createDatabase());
@@ -42,7 +42,7 @@ test('a server whose every transaction is on another connection works as ever, a
   assert.deepEqual([...pooler.left], []);
 });
 
-test('a store in a schema of its own, its backup, and what is refused in the middle, leave nothing either', async (t) => {
+test('a store in its own schema, a snapshot and refused statements leave nothing either', async (t) => {
   const pooler = await startRotatingPooler(cluster.port);
   t.after(() => pooler.close());
   const place = { url: pooler.through(await cluster.createDatabase()), schema: 'Its own', random };
@@ -71,7 +71,7 @@ test('a store in a schema of its own, its backup, and what is refused in the mid
   assert.deepEqual([...pooler.left], []);
 });
 
-test('what a session would keep is found: a prepared statement, a setting, a lock, a listener, a temporary table', async (t) => {
+test('the test pooler detects leftovers: a prepared statement, a setting, a lock, a listener, a temporary table', async (t) => {
   const pooler = await startRotatingPooler(cluster.port);
   t.after(() => pooler.close());
   const client = new Client({ connectionString: pooler.through(cluster.url('postgres')) });
@@ -88,7 +88,7 @@ test('what a session would keep is found: a prepared statement, a setting, a loc
   ]) {
     await client.query(text);
   }
-  // What the last one left is found when its transaction is over, which is before the next one begins.
+  // Leftovers are found at the end of a transaction, before the next one begins.
   await client.query('SELECT 1');
   assert.deepEqual([...pooler.left].toSorted(), [
     'listens news',

@@ -1,4 +1,4 @@
-/** What readiness and `hallpass store verify` find on PostgreSQL (ADR 34, ADR 35). */
+/** Readiness and `hallpass store verify` on PostgreSQL (ADR 34, ADR 35). */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { after, suite, test, type TestContext } from 'node:test';
@@ -21,7 +21,7 @@ async function openFresh(t: TestContext): Promise<{ readonly store: Store; reado
   return { store, url };
 }
 
-test('a check writes: it fails when nothing can be written, though all can be read, and passes again by itself', async (t) => {
+test('a readiness check writes: it fails while nothing can be written, and recovers by itself', async (t) => {
   const { store, url } = await openFresh(t);
   await store.check();
   await cluster.query("ALTER TABLE counters ADD CONSTRAINT full_disk CHECK (name <> 'write probe') NOT VALID", {
@@ -40,7 +40,7 @@ suite('hallpass store verify', () => {
     return findings;
   };
 
-  test('with amcheck it finds a revocation that its index has lost; without, or where it may not be used, it says what it did not check', async (t) => {
+  test('with amcheck it finds a revocation that its index lost; without amcheck it says what it did not check', async (t) => {
     const { store, url } = await openFresh(t);
     await store.revoke([revocationRecord('token', 'before')]);
     const without = await verify(url);
@@ -50,7 +50,7 @@ suite('hallpass store verify', () => {
     const sound = await verify(url);
     assert.deepEqual([sound.faults, sound.notChecked], [[], ['The issuer keys were not decrypted: not here.']]);
 
-    // An index that is not kept up while a row is written is what a lost write leaves behind.
+    // An index that is not updated while a row is written looks like the result of a lost write.
     const keepUp = (isReady: boolean) =>
       cluster.query(
         `UPDATE pg_index SET indisready = ${isReady} WHERE indexrelid = 'revocations_of_subject'::regclass`,
@@ -71,7 +71,7 @@ suite('hallpass store verify', () => {
     assert.match((await verify(asReader)).notChecked.join(), /may not use amcheck.*GRANT EXECUTE/);
   });
 
-  test('a database without a store, or with one of an older version, is left as it is', async () => {
+  test('a database without a store, or with an older one, is left unchanged', async () => {
     const url = await cluster.createDatabase();
     await assert.rejects(verify(url), { name: 'StoreUnusable', message: /There is no store in this database/ });
     assert.deepEqual(await cluster.query("SELECT 1 FROM pg_tables WHERE schemaname = 'public'", { url }), []);

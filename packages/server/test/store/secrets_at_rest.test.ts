@@ -1,4 +1,4 @@
-/** Files that hold secrets, or what a secret could be attacked with, are for their owner alone. */
+/** Files that hold secrets, or anything that helps to attack a secret, are readable by their owner only. */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { chmodSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
@@ -20,7 +20,7 @@ const MASTER_KEY = Buffer.from(Array.from({ length: 32 }, (_, at) => at * 7)).to
 
 const modeOf = (file: string): string => (statSync(file).mode & 0o777).toString(8);
 
-/** A folder that was there before, open to all, in a process that opens whatever it makes to all. */
+/** An existing folder that is open to all, in a process whose umask opens new files to all. */
 function openFolder(t: TestContext): string {
   const folder = join(makeFolder(t), 'data');
   mkdirSync(folder, { mode: 0o755 });
@@ -31,13 +31,13 @@ function openFolder(t: TestContext): string {
 }
 
 suite('secrets at rest', { skip: process.platform === 'win32' }, () => {
-  test('the store and its logs are made for their owner alone, in a folder that is open to all', async (t) => {
+  test('the store and its logs are created for their owner only, even in an open folder', async (t) => {
     const folder = openFolder(t);
     await serve(t, { HALLPASS_DATA_DIR: folder });
     for (const name of [...STORE_FILES, 'master.key']) assert.equal(modeOf(join(folder, name)), '600', name);
   });
 
-  test('a backup is made for its owner alone', async (t) => {
+  test('a backup is created for its owner only', async (t) => {
     const folder = openFolder(t);
     const file = join(folder, 'backup');
     assert.equal((await startCommand(['store', 'init'], { HALLPASS_DATA_DIR: folder })).code, 0);
@@ -46,7 +46,7 @@ suite('secrets at rest', { skip: process.platform === 'win32' }, () => {
     assert.equal(modeOf(file), '600');
   });
 
-  test('a store that others can read is closed to them with a warning, and one that is closed is not spoken of', async (t) => {
+  test('a store that others can read is closed to them, with a warning only then', async (t) => {
     const on = await makeStore(t);
     const list = (): Promise<Done> => startCommand(['keys', 'list', '--json'], on);
     assert.equal(remarksOf(await list()), '');
@@ -93,7 +93,7 @@ suite('secrets at rest', { skip: process.platform === 'win32' }, () => {
     assert.equal(done.code, 0, done.stderr);
   });
 
-  test('a file of keys that others can read is imported with a warning, and one that is closed without', async (t) => {
+  test('an import file that others can read causes a warning, and a closed one does not', async (t) => {
     const { HALLPASS_DATA_DIR } = await makeStore(t);
     const file = join(makeFolder(t), 'keys.csv');
     writeFileSync(file, 'client_id,client_secret\npartner-1,dNC-hg7sVm22jc3g_Eogtyu0_1Mqh_4-\n');
@@ -127,15 +127,15 @@ suite('secrets at rest', { skip: process.platform === 'win32' }, () => {
   });
 });
 
-suite('secrets on the command line, which every user of the machine can read', () => {
+suite('secrets on the command line, which every user of the machine can see', () => {
   const copy = async (t: TestContext, words: readonly string[], more: Environment = {}, input = ''): Promise<Done> =>
     startCommand(['store', 'copy', ...words], { ...(await makeStore(t)), ...more }, input);
-  /** Nobody listens there: an address that is taken comes as far as this. */
+  /** Nothing listens there, so an accepted address fails to connect. */
   const withPassword = 'postgres://hallpass:pa55@127.0.0.1:1/hallpass';
   const withoutPassword = 'postgres://hallpass@127.0.0.1:1/hallpass';
 
   for (const address of [withPassword, `${withoutPassword}?password=pa55`]) {
-    test(`store copy refuses ${address.replace('pa55', '...')} in --to, and says where it may come from`, async (t) => {
+    test(`store copy refuses ${address.replace('pa55', '...')} in --to, and says where to put it instead`, async (t) => {
       const { code, stdout, stderr } = await copy(t, ['--to', address]);
       assert.equal(code, 2);
       assert.equal(stdout, '');
@@ -144,7 +144,7 @@ suite('secrets on the command line, which every user of the machine can read', (
     });
   }
 
-  test('store copy takes an address from standard input, from the environment, and without a password from --to', async (t) => {
+  test('store copy accepts an address on standard input, in the environment, and without a password in --to', async (t) => {
     for (const done of [
       await copy(t, ['--to', '-'], {}, `${withPassword}\n`),
       await copy(t, [], { HALLPASS_COPY_TO: withPassword }),
@@ -156,7 +156,7 @@ suite('secrets on the command line, which every user of the machine can read', (
     }
   });
 
-  test('store copy with no address, or with what is none, is refused in a sentence', async (t) => {
+  test('store copy without an address, or with an invalid one, is refused with a reason', async (t) => {
     for (const [done, says] of [
       [await copy(t, []), /There is nowhere to copy to\. Set HALLPASS_COPY_TO/],
       [await copy(t, ['--to', '-'], {}, 'pa55\n'), /The address on standard input must be an address such as/],
@@ -169,7 +169,7 @@ suite('secrets on the command line, which every user of the machine can read', (
     }
   });
 
-  test('keys create warns of a secret that is an argument, without repeating it', async (t) => {
+  test('keys create warns about a secret in an argument, without repeating it', async (t) => {
     const on = await makeStore(t);
     const words = ['keys', 'create', 'x', '--scope', '/a.read', '--client-id', 'x', '--client-secret'];
     const secret = 'dNC-hg7sVm22jc3g_Eogtyu0_1Mqh_4-';
@@ -189,7 +189,7 @@ function settingsFile(t: TestContext, settings: object): string {
   return file;
 }
 
-/** On a data folder of its own. */
+/** Lists keys in a new data folder. */
 function listWith(t: TestContext, environment: Environment): Promise<Done> {
   return startCommand(['keys', 'list', '--json'], { HALLPASS_DATA_DIR: join(makeFolder(t), 'data'), ...environment });
 }

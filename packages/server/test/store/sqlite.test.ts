@@ -1,4 +1,4 @@
-/** The embedded engine: the contract of every store, and what only a file on a disk can do. */
+/** The embedded engine: the store contract, and what only a file on a disk can do. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -35,14 +35,14 @@ function freshFile(t: TestContext): string {
   return join(folder, 'data', 'hallpass.db');
 }
 
-/** A store that is closed before its folder is removed. */
+/** Opens a store that is closed before its folder is removed. */
 async function openUntilEnd(t: TestContext, file: string): Promise<Store> {
   const store = await openSqliteStore({ file });
   t.after(() => store.close());
   return store;
 }
 
-/** Makes a store, closes it, and changes its file by hand. */
+/** Makes a store, closes it and changes its file by hand. */
 async function tampered(t: TestContext, change: (database: DatabaseSync) => void): Promise<string> {
   const file = freshFile(t);
   await (await openSqliteStore({ file })).close();
@@ -52,7 +52,7 @@ async function tampered(t: TestContext, change: (database: DatabaseSync) => void
   return file;
 }
 
-/** Beside the stores that have the file open. */
+/** Changes the file while stores have it open. */
 function changeByHand(file: string, statements: string): void {
   const database = new DatabaseSync(file, { timeout: 5_000 });
   database.exec(statements);
@@ -63,7 +63,7 @@ async function* asLines(lines: readonly string[]): AsyncGenerator<string> {
   yield* lines;
 }
 
-/** Tries to open what must be refused; a store that opens all the same is closed, so that the failure can be told. */
+/** Asserts that opening is refused. A store that opens by mistake is closed, so that the test can report it. */
 async function assertUnusable(file: string, sentence: RegExp): Promise<void> {
   const outcome = await openSqliteStore({ file }).catch((error: unknown) => error);
   if (isStore(outcome)) await outcome.close();
@@ -76,7 +76,7 @@ function isStore(value: unknown): value is Store {
 }
 
 suite('the embedded engine', () => {
-  test('it keeps as many clients as CLIENTS_MAX, and not one more', async (t) => {
+  test('it holds CLIENTS_MAX clients and no more', async (t) => {
     const file = await tampered(t, (database) => {
       database.exec(
         `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${CLIENTS_MAX - 1})
@@ -91,10 +91,14 @@ suite('the embedded engine', () => {
     await store.deleteClient('c1', { event: eventRecord('deleted') });
     assert.equal(await save('beyond'), 'saved');
     const changed = clientRecord({ clientId: 'last', version: 2 });
-    assert.equal(await store.saveClient(changed, { event: eventRecord('changed') }), 'saved', 'a change adds none');
+    assert.equal(
+      await store.saveClient(changed, { event: eventRecord('changed') }),
+      'saved',
+      'a change is still possible',
+    );
   });
 
-  test('a record is read when it has changed, and not for each request: its size does not show in the time', async (t) => {
+  test('a record is read only after a change, so that its size does not show in the response time', async (t) => {
     const file = freshFile(t);
     const store = await openUntilEnd(t, file);
     await store.saveClient(clientRecord(), { event: eventRecord('made') });
@@ -106,7 +110,7 @@ suite('the embedded engine', () => {
     assert.equal(await nameOf('client'), 'changed');
   });
 
-  test('a row that a server of an older schema has written is never taken for the one before', async (t) => {
+  test('a row written by an older server is never mistaken for the previous one', async (t) => {
     const file = freshFile(t);
     const store = await openUntilEnd(t, file);
     const recordOf = (name: string, version: number): string => JSON.stringify(clientRecord({ name, version }));
@@ -126,7 +130,7 @@ suite('the embedded engine', () => {
     }
   });
 
-  test('a restored client has a revision of its own, so that its record is read once', async (t) => {
+  test('a restored client gets a new revision', async (t) => {
     const source = freshFile(t);
     const original = await openUntilEnd(t, source);
     await original.saveClient(clientRecord(), { event: eventRecord('made') });
@@ -162,11 +166,11 @@ suite('the embedded engine', () => {
   });
 
   test('a database that cannot promise durability is refused at the start', async () => {
-    // A database in memory has no write-ahead log; it is what this check must never let through.
+    // A database in memory has no write-ahead log, so it stands for any store that is not durable.
     await assertUnusable(':memory:', /cannot promise .*journal_mode=memory/);
   });
 
-  test('a folder that it makes is closed to others', { skip: process.platform === 'win32' }, async (t) => {
+  test('a folder that it creates is closed to others', { skip: process.platform === 'win32' }, async (t) => {
     const file = freshFile(t);
     await openUntilEnd(t, file);
     assert.equal(statSync(join(file, '..')).mode & 0o777, 0o700);
@@ -188,7 +192,7 @@ suite('the embedded engine', () => {
   });
 
   for (let version = 0; version < MIGRATIONS.length; version++) {
-    test(`a store of schema ${version} is brought up to date with all that is in it, however often a start is killed`, async (t) => {
+    test(`a store of schema ${version} is migrated with all its data, however often a start is killed`, async (t) => {
       const file = freshFile(t);
       mkdirSync(dirname(file), { recursive: true });
       const open = (): DatabaseSync => {
@@ -208,7 +212,7 @@ suite('the embedded engine', () => {
                      INSERT INTO clients (client_id, version, record)
                      VALUES ('client', 1, '${JSON.stringify(clientRecord())}');
                      PRAGMA user_version = ${version}`);
-        // A server that knows of revisions has given it one; one of before has its row marked by the step itself.
+        // A server that knows revisions wrote one; for older rows, the migration step adds it.
         const marking = (statement: string): boolean => statement.startsWith('UPDATE clients SET revision');
         if (MIGRATIONS.slice(0, version).flat().some(marking))
           before.exec("UPDATE clients SET revision = '1-1' WHERE client_id = 'client'");
@@ -219,7 +223,7 @@ suite('the embedded engine', () => {
       for (let killed = 1; killed <= statements.length; killed++) {
         const dying = open();
         take(dying, statements.slice(0, killed));
-        // What is not committed is as if it had never been, as after a kill.
+        // Closing drops whatever is not committed, like a kill.
         dying.close();
       }
       const store = await openUntilEnd(t, file);
@@ -239,7 +243,7 @@ suite('the embedded engine', () => {
     await assertUnusable(file, /hallpass\.db/);
   });
 
-  test('processes that open a fresh store at once all get it, and it is one', { timeout: 120_000 }, async (t) => {
+  test('processes that open a new store at once share one store', { timeout: 120_000 }, async (t) => {
     for (let round = 0; round < 5; round++) {
       const file = freshFile(t);
       const stores = await Promise.all(Array.from({ length: 6 }, () => openUntilEnd(t, file)));
@@ -248,19 +252,23 @@ suite('the embedded engine', () => {
     }
   });
 
-  test('a write waits for another process that is writing, unseen until then', { timeout: 120_000 }, async (t) => {
-    const file = freshFile(t);
-    const store = await openUntilEnd(t, file);
-    const release = await lockFromOutside(t, file);
-    const written = store.revoke([revocationRecord('token', 'jti')]);
-    // Reading goes on beside the lock.
-    for (let look = 0; look < 50; look++) assert.deepEqual((await readFeed(store)).ids, []);
-    await release();
-    await written;
-    assert.deepEqual((await readFeed(store)).ids, ['jti']);
-  });
+  test(
+    'a write waits for another process that is writing, and is invisible until then',
+    { timeout: 120_000 },
+    async (t) => {
+      const file = freshFile(t);
+      const store = await openUntilEnd(t, file);
+      const release = await lockFromOutside(t, file);
+      const written = store.revoke([revocationRecord('token', 'jti')]);
+      // Reads do not wait for the lock.
+      for (let look = 0; look < 50; look++) assert.deepEqual((await readFeed(store)).ids, []);
+      await release();
+      await written;
+      assert.deepEqual((await readFeed(store)).ids, ['jti']);
+    },
+  );
 
-  test('a write that cannot be made does not fail the others of its commit', async (t) => {
+  test('a write that fails does not fail the others in its commit', async (t) => {
     const store = await openUntilEnd(t, freshFile(t));
     const origin = 'https://app.example.com';
     const event = eventRecord('made');
@@ -281,7 +289,7 @@ suite('the embedded engine', () => {
   });
 
   test(
-    'on a full disk writing is unavailable, reading goes on, and nothing acknowledged is lost',
+    'on a full disk writes reject, reads go on, and nothing acknowledged is lost',
     {
       skip: process.platform === 'win32',
       timeout: 60_000,
@@ -303,7 +311,7 @@ suite('the embedded engine', () => {
   );
 });
 
-/** Holds the write lock from a process of its own; resolves when it has it, with how to let it go. */
+/** Takes the write lock in another process. Resolves with the function that releases it. */
 async function lockFromOutside(t: TestContext, file: string): Promise<() => Promise<void>> {
   const program = `
     const database = new (require('node:sqlite').DatabaseSync)(process.argv[1]);
@@ -327,7 +335,7 @@ interface Filled {
   readonly readable: boolean;
 }
 
-/** Writes from a process that may not make a file larger than a bound, until it is refused: a disk that is full. */
+/** Writes in a process with a file size limit, which acts like a full disk, until a write rejects. */
 async function fillDisk(file: string): Promise<Filled> {
   const program = fileURLToPath(new URL('fill_disk.ts', import.meta.url));
   const limited = 'ulimit -f 1024 && exec "$@"';

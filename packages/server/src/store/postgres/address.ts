@@ -1,25 +1,32 @@
 import { isLoopback } from '@hallpass/protocol';
+/** The address of a database: what it means for TLS, and the password that must never be printed. */
 import { Client, type PoolConfig } from 'pg';
 import { StoreUnusable } from '../store.ts';
 
-/** Where the database is, and how its certificate is judged. */
+/** Where the database is, and how its certificate is verified. */
 export interface PostgresAddress {
   readonly url: string;
-  /** `ca`: the authority that the server's certificate must be of, as PEM. TLS is then required. */
+  /** `ca`: the certificate authority that must have signed the server's certificate, as PEM. TLS is then required. */
   readonly tls?: { readonly ca: string } | undefined;
-  /** Whether a server on another machine may be reached without TLS that is verified. Default: `refuse`. */
+  /** Whether a server on another machine may be used without verified TLS. Default: `refuse`. */
   readonly plaintext?: 'refuse' | 'allow' | undefined;
 }
 
-/** These check the certificate and its name, as `verify-full` does: said so, it stays so whatever a driver takes them for. */
+/**
+ * The driver treats these modes like `verify-full` and verifies the certificate and its name. They are rewritten to
+ * `verify-full`, so that this stays true if the driver changes.
+ */
 const VERIFYING = new Set(['prefer', 'require', 'verify-ca', 'verify-full']);
 
-/** Whether there is a password in an address. Text that is no address has none. */
+/** Whether an address contains a password. False for text that is not an address. */
 export function hasPassword(url: string): boolean {
   return URL.canParse(url) && secretOf(new URL(url)) !== '';
 }
 
-/** What the driver needs. The secret is what must never be printed. Throws `StoreUnusable`, which does not name the address. */
+/**
+ * The driver's configuration, and the secret that must never be printed. Throws `StoreUnusable`, whose message does not
+ * contain the address.
+ */
 export function connectionOf(address: PostgresAddress): { readonly config: PoolConfig; readonly secret: string } {
   const connection = readAddress(address);
   if (address.plaintext !== 'allow') assertProtected(connection.config);
@@ -27,9 +34,9 @@ export function connectionOf(address: PostgresAddress): { readonly config: PoolC
 }
 
 /**
- * Whoever is between here and another machine must not read or change what passes: hashes of secrets, and who is
- * disabled. Judged by what the driver makes of the address, not by what it looks like: it reads the environment too, and
- * takes a host from more than one place.
+ * Refuses unprotected connections to another machine: an attacker on the network could read hashes of secrets or change
+ * which keys are disabled. It looks at what the driver makes of the address, not at the address itself, because the driver
+ * also reads the environment and accepts a host in several places.
  */
 function assertProtected(config: PoolConfig): void {
   const { host, ssl }: { readonly host: string; readonly ssl: unknown } = clientOf(config);
@@ -37,8 +44,8 @@ function assertProtected(config: PoolConfig): void {
   const isVerified = ssl === true || (isOptions(ssl) && ssl['rejectUnauthorized'] !== false);
   if (isVerified) return;
   throw new StoreUnusable(
-    'The database is on another machine, and nothing protects the way there: put sslmode=verify-full into its address. ' +
-      'Where the network in between is yours alone, say so: HALLPASS_DATABASE_PLAINTEXT=allow.',
+    'The database is on another machine, and nothing protects the connection: add sslmode=verify-full to its address. ' +
+      'If nobody else can reach the network in between, set HALLPASS_DATABASE_PLAINTEXT=allow.',
   );
 }
 
@@ -46,12 +53,12 @@ function isOptions(ssl: unknown): ssl is Readonly<Record<string, unknown>> {
   return typeof ssl === 'object' && ssl !== null;
 }
 
-/** A client that is not connected. */
+/** A client that never connects. */
 function clientOf(config: PoolConfig): Client {
   try {
     return new Client(config);
   } catch {
-    // Not the cause: it may repeat the address.
+    // The cause is left out, because it may contain the address.
     throw new StoreUnusable(
       'The address of the database, or a file that it names, cannot be read (HALLPASS_DATABASE_URL).',
     );
@@ -67,9 +74,11 @@ function readAddress({ url, tls }: PostgresAddress): { readonly config: PoolConf
   if (mode !== null && VERIFYING.has(mode)) address.searchParams.set('sslmode', 'verify-full');
   if (tls === undefined) return { config: { connectionString: address.href }, secret };
   if (mode !== null && !VERIFYING.has(mode)) {
-    throw new StoreUnusable(`An authority for the database is given, and sslmode=${mode} would not ask it.`);
+    throw new StoreUnusable(
+      `A certificate authority is configured for the database, but sslmode=${mode} would not use it.`,
+    );
   }
-  // The driver would let what the address says of TLS take the place of what is given here.
+  // The driver would prefer the TLS parameters in the address to the ones given here.
   for (const name of ['ssl', 'sslmode', 'sslrootcert']) address.searchParams.delete(name);
   return { config: { connectionString: address.href, ssl: { ca: tls.ca } }, secret };
 }

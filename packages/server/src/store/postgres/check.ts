@@ -1,4 +1,4 @@
-/** The PostgreSQL engine, opened to be checked, as far as the database lets the role of Hallpass. */
+/** The PostgreSQL engine, opened for `store verify`. It checks as much as the database role may read. */
 import { FAULTS_MAX, type Checkable, type Findings } from '../verify/findings.ts';
 import { eventIds } from '../event_id.ts';
 import { MIGRATIONS, newerSchema, olderSchema } from '../migrations.ts';
@@ -8,11 +8,11 @@ import { DatabaseFailure } from './session.ts';
 import { StoreUnavailable, StoreUnusable } from '../store.ts';
 import type { Progress } from '../transfer/transfer.ts';
 
-/** How long all of a check may take, in milliseconds: a day. */
+/** How long a whole check may take, in milliseconds: a day. */
 const DEADLINE_MS = 24 * 3_600_000;
 const UNDEFINED_TABLE = '42P01';
 
-/** Rejects with `StoreUnusable` when there is no store in this database. */
+/** Opens a store for a check. Rejects with `StoreUnusable` when the database holds none, or one of another version. */
 export async function openPostgresCheck(options: PostgresOptions): Promise<Checkable> {
   const schema = options.schema ?? 'public';
   const connections = new Connections({ ...options, schema, connections: 2, nextEventId: eventIds() });
@@ -49,7 +49,7 @@ interface Checking {
   readonly progress: Progress;
 }
 
-/** By amcheck, which reads each table and looks for each row in its indexes. */
+/** Uses amcheck, which reads each table and looks for each row in its indexes. */
 async function checkIndexes(read: Checkable['read'], { schema, findings, progress }: Checking): Promise<void> {
   const [found] = await read((sql) =>
     sql.all(
@@ -63,12 +63,12 @@ async function checkIndexes(read: Checkable['read'], { schema, findings, progres
   );
   if (found === undefined) {
     return findings.skip(
-      'The indexes were not compared with the tables: the database has no amcheck. A superuser adds it with: CREATE EXTENSION amcheck',
+      'The indexes were not compared with the tables, because the database has no amcheck. A superuser can add it with: CREATE EXTENSION amcheck',
     );
   }
   if (found['allowed'] !== 1) {
     return findings.skip(
-      'The indexes were not compared with the tables: the role of Hallpass may not use amcheck. A superuser lets it with: GRANT EXECUTE ON FUNCTION bt_index_check(regclass, boolean) TO that role',
+      'The indexes were not compared with the tables, because the role of Hallpass may not use amcheck. A superuser can allow it with: GRANT EXECUTE ON FUNCTION bt_index_check(regclass, boolean) TO that role',
     );
   }
   const check = `${quoted(String(found['place']))}.bt_index_check`;
@@ -96,7 +96,7 @@ async function checkIndex(
     await read((sql) => sql.all(text));
   } catch (error) {
     if (!(error instanceof StoreUnavailable) || !(error.cause instanceof DatabaseFailure)) throw error;
-    // What a check says comes with a code of its own (index_corrupted, data_corrupted); a lost connection is no finding.
+    // amcheck reports damage with codes of its own (index_corrupted, data_corrupted). A lost connection is not a finding.
     if (!error.cause.code.startsWith('XX')) throw error;
     findings.add(`The index ${name}: ${error.cause.message}`);
   }

@@ -1,6 +1,6 @@
 /**
- * Connections to PostgreSQL, or to a pooler in front of it: every use has an end, and none is used again that may be
- * broken. Verbs run here, in a transaction or statement by statement, and are tried again where another was first.
+ * Connections to PostgreSQL or to a pooler in front of it. Every use has a deadline, and a connection that may be broken is
+ * never reused. Operations run here, in one transaction or statement by statement, and are retried after a conflict.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Random } from '@hallpass/protocol';
@@ -11,34 +11,34 @@ import { DatabaseFailure, isBroken, Session } from './session.ts';
 import type { Sql } from '../sql.ts';
 import { StoreUnavailable } from '../store.ts';
 
-/** How long anything asked of the store may take, in milliseconds: everything below ends before this, or by it. */
+/** How long any call of the store may take, in milliseconds. All limits below are shorter or end with it. */
 export const DEADLINE_MS = 8_000;
-/** How long a read may take: less, so that what was read a moment before is still young enough to go on with (ADR 11). */
+/** How long a read may take: less, so that a copy read just before is still fresh enough to serve from (ADR 11). */
 const READ_DEADLINE_MS = 3_000;
-/** How long a caller waits for a connection, a free one or a new one, in milliseconds. */
+/** How long a caller waits for a free or new connection, in milliseconds. */
 const CONNECT_TIMEOUT_MS = 4_000;
-/** How long a statement waits for another transaction, and how long it may take, in milliseconds. */
+/** How long a statement waits for another transaction's lock, and how long it may take; milliseconds. */
 const LOCK_TIMEOUT_MS = 3_000;
 const STATEMENT_TIMEOUT_MS = 6_000;
-/** When the server gives up a transaction whose client has gone without a word, and its locks with it, in milliseconds. */
+/** After how long the server aborts a transaction whose client has silently gone, and frees its locks; milliseconds. */
 const ABANDONED_TIMEOUT_MS = 8_000;
-/** A connection is renewed after this many seconds: an address can come to lead to another server. */
+/** A connection is replaced after this many seconds, because the address may point to another server by then. */
 const CONNECTION_SECONDS_MAX = 300;
 const IDLE_MS_MAX = 30_000;
-/** How often a verb is tried when others were first. */
+/** How often an operation is tried when it keeps losing conflicts. */
 const ATTEMPTS_MAX = 8;
 const FIRST_WAIT_MS = 2;
 
-/** Serialization failure, deadlock, and a unique row that another transaction was first with. */
+/** Serialization failure, deadlock, and a unique key that another transaction wrote first. */
 const CONFLICTS = new Set(['40001', '40P01', '23505']);
 /**
- * What is wrong with the values of a statement (data, integrity, size) is wrong in whatever transaction they stand.
- * Everything else is so for all who ask.
+ * Errors caused by the values of one statement (data, integrity, size), which fail in any transaction. All other errors
+ * affect every caller.
  */
 const OWN_FAULT = /^(?:22|23|54)/;
 const INT8 = 20;
 
-/** Whether a failure is that of the values which one caller gave. */
+/** Whether one caller's values caused a failure, rather than the state of the database. */
 export function isOwnFault(error: unknown): boolean {
   return error instanceof Error && error.cause instanceof DatabaseFailure && OWN_FAULT.test(error.cause.code);
 }
@@ -54,12 +54,13 @@ interface ConnectionsOptions extends PostgresAddress {
   readonly nextEventId: () => number;
 }
 
+/** A pool of connections, and the ways to run an operation on one of them. */
 export class Connections {
   readonly #pool: Pool;
   readonly #random: Random;
   readonly #secret: string;
   readonly #schema: string;
-  /** How transactions open that may take as long as anything else. */
+  /** The opening statements of transactions with the usual deadline. */
   readonly #toRead: string;
   readonly #toWrite: string;
   readonly #nextEventId: () => number;
@@ -70,7 +71,7 @@ export class Connections {
   constructor(options: ConnectionsOptions) {
     const { config, secret } = connectionOf(options);
     const types = new TypeOverrides();
-    // Positions, times and counts: all far below 2^53.
+    // These are positions, times and counts, all far below 2^53.
     types.setTypeParser(INT8, Number);
     this.#pool = new Pool({
       ...config,
@@ -82,7 +83,7 @@ export class Connections {
       maxLifetimeSeconds: CONNECTION_SECONDS_MAX,
       keepAlive: true,
       allowExitOnIdle: true,
-      // A statement, and the transaction around it, are sent together.
+      // A statement and the transaction around it are sent together.
       pipeline: true,
     });
     this.#random = options.random;
@@ -92,22 +93,22 @@ export class Connections {
     const limits = { lockMs: LOCK_TIMEOUT_MS, statementMs: STATEMENT_TIMEOUT_MS, abandonedMs: ABANDONED_TIMEOUT_MS };
     this.#toRead = openTransaction({ to: 'read', schema: options.schema, ...limits });
     this.#toWrite = openTransaction({ to: 'write', schema: options.schema, ...limits });
-    // A connection that dies while nobody uses it is gone from the pool already; who uses one hears of it there.
+    // The pool has already dropped an idle connection that dies; one in use fails its own query.
     this.#pool.on('error', () => undefined);
     this.#pool.on('connect', (client) => this.#sessions.set(client, new Session(client, secret)));
   }
 
-  /** Whether the server does for a store: all that each transaction looks at, and more. */
-  look(): Promise<void> {
-    return this.#perform((session) => session.look(), READ_DEADLINE_MS);
+  /** Rejects with `StoreUnusable` if the server cannot hold a store. Checks more than each transaction does. */
+  checkServer(): Promise<void> {
+    return this.#perform((session) => session.checkServer(), READ_DEADLINE_MS);
   }
 
-  /** Statement by statement, each for itself: a verb that only reads. */
+  /** Runs an operation that only reads, each statement in its own transaction. */
   read<Result>(verb: Work<Result>): Promise<Result> {
     return this.#perform((session) => verb(session.sqlAlone(this.#toRead, this.#nextEventId)), READ_DEADLINE_MS);
   }
 
-  /** Statement by statement, each its own transaction: a verb of which `sql.ts` says that it needs none. */
+  /** Runs an operation whose docstring says that it needs no transaction, each statement in its own one. */
   write<Result>(verb: Work<Result>): Promise<Result> {
     return this.#perform(async (session) => {
       const result = await verb(session.sqlAlone(this.#toWrite, this.#nextEventId));
@@ -116,18 +117,21 @@ export class Connections {
     }, DEADLINE_MS);
   }
 
-  /** A verb in one transaction. One that may take longer than the deadline of all others is given its own, as a whole. */
+  /** Runs an operation in one transaction. A longer `deadline` also applies to each of its statements; milliseconds. */
   transact<Result>(verb: Work<Result>, deadline = DEADLINE_MS): Promise<Result> {
-    return this.#transact(verb, { deadline, opening: deadline === DEADLINE_MS ? this.#toWrite : this.#long(deadline) });
+    return this.#transact(verb, {
+      deadline,
+      opening: deadline === DEADLINE_MS ? this.#toWrite : this.#openLong(deadline),
+    });
   }
 
-  /** A verb that reads, in one transaction that sees one state of everything. */
+  /** Runs an operation that only reads, in one transaction that sees one state of all tables. */
   snapshot<Result>(verb: Work<Result>, deadline: number): Promise<Result> {
     const reading: Work<Result> = async (sql) => {
       await sql.run('SET TRANSACTION READ ONLY');
       return await verb(sql);
     };
-    return this.#transact(reading, { deadline, opening: this.#long(deadline, 'REPEATABLE READ') });
+    return this.#transact(reading, { deadline, opening: this.#openLong(deadline, 'REPEATABLE READ') });
   }
 
   #transact<Result>(
@@ -137,8 +141,8 @@ export class Connections {
     return this.#perform((session) => session.transact(opening, () => verb(session.sql(this.#nextEventId))), deadline);
   }
 
-  /** Of a transaction whose statements, and the pauses between them, may take as long as all of it. */
-  #long(deadline: number, isolation?: 'REPEATABLE READ'): string {
+  /** Opens a transaction whose statements, and the pauses between them, may take as long as the whole. */
+  #openLong(deadline: number, isolation?: 'REPEATABLE READ'): string {
     const limits = { lockMs: deadline, statementMs: deadline, abandonedMs: deadline };
     return openTransaction({
       to: 'write',
@@ -148,15 +152,15 @@ export class Connections {
     });
   }
 
-  /** Resolves when everything that was asked has been answered. */
+  /** Refuses new work, and resolves when all work in progress has ended. */
   close(): Promise<void> {
     this.#closed ??= Promise.allSettled(this.#running).then(() => this.#pool.end());
     return this.#closed;
   }
 
   /**
-   * Rejects with `StoreUnusable` where the server does not do for a store, with `StoreUnavailable` where it cannot do
-   * this now, and with what the work itself threw.
+   * Rejects with `StoreUnusable` when the server cannot hold a store, with `StoreUnavailable` when it cannot do this now,
+   * and with whatever the work itself throws.
    */
   async #perform<Result>(work: (session: Session) => Promise<Result>, deadlineMs: number): Promise<Result> {
     if (this.#closed !== undefined) throw new StoreUnavailable('The store is closed.');
@@ -175,9 +179,9 @@ export class Connections {
   }
 
   /**
-   * A conflict is told before anything was written, so the verb is tried again as a whole, and then sees what the other
-   * wrote. Nothing else is tried again: when a connection is lost the effect is unknown, and a compare-and-set that had
-   * been committed would find itself as `already_used`.
+   * After a conflict nothing is written, so the whole operation is retried and then sees what the other transaction wrote.
+   * No other failure is retried: after a lost connection the effect is unknown, and a compare-and-set that had in fact been
+   * committed would report `already_used`.
    */
   async #attempt<Result>(work: (session: Session) => Promise<Result>, deadline: Deadline): Promise<Result> {
     for (let attempt = 1; ; attempt++) {
@@ -197,9 +201,9 @@ export class Connections {
     const session = this.#sessions.get(client);
     if (session === undefined || deadline.isPassed) {
       client.release();
-      throw new StoreUnavailable('A connection came too late.');
+      throw new StoreUnavailable('A connection became free too late.');
     }
-    const giveBack = session.lend(client);
+    const giveBack = session.lendOut(client);
     deadline.whenPassed(() => giveBack('broken'));
     try {
       const result = await work(session);
@@ -220,7 +224,7 @@ export class Connections {
   }
 }
 
-/** An end for everything that is done for one caller. */
+/** The deadline of one caller's operation. */
 class Deadline {
   readonly passed: Promise<never>;
   isPassed = false;
@@ -232,7 +236,7 @@ class Deadline {
     this.passed = promise;
     this.#timer = setTimeout(() => {
       this.isPassed = true;
-      // Who waits for an answer that will not come is ended with its connection: a network that was cut says nothing.
+      // Destroys the connection: a cut network gives no sign, and the answer would never come.
       this.#act();
       reject(new StoreUnavailable(`The database did not answer within ${milliseconds} ms.`));
     }, milliseconds);

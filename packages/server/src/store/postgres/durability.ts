@@ -1,10 +1,12 @@
 /**
- * Whether a server keeps what it acknowledges. Refused, and not overruled: who has switched durability off for a role,
- * a database or a server did it for a reason or by mistake, and should hear of it; `fsync` cannot be overruled anyway.
+ * Checks that a server keeps what it acknowledges. Weak settings are refused, not overridden: somebody switched durability
+ * off for a role, a database or a server, on purpose or by mistake, and should know. `fsync` cannot be overridden anyway.
  */
+
+/** The oldest supported major version. */
 const VERSION_MIN = 13;
 
-/** Asked at the start, and by whoever asks whether the store is ready. A setting that an engine does not have is null: it has no such switch. */
+/** Queried at the start and by readiness checks. A setting that the engine does not have is null. */
 export const SETTINGS = `SELECT ${[
   "current_setting('server_version_num', true) AS version",
   "current_setting('fsync', true) AS fsync",
@@ -16,13 +18,13 @@ export const SETTINGS = `SELECT ${[
   "to_regproc('aurora_version') IS NOT NULL AS aurora",
 ].join(', ')}`;
 
-/** What each transaction asks: that this is no standby. */
+/** Queried in each transaction: a standby answers `on`. */
 export const READABLE = 'SHOW transaction_read_only';
 /**
- * And where it writes, that what it writes is kept. What was found is kept for the rest of the transaction, so that a reload of
- * the server's settings does not lower it under way. `local` is `on` where there are no standbys, and is refused where there are.
+ * Queried in each transaction that writes. The setting that is found is fixed for the rest of the transaction, so that a
+ * reload of the server's settings cannot weaken it. `local` counts as `on` without standbys, and is refused with them.
  */
-export const KEPT = [
+export const DURABLE = [
   'SHOW synchronous_commit',
   `SELECT ${[
     "current_setting('fsync', true) AS fsync",
@@ -31,7 +33,9 @@ export const KEPT = [
   ].join(', ')}`,
 ].join('; ');
 
+/** The settings of a server that durability depends on. Undefined: the engine has no such setting. */
 export interface DurabilitySettings {
+  /** The major version. */
   readonly version: number;
   readonly fsync: string | undefined;
   readonly fullPageWrites: string | undefined;
@@ -41,11 +45,12 @@ export interface DurabilitySettings {
   readonly recovering: boolean;
 }
 
+/** Reads the row of `SETTINGS`. */
 export function settingsOf(row: Readonly<Record<string, unknown>> | undefined): DurabilitySettings {
   return {
     version: Math.floor(Number(textOf(row?.['version']) ?? 0) / 10_000),
     fsync: textOf(row?.['fsync']),
-    // Aurora's storage has no torn pages, and so has this off.
+    // Aurora's storage cannot tear pages, so it runs with this off.
     fullPageWrites: row?.['aurora'] === true ? undefined : textOf(row?.['full_page_writes']),
     synchronousCommit: textOf(row?.['synchronous_commit']),
     standbys: textOf(row?.['standbys']) ?? '',
@@ -58,22 +63,22 @@ function textOf(value: unknown): string | undefined {
   return typeof value === 'string' ? value : undefined;
 }
 
-/** Why such a server cannot be the store, in a sentence; `undefined` when it can. */
+/** Why a server with these settings cannot hold the store, as a sentence; undefined when it can. */
 export function whyUnusable(settings: DurabilitySettings): string | undefined {
   const { version, fullPageWrites, readOnly, recovering } = settings;
   if (version < VERSION_MIN) {
     return `The database is PostgreSQL ${version}; Hallpass needs ${VERSION_MIN} or later.`;
   }
-  if (recovering) return 'The database is a standby: HALLPASS_DATABASE_URL must lead to the primary.';
+  if (recovering) return 'The database is a standby: HALLPASS_DATABASE_URL must point to the primary.';
   if (readOnly) return 'The database is read only (default_transaction_read_only = on).';
   if (fullPageWrites === 'off') return noPromise('full_page_writes = off', 'full_page_writes');
   return whyNotKept(settings);
 }
 
-/** The same, of what a transaction has shown of the server that it is on. */
+/** The same check, for what `READABLE` and `DURABLE` return inside a transaction. */
 export function whyUnusableNow(shown: Readonly<Record<string, unknown>>): string | undefined {
   if (shown['transaction_read_only'] !== 'off') {
-    return 'The database is read only, or a standby: HALLPASS_DATABASE_URL must lead to the primary.';
+    return 'The database is read only, or a standby: HALLPASS_DATABASE_URL must point to the primary.';
   }
   return whyNotKept({
     fsync: textOf(shown['fsync']),
@@ -97,7 +102,7 @@ function whyNotKept({
 
 function noPromise(found: string, setting: string): string {
   return (
-    `The database cannot promise that what it has acknowledged is kept (${found}). ` +
+    `The database cannot promise to keep what it acknowledges (${found}). ` +
     `Set ${setting} = on for its server, database and role.`
   );
 }

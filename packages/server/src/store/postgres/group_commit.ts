@@ -1,29 +1,31 @@
 /**
- * Group commit in front of an engine that is elsewhere: what arrives while a commit is under way goes into the next one
- * together, one commit at a time, and every caller is answered by the commit of its own batch.
+ * Group commit for a remote engine: items that arrive during a commit go into the next one together. There is one commit at
+ * a time, and each caller gets the outcome of its own batch.
  */
 
-/** The most that goes into one commit: bounds how long the first of them waits. */
+/** The most items per commit. It limits how long the first of them waits. */
 const BATCH_MAX = 256;
 
 interface Waiting<Item> {
   readonly item: Item;
   readonly done: () => void;
   readonly failed: (error: unknown) => void;
-  /** Set when the caller has been told that it took too long. */
+  /** True once the caller has been rejected because it waited too long. */
   readonly isGone: () => boolean;
 }
 
+/** How to commit, and how long a caller waits. */
 export interface GroupCommitOptions<Item> {
-  /** All of them, or none. */
+  /** Commits all items or none. */
   readonly commit: (items: readonly Item[]) => Promise<void>;
-  /** Whether a failure is that of one item: the others then have to be tried without it. */
+  /** Whether one item caused a failure. The others are then committed without it. */
   readonly isOwnFault: (error: unknown) => boolean;
-  /** How long a caller waits, in milliseconds, and what it is told then. */
+  /** How long a caller waits, in milliseconds, and the error that it gets then. */
   readonly waitMs: number;
   readonly tooLate: () => Error;
 }
 
+/** See the top of the file. */
 export class GroupCommit<Item> {
   readonly #options: GroupCommitOptions<Item>;
   #queue: Waiting<Item>[] = [];
@@ -33,7 +35,7 @@ export class GroupCommit<Item> {
     this.#options = options;
   }
 
-  /** Resolves when the item has been committed. */
+  /** Resolves when the item is committed. */
   add(item: Item): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     let gone = false;
@@ -57,19 +59,19 @@ export class GroupCommit<Item> {
     return promise;
   }
 
-  /** Resolves when nothing waits any more. */
+  /** Resolves when nothing is waiting. */
   async drained(): Promise<void> {
     await this.#flushing;
   }
 
   async #flush(): Promise<void> {
-    // After everything else that has already arrived, so that it shares the commit.
+    // Lets everything that has already arrived join this commit.
     await new Promise(setImmediate);
     while (this.#queue.length > 0) {
-      // What its caller has given up is not begun: it would only make the others wait.
+      // Items whose caller has given up are dropped; they would only make the others wait.
       await this.#commit(this.#queue.splice(0, BATCH_MAX).filter(({ isGone }) => !isGone()));
     }
-    // In the same turn in which the queue was seen to be empty, so that nothing is queued for nobody.
+    // In the same turn as the check of the queue, so that no item is queued with nobody to flush it.
     this.#flushing = undefined;
   }
 

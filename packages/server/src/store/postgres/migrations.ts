@@ -1,3 +1,4 @@
+/** Brings the schema in PostgreSQL up to date. */
 import { escapeIdentifier } from 'pg';
 import type { Random } from '@hallpass/protocol';
 import { firstRows, MIGRATIONS, newerSchema } from '../migrations.ts';
@@ -6,20 +7,21 @@ import { DatabaseFailure } from './session.ts';
 import type { Sql } from '../sql.ts';
 import { StoreMissing, StoreUnusable, type IfMissing } from '../store.ts';
 
-/** How long a step may take, in milliseconds: others that start wait for as long. */
+/** How long a step may take, in milliseconds. Other instances that start wait this long. */
 const STEP_DEADLINE_MS = 10 * 60_000;
 const FEED_ID_BYTES = 6;
 
-/** There is no such table, or no such schema. */
+/** The table or its schema does not exist. */
 const MISSING = new Set(['42P01', '3F000']);
-/** Something of that name was made at the same moment by another that starts. */
+/** Another instance that is starting made it at the same moment. */
 const MADE_MEANWHILE = new Set(['42P06', '42P07', '42710', '23505']);
 
 /**
- * Brings the schema up to date, step by step, each in a transaction with its number. Killed at any moment, it goes on
- * from the last step that was committed; of instances that start together one takes a step, and the others wait for it.
+ * Brings the schema up to date step by step; each step commits with its number. After a kill it continues from the last
+ * committed step. If several instances start together, one takes a step and the others wait for it. Throws `StoreUnusable`
+ * for a newer schema.
  *
- * A database in which no step was taken holds no store: with `refuse` it stays as it is, and `StoreMissing` is thrown.
+ * A database without any step holds no store: with `ifMissing: 'refuse'` it is left unchanged, and `StoreMissing` is thrown.
  */
 export async function migrate(
   connections: Connections,
@@ -38,7 +40,7 @@ export async function migrate(
   if (version > MIGRATIONS.length) throw new StoreUnusable(newerSchema(version));
 }
 
-/** `undefined`: nobody has begun. */
+/** The number of steps taken; undefined when the version table does not exist or is empty. */
 async function findVersion(connections: Connections): Promise<number | undefined> {
   try {
     return await connections.read(async (sql) => {
@@ -68,13 +70,13 @@ async function makeVersionTable(connections: Connections, schema: string): Promi
   }
 }
 
-/** The step that is due, if one still is when the lock of the version's row is had. Answers with the version then. */
+/** Locks the version row and takes the next step, if there still is one. Returns the version after it. */
 async function takeStep(sql: Sql, random: Random): Promise<number> {
   const [row] = await sql.all('UPDATE hallpass_schema SET version = version WHERE one = 1 RETURNING version');
   const version = Number(row?.['version']);
   const statements = MIGRATIONS[version];
   if (statements === undefined) return version;
-  for (const statement of statements) await sql.run(dialect(statement));
+  for (const statement of statements) await sql.run(toPostgres(statement));
   if (version === 0) {
     const feedId = Buffer.from(random(FEED_ID_BYTES)).toString('hex');
     for (const { text, values } of firstRows(feedId)) await sql.run(text, ...values);
@@ -84,10 +86,10 @@ async function takeStep(sql: Sql, random: Random): Promise<number> {
 }
 
 /**
- * Texts are compared by code point, as everywhere in Hallpass, and not as the database's locale would have it. `IF NOT
- * EXISTS` is for engines whose schema changes are not taken back with their transaction.
+ * Compares text by code point, like everywhere in Hallpass, instead of by the database's locale. `IF NOT EXISTS` is for
+ * engines that do not roll schema changes back with their transaction.
  */
-function dialect(statement: string): string {
+function toPostgres(statement: string): string {
   return statement
     .replaceAll(/\bTEXT\b/g, 'TEXT COLLATE "C"')
     .replace(/^CREATE (TABLE|INDEX|UNIQUE INDEX)/, 'CREATE $1 IF NOT EXISTS')

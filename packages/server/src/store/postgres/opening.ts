@@ -1,34 +1,35 @@
 /**
- * How a transaction opens. Everything that a connection would otherwise be set to, once, is set for this transaction
- * alone: behind a pooler the next one may be on another server process, and the next client on this one (ADR 36).
+ * The opening statements of a transaction. Settings that would otherwise belong to a connection are made for this
+ * transaction alone: behind a pooler the next transaction may run in another server process, and another client in this
+ * one (ADR 36).
  */
 import { escapeIdentifier } from 'pg';
-import { KEPT, READABLE } from './durability.ts';
+import { DURABLE, READABLE } from './durability.ts';
 
 interface Opening {
-  /** What is looked at and limited is more where something may be written. */
+  /** A transaction that writes checks and limits more. */
   readonly to: 'read' | 'write';
-  /** The namespace that the tables are in. */
+  /** The PostgreSQL schema that holds the tables. */
   readonly schema: string;
   /** How long a statement waits for another transaction, in milliseconds. */
   readonly lockMs: number;
   /** How long a statement may take, in milliseconds. */
   readonly statementMs: number;
-  /** When the server gives up a transaction whose client has gone without a word, in milliseconds. */
+  /** After how long the server aborts a transaction whose client has silently gone, in milliseconds. */
   readonly abandonedMs: number;
-  /** Default: every statement sees what was committed before it. */
+  /** Default `READ COMMITTED`: every statement sees what was committed before it. */
   readonly isolation?: 'READ COMMITTED' | 'REPEATABLE READ';
 }
 
 /**
- * One message for the server: it begins the transaction, sets its limits, and asks what `whyUnusableNow` judges. Each limit
- * is the server's own as well, so that what this process has given up ends there too, and lets go of its locks. `SET` and
- * `SHOW` cost the server a few microseconds each; the same in a `SELECT` of functions costs several times that.
+ * Builds one message for the server that begins the transaction, sets its limits, and queries what `whyUnusableNow` checks.
+ * The server enforces the limits too, so that whatever this process has given up on ends there and releases its locks.
+ * `SET` and `SHOW` take a few microseconds each; a `SELECT` of functions would take several times as long.
  */
 export function openTransaction({ to, schema, isolation = 'READ COMMITTED', ...limits }: Opening): string {
   const statements = [
     `BEGIN ISOLATION LEVEL ${isolation}`,
-    // What others in the same session have as temporary tables must not stand in for ours.
+    // Temporary tables of others in the same session must not hide ours.
     `SET LOCAL search_path = ${escapeIdentifier(schema)}, pg_temp`,
     `SET LOCAL statement_timeout = ${limits.statementMs}`,
     READABLE,
@@ -38,6 +39,6 @@ export function openTransaction({ to, schema, isolation = 'READ COMMITTED', ...l
     ...statements,
     `SET LOCAL lock_timeout = ${limits.lockMs}`,
     `SET LOCAL idle_in_transaction_session_timeout = ${limits.abandonedMs}`,
-    KEPT,
+    DURABLE,
   ].join('; ');
 }

@@ -1,15 +1,15 @@
 /**
- * The engine for many instances: PostgreSQL, or what speaks as it does. Everything is asked of the primary, so that a
- * read sees whatever was acknowledged before it began, by any instance.
+ * The engine for many instances: PostgreSQL, or a database that speaks its protocol. All queries go to the primary, so that
+ * a read sees everything acknowledged before it began, by any instance.
  *
- * Revocations of one process are gathered: each commit of them holds the one row of the feed that gives out positions
- * in the order of commits, and so they can only follow one another; together they share that row and the commit.
- * Everything else runs side by side over the pool.
+ * The revocations of one process are committed in groups: each commit locks the one feed row that assigns positions, so
+ * separate commits could only follow one another. Everything else runs in parallel over the pool.
  */
 import type { Random } from '@hallpass/protocol';
 import { eventIds } from '../event_id.ts';
 import { GroupCommit } from './group_commit.ts';
 import { ParsedClients } from '../parsed_clients.ts';
+import { readsThrough } from '../reads.ts';
 import type { PostgresAddress } from './address.ts';
 import { Connections, DEADLINE_MS, isOwnFault } from './connections.ts';
 import { migrate } from './migrations.ts';
@@ -20,25 +20,26 @@ import { StoreUnavailable, StoreUnusable, type IfMissing, type Store } from '../
 import * as verbs from '../verbs/verbs.ts';
 import { Watchers } from '../watchers.ts';
 
+/** Where and how to open a store in PostgreSQL. */
 export interface PostgresOptions extends PostgresAddress {
   readonly random: Random;
-  /** The namespace that the tables are in, made when it is not there. Default `public`. */
+  /** The PostgreSQL schema for the tables, created if missing. Default `public`. */
   readonly schema?: string;
-  /** The most connections that this process has. Default 10. */
+  /** The most connections of this process. Default 10. */
   readonly connections?: number;
-  /** What to do with a database that holds no store. Default `make`. */
+  /** What to do when the database holds no store. Default `make`. */
   readonly ifMissing?: IfMissing;
 }
 
 /**
- * Opens the store in this database, its schema brought up to date. Throws `StoreUnusable` for what an operator has to
- * change, `StoreUnavailable` when the database cannot be reached now.
+ * Opens the store in this database and brings its schema up to date. Throws `StoreUnusable` when an operator has to change
+ * something, and `StoreUnavailable` when the database cannot be reached now.
  */
 export async function openPostgresStore(options: PostgresOptions): Promise<Store> {
   const { schema = 'public', connections: max = 10, random, ifMissing = 'make' } = options;
   const connections = new Connections({ ...options, schema, connections: max, nextEventId: eventIds() });
   try {
-    await connections.look();
+    await connections.checkServer();
     await migrate(connections, { schema, random, ifMissing });
   } catch (error) {
     await connections.close();
@@ -51,13 +52,8 @@ function storeOn(connections: Connections): Store {
   const read = <Result>(verb: (sql: Sql) => Promise<Result>) => connections.read(verb).catch(outage);
   const write = <Result>(verb: (sql: Sql) => Promise<Result>) => connections.write(verb).catch(outage);
   const transact = <Result>(verb: (sql: Sql) => Promise<Result>) => connections.transact(verb).catch(outage);
-  const parsed = new ParsedClients();
+  const reads = readsThrough(read, new ParsedClients());
   const watchers = new Watchers(() => read(verbs.findFeedEnd));
-  const revoking = async <Result>(written: Promise<Result>): Promise<Result> => {
-    const result = await written;
-    watchers.look();
-    return result;
-  };
   const gathering = new GroupCommit<RevokeRequest>({
     commit: (given) => transact((sql) => verbs.revokeBatch(sql, given)),
     isOwnFault,
@@ -69,43 +65,30 @@ function storeOn(connections: Connections): Store {
     closing ? Promise.reject(new StoreUnavailable('The store is closed.')) : gathering.add(given);
 
   return {
-    findClient: (clientId) => read((sql) => verbs.findClient(sql, clientId, parsed)),
-    findIssueNotBefore: (clientId) => read((sql) => verbs.findIssueNotBefore(sql, clientId)),
-    listClients: (page) => read((sql) => verbs.listClients(sql, page)),
-    saveClient: (client, consequences) => revoking(transact((sql) => verbs.saveClient(sql, client, consequences))),
+    ...reads,
+    saveClient: (client, consequences) =>
+      watchers.after(transact((sql) => verbs.saveClient(sql, client, consequences))),
     deleteClient: (clientId, consequences) =>
-      revoking(transact((sql) => verbs.deleteClient(sql, clientId, consequences))),
-    isOriginListed: (origin) => read((sql) => verbs.isOriginListed(sql, origin)),
+      watchers.after(transact((sql) => verbs.deleteClient(sql, clientId, consequences))),
     markSecretsUsed: (uses) => write((sql) => verbs.markSecretsUsed(sql, uses)),
-    findSecretUses: (clientId) => read((sql) => verbs.findSecretUses(sql, clientId)),
-    loadKeys: () => read(verbs.loadKeys),
     addKey: (key, unlessMadeAfter, event) => transact((sql) => verbs.addKey(sql, key, unlessMadeAfter, event)),
-    removeKey: (keyId, consequences) => revoking(transact((sql) => verbs.removeKey(sql, keyId, consequences))),
+    removeKey: (keyId, consequences) => watchers.after(transact((sql) => verbs.removeKey(sql, keyId, consequences))),
     rewrapKey: (keyId, wrapped) => write((sql) => verbs.rewrapKey(sql, keyId, wrapped)),
-    countGrants: (now, clientId) => read((sql) => verbs.countGrants(sql, now, clientId)),
-    countGrantsSealedBy: (keyId, now) => read((sql) => verbs.countGrantsSealedBy(sql, keyId, now)),
     count: (counter) => write((sql) => verbs.count(sql, counter)),
     useOnce: (marks) => write((sql) => verbs.useOnce(sql, marks)),
-    findFamily: (grantId) => read((sql) => verbs.findFamily(sql, grantId)),
     rotate: (rotation) => write((sql) => verbs.rotate(sql, rotation)),
     recordPredecessor: (shown) => transact((sql) => verbs.recordPredecessor(sql, shown)),
-    findRefreshSuspicions: (clientId) => read((sql) => verbs.findRefreshSuspicions(sql, clientId)),
-    revoke: (revocations, event) => revoking(gather({ revocations, event })),
-    isRevoked: (subject) => read((sql) => verbs.isRevoked(sql, subject)),
-    readRevocations: (from) => read((sql) => verbs.readRevocations(sql, from)),
+    revoke: (revocations, event) => watchers.after(gather({ revocations, event })),
     watchRevocations: (changed) => watchers.add(changed),
-    askFollowers: () => revoking(write(verbs.askFollowers)),
+    askFollowers: () => watchers.after(write(verbs.askFollowers)),
     saveFollowers: (followers, aliveAfter) => write((sql) => verbs.saveFollowers(sql, followers, aliveAfter)),
-    countFollowers: (to) => read((sql) => verbs.countFollowers(sql, to)),
     recordEvent: (event) => write((sql) => verbs.recordEvent(sql, event)),
-    listEvents: (page) => read((sql) => verbs.listEvents(sql, page)),
     readClock: () => read(readClock),
-    findTime: () => read(verbs.findTime),
     saveTime: (time) => write((sql) => verbs.saveTime(sql, time)),
     forgetExpired: (now, limit) => write((sql) => verbs.forgetExpired(sql, now, limit)),
-    // Also that the server still keeps what it acknowledges: that can be switched off while it runs.
+    // Durability can be switched off on a running server, so that is checked as well.
     check: async () => {
-      await connections.look().catch(outage);
+      await connections.checkServer().catch(outage);
       await write(check);
     },
     close: async () => {
@@ -127,34 +110,34 @@ async function check(sql: Sql): Promise<void> {
   await verbs.probe(sql);
 }
 
-/** A server that has become unusable while we ran may be usable again: to whoever asks now, it is away. */
+/** A server that became unusable while we run may recover, so the caller gets an outage. */
 function outage(cause: unknown): never {
   if (cause instanceof StoreUnavailable) throw cause;
-  const message = cause instanceof StoreUnusable ? cause.message : 'The database does not hold what it should.';
+  const message = cause instanceof StoreUnusable ? cause.message : 'The database holds unexpected data.';
   throw new StoreUnavailable(message, { cause });
 }
 
-/** What the server, TLS or a pooler says when an operator has to do something, and what that is. A pooler has one code for all. */
-const OPERATORS_MATTERS: readonly (readonly [said: RegExp, sentence: string])[] = [
-  [/^28|^08P01 (?:.*authentication failed|no such user)/, 'The database does not let Hallpass in'],
-  [/^3D000|^08P01 (?:database .* does not exist|no such database)/, 'The database has not been made'],
-  [/^42501/, 'The role of Hallpass may not make its tables in the database'],
-  [/CERT|^ERR_TLS|^UNABLE_TO|^ERR_SSL/, 'The certificate of the database does not hold'],
+/** Errors of the server, TLS or a pooler that only an operator can resolve, by code and message. A pooler has one code for all. */
+const OPERATORS_MATTERS: readonly (readonly [error: RegExp, sentence: string])[] = [
+  [/^28|^08P01 (?:.*authentication failed|no such user)/, 'The database rejects the credentials of Hallpass'],
+  [/^3D000|^08P01 (?:database .* does not exist|no such database)/, 'The database does not exist'],
+  [/^42501/, 'The role of Hallpass may not create tables in the database'],
+  [/CERT|^ERR_TLS|^UNABLE_TO|^ERR_SSL/, 'The certificate of the database cannot be verified'],
   [
     /^08P01 unsupported startup parameter/,
-    'The pooler in front of the database does not take a setting in the address',
+    'The pooler in front of the database does not accept a parameter in the address',
   ],
 ];
-/** A commit of several statements is all or nothing, and in this mode there is no such commit. */
+/** The store needs transactions of several statements, and this mode has none. */
 const STATEMENT_MODE =
-  'The pooler in front of the database is in statement mode, in which nothing can be written as a whole. ' +
+  'The pooler in front of the database is in statement mode, which allows no transactions. ' +
   'Set pool_mode = transaction, or session.';
 
 function whyNotOpened(error: unknown): unknown {
   const cause = error instanceof Error ? error.cause : undefined;
   if (error instanceof StoreUnusable || !(cause instanceof DatabaseFailure)) return error;
   if (cause.message.includes('statement pooling mode')) return new StoreUnusable(STATEMENT_MODE, { cause });
-  const known = OPERATORS_MATTERS.find(([said]) => said.test(`${cause.code} ${cause.message}`));
+  const known = OPERATORS_MATTERS.find(([pattern]) => pattern.test(`${cause.code} ${cause.message}`));
   if (known === undefined) return new StoreUnavailable(`The database cannot be reached: ${cause.message}.`, { cause });
   return new StoreUnusable(`${known[1]} (${cause.message}). Is HALLPASS_DATABASE_URL right?`, { cause });
 }

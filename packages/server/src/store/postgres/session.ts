@@ -1,7 +1,7 @@
 /**
- * One connection to PostgreSQL, which may be a pooler's: behind it each transaction can be on another server process. So
- * nothing is left in a session for later (ADR 36). Every statement is in a transaction, and every transaction opens with
- * its settings and a look at the server that it is on.
+ * One connection to PostgreSQL or to a pooler. Behind a pooler each transaction may run in another server process, so
+ * nothing is left in the session (ADR 36). Every statement is in a transaction, and every transaction starts by making its
+ * settings and checking the server that it runs on.
  */
 import { DatabaseError, type PoolClient, type QueryConfig, type QueryResult } from 'pg';
 import { SETTINGS, settingsOf, whyUnusable, whyUnusableNow } from './durability.ts';
@@ -9,23 +9,23 @@ import { newCommitId } from '../commit_id.ts';
 import type { Sql, SqlRow, SqlValue } from '../sql.ts';
 import { StoreUnavailable, StoreUnusable } from '../store.ts';
 
-/** A connection that has said this is of no more use: lost, shut down, or to a server that may not write any more. */
+/** The codes of a connection that is unusable: lost, shut down, or to a server that became read only. */
 const BROKEN = /^(?:08|57P|25006)/;
 
-/** Of what a server says beside an answer, what is no mere remark: a warning, and that there was no transaction. */
+/** The codes of notices that matter: warnings, and that there was no transaction. */
 const WARNING = /^(?:01|25)/;
 
-/** What a connection, or the server on it, said: code and sentence, and nothing of values or of the address. */
+/** An error of a connection or its server: code and message, without values and without the password. */
 export class DatabaseFailure extends Error {
   override readonly name = 'DatabaseFailure';
-  /** The SQLSTATE, or the code of a failed connection. */
+  /** The SQLSTATE, or the code of a connection failure. */
   readonly code: string;
-  /** Whether the connection is of no more use. What is no answer of the server is taken for that. */
+  /** Whether the connection is unusable. An error that is not an answer of the server counts as that. */
   readonly isBroken: boolean;
 
   constructor(error: unknown, secret: string) {
     const code = error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
-    // Where a name has several addresses, and none answers, there is a code alone.
+    // If a name has several addresses and none answers, the error has a code but no message.
     const message = (error instanceof Error ? error.message : String(error)) || code;
     super(secret === '' ? message : message.replaceAll(secret, '***'));
     this.code = code;
@@ -33,12 +33,12 @@ export class DatabaseFailure extends Error {
   }
 }
 
-/** Whether a connection on which this happened is of no more use; unless it is known to be, it is not used again. */
+/** Whether a connection may be broken after this error. Unless it is known to be sound, it is not reused. */
 export function isBroken(error: unknown): boolean {
   return !(error instanceof DatabaseFailure) || error.isBroken;
 }
 
-/** One connection, over all of its uses. */
+/** One connection over its whole life. */
 export class Session {
   readonly #client: PoolClient;
   readonly #secret: string;
@@ -47,48 +47,48 @@ export class Session {
   constructor(client: PoolClient, secret: string) {
     this.#client = client;
     this.#secret = secret;
-    // One that dies in use fails what is being asked of it; without this the process would die as well.
+    // When a connection dies, its current query fails. Without this handler the process would die too.
     client.on('error', () => undefined);
     client.on('notice', ({ code, message }) => {
       if (code !== undefined && WARNING.test(code)) this.#warning = message;
     });
   }
 
-  /** Answers with how to give it back, which has an effect once. */
-  lend(client: PoolClient): (state: 'sound' | 'broken') => void {
+  /** Lends the connection to one caller. Returns the function that gives it back, which works once. */
+  lendOut(client: PoolClient): (state: 'sound' | 'broken') => void {
     let given = false;
     this.#warning = undefined;
     return (state) => {
       if (given) return;
       given = true;
-      // Not by a polite good-bye, which a network that was cut would never carry.
+      // Not by a polite goodbye, which a cut network would never deliver.
       if (state === 'broken') client.connection.stream.destroy();
       client.release(state === 'broken');
     };
   }
 
-  /** Everything that there is to know of a server before it is a store. */
-  async look(): Promise<void> {
+  /** Throws `StoreUnusable` if the server cannot hold a store. */
+  async checkServer(): Promise<void> {
     const { rows } = await this.#ask(SETTINGS);
     const fault = whyUnusable(settingsOf(rows[0]));
     if (fault !== undefined) throw new StoreUnusable(fault);
   }
 
-  /** A verb in one transaction. `opening`: see `openTransaction`. */
+  /** Runs an operation in one transaction. `opening`: see `openTransaction`. */
   async transact<Result>(opening: string, verb: () => Promise<Result>): Promise<Result> {
     const result = await this.#orRollBack(async () => {
       assertUsable(await this.#ask(opening));
       return await verb();
     });
-    // A commit whose answer is lost rejects, and is not repeated: see `#attempt`.
+    // If the answer to the commit is lost, this rejects and is not retried: see `Connections.#attempt`.
     assertDone(await this.#ask('COMMIT'));
     this.assertCommitted();
     return result;
   }
 
   /**
-   * One statement in a transaction of its own. All of it is sent at once, so that it takes one round trip. Where the server
-   * turns out not to do for a store, the statement may have had its effect: the caller hears that it is unknown.
+   * Runs one statement in its own transaction, sent in one go so that it takes one round trip. If the check of the server
+   * fails, the statement may have taken effect all the same; the caller is told that the effect is unknown.
    */
   async #alone(opening: string, query: QueryConfig): Promise<QueryResult<SqlRow>> {
     const { stream } = this.#client.connection;
@@ -96,7 +96,7 @@ export class Session {
     const sent = [this.#ask(opening), this.#ask(query), this.#ask('COMMIT')] as const;
     stream.uncork();
     const [opened, asked, ended] = await Promise.allSettled(sent);
-    // In this order: once one has failed, the next can only say that the transaction was aborted.
+    // In this order, because after a failure the next answer only says that the transaction was aborted.
     assertUsable(valueOf(opened));
     const result = valueOf(asked);
     assertDone(valueOf(ended));
@@ -113,20 +113,20 @@ export class Session {
   }
 
   /**
-   * A server with synchronous standbys that was told to give up waiting for them says "committed", with a warning that
-   * the transaction may exist on this one machine only. That is no commit that may be acknowledged.
+   * When an operator cancels the wait for synchronous standbys, the server answers "committed" with a warning that the
+   * transaction may exist on this one machine only. Such a commit must not be acknowledged.
    */
   assertCommitted(): void {
     if (this.#warning === undefined) return;
     throw new StoreUnavailable(`The database committed with a warning: ${this.#warning}`);
   }
 
-  /** Within `transact`. */
+  /** The statements of an operation inside `transact`. */
   sql(nextEventId: () => number): Sql {
     return sqlOf((query) => this.#ask(query), nextEventId);
   }
 
-  /** Each statement in a transaction of its own, which begins with `opening`. */
+  /** Statements that each run in their own transaction, which starts with `opening`. */
   sqlAlone(opening: string, nextEventId: () => number): Sql {
     return sqlOf((query) => this.#alone(opening, query), nextEventId);
   }
@@ -153,7 +153,7 @@ function sqlOf(ask: (query: QueryConfig) => Promise<QueryResult<SqlRow>>, nextEv
   };
 }
 
-/** Judges what a transaction that opens has shown. The driver has a result for each of its statements. */
+/** Checks the results of an opening message. The driver returns one result per statement. */
 function assertUsable(opened: QueryResult<SqlRow> | readonly QueryResult<SqlRow>[]): void {
   const rows = [opened].flat().flatMap((result) => result.rows);
   const fault = whyUnusableNow(Object.fromEntries(rows.flatMap((row) => Object.entries(row))));
@@ -170,18 +170,18 @@ function valueOf<Value>(settled: PromiseSettledResult<Value>): Value {
 }
 
 /**
- * PostgreSQL has no text with a zero character in it. What arrives with one from outside is looked for, and kept, with
- * the character that stands for what cannot be shown: it finds nothing, which is no outage.
+ * PostgreSQL cannot store a zero character in text. It is replaced by the replacement character, so that input with a zero
+ * is simply not found, instead of causing an outage.
  */
 function storable(value: SqlValue): SqlValue {
   return typeof value === 'string' ? value.replaceAll('\0', '\u{FFFD}') : value;
 }
 
-/** The most texts that are kept. Those of statements of many rows are as many as there are counts of rows. */
+/** The most statement texts that are kept: a statement with many rows has a text for each number of rows. */
 const NUMBERED_MAX = 1_000;
 const numberedTexts = new Map<string, string>();
 
-/** With `$1` for the first `?`. */
+/** Replaces each `?` by `$1`, `$2` and so on. */
 function numbered(text: string): string {
   const known = numberedTexts.get(text);
   if (known !== undefined) return known;

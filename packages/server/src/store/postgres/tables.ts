@@ -1,13 +1,13 @@
-/** The PostgreSQL engine below its verbs: for backups and copies, beside running servers or without any. */
+/** Direct access to the tables in PostgreSQL, for backups and copies, with or without running servers. */
 import { eventIds } from '../event_id.ts';
 import type { PostgresOptions } from './postgres.ts';
 import { Connections } from './connections.ts';
 import type { Tables } from '../transfer/transfer.ts';
 
-/** How long a snapshot, or a restore, may take in all, in milliseconds: a day. */
+/** How long a snapshot or a restore may take, in milliseconds: a day. */
 const DEADLINE_MS = 24 * 3_600_000;
 
-/** Opens the tables of a store that the engine has brought up to date. */
+/** Opens the tables of a store whose schema is up to date. */
 export function openPostgresTables(options: PostgresOptions): Tables {
   const connections = new Connections({
     ...options,

@@ -1,4 +1,4 @@
-/** The embedded engine, opened to be checked: read only, so that a broken store stays as it was found. */
+/** The embedded engine, opened read-only for `store verify`, so that a broken store stays as it was found. */
 import { statSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { FAULTS_MAX, type Checkable, type Findings } from '../verify/findings.ts';
@@ -11,17 +11,17 @@ import { findSchemaFaults } from './schema.ts';
 import { StoreUnusable } from '../store.ts';
 import type { Progress } from '../transfer/transfer.ts';
 
-/** How long a look waits for another process that opens or closes the store, in milliseconds. */
+/** How long a read waits for another process that opens or closes the store, in milliseconds. */
 const BUSY_TIMEOUT_MS = 5_000;
 
-/** Throws `StoreUnusable` when there is no store in this file, or none that can be read at all. */
+/** Opens a store for a check. Throws `StoreUnusable` when the file holds no store, or none that can be read at all. */
 export function openSqliteCheck({ file }: { readonly file: string }): Checkable {
   assertStoreIsThere(file);
   const logWas = isLogEmpty(file) ? 'empty' : 'in use';
   let database: DatabaseSync | undefined;
   try {
     database = new DatabaseSync(file, { readOnly: true, timeout: BUSY_TIMEOUT_MS });
-    // From here on one moment is read, whatever is written meanwhile.
+    // From here on one snapshot is read, whatever others write.
     database.exec('BEGIN');
     assertSchema(Number(database.prepare('PRAGMA user_version').get()?.['user_version']), file);
   } catch (error) {
@@ -40,9 +40,9 @@ export function openSqliteCheck({ file }: { readonly file: string }): Checkable 
       }
     },
     checkEngine: async (findings, progress) => {
-      await findings.attempt('The marks of the store', async () => {
+      await findings.attempt('The generation marks', async () => {
         try {
-          // Not in the moment that is read: a server may rename its log meanwhile.
+          // Reads outside the snapshot, because a server may start a new log generation in the meantime.
           assertWholeFile(file, logWas);
         } catch (error) {
           if (!(error instanceof TornCopy)) throw error;
@@ -55,7 +55,7 @@ export function openSqliteCheck({ file }: { readonly file: string }): Checkable 
   };
 }
 
-/** Throws `StoreUnusable` when a command that reads a store would find none. */
+/** Throws `StoreUnusable` when this file cannot be a store, for commands that only read. */
 export function assertStoreIsThere(file: string): void {
   let found;
   try {
@@ -65,10 +65,10 @@ export function assertStoreIsThere(file: string): void {
   }
   if (found === undefined) throw new StoreUnusable(`There is no store: ${file}. Is HALLPASS_DATA_DIR right?`);
   if (!found.isFile()) throw new StoreUnusable(`The store is not a file: ${file}. Is HALLPASS_DATA_DIR right?`);
-  // With a log beside it, all of a new store may still be in that.
+  // A new store may still be entirely in its log.
   if (found.size === 0 && isLogEmpty(file)) {
     throw new StoreUnusable(
-      `The store is empty: ${file} has no bytes. If there were API keys in it, restore the newest backup into a new data folder (hallpass store restore).`,
+      `The store is empty: ${file} has no bytes. If it held API keys, restore the newest backup into a new data folder (hallpass store restore).`,
     );
   }
 }
@@ -78,11 +78,11 @@ function assertSchema(version: number, file: string): void {
   if (version < MIGRATIONS.length) throw new StoreUnusable(olderSchema(version, file));
 }
 
-/** The tables, each with its indexes, and then the pages that belong to none. */
+/** Checks each table with its indexes, and then the pages that belong to no table. */
 async function checkStructure(database: DatabaseSync, findings: Findings, progress: Progress): Promise<void> {
   const tables = await findings.attempt('The schema', async () => {
     for (const name of findSchemaFaults(database))
-      findings.add(`The schema is damaged: ${name} is not as it was made.`);
+      findings.add(`The schema is damaged: ${name} differs from the original.`);
     return database.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name").all();
   });
   for (const { name } of tables ?? []) {
@@ -103,7 +103,7 @@ function addAll(
   { name, findings }: { readonly name: string; readonly findings: Findings },
 ): void {
   for (const row of rows) {
-    const said = String(Object.values(row)[0]);
-    if (said !== 'ok') findings.add(`${name}: ${said.replaceAll('\n', ' ')}`);
+    const message = String(Object.values(row)[0]);
+    if (message !== 'ok') findings.add(`${name}: ${message.replaceAll('\n', ' ')}`);
   }
 }

@@ -1,8 +1,9 @@
+/** A SQLite connection as `Sql`. */
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { newCommitId } from '../commit_id.ts';
 import type { Sql, SqlRow, SqlValue } from '../sql.ts';
 
-/** A connection as the verbs want it, each statement prepared once. One that reads makes no ids. */
+/** Wraps a connection for the operations; each statement is prepared once. A connection that only reads needs no event ids. */
 export function sqlOf(database: DatabaseSync, nextEventId: () => number): Sql {
   const statements = new Map<string, StatementSync>();
   const prepared = (text: string): StatementSync => {

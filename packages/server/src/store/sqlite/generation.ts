@@ -1,17 +1,16 @@
 /**
- * Tells a whole store from a torn copy (ADR 34). Someone who copies the files of a running server one after the other gets
- * a database from one moment and a write-ahead log from another. SQLite opens such a pair without complaint, and what was
- * revoked in between is not revoked in it.
+ * Tells a whole store from a torn copy (ADR 34). If someone copies the files of a running server one after the other, the
+ * database and its write-ahead log are from different moments. SQLite opens such a pair without complaint, and tokens that
+ * were revoked in between are valid in it.
  *
- * The life of the log between two resets is a generation, with a random number for a name:
+ * The life of a log between two resets is called a generation. Its name is a random number, stored in two places:
  *
- *   mark      the name in the header of the database file (`application_id`), which says which generation its pages
- *             are the base of;
- *   witness   the name in a row, written into a log by its first commit.
+ *   mark      in the header of the database file (`application_id`): the generation that builds on its pages;
+ *   witness   in a row that the first commit of the log writes.
  *
- * A log is reset by `end` alone: all pages are checkpointed, then the mark gets a new name, which is checkpointed by itself,
- * and then the first commit of the new log writes the witness. So in every state that a crash can leave behind, the mark in
- * the file is the witness's name, or a newer one that the log, too, holds as the mark. In a torn copy neither is true.
+ * Only `#end` resets a log: it checkpoints all pages, gives the mark a new name and checkpoints that alone; then the first
+ * commit of the new log writes the witness. So in any state that a crash can leave, the mark in the file equals the witness,
+ * or is a newer name that the log holds as its mark too. In a torn copy neither is true.
  */
 import { statSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
@@ -21,38 +20,38 @@ import { faultOf, isReadOnly } from './faults.ts';
 import { findRealFile } from './files.ts';
 import { RESTORE } from '../store.ts';
 
-/** When a log is checkpointed, in bytes: SQLite's own default of a thousand pages, about. */
+/** The log size at which a generation ends, in bytes: about SQLite's own default of a thousand pages. */
 const LOG_BYTES_MAX = 4 * 1024 * 1024;
-/** How long the end of a generation waits for another process that is writing, in milliseconds; it is tried again later. */
+/** How long the end of a generation waits for another writer, in milliseconds. It is tried again later. */
 const BUSY_TIMEOUT_MS = 250;
-/** How long a start waits for another process that opens or closes the store, in milliseconds. */
+/** How long opening waits for another process that opens or closes the store, in milliseconds. */
 const OPEN_TIMEOUT_MS = 5_000;
-/** How often the marks are read while another process is changing them. */
-const LOOKS_MAX = 20;
-/** The row of the witness is one of the counters, and is never forgotten. */
+/** How many times the marks are read while another process is changing them. */
+const READS_MAX = 20;
+/** The witness is a row of `counters` that is never forgotten. */
 const NAME = 'store generation';
 const NEVER = 253_402_300_799;
 
 interface Marks {
-  /** 0: none yet. */
+  /** 0 before the first generation. */
   readonly mark: number;
   readonly witness: number;
 }
 
-/** The files of a store are not of one moment. Says what to do. */
+/** The files of a store are from different moments. The message says what to do. */
 export class TornCopy extends Error {}
 
 /**
- * Throws `TornCopy` when the files of this store are not of one moment. To be asked before the store is opened to be
- * written: a connection that may write carries the log over into the database when it closes, and a torn copy would look
- * whole the next time. This one only reads.
+ * Throws `TornCopy` when the files of this store are from different moments. Call it before opening the store for writing: a
+ * connection that can write merges the log into the database when it closes, and the torn copy would then look whole. This
+ * function only reads.
  */
 export function assertWholeFile(file: string, logWas: 'empty' | 'in use'): void {
   const database = new DatabaseSync(file, { readOnly: true, timeout: OPEN_TIMEOUT_MS });
   try {
     assertWhole(database, file, logWas);
   } catch (error) {
-    // A store whose very first start was killed has a rollback journal, which only one that may write can play back.
+    // A store whose first start was killed has a rollback journal, which only a writing connection can replay.
     if (!isReadOnly(faultOf(error))) throw error;
   } finally {
     database.close();
@@ -60,9 +59,9 @@ export function assertWholeFile(file: string, logWas: 'empty' | 'in use'): void 
 }
 
 function assertWhole(database: DatabaseSync, file: string, logWas: 'empty' | 'in use'): void {
-  // A new store, and one of the oldest version.
+  // This is a new store, or one of the oldest version.
   if (!hasWitness(database)) return;
-  for (let look = 1; look <= LOOKS_MAX; look++) {
+  for (let read = 1; read <= READS_MAX; read++) {
     const inFile = readMarkInFile(file);
     const { mark, witness } = readMarks(database);
     if (inFile === undefined || inFile !== readMarkInFile(file)) continue;
@@ -70,18 +69,18 @@ function assertWhole(database: DatabaseSync, file: string, logWas: 'empty' | 'in
     if (inFile === mark && (logWas === 'in use' || !isLogEmpty(file))) return;
     const how =
       inFile === mark
-        ? 'the end of it, which was in a file ending in -wal, is missing'
+        ? 'its newest changes are missing; they were in a file whose name ends in -wal'
         : 'its files are from different moments';
     throw new TornCopy(
-      `The store is a torn copy: ${how}. Tokens that were revoked would be good again, so it is not opened: ${file}. Copy a store with hallpass store backup. ${RESTORE}`,
+      `The store is a torn copy: ${how}. Revoked tokens would be valid again, so it is not opened: ${file}. To copy a store, use hallpass store backup. ${RESTORE}`,
     );
   }
 }
 
-/** The shortest log with a page in it, in bytes: its head, the head of a frame, and the page. */
+/** The size of the shortest log with a page in it, in bytes: its header, a frame header, and the page. */
 const LOG_BYTES_MIN = 32 + 24 + 4_096;
 
-/** Whether there is no log, or none with a page in it. To be asked before SQLite opens the database, which makes one. */
+/** Whether the store has no log with a page in it. Call it before SQLite opens the database, which creates a log. */
 export function isLogEmpty(file: string): boolean {
   return findLogBytes(`${findRealFile(file)}-wal`) < LOG_BYTES_MIN;
 }
@@ -91,19 +90,19 @@ function findLogBytes(log: string): number {
 }
 
 /**
- * For each connection that writes. SQLite would checkpoint at a moment of its own choice, and reset the log without a new
- * name. And a log that is reset is cut to what is in it, so that the size of the file is the size of the log.
+ * For every connection that writes. SQLite must not checkpoint by itself, because it would reset the log without a new name.
+ * And a reset log is truncated, so that the file size is the size of the log.
  */
 const LOG_PRAGMAS = 'PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 0';
 
-/** The generations of a store, as a connection that writes to it goes through them. */
+/** Takes a writing connection from one log generation to the next. */
 export class Generations {
   readonly #database: DatabaseSync;
   readonly #file: string;
   readonly #log: string;
-  /** A second connection: it holds the lock of all who write while the first one checkpoints. */
+  /** A second connection. It holds the write lock while the first one checkpoints. */
   readonly #lock: DatabaseSync;
-  /** A log that was begun anew by SQLite, when the last process closed the store, has no witness yet. */
+  /** SQLite started a new log when the last process closed the store; it has no witness yet. */
   #isDue: boolean;
 
   constructor(database: DatabaseSync, file: string, logWas: 'empty' | 'in use') {
@@ -116,22 +115,22 @@ export class Generations {
     this.#lock.exec(`PRAGMA synchronous = FULL; ${LOG_PRAGMAS}`);
   }
 
-  /** To be called after commits, when nobody waits for an answer: ends the generation when its log is long. */
-  tend(): void {
+  /** Ends the generation when its log is long. Call it after commits, when nobody waits for an answer. */
+  maintain(): void {
     try {
-      // By the size of the file: an SQLite before 3.51 (Node 24.0) knows no way to ask that does not checkpoint as well.
+      // Uses the file size, because before SQLite 3.51 (Node 24.0) every query for the log size also checkpoints.
       if (this.#isDue || findLogBytes(this.#log) >= LOG_BYTES_MAX) this.#end();
     } catch {
-      // A full disk, or another process that writes: the log goes on, and the next call tries again.
+      // The disk is full or another process writes. The log continues, and the next call tries again.
     }
   }
 
-  /** To be called before the connection closes: the last one to close takes the log away, and must leave a witness. */
+  /** Call this before the connection closes: the last one to close deletes the log, and must leave a witness. */
   close(): void {
     try {
       if (!isSettled(readMarks(this.#database))) this.#settle();
     } catch {
-      // Then the log stays, with all that is in it.
+      // The log then stays, with everything in it.
     }
     if (this.#lock.isOpen) this.#lock.close();
   }
@@ -145,8 +144,8 @@ export class Generations {
   }
 
   /**
-   * Checkpoints everything and gives the mark a new name, at a moment when nobody else writes. The page of the mark is the
-   * first of the file, and the first that a copy reads: a copy with the new name has read all other pages later.
+   * Checkpoints everything and gives the mark a new name, while nobody else writes. The mark is on the first page of the
+   * file, which a copy reads first, so a copy with the new name has read all other pages later.
    */
   #rename(): boolean {
     return transact(this.#lock, () => {
@@ -156,7 +155,7 @@ export class Generations {
     });
   }
 
-  /** Puts the new mark into the file, and then the witness into the log. */
+  /** Writes the new mark to the file, and then the witness to the log. */
   #settle(): void {
     if (!this.#checkpoint()) return;
     transact(this.#database, () => {
@@ -168,13 +167,13 @@ export class Generations {
            ON CONFLICT (name, period) DO UPDATE SET used = excluded.used`,
         )
         .run(NAME, mark, NEVER);
-      // So that each log holds the mark: a log without it would be read together with any database.
+      // Every log has to hold the mark; one without it would match any database.
       this.#database.exec(`PRAGMA application_id = ${mark}`);
       return true;
     });
   }
 
-  /** Whether all of the log is in the database file now, and on disk. */
+  /** Whether the whole log is now in the database file and on disk. */
   #checkpoint(): boolean {
     const { busy, log, checkpointed } = this.#database.prepare('PRAGMA wal_checkpoint(PASSIVE)').get() ?? {};
     return busy === 0 && log === checkpointed;
@@ -199,9 +198,9 @@ function readMarks(database: DatabaseSync): Marks {
 }
 
 /**
- * The mark in the database file itself, whatever the log says; undefined when it cannot be read. By SQLite and not by
- * `open`: to close a file of a database drops the locks that this process has on it. What the header says of the size of
- * the file is passed over, since a crash may come when the checkpoint has written one and not yet the other.
+ * The mark in the database file itself, whatever the log holds; undefined when it cannot be read. Read through SQLite, not
+ * through `open`, because closing a file of a database drops this process's locks on it. The file size in the header is
+ * ignored, because a crash may come between writing the header and the pages.
  */
 function readMarkInFile(file: string): number | undefined {
   const url = pathToFileURL(file);
@@ -217,7 +216,7 @@ function readMarkInFile(file: string): number | undefined {
   }
 }
 
-/** Commits what the work answers with true, and rolls back otherwise. */
+/** Commits if the work returns true, and rolls back otherwise. */
 function transact(database: DatabaseSync, work: () => boolean): boolean {
   database.exec('BEGIN IMMEDIATE');
   try {

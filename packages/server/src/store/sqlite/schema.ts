@@ -1,13 +1,13 @@
-/** Whether a store of the embedded engine has the tables and indexes that this version makes, column by column. */
+/** Compares the tables and indexes of a SQLite store, column by column, with those that this version creates. */
 import { DatabaseSync } from 'node:sqlite';
 import { MIGRATIONS } from '../migrations.ts';
 
-/** In SQLite only INTEGER makes a primary key the row's own place; its INTEGER is 64 bits wide. */
+/** Translates a statement for SQLite, where only INTEGER makes a primary key the row id. Its INTEGER has 64 bits. */
 export function toSqlite(statement: string): string {
   return statement.replaceAll('BIGINT', 'INTEGER');
 }
 
-/** The tables and indexes in which a store differs from a new one, by name. What an operator added is let be. */
+/** The names of tables and indexes that differ from those of a new store. What an operator added is ignored. */
 export function findSchemaFaults(database: DatabaseSync): readonly string[] {
   const model = new DatabaseSync(':memory:');
   try {
@@ -25,7 +25,7 @@ function namesIn(database: DatabaseSync): readonly string[] {
     .map(({ name }) => String(name));
 }
 
-/** The columns with their types and orders, and what an index is of. */
+/** A text that describes columns, types, sort orders and indexes. */
 function shapeOf(database: DatabaseSync, name: string): string {
   const ask = (text: string): unknown => database.prepare(text).all(name);
   return JSON.stringify([

@@ -1,4 +1,4 @@
-/** The embedded engine below its verbs: for backups and copies, beside a running server or without one. */
+/** Direct access to the tables in SQLite, for backups and copies, with or without a running server. */
 import { DatabaseSync } from 'node:sqlite';
 import { eventIds } from '../event_id.ts';
 import type { Sql } from '../sql.ts';
@@ -12,19 +12,19 @@ import type { Tables } from '../transfer/transfer.ts';
 const BUSY_TIMEOUT_MS = 5_000;
 
 /**
- * Opens the tables of a store that is there, in this file, and that the engine has brought up to date. What SQLite refuses
- * rejects with `StoreUnavailable`, as it does at the verbs.
+ * Opens the tables of an existing store whose schema is up to date. Failures of SQLite reject with `StoreUnavailable`, like
+ * in the operations.
  */
 export function openSqliteTables({ file }: { readonly file: string }): Tables {
   const logWas = isLogEmpty(file) ? 'empty' : 'in use';
   const writer = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS });
-  // What is written here is acknowledged like anything else.
+  // Writes are acknowledged here too, so they have to be durable.
   writer.exec('PRAGMA synchronous = FULL');
   const generations = new Generations(writer, file, logWas);
   const files = new OpenFiles(file);
   return {
     snapshot: async (work) => {
-      // A connection of its own: in write-ahead mode its first read fixes the moment, and nobody waits for it.
+      // A new connection: in write-ahead mode its first read fixes the snapshot, and blocks nobody.
       const reader = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS });
       try {
         reader.exec('PRAGMA query_only = ON; BEGIN');
@@ -36,8 +36,8 @@ export function openSqliteTables({ file }: { readonly file: string }): Tables {
     transact: async (work) => {
       const result = await inTransaction(writer, work);
       const replaced = files.whyReplaced();
-      if (replaced !== undefined) throw outageOf({ kind: 'replaced', said: replaced }, 'written');
-      generations.tend();
+      if (replaced !== undefined) throw outageOf({ kind: 'replaced', message: replaced }, 'written');
+      generations.maintain();
       return result;
     },
     close: async () => {
@@ -47,7 +47,7 @@ export function openSqliteTables({ file }: { readonly file: string }): Tables {
   };
 }
 
-/** With the failures of SQLite as outages; what the work itself throws stays as it is. */
+/** Turns failures of SQLite into `StoreUnavailable`; errors of the caller's work pass unchanged. */
 function outagesOf(sql: Sql, to: 'read' | 'written'): Sql {
   const fail = (error: unknown): never => {
     throw outageOf(faultOf(error), to);

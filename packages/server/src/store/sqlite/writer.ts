@@ -1,6 +1,6 @@
 /**
- * The writing thread of the embedded engine: group commit. Whatever has arrived by the time a commit ends goes into the
- * next one together, and every caller is answered after the fsync of its batch.
+ * The writer thread of the embedded engine, with group commit: requests that arrive during a commit go into the next one
+ * together, and each caller is answered after the fsync of its batch.
  */
 import { closeSync, fsyncSync, openSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
@@ -18,24 +18,27 @@ import { toSqlite } from './schema.ts';
 import type { IfMissing } from '../store.ts';
 import * as verbs from '../verbs/verbs.ts';
 
+/** What the writer thread starts with. */
 export interface WriterOptions {
   readonly file: string;
   readonly ifMissing: IfMissing;
 }
 
-/** What a caller may ask of the writer: the writing verbs without the connection. */
+/** The operations of the writer, as their caller sees them: without the connection. */
 export type WriteVerb = {
   [Name in keyof typeof WRITES]: (typeof WRITES)[Name] extends (sql: Sql, ...values: infer Values) => infer Result
     ? (...values: Values) => Result
     : never;
 };
 
+/** A message to the writer thread: an operation and its arguments. */
 export interface WriteRequest {
   readonly id: number;
   readonly verb: keyof typeof WRITES;
   readonly values: readonly unknown[];
 }
 
+/** A message from the writer thread: how opening ended, or the outcome of a request. */
 export type WriterMessage =
   | { readonly ready: true }
   | { readonly unusable: string }
@@ -64,11 +67,11 @@ const WRITES = {
   forgetExpired: verbs.forgetExpired,
 } as const;
 
-/** The most writes in one commit: bounds how long the first of them waits. */
+/** The most requests per commit. It limits how long the first of them waits. */
 const BATCH_MAX = 256;
 /** How long a commit waits for another process that is writing, in milliseconds. */
 const BUSY_TIMEOUT_MS = 5_000;
-/** What SQLite takes for a database in memory: no file, and refused as not durable. */
+/** SQLite's name for a database in memory. It has no file, and is refused because it is not durable. */
 const IN_MEMORY = ':memory:';
 
 if (parentPort !== null) start(parentPort, workerData);
@@ -84,8 +87,8 @@ function start(port: MessagePort, options: WriterOptions): void {
     }
     opened = found;
   } catch (error) {
-    const said = error instanceof Error ? error.message : String(error);
-    port.postMessage((isBusy(faultOf(error)) ? { busy: said } : { unusable: said }) satisfies WriterMessage);
+    const message = error instanceof Error ? error.message : String(error);
+    port.postMessage((isBusy(faultOf(error)) ? { busy: message } : { unusable: message }) satisfies WriterMessage);
     port.close();
     return;
   }
@@ -97,7 +100,7 @@ function start(port: MessagePort, options: WriterOptions): void {
   const flush = async (): Promise<void> => {
     while (queue.length > 0) port.postMessage(await commit(opened, queue.splice(0, BATCH_MAX)));
     flushing = false;
-    if (!closing) return generations?.tend();
+    if (!closing) return generations?.maintain();
     generations?.close();
     database.close();
     port.close();
@@ -107,13 +110,13 @@ function start(port: MessagePort, options: WriterOptions): void {
     else queue.push(message);
     if (flushing) return;
     flushing = true;
-    // After everything else that has already arrived, so that it shares the commit.
+    // Lets everything that has already arrived join this commit.
     setImmediate(() => void flush());
   });
   port.postMessage({ ready: true } satisfies WriterMessage);
 }
 
-/** The store, opened to be written. */
+/** A store that is open for writing. */
 interface Opened {
   readonly database: DatabaseSync;
   readonly sql: Sql;
@@ -121,7 +124,7 @@ interface Opened {
   readonly generations: Generations | undefined;
 }
 
-/** One batch in one transaction. If a write in it fails, each is tried alone, so that one of them cannot fail the others. */
+/** Commits one batch in one transaction. If a request fails, each is tried alone, so that it cannot fail the others. */
 async function commit(opened: Opened, batch: readonly WriteRequest[]): Promise<WriterMessage[]> {
   const { database, sql, files } = opened;
   let begun = false;
@@ -133,13 +136,13 @@ async function commit(opened: Opened, batch: readonly WriteRequest[]): Promise<W
     for (const request of batch) answers.push({ id: request.id, result: await perform(sql, request) });
     performed = true;
     database.exec('COMMIT');
-    // After the commit and before its answers: what is acknowledged was where a restart finds it.
+    // Checked between the commit and the answers, so that whatever is acknowledged is where a restart finds it.
     const replaced = files.whyReplaced();
-    return replaced === undefined ? answers : failAll(batch, { kind: 'replaced', said: replaced });
+    return replaced === undefined ? answers : failAll(batch, { kind: 'replaced', message: replaced });
   } catch (error) {
     if (database.isTransaction) database.exec('ROLLBACK');
     const fault = faultOf(error);
-    // A store that is locked, full or damaged is so for each of them: to try one by one would only make them wait.
+    // A locked, full or damaged store fails every request, and trying them one by one would only make them wait.
     if (begun && !performed && batch.length > 1 && !isDamage(fault)) {
       const alone: WriterMessage[] = [];
       for (const request of batch) alone.push(...(await commit(opened, [request])));
@@ -159,7 +162,7 @@ function perform(sql: Sql, { verb, values }: WriteRequest): Promise<unknown> {
   return write(sql, ...values);
 }
 
-/** SQLite would make the file for as many as the umask lets in, and gives its log the mode of the file. */
+/** Creates the file for its owner alone. SQLite would follow the umask. The log gets the mode of the file. */
 function makeForOwner(file: string): void {
   if (file === IN_MEMORY) return;
   try {
@@ -176,7 +179,7 @@ function openForWriting({ file, ifMissing }: WriterOptions): Opened | 'missing' 
     if (ifMissing === 'make') makeForOwner(file);
     if (file !== IN_MEMORY) assertWholeFile(file, logWas);
     database = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS });
-    // Before the first pragma that writes: a file that no Hallpass has begun stays as it is.
+    // Before the first pragma that writes, so that a foreign file stays unchanged.
     if (ifMissing === 'refuse' && schemaVersionOf(database) === 0) {
       database.close();
       return 'missing';
@@ -188,10 +191,10 @@ function openForWriting({ file, ifMissing }: WriterOptions): Opened | 'missing' 
     const generations = file === IN_MEMORY ? undefined : new Generations(database, file, logWas);
     return { database, sql: sqlOf(database, eventIds()), files: new OpenFiles(file), generations };
   } catch (cause) {
-    // Or whoever looks at what is wrong with it would find it locked until this thread is gone.
+    // Otherwise the file stays locked for whoever examines it, until this thread ends.
     if (database?.isOpen === true) database.close();
     const fault = faultOf(cause);
-    // A sentence of our own says it all.
+    // This is already our own message.
     if (fault.kind === 'sqlite' && fault.code === undefined && !isSystemError(cause)) throw cause;
     throw new Error(whyNotOpened(fault, file), { cause });
   }
@@ -201,7 +204,7 @@ function isSystemError(error: unknown): boolean {
   return error instanceof Error && 'syscall' in error;
 }
 
-/** The file's own entry in its folder has to survive a power cut as well. (Windows has no such call for folders.) */
+/** Makes the file's entry in its folder survive a power cut as well. (Windows cannot sync folders.) */
 function syncFolder(folder: string): void {
   if (process.platform === 'win32') return;
   const descriptor = openSync(folder, 'r');
@@ -209,20 +212,20 @@ function syncFolder(folder: string): void {
   closeSync(descriptor);
 }
 
-/** With less than this an acknowledged commit can be lost in a power cut; SQLite's default in WAL mode is less. */
+/** With weaker settings, such as SQLite's defaults in WAL mode, a power cut can lose an acknowledged commit. */
 function assertDurable(database: DatabaseSync): void {
   const journal = database.prepare('PRAGMA journal_mode').get()?.['journal_mode'];
   const synchronous = database.prepare('PRAGMA synchronous').get()?.['synchronous'];
   if (journal !== 'wal' || synchronous !== 2) {
     throw new Error(
-      `The store cannot promise that what it has acknowledged is on disk (journal_mode=${String(journal)}, ` +
+      `The store cannot promise that what it acknowledges is on disk (journal_mode=${String(journal)}, ` +
         `synchronous=${String(synchronous)}). Keep the data folder on a local file system.`,
     );
   }
 }
 
 function migrate(database: DatabaseSync): void {
-  // Most starts find nothing to do, and need not wait for whoever is writing.
+  // Usually there is nothing to do, and no need to wait for another writer.
   if (schemaVersionOf(database) === MIGRATIONS.length) return;
   database.exec('BEGIN IMMEDIATE');
   try {

@@ -1,4 +1,4 @@
-/** A store in a file: lines of JSON with a checksum, the same for both engines. */
+/** Backups: a store as lines of JSON with a checksum, the same for both engines. */
 import { createHash } from 'node:crypto';
 import { escapeControlsInLines, parseJson } from '@hallpass/protocol';
 import { findFeedEnd } from '../verbs/feed.ts';
@@ -19,7 +19,7 @@ import {
   type Tables,
 } from './transfer.ts';
 
-/** What a backup begins and ends with. Between them, for each row: its table and its values. */
+/** The first line of a backup; `Tail` is the last. Each line between holds a row: its table and its values. */
 interface Head {
   readonly hallpass_backup: 1;
   readonly schema: number;
@@ -28,13 +28,13 @@ interface Head {
 
 interface Tail {
   readonly rows: number;
-  /** SHA-256 over every line before this one, as hexadecimal. */
+  /** SHA-256 over all lines before this one, in hexadecimal. */
   readonly sha256: string;
 }
 
 /**
- * Writes a store as lines of JSON. What is revoked while they are written is added at the end, so that nothing that was
- * acknowledged before the last line is missing: a restored store refuses it.
+ * Writes a store as lines of JSON. Tokens revoked in the meantime are added at the end, so that no revocation acknowledged
+ * before the last lines is missing from a restored store.
  */
 export async function writeBackup(
   from: Tables,
@@ -53,7 +53,7 @@ export async function writeBackup(
   const digest = createHash('sha256');
   let rows = 0;
   const writeLine = async (value: unknown): Promise<void> => {
-    // A backup may go to a terminal, with the names that are in it.
+    // A backup may be printed to a terminal, and the names in it may hold control characters.
     const line = escapeControlsInLines(`${JSON.stringify(value)}\n`);
     digest.update(line);
     await write(line);
@@ -79,7 +79,10 @@ export async function writeBackup(
   return tail;
 }
 
-/** Reads a backup to its end and says what it holds. Throws `TransferRefusal` when it is damaged, cut or too new. */
+/**
+ * Reads a backup to its end and returns when it was made and the rows per table. Throws `TransferRefusal` when it is damaged,
+ * truncated or from a newer version.
+ */
 export async function verifyBackup(
   lines: AsyncIterable<string>,
   schemaMax: number,
@@ -105,14 +108,14 @@ export async function verifyBackup(
     digest.update(`${line}\n`);
   }
   if (head === undefined || tail === undefined) throw damaged('it has no end');
-  if (tail.rows !== rows || tail.sha256 !== digest.digest('hex')) throw damaged('its checksum is another');
+  if (tail.rows !== rows || tail.sha256 !== digest.digest('hex')) throw damaged('its checksum does not match');
   return { madeAt: head.madeAt, byTable };
 }
 
 /**
- * Fills an empty store from the lines of a backup that was verified, in one transaction: a store that was filled by half
- * could be served without what was revoked. The feed gets another id: guards that have read further than the backup goes
- * begin anew, and miss nothing.
+ * Fills a store from a verified backup, in one transaction, because a half-filled store could be served without its
+ * revocations. The feed gets a new id, so that guards which have read further than the backup start over and miss nothing.
+ * Returns the number of rows. Throws `TransferRefusal` when the store is not empty and `over` is absent.
  */
 export async function restoreBackup(
   lines: AsyncIterable<string>,
@@ -125,7 +128,7 @@ export async function restoreBackup(
     readonly to: Tables;
     readonly feedId: string;
     readonly progress: Progress;
-    /** Takes the place of what was found in the store, with an event; absent: a store that holds something is refused. */
+    /** Replaces what is in the store, which the operator has agreed to. Absent: a store that is not empty is refused. */
     readonly over?: { readonly replaced: Replaced; readonly event: StoreEvent };
   },
 ): Promise<number> {
@@ -139,7 +142,7 @@ export async function restoreBackup(
       head ??= headOf(value, MIGRATIONS.length);
       if (!Array.isArray(value)) continue;
       const [table, row] = rowOf(value, head.schema);
-      // What was moved on while the backup was written is in it twice; the later one counts.
+      // An entry that moved while the backup was written is in it twice; the later one counts.
       if (table.name === 'revocations') {
         await sql.run(
           'DELETE FROM revocations WHERE kind = ? AND subject = ?',
@@ -202,23 +205,23 @@ function tailOf(value: unknown): Tail {
 function rowOf(list: readonly unknown[], schema: number): readonly [Table, SqlRow] {
   const [name, ...values] = list;
   const table = TABLES.find((known) => known.name === name);
-  if (table === undefined) throw damaged('it has a table that is not known');
+  if (table === undefined) throw damaged('it has an unknown table');
   const columns = columnsOf(table);
-  // A version before this one wrote fewer columns.
+  // An older version wrote fewer columns.
   const isWhole = values.length === columns.length || (schema < MIGRATIONS.length && values.length < columns.length);
   if (!isWhole || values.length < table.key.length) throw damaged('a row is not complete');
-  const valueOf = (at: number): SqlValue => (at < values.length ? cellOf(values[at]) : otherwise(table, at));
+  const valueOf = (at: number): SqlValue => (at < values.length ? cellOf(values[at]) : defaultOf(table, at));
   const cells = columns.map((column, at) => [column, valueOf(at)] as const);
   return [table, Object.fromEntries(cells)];
 }
 
-/** What a row from before a column was there has in it. */
-function otherwise(table: Table, at: number): SqlValue {
+/** The value of a column that was added after the row was written. */
+function defaultOf(table: Table, at: number): SqlValue {
   const { added = [] } = table;
   return added[at - (columnsOf(table).length - added.length)] ?? null;
 }
 
 function cellOf(value: unknown): SqlValue {
   if (typeof value === 'string' || typeof value === 'number' || value === null) return value;
-  throw damaged('a value is neither a text nor a number');
+  throw damaged('a value is neither text nor a number');
 }

@@ -1,19 +1,20 @@
 /**
- * Restoring over a store that is in use: its API keys and issuer keys make way for those of the backup. What it has revoked,
- * retired or removed stays so, as does what may be used once: the backup may be older, and nothing acknowledged is forgotten.
+ * Restores over a store in use. The API keys and issuer keys of the backup replace those of the store. Whatever the store
+ * has revoked, retired, removed or used once stays so, because the backup may be older and nothing acknowledged is lost.
  */
 import { recordEvent, revoke } from '../verbs/revocations.ts';
 import type { Sql, SqlRow } from '../sql.ts';
 import type { StoredRevocation, StoreEvent } from '../store.ts';
 import { columnsOf, listOf, PAGE_ROWS, TABLES, TransferRefusal, type Table } from './transfer.ts';
 
-/** What a restore over a store would end. */
+/** What a restore over a store would replace. */
 export interface Replaced {
   readonly apiKeys: number;
-  /** Refreshed grants, of which those of an API key that the backup has go on; others have no rows. */
+  /** Refreshed grants. Those of an API key in the backup continue. Grants that were never refreshed have no rows to count. */
   readonly grants: number;
 }
 
+/** Counts what a restore would replace, to ask the operator first. */
 export async function countReplaced(sql: Sql): Promise<Replaced> {
   const [row] = await sql.all(
     `SELECT (SELECT COUNT(*) FROM clients WHERE client_id <> '') AS clients, (SELECT COUNT(*) FROM families) AS grants`,
@@ -21,25 +22,28 @@ export async function countReplaced(sql: Sql): Promise<Replaced> {
   return { apiKeys: Number(row?.['clients']), grants: Number(row?.['grants']) };
 }
 
-/** Tables whose rows a backup adds to, and does not take the place of. */
+/** Tables whose rows stay; the backup only adds to them. */
 const KEPT: ReadonlySet<string> = new Set(['feed', 'revocations', 'families', 'used_once', 'events']);
-/** Before the kind of a revocation that is put aside, so that one of the backup may have the same subject. */
+/** Prefixes the kind of a revocation that is set aside, so that the backup can hold one with the same subject. */
 const ASIDE = 'aside ';
 
-/** Makes room for the rows of a backup, in the transaction that writes them. `found`: what its owner has agreed to lose. */
-export async function clearForRestore(sql: Sql, found: Replaced): Promise<void> {
-  if ((await countReplaced(sql)).apiKeys > found.apiKeys)
+/**
+ * Makes room for the rows of a backup, in the transaction that writes them. `agreed`: what the operator has agreed to
+ * replace. Throws `TransferRefusal` if the store holds more API keys by now.
+ */
+export async function clearForRestore(sql: Sql, agreed: Replaced): Promise<void> {
+  if ((await countReplaced(sql)).apiKeys > agreed.apiKeys)
     throw new TransferRefusal(
-      'An API key was made in the store meanwhile. Nothing was restored. Run the command again.',
+      'An API key was created in the store in the meantime. Nothing was restored. Run the command again.',
     );
   for (const { name } of TABLES) if (!KEPT.has(name)) await sql.run(`DELETE FROM ${name}`);
-  // A position below zero is in nobody's way, and no reader ever asks for one.
+  // No entry of the backup has a negative position, and no reader asks for one.
   await sql.run(`UPDATE revocations SET position = -position, kind = '${ASIDE}' || kind WHERE position > 0`);
 }
 
 /**
- * Keeps the row of a grant, unless the store has seen a later generation of it: with an earlier one, or none, a refresh
- * token that was retired since the backup would be good again. The row stays until the last of all its tokens has ended.
+ * Writes the row of a grant unless the store has a later generation of it. Going back would make refresh tokens valid again
+ * that were retired since the backup. The row stays until the last of all its tokens expires.
  */
 export async function putFamilyUnlessNewer(sql: Sql, table: Table, row: SqlRow): Promise<void> {
   const { name, values } = table;
@@ -55,12 +59,15 @@ export async function putFamilyUnlessNewer(sql: Sql, table: Table, row: SqlRow):
   );
 }
 
-/** Takes out the issuer keys that this store's operators have taken out since the backup: someone else may have them. */
+/** Removes the issuer keys that operators removed since the backup: someone else may have them. */
 async function removeAgain(sql: Sql): Promise<void> {
   await sql.run(`DELETE FROM keys WHERE key_id IN (SELECT detail FROM events WHERE kind LIKE '%_key_removed')`);
 }
 
-/** Revokes once more what was put aside, behind what the backup has revoked; keys that were taken out are so again. */
+/**
+ * Revokes again what was set aside, behind the revocations of the backup, removes again the issuer keys that had been
+ * removed, and records the event.
+ */
 export async function reapplyRevocations(sql: Sql, event: StoreEvent): Promise<void> {
   for (;;) {
     const rows = await sql.all(
@@ -80,7 +87,7 @@ const KINDS = ['token', 'grant', 'client', 'before'] as const;
 
 function revocationOf(row: SqlRow): readonly StoredRevocation[] {
   const kind = KINDS.find((known) => `${ASIDE}${known}` === row['kind']);
-  // What was only a place in the feed is one no more.
+  // Placeholders in the feed are no longer needed.
   if (kind === undefined) return [];
   const before = row['before_date'];
   return [

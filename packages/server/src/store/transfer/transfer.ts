@@ -1,7 +1,7 @@
 /**
- * A whole store as rows, and from one store to another. Works below the verbs, on the same tables in both engines, in the
- * order of their primary keys; values are carried as they are, so whatever was signed, sealed or hashed with the store's
- * keys goes on being good.
+ * Reads a whole store as rows, and copies it into another store. This works below the operations, on tables that are the
+ * same in both engines, in the order of their primary keys. Values are copied unchanged, so whatever was signed, sealed or
+ * hashed with the store's keys stays valid.
  */
 import { createHash, type Hash } from 'node:crypto';
 import { renewRevision } from '../verbs/clients.ts';
@@ -11,28 +11,30 @@ import type { Sql, SqlRow, SqlValue } from '../sql.ts';
 import { RESTORE, StoreBroken } from '../store.ts';
 import { findTime } from '../verbs/time.ts';
 
-/** An engine, below its verbs. */
+/** Direct access to the tables of an engine. */
 export interface Tables {
-  /** Reads at one moment: everything that was committed before, and nothing after. */
+  /** Reads a snapshot: everything committed before, and nothing after. */
   readonly snapshot: <Result>(work: (sql: Sql) => Promise<Result>) => Promise<Result>;
-  /** Writes in one transaction; durable when it resolves. */
+  /** Writes in one transaction. What it wrote is durable when it resolves. */
   readonly transact: <Result>(work: (sql: Sql) => Promise<Result>) => Promise<Result>;
   readonly close: () => Promise<void>;
 }
 
+/** A table that is copied: its name and columns. */
 export interface Table {
   readonly name: string;
+  /** The columns of the primary key, in order. */
   readonly key: readonly string[];
   readonly values: readonly string[];
-  /** The last of the values, as many as came later than the table, with what a row from before has in them. */
+  /** The defaults of those `values` that a later version added, which are the last ones. */
   readonly added?: readonly SqlValue[];
 }
 
 /**
- * In the order in which they are carried. The feed first: its id tells whose copy a store is, also where a copy was
- * interrupted. Keys last, and before them whatever was revoked or used: a copy by half, were it served, would take no
- * token of the store that it is of. Counters and followers are not carried: they are of this second and this minute; nor
- * is the time, which is that of the servers of each store, with what is measured by it (`feed_until`). A column that a later version added stands last.
+ * The tables in copying order. The feed comes first, because its id says which store a copy belongs to, even when the copy
+ * was interrupted. Keys come last, behind everything revoked or used: a partial copy that is served by mistake accepts no
+ * token of its source. Counters and followers are not copied, because they matter for seconds; nor is the time and what
+ * is measured by it (`feed_until`), which belongs to the servers of each store. Columns added later are last.
  */
 export const TABLES: readonly Table[] = [
   { name: 'feed', key: ['one'], values: ['feed_id', 'last_position', 'last_commit'] },
@@ -70,31 +72,33 @@ export const TABLES: readonly Table[] = [
   { name: 'keys', key: ['key_id'], values: ['key_use', 'algorithm', 'wrapped', 'created_at', 'active_from'] },
 ];
 
-/** How many rows are read, and written, at a time. */
+/** How many rows are read and written at a time. */
 export const PAGE_ROWS = 500;
 
-/** A store, or a file, that cannot be carried from or to, with a sentence that says what to do. */
+/** A store or file that cannot be copied, backed up or restored. The message says what to do. */
 export class TransferRefusal extends Error {
   override readonly name = 'TransferRefusal';
 }
 
-/** What was carried of one table. */
+/** The result for one table. */
 export interface TableReport {
   readonly table: string;
-  /** In the source. */
+  /** Rows in the source. */
   readonly rows: number;
   readonly inserted: number;
   readonly updated: number;
   readonly deleted: number;
-  /** SHA-256 over the rows of the source, in order, as hexadecimal. */
+  /** SHA-256 over the rows of the source in order, in hexadecimal. */
   readonly checksum: string;
 }
 
+/** Reports the table in work and the rows done so far. */
 export type Progress = (table: string, rows: number) => void;
 
 /**
- * Makes a store like another, by comparing them row by row and writing the differences: may be run while the source
- * serves, may be interrupted and run again, and is quick when little has changed. With `dryRun` nothing is written.
+ * Makes one store a copy of another by comparing them row by row and writing the differences. It can run while the source
+ * serves, can be interrupted and repeated, and is fast when little has changed. With `dryRun` it writes nothing. Throws
+ * `TransferRefusal` when the target must not be overwritten.
  */
 export async function copyTables({
   from,
@@ -108,8 +112,8 @@ export async function copyTables({
   readonly progress: Progress;
 }): Promise<readonly TableReport[]> {
   return await from.snapshot(async (source) => {
-    const target = await assertMayBecome(source, to);
-    // Before the first row: what a server writes from here on tells the next copy that one runs there.
+    const target = await assertMayOverwrite(source, to);
+    // Cleared before the first row is copied: if a server runs there, its next entry tells the next copy.
     if (target === 'another' && !dryRun) await to.transact((sql) => sql.run('DELETE FROM store_time'));
     const reports: TableReport[] = [];
     for (const table of TABLES) reports.push(await copyTable(table, { source, to, dryRun, progress }));
@@ -118,35 +122,35 @@ export async function copyTables({
 }
 
 /**
- * A store with keys of its own is not written over, nor one that has gone on by itself since it was copied: what was
- * rotated or changed there would be undone, and retired tokens would be good again. Gives what the store is by now.
+ * Refuses a target that has API keys of another store, or that has been served since it was copied: rotations and changes
+ * made there would be undone, and retired tokens would be valid again. Returns whether the target is already a copy.
  */
-async function assertMayBecome(source: Sql, to: Tables): Promise<'copy' | 'another'> {
+async function assertMayOverwrite(source: Sql, to: Tables): Promise<'copy' | 'another'> {
   const [theirs, clients, ours] = await Promise.all([
     to.snapshot(findFeedEnd),
     to.snapshot((sql) => sql.all("SELECT client_id FROM clients WHERE client_id <> '' LIMIT 1")),
     findFeedEnd(source),
   ]);
   if (theirs.feedId !== ours.feedId && clients.length > 0) {
-    throw new TransferRefusal('The other store has API keys of its own. Copy to an empty one.');
+    throw new TransferRefusal('The other store has its own API keys. Copy to an empty store.');
   }
-  if (theirs.feedId === ours.feedId && theirs.last > 0 && !(await isPartOf(source, ours, theirs))) {
+  if (theirs.feedId === ours.feedId && theirs.last > 0 && !(await isPrefixOf(source, ours, theirs))) {
     throw new TransferRefusal(
-      'The other store has revoked tokens by itself since it was copied: servers run on it already. To copy would lose them.',
+      'The other store has revoked tokens of its own since it was copied, so servers already run on it. Copying would lose those revocations.',
     );
   }
   if (theirs.feedId !== ours.feedId) return 'another';
-  // Servers write the time every few seconds, and nobody else does.
+  // Only servers write the time, every few seconds.
   if ((await to.snapshot(findTime)) !== undefined) {
     throw new TransferRefusal(
-      'A server has run on the other store since it was copied. To copy would undo what it did. Empty that database to begin anew.',
+      'A server has run on the other store since it was copied. Copying would undo what it did. Empty that database to start over.',
     );
   }
   return 'copy';
 }
 
-/** Whether the history that ends at `theirs` is the beginning of ours. Where our entry is forgotten, nobody can tell. */
-async function isPartOf(source: Sql, ours: FeedEnd, theirs: FeedEnd): Promise<boolean> {
+/** Whether the history that ends at `theirs` is part of ours. If our entry is already forgotten, it is taken to be. */
+async function isPrefixOf(source: Sql, ours: FeedEnd, theirs: FeedEnd): Promise<boolean> {
   if (theirs.last > ours.last) return false;
   if (theirs.last === ours.last) return theirs.commitId === ours.commitId;
   const [row] = await source.all('SELECT commit_id FROM revocations WHERE position = ?', theirs.last);
@@ -195,7 +199,7 @@ async function copyTable(
   return { table: table.name, ...counts, checksum: digest.digest('hex') };
 }
 
-/** Counts and checksums of a store's tables, to be compared with those of another. */
+/** The counts and checksums of all tables of a store, to compare with another's. */
 export async function checkTables(tables: Tables, progress: Progress): Promise<readonly TableReport[]> {
   return await tables.snapshot(async (sql) => {
     const reports: TableReport[] = [];
@@ -223,14 +227,14 @@ export function columnsOf({ key, values }: Table): readonly string[] {
   return [...key, ...values];
 }
 
-/** All rows of a table, or those behind another one. Rejects with `StoreBroken` where they are not in order. */
+/** All rows of a table, or those after a given row. Throws `StoreBroken` if they are out of order. */
 export async function* readTable(sql: Sql, table: Table, after?: SqlRow): AsyncGenerator<SqlRow> {
   yield* readPages(async (last = after) => {
     const page = await readPage(sql, table, last);
     const next = page.at(-1);
-    // In a damaged index the rows can go round in a circle, and so would whoever reads them.
+    // A damaged index can lead in a circle, and reading would never end.
     if (last !== undefined && next !== undefined && compareKeys(table, next, last) <= 0) {
-      throw new StoreBroken(`The store is damaged: the rows of ${table.name} are not in order. ${RESTORE}`);
+      throw new StoreBroken(`The store is damaged: the rows of ${table.name} are out of order. ${RESTORE}`);
     }
     return page;
   });
@@ -247,7 +251,7 @@ async function* readPages(read: (after: SqlRow | undefined) => Promise<readonly 
   }
 }
 
-/** The rows behind another one, or the first. */
+/** One page: the first rows, or those after a given row. */
 function readPage(sql: Sql, table: Table, after: SqlRow | undefined): Promise<readonly SqlRow[]> {
   const { name, key } = table;
   const columns = columnsOf(table).join(', ');
@@ -264,7 +268,7 @@ function valueOf(row: SqlRow, column: string): SqlValue {
   return row[column] ?? null;
 }
 
-/** Two runs of rows in order to pairs by key; where one has no such row, undefined. */
+/** Merges two ordered streams of rows into pairs with equal keys; a missing row is undefined. */
 async function* pairs(
   table: Table,
   ours: AsyncGenerator<SqlRow>,
@@ -284,7 +288,7 @@ async function nextOf(rows: AsyncGenerator<SqlRow>): Promise<SqlRow | undefined>
   return done === true ? undefined : value;
 }
 
-/** As both engines order them: numbers by size, texts by their bytes. */
+/** Orders keys like both engines do: numbers by value, texts by their bytes. */
 function compareKeys({ key }: Table, a: SqlRow, b: SqlRow): number {
   for (const column of key) {
     const [one, other] = [valueOf(a, column), valueOf(b, column)];
@@ -313,7 +317,7 @@ export function listOf(table: Table, row: SqlRow): readonly SqlValue[] {
 async function apply(sql: Sql, table: Table, changes: readonly Change[]): Promise<void> {
   const where = table.key.map((column) => `${column} = ?`).join(' AND ');
   for (const change of changes) {
-    // What is put may take the place of what is removed under another key, and so comes after it.
+    // Removals come first: a new row may reuse a unique value of a removed one.
     if ('remove' in change) {
       await sql.run(
         `DELETE FROM ${table.name} WHERE ${where}`,
@@ -324,7 +328,7 @@ async function apply(sql: Sql, table: Table, changes: readonly Change[]): Promis
   for (const change of changes) if ('put' in change) await put(sql, table, change.put);
 }
 
-/** Keeps a row in the place of the one that has its key. */
+/** Inserts a row, or replaces the one with the same key. */
 export async function put(sql: Sql, table: Table, row: SqlRow): Promise<void> {
   const columns = columnsOf(table);
   const update =
@@ -336,6 +340,6 @@ export async function put(sql: Sql, table: Table, row: SqlRow): Promise<void> {
      ON CONFLICT (${table.key.join(', ')}) ${update}`,
     ...listOf(table, row),
   );
-  // Revisions are not carried: a server that was on this store before must not take the row for one that it knows.
+  // Revisions are not copied: a server that used this store before must not take the row for one that it has parsed.
   if (table.name === 'clients') await renewRevision(sql, recordRowOf(row));
 }

@@ -6,7 +6,7 @@ import {
   eventRecord,
   followerRecord,
   keyRecord,
-  keepSecond,
+  setStoreTime,
   readFeed,
   revocationBefore,
   revocationRecord,
@@ -15,7 +15,7 @@ import {
 import type { StoreTest } from './contract.ts';
 
 const TOKEN = { jti: 'jti', grantId: 'grant', clientId: 'client', issuedAt: NOW };
-/** How far the clocks of instances on one store may be apart, in seconds (contract, Many instances). */
+/** How far apart the clocks of instances on one store may be, in seconds (contract, Many instances). */
 const SKEW_SECONDS = 5;
 const EVENTS_KEPT_DAYS = 90;
 
@@ -59,7 +59,7 @@ const EVERY_OPERATION: {
   check: (store) => store.check(),
 };
 
-export function testCare(storeTest: StoreTest): void {
+export function testMaintenance(storeTest: StoreTest): void {
   testEvents(storeTest);
   testKeys(storeTest);
   testOnce(storeTest);
@@ -68,7 +68,7 @@ export function testCare(storeTest: StoreTest): void {
 }
 
 function testEvents(storeTest: StoreTest): void {
-  storeTest('a key is encrypted anew only where it is as it was, and all processes see it', async ({ open }) => {
+  storeTest('a key is rewrapped only if it has not changed, and all processes see it', async ({ open }) => {
     const [a, b] = [await open(), await open()];
     await a.addKey(keyRecord(), -1);
     assert.equal(await b.rewrapKey('key', { from: 'something else', to: 'lost' }), 'changed_meanwhile');
@@ -83,7 +83,7 @@ function testEvents(storeTest: StoreTest): void {
     assert.deepEqual(await b.loadKeys(), await a.loadKeys());
   });
 
-  storeTest('a counter is one for all processes, each period of each name for itself', async ({ open }) => {
+  storeTest('all processes share a counter, which counts per name and period', async ({ open }) => {
     const [a, b] = [await open(), await open()];
     const counter = { name: 'key', period: 7, by: 3, expiresAt: NOW };
     const totals = await Promise.all(Array.from({ length: 20 }, (_, at) => (at % 2 === 0 ? a : b).count(counter)));
@@ -95,29 +95,26 @@ function testEvents(storeTest: StoreTest): void {
     assert.equal(await b.count({ ...counter, name: 'other', by: 1 }), 1);
     assert.equal(await b.count({ ...counter, by: 0 }), 60);
     await a.forgetExpired(NOW + 3600, 100);
-    assert.equal(await a.count(counter), 3, 'and is forgotten when its period is long over');
+    assert.equal(await a.count(counter), 3, 'it is forgotten long after its period');
   });
 
-  storeTest(
-    'events come newest first, those of one moment in reverse order, at most as many as asked',
-    async ({ open }) => {
-      const [a, b] = [await open(), await open()];
-      await a.recordEvent(eventRecord('first', { at: 2 }));
-      await b.recordEvent(eventRecord('second', { at: 2, clientId: 'client', grantId: 'grant', detail: 'words' }));
-      await a.recordEvent(eventRecord('late', { at: 1 }));
-      assert.deepEqual(await b.listEvents({ limit: 10 }), [
-        { at: 2, kind: 'second', clientId: 'client', grantId: 'grant', detail: 'words' },
-        { at: 2, kind: 'first' },
-        { at: 1, kind: 'late' },
-      ]);
-      assert.deepEqual(
-        (await a.listEvents({ limit: 2 })).map(({ kind }) => kind),
-        ['second', 'first'],
-      );
-    },
-  );
+  storeTest('events come newest first, also within one millisecond, and no more than asked for', async ({ open }) => {
+    const [a, b] = [await open(), await open()];
+    await a.recordEvent(eventRecord('first', { at: 2 }));
+    await b.recordEvent(eventRecord('second', { at: 2, clientId: 'client', grantId: 'grant', detail: 'words' }));
+    await a.recordEvent(eventRecord('late', { at: 1 }));
+    assert.deepEqual(await b.listEvents({ limit: 10 }), [
+      { at: 2, kind: 'second', clientId: 'client', grantId: 'grant', detail: 'words' },
+      { at: 2, kind: 'first' },
+      { at: 1, kind: 'late' },
+    ]);
+    assert.deepEqual(
+      (await a.listEvents({ limit: 2 })).map(({ kind }) => kind),
+      ['second', 'first'],
+    );
+  });
 
-  storeTest('events of two processes at once are all kept', async ({ open }) => {
+  storeTest('concurrent events of two processes are all stored', async ({ open }) => {
     const [a, b] = [await open(), await open()];
     const kinds = Array.from({ length: 200 }, (_, at) => `event-${at}`);
     await Promise.all(kinds.map((kind, at) => (at % 2 === 0 ? a : b).recordEvent(eventRecord(kind))));
@@ -127,7 +124,7 @@ function testEvents(storeTest: StoreTest): void {
 }
 
 function testKeys(storeTest: StoreTest): void {
-  storeTest('of processes that start at once one adds the first key, and both then hold it', async ({ open }) => {
+  storeTest('of processes that start at once, one adds the first key, and all load it', async ({ open }) => {
     const [a, b] = [await open(), await open()];
     const starting = Array.from({ length: 20 }, (_, at) => (at % 2 === 0 ? a : b));
     const outcomes = await Promise.all(
@@ -140,7 +137,7 @@ function testKeys(storeTest: StoreTest): void {
   });
 
   storeTest(
-    'each use and each algorithm has a first key of its own, in the order in which they become active',
+    'each use and algorithm has its own first key, and keys are listed in the order in which they become active',
     async ({ open }) => {
       const store = await open();
       const keys = [
@@ -155,7 +152,7 @@ function testKeys(storeTest: StoreTest): void {
     },
   );
 
-  storeTest('a key that is due is added once, with its event, and not while one is young enough', async ({ open }) => {
+  storeTest('a key that is due is added once with its event, and not before it is due', async ({ open }) => {
     const [a, b] = [await open(), await open()];
     await a.addKey(keyRecord({ keyId: 'old', createdAt: 10, activeFrom: 10 }), -1);
     const next = (keyId: string) => keyRecord({ keyId, createdAt: 20, activeFrom: 30 });
@@ -173,7 +170,7 @@ function testKeys(storeTest: StoreTest): void {
   });
 
   storeTest(
-    'a key that is removed is gone with its event and revocations; one that is not there leaves no trace',
+    'removing a key stores its event and revocations; removing an unknown key does nothing',
     async ({ open }) => {
       const [a, b] = [await open(), await open()];
       await a.addKey(keyRecord(), -1);
@@ -194,7 +191,7 @@ function testKeys(storeTest: StoreTest): void {
 function testOnce(storeTest: StoreTest): void {
   const mark = (id: string, space = 'space') => ({ space, id, expiresAt: NOW + 10 });
 
-  storeTest('of 200 callers in two processes with one mark, one is fresh (RFC 7523 §3)', async ({ open }) => {
+  storeTest('of 200 callers in two processes with one id, one is fresh (RFC 7523 §3)', async ({ open }) => {
     const [a, b] = [await open(), await open()];
     const callers = Array.from({ length: 200 }, (_, at) => (at % 2 === 0 ? a : b));
     const outcomes = await Promise.all(callers.map((store) => store.useOnce([mark('id')])));
@@ -205,21 +202,21 @@ function testOnce(storeTest: StoreTest): void {
     );
   });
 
-  storeTest('a mark is used in its own space alone', async ({ open }) => {
+  storeTest('an id is used in its own space only', async ({ open }) => {
     const store = await open();
     assert.equal(await store.useOnce([mark('id')]), 'fresh');
     assert.equal(await store.useOnce([mark('id', 'another')]), 'fresh');
     assert.deepEqual(await store.useOnce([mark('id', 'another')]), mark('id', 'another'));
   });
 
-  storeTest('of several marks all are used or none, and the first that was used is named', async ({ open }) => {
+  storeTest('of several ids all are used or none, and the first used one is returned', async ({ open }) => {
     const store = await open();
     await store.useOnce([mark('used')]);
     assert.deepEqual(await store.useOnce([mark('new'), mark('used')]), mark('used'));
     assert.equal(await store.useOnce([mark('new')]), 'fresh');
   });
 
-  storeTest('of 100 callers in two processes with two marks, in either order, one is fresh', async ({ open }) => {
+  storeTest('of 100 callers in two processes with the same two ids in either order, one is fresh', async ({ open }) => {
     const [a, b] = [await open(), await open()];
     const marks = [mark('one'), mark('two')];
     const outcomes = await Promise.all(
@@ -228,12 +225,12 @@ function testOnce(storeTest: StoreTest): void {
     assert.equal(outcomes.filter((outcome) => outcome === 'fresh').length, 1);
   });
 
-  storeTest('a mark given twice in one call is a replay of itself, not an outage', async ({ open }) => {
+  storeTest('the same id twice in one call is a replay, not an outage', async ({ open }) => {
     const store = await open();
     assert.deepEqual(await store.useOnce([mark('id'), mark('id')]), mark('id'));
   });
 
-  storeTest('a mark is kept past its end by as much as clocks may differ, and then forgotten', async ({ open }) => {
+  storeTest('an id is kept past its end for as long as clocks may differ, and then forgotten', async ({ open }) => {
     const store = await open();
     await store.useOnce([mark('id')]);
     assert.equal(await store.forgetExpired(NOW + 10 + SKEW_SECONDS, 100), 0);
@@ -252,8 +249,8 @@ function testForgetting(storeTest: StoreTest): void {
     ];
     await a.revoke(kept);
     assert.equal(await a.forgetExpired(NOW + 50, 100), 0);
-    // Gone from the feed, where no access token needs it, and yet in force.
-    await keepSecond(b, NOW + 50);
+    // No access token needs it in the feed any more, but it is still in force.
+    await setStoreTime(b, NOW + 50);
     assert.deepEqual((await readFeed(b, { now: NOW + 50 })).ids, []);
     assert.equal(await b.rotate(rotationRecord()), 'revoked');
     assert.equal(await b.rotate(rotationRecord({ grantId: 'another', issuedAt: NOW - 1 })), 'revoked');
@@ -261,7 +258,7 @@ function testForgetting(storeTest: StoreTest): void {
     assert.equal(await b.rotate(rotationRecord()), 'rotated');
   });
 
-  storeTest('a family is kept to its end: it is what tells a retired token from a good one', async ({ open }) => {
+  storeTest('a family is kept to its end, because it tells a retired token from a valid one', async ({ open }) => {
     const store = await open();
     await store.rotate(rotationRecord({ expiresAt: NOW + 10 }));
     await store.rotate(rotationRecord({ from: 1, expiresAt: NOW + 10 }));
@@ -272,10 +269,10 @@ function testForgetting(storeTest: StoreTest): void {
   });
 
   for (const [what, presentedExpiresAt, expiresAt] of [
-    ['a later generation that ends sooner', NOW + 500, NOW + 10],
-    ['a later generation that ends later', NOW + 10, NOW + 500],
+    ['the newest one expires sooner', NOW + 500, NOW + 10],
+    ['the newest one expires later', NOW + 10, NOW + 500],
   ] as const) {
-    storeTest(`a family is kept to the last end of all its generations: ${what}`, async ({ open }) => {
+    storeTest(`a family is kept until its last generation expires: ${what}`, async ({ open }) => {
       const store = await open();
       await store.rotate(rotationRecord({ presentedExpiresAt, expiresAt }));
       await store.rotate(rotationRecord({ from: 1, presentedExpiresAt: expiresAt, expiresAt: NOW + 20 }));
@@ -288,7 +285,7 @@ function testForgetting(storeTest: StoreTest): void {
     });
   }
 
-  storeTest('the revocation of a grant is kept as long as its family, whatever it says of itself', async ({ open }) => {
+  storeTest('the revocation of a grant is kept as long as its family, whatever its own end', async ({ open }) => {
     const store = await open();
     await store.rotate(rotationRecord({ grantId: 'early', expiresAt: NOW + 500 }));
     const brief = { expires_at: NOW + 1, keepUntil: NOW + 1 };
@@ -306,7 +303,7 @@ function testForgetting(storeTest: StoreTest): void {
   });
 
   storeTest(
-    'a family is kept past its end by as much as clocks may differ (contract, Many instances)',
+    'a family is kept past its end for as long as clocks may differ (contract, Many instances)',
     async ({ open }) => {
       const store = await open();
       await store.rotate(rotationRecord({ expiresAt: NOW + 10 }));
@@ -325,26 +322,23 @@ function testForgetting(storeTest: StoreTest): void {
     assert.deepEqual(await store.listEvents({ limit: 1 }), []);
   });
 
-  storeTest(
-    'one step forgets no more than it may, and steps come to an end with everything forgotten',
-    async ({ open }) => {
-      const store = await open();
-      const revocations = Array.from({ length: 7 }, (_, at) => revocationRecord('token', `jti-${at}`));
-      await store.revoke([...revocations, revocationRecord('token', 'alive', { expires_at: NOW + 900_000_000 })]);
-      for (let at = 0; at < 5; at++) await store.rotate(rotationRecord({ grantId: `grant-${at}` }));
-      for (let at = 0; at < 4; at++) await store.recordEvent(eventRecord(`event-${at}`));
-      const later = NOW + 100 * 86_400;
-      const steps: number[] = [];
-      do steps.push(await store.forgetExpired(later, 3));
-      while (steps.at(-1) === 3);
-      assert.deepEqual(steps, [3, 3, 3, 3, 3, 1]);
-      assert.equal(await store.forgetExpired(later, 3), 0);
-      await keepSecond(store, later);
-      assert.deepEqual((await readFeed(store, { now: later })).ids, ['alive']);
-    },
-  );
+  storeTest('one call forgets no more than its limit, and repeated calls forget everything', async ({ open }) => {
+    const store = await open();
+    const revocations = Array.from({ length: 7 }, (_, at) => revocationRecord('token', `jti-${at}`));
+    await store.revoke([...revocations, revocationRecord('token', 'alive', { expires_at: NOW + 900_000_000 })]);
+    for (let at = 0; at < 5; at++) await store.rotate(rotationRecord({ grantId: `grant-${at}` }));
+    for (let at = 0; at < 4; at++) await store.recordEvent(eventRecord(`event-${at}`));
+    const later = NOW + 100 * 86_400;
+    const steps: number[] = [];
+    do steps.push(await store.forgetExpired(later, 3));
+    while (steps.at(-1) === 3);
+    assert.deepEqual(steps, [3, 3, 3, 3, 3, 1]);
+    assert.equal(await store.forgetExpired(later, 3), 0);
+    await setStoreTime(store, later);
+    assert.deepEqual((await readFeed(store, { now: later })).ids, ['alive']);
+  });
 
-  storeTest('clients, their marks and keys are never forgotten', async ({ open }) => {
+  storeTest('clients, their secret uses and keys are never forgotten', async ({ open }) => {
     const store = await open();
     await store.saveClient(clientRecord(), { event: eventRecord('made') });
     await store.markSecretsUsed([{ clientId: 'client', secretId: 'secret', usedAt: 1 }]);
@@ -365,7 +359,7 @@ function testClosing(storeTest: StoreTest): void {
   });
 
   storeTest(
-    'what was asked before the store is closed is written, or refused, but never left hanging',
+    'a write in progress when the store is closed is stored or rejected, but never left hanging',
     async ({ open, close }) => {
       const store = await open();
       const ids = Array.from({ length: 300 }, (_, at) => `jti-${at}`);
@@ -381,7 +375,7 @@ function testClosing(storeTest: StoreTest): void {
     },
   );
 
-  storeTest('a process goes on when another on the same store is closed', async ({ open, close }) => {
+  storeTest('a process carries on when another one closes the same store', async ({ open, close }) => {
     const [a, b] = [await open(), await open()];
     await a.revoke([revocationRecord('token', 'jti')]);
     await close(a);
