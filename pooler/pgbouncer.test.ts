@@ -1,6 +1,6 @@
 /**
- * A store behind Debian's PgBouncer, in both modes that hold a transaction together (ADR 36): the contract of every store,
- * two servers, and a database that comes and goes behind the pooler. `npm run test:pooler`; needs the package `pgbouncer`.
+ * A store behind Debian's PgBouncer, in both modes that keep a transaction on one connection (ADR 36): the store contract,
+ * two servers, and a database that fails behind the pooler. `npm run test:pooler`; needs the package `pgbouncer`.
  */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -20,7 +20,7 @@ import { startPgBouncer } from './pgbouncer.ts';
 const cluster = await startPostgres();
 after(() => cluster.remove());
 const random = (byteCount: number) => new Uint8Array(randomBytes(byteCount));
-/** The tests of the server that depend most on the store. */
+/** The server tests that depend most on the store. */
 const SERVER_TESTS = ['feed', 'predecessor', 'refresh_token', 'revoke'];
 
 async function openUntilEnd(t: TestContext, url: string): Promise<Store> {
@@ -77,7 +77,7 @@ for (const mode of ['transaction', 'session'] as const) {
       }
     });
 
-    test('of one grant rotated from two stores at once, one rotation is kept', async (t) => {
+    test('of concurrent rotations of one grant from two stores, one is stored', async (t) => {
       const url = pooler.through(await cluster.createDatabase());
       const [a, b] = [await openUntilEnd(t, url), await openUntilEnd(t, url)];
       const outcomes = await Promise.all(
@@ -86,7 +86,7 @@ for (const mode of ['transaction', 'session'] as const) {
       assert.equal(outcomes.filter((outcome) => outcome === 'rotated').length, 1);
     });
 
-    test('a server that stops keeping what it acknowledges is refused with its next transaction', async (t) => {
+    test('when durability is switched off on the server, the next transaction is refused', async (t) => {
       const store = await openUntilEnd(t, pooler.through(await cluster.createDatabase()));
       await cluster.configure({ fsync: 'off' });
       try {
@@ -98,7 +98,7 @@ for (const mode of ['transaction', 'session'] as const) {
       await store.revoke([revocationRecord('token', 'jti')]);
     });
 
-    test('connections that the server ends, and a database that is killed, are an outage no longer than they last', async (t) => {
+    test('after the server ends its connections, and after a kill, the store recovers with every acknowledged write', async (t) => {
       const direct = await cluster.createDatabase();
       const store = await openUntilEnd(t, pooler.through(direct));
       const acknowledged: string[] = [];
@@ -148,7 +148,7 @@ for (const mode of ['transaction', 'session'] as const) {
 }
 
 suite('whole servers', () => {
-  test('the tests of the server hold behind a pooler in transaction mode', async (t) => {
+  test('the server tests pass behind a pooler in transaction mode', async (t) => {
     const pooler = await startPgBouncer(cluster, 'transaction');
     t.after(() => pooler.stop());
     const files = SERVER_TESTS.map((name) =>
@@ -167,7 +167,7 @@ suite('whole servers', () => {
     assert.ok(Number(passed) > 100, `${passed} tests were run`);
   });
 
-  test('two servers behind one pooler are one: a token, a rotation and a revocation of one are known to the other', async (t) => {
+  test('two servers behind one pooler share tokens, rotations and revocations', async (t) => {
     const pooler = await startPgBouncer(cluster, 'transaction');
     t.after(() => pooler.stop());
     const { dataDir, remove } = makeDataDir();
@@ -231,7 +231,7 @@ suite('what does not work behind a pooler', () => {
     ],
     ['a time limit in the address', 'session', '?lock_timeout=5', /\(unsupported startup parameter: lock_timeout\)/],
   ] as const) {
-    test(`${what} is refused with a sentence that says what to change`, async (t) => {
+    test(`${what} is refused with a message that says what to change`, async (t) => {
       const pooler = await startPgBouncer(cluster, mode);
       t.after(() => pooler.stop());
       const url = await cluster.createDatabase();
@@ -242,7 +242,7 @@ suite('what does not work behind a pooler', () => {
     });
   }
 
-  test('a database or a role that is not there is a matter for the operator, as it is without a pooler', async (t) => {
+  test('a missing database or role is reported to the operator, like without a pooler', async (t) => {
     const pooler = await startPgBouncer(cluster, 'transaction');
     t.after(() => pooler.stop());
     for (const [url, sentence] of [

@@ -199,26 +199,26 @@ export function testFeed(storeTest: StoreTest): void {
       storeTest(`a watcher is called after ${what} by ${whose} process, when it can be read`, async ({ open }) => {
         const [a, b] = [await open(), await open()];
         const { cursor } = await readFeed(a);
-        const told = new Promise<readonly string[]>((resolve, reject) => {
+        const called = new Promise<readonly string[]>((resolve, reject) => {
           a.watchRevocations(() => {
             readFeed(a, { after: cursor }).then(({ ids }) => ids.length > 0 && resolve(ids), reject);
           });
         });
         await write(whose === 'its own' ? a : b);
-        assert.equal((await told).length, 1);
+        assert.equal((await called).length, 1);
       });
     }
   }
 
   storeTest('a watcher that stopped is not called any more, and others still are', async ({ open }) => {
     const [a, b] = [await open(), await open()];
-    let told = 0;
+    let called = 0;
     const stop = a.watchRevocations(() => {
-      told += 1;
+      called += 1;
     });
     await a.revoke(tokens('one'));
     stop();
-    const before = told;
+    const before = called;
     const another = new Promise<void>((resolve) => {
       a.watchRevocations(() => {
         void a.isRevoked({ jti: 'two', grantId: '', clientId: '', issuedAt: NOW }).then((is) => is && resolve());
@@ -226,17 +226,17 @@ export function testFeed(storeTest: StoreTest): void {
     });
     await b.revoke(tokens('two'));
     await another;
-    assert.equal(told, before);
+    assert.equal(called, before);
   });
 
   storeTest('a new watcher is called after all others have stopped', async ({ open }) => {
     const [a, b] = [await open(), await open()];
     a.watchRevocations(() => undefined)();
-    const told = new Promise<void>((resolve) => {
+    const called = new Promise<void>((resolve) => {
       a.watchRevocations(resolve);
     });
     await b.revoke(tokens('one'));
-    await told;
+    await called;
   });
 
   storeTest('a rotation leaves the feed unchanged', async ({ open }) => {

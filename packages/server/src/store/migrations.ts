@@ -1,3 +1,4 @@
+/** The schema of the store, and the rows of a new one. */
 import { PLACEHOLDER_CLIENT_ID } from './verbs/clients.ts';
 import type { Client } from './store.ts';
 
@@ -85,12 +86,12 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
     `CREATE INDEX counters_by_end ON counters (expires_at)`,
   ],
   [
-    // What is revoked has one entry, whoever writes. Small enough that the moment is read from the row.
+    // Each subject has one entry. The index leaves the bound out; reading the row for it is cheap.
     `CREATE UNIQUE INDEX revocations_of_subject ON revocations (subject, kind)`,
     `DROP INDEX IF EXISTS revocations_by_subject`,
   ],
   [
-    // Without an index by time: there are few rows, each is written every few seconds, and an index would make that dear.
+    // No index by time: there are few rows, each is written every few seconds, and an index would make that expensive.
     `CREATE TABLE followers (
        client_id   TEXT NOT NULL,
        follower_id TEXT NOT NULL,
@@ -98,18 +99,18 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
        seen_at     BIGINT NOT NULL,
        PRIMARY KEY (client_id, follower_id)
      )`,
-    // Not in the row of the feed: whoever asks must not wait for those who revoke.
+    // In its own table, because a caller that asks must not wait for the lock of the feed row.
     `CREATE TABLE follower_calls (
        one   BIGINT PRIMARY KEY,
        calls BIGINT NOT NULL
      )`,
   ],
   [
-    // Positions are given out again by a store that went back; the commit tells the histories apart. Empty in rows of
-    // older versions. `last_commit` is POSITION-COMMIT, so that it is not taken for that of what an older server added.
+    // A store that went back in time reuses positions; the commit id tells the histories apart. Empty in rows of older
+    // versions. `last_commit` is POSITION-COMMIT, so that it does not count for entries that an older server added.
     `ALTER TABLE revocations ADD COLUMN commit_id TEXT`,
     `ALTER TABLE feed ADD COLUMN last_commit TEXT`,
-    // In the time that the store trusts, in seconds: see `feed_verbs.ts`.
+    // Seconds of the time that the store trusts: see `verbs/feed.ts`.
     `ALTER TABLE revocations ADD COLUMN feed_until BIGINT`,
     `CREATE TABLE store_time (
        one     BIGINT PRIMARY KEY,
@@ -119,16 +120,16 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
   ],
   [`ALTER TABLE clients ADD COLUMN revision TEXT`],
   [
-    // By itself, so that nobody waits for the whole table. See `client_verbs.ts`; nobody's row has one that is known.
+    // A step of its own, so that no writer waits for the whole table. See `verbs/clients.ts`; the placeholder needs none.
     `UPDATE clients SET revision = version || '-' || random() || '-' || random() WHERE client_id <> ''`,
-    // Holds all of a row but its record: behind a long record SQLite would have to read through it to the revision.
+    // Covers all of a row but its record: in the row, SQLite would read through a long record to reach the revision.
     `CREATE INDEX clients_by_revision ON clients (client_id, version, revision)`,
   ],
   [
     `ALTER TABLE families ADD COLUMN shown_generation BIGINT NOT NULL DEFAULT 0`,
     `ALTER TABLE families ADD COLUMN shown_in_a_row BIGINT NOT NULL DEFAULT 0`,
     `ALTER TABLE families ADD COLUMN suspected_generation BIGINT NOT NULL DEFAULT 0`,
-    // Not in a client's record: an operator who changes a key must not be too late because somebody refreshes.
+    // Not in the client's record, where each refresh would make an operator's concurrent change fail.
     `CREATE TABLE refresh_suspicions (
        client_id     TEXT PRIMARY KEY,
        suspicions    BIGINT NOT NULL,

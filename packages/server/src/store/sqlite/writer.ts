@@ -191,7 +191,7 @@ function openForWriting({ file, ifMissing }: WriterOptions): Opened | 'missing' 
     const generations = file === IN_MEMORY ? undefined : new Generations(database, file, logWas);
     return { database, sql: sqlOf(database, eventIds()), files: new OpenFiles(file), generations };
   } catch (cause) {
-    // Otherwise the file stays locked for whoever examines it, until this thread ends.
+    // Otherwise the file stays locked until this thread ends, and nobody can examine it.
     if (database?.isOpen === true) database.close();
     const fault = faultOf(cause);
     // This is already our own message.
