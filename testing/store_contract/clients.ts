@@ -5,6 +5,7 @@ import type { StoreTest } from './contract.ts';
 /** A use of one of the client's secrets. */
 const use = (secretId: string, usedAt: number) => ({ clientId: 'client', secretId, usedAt });
 
+/** API keys: versions, pages, origins and secret uses. */
 export function testClients(storeTest: StoreTest): void {
   const event = eventRecord('key_changed');
 

@@ -16,6 +16,7 @@ import type { StoreTest } from './contract.ts';
 
 const tokens = (...ids: readonly string[]) => ids.map((id) => revocationRecord('token', id));
 
+/** The revocation feed: order, cursors and watchers. */
 export function testFeed(storeTest: StoreTest): void {
   storeTest('entries come in commit order, each with all that a guard needs (contract §9)', async ({ open }) => {
     const [a, b] = [await open(), await open()];

@@ -13,6 +13,7 @@ function countAt(store: Store, cursor: string): Promise<FollowerCount> {
   return store.countFollowers({ cursor, aliveAfter: ALIVE_AFTER });
 }
 
+/** Followers: what counts as confirmed, and by whom. */
 export function testFollowers(storeTest: StoreTest): void {
   storeTest('what a follower confirmed at one process counts at another, and never goes back', async ({ open }) => {
     const [a, b] = [await open(), await open()];

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { NOW, revocationBefore, revocationRecord, rotationRecord } from './records.ts';
 import type { StoreTest } from './contract.ts';
 
+/** Rotations: one per generation, and none of a revoked grant. */
 export function testGrants(storeTest: StoreTest): void {
   storeTest('a grant that was never refreshed has no family', async ({ open }) => {
     const store = await open();

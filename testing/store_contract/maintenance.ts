@@ -59,6 +59,7 @@ const EVERY_OPERATION: {
   check: (store) => store.check(),
 };
 
+/** Counters, events, issuer keys, single use, forgetting and closing. */
 export function testMaintenance(storeTest: StoreTest): void {
   testEvents(storeTest);
   testKeys(storeTest);

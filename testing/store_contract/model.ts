@@ -36,6 +36,7 @@ interface Real {
 
 type Command = fc.AsyncCommand<Model, Real>;
 
+/** See the top of the file. */
 export function testModel(storeTest: StoreTest): void {
   storeTest(`${RUNS} random sequences of operations leave what a plain map would hold`, async ({ open }) => {
     const stores = [await open(), await open()] as const;

@@ -21,6 +21,7 @@ async function eventsOf(store: Store): Promise<number> {
   return (await store.listEvents({ limit: 100 })).filter(({ kind }) => kind === 'suspicious').length;
 }
 
+/** Presented predecessors: suspicions count once, and their events are limited. */
 export function testPredecessors(storeTest: StoreTest): void {
   storeTest('a presented predecessor is recorded with its family, across rotations and processes', async ({ open }) => {
     const [a, b] = [await open(), await open()];

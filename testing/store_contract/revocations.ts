@@ -32,6 +32,7 @@ const TABLE = [
   ['everything, up to its own second', revocationBefore('*', NOW), SUBJECT, false],
 ] as const;
 
+/** Revocations: what they apply to, and that they stay. */
 export function testRevocations(storeTest: StoreTest): void {
   for (const [what, revocation, subject, revoked] of TABLE) {
     storeTest(`revoking ${what} ${revoked ? 'ends' : 'spares'} a token, in every process`, async ({ open }) => {

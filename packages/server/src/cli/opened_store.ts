@@ -3,7 +3,7 @@ import { systemClock, systemRandom } from '../serving/system.ts';
 import type { System } from '../serving/instance.ts';
 import type { Settings } from '../serving/settings/settings.ts';
 import { describeStore, openTables, type OpeningOptions } from '../serving/stores.ts';
-import type { Tables } from '../store/transfer/transfer.ts';
+import type { Tables } from '../store/transfer/tables.ts';
 import { printRemark, printWarning } from './output.ts';
 
 /** The real clock and real chance, with warnings on standard error. */

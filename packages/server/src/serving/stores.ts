@@ -10,7 +10,7 @@ import { assertStoreIsThere, openSqliteCheck } from '../store/sqlite/check.ts';
 import { findRealFile } from '../store/sqlite/files.ts';
 import { openSqliteTables } from '../store/sqlite/tables.ts';
 import { StoreMissing, type IfMissing, type Store } from '../store/store.ts';
-import type { Tables } from '../store/transfer/transfer.ts';
+import type { Tables } from '../store/transfer/tables.ts';
 import { restrictToOwner, isAccessibleToOthers } from './file_permissions.ts';
 import { BadSetting, type Settings } from './settings/settings.ts';
 import { systemRandom } from './system.ts';

@@ -147,6 +147,7 @@ export interface Rotation {
   readonly expiresAt: NumericDate;
 }
 
+/** How a rotation ended. `already_used`: the presented generation is not the newest. */
 export type RotationOutcome = 'rotated' | 'already_used' | 'revoked';
 
 /** Why presenting the predecessor of the newest refresh token is suspicious (contract §10). */

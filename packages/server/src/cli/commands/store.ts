@@ -13,6 +13,7 @@ import { Command } from 'commander';
 import { printBase64url } from '@hallpass/protocol';
 import { OperatorRefusal } from '../../operator/operator_refusal.ts';
 import { restoreBackup, verifyBackup, writeBackup } from '../../store/transfer/backup.ts';
+import { copyTables } from '../../store/transfer/copy.ts';
 import { checkStore } from '../../store/verify/verify.ts';
 import { MIGRATIONS } from '../../store/migrations.ts';
 import { countReplaced, type Replaced } from '../../store/transfer/replacement.ts';
@@ -20,12 +21,11 @@ import { hasPassword } from '../../store/postgres/address.ts';
 import { RESTORE } from '../../store/store.ts';
 import {
   checkTables,
-  copyTables,
   TransferRefusal,
   type Progress,
   type TableReport,
   type Tables,
-} from '../../store/transfer/transfer.ts';
+} from '../../store/transfer/tables.ts';
 import { countOf } from '../command_values.ts';
 import { confirm, yesOption, type Confirmed } from '../confirmation.ts';
 import { findKeyOpener } from '../../serving/master_keys.ts';

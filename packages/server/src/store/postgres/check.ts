@@ -6,7 +6,7 @@ import type { PostgresOptions } from './postgres.ts';
 import { Connections } from './connections.ts';
 import { DatabaseFailure } from './session.ts';
 import { StoreUnavailable, StoreUnusable } from '../store.ts';
-import type { Progress } from '../transfer/transfer.ts';
+import type { Progress } from '../transfer/tables.ts';
 
 /** How long a whole check may take, in milliseconds: a day. */
 const DEADLINE_MS = 24 * 3_600_000;

@@ -2,7 +2,7 @@
 import { eventIds } from '../event_id.ts';
 import type { PostgresOptions } from './postgres.ts';
 import { Connections } from './connections.ts';
-import type { Tables } from '../transfer/transfer.ts';
+import type { Tables } from '../transfer/tables.ts';
 
 /** How long a snapshot or a restore may take, in milliseconds: a day. */
 const DEADLINE_MS = 24 * 3_600_000;

@@ -9,7 +9,7 @@ import { faultOf, outageOf, whyNotOpened } from './faults.ts';
 import { assertWholeFile, isLogEmpty, TornCopy } from './generation.ts';
 import { findSchemaFaults } from './schema.ts';
 import { StoreUnusable } from '../store.ts';
-import type { Progress } from '../transfer/transfer.ts';
+import type { Progress } from '../transfer/tables.ts';
 
 /** How long a read waits for another process that opens or closes the store, in milliseconds. */
 const BUSY_TIMEOUT_MS = 5_000;

@@ -6,7 +6,7 @@ import { sqlOf } from './connection.ts';
 import { faultOf, outageOf } from './faults.ts';
 import { OpenFiles } from './files.ts';
 import { Generations, isLogEmpty } from './generation.ts';
-import type { Tables } from '../transfer/transfer.ts';
+import type { Tables } from '../transfer/tables.ts';
 
 /** How long a transaction waits for another process that is writing, in milliseconds. */
 const BUSY_TIMEOUT_MS = 5_000;

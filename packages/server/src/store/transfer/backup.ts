@@ -17,7 +17,7 @@ import {
   type Progress,
   type Table,
   type Tables,
-} from './transfer.ts';
+} from './tables.ts';
 
 /** The first line of a backup; `Tail` is the last. Each line between holds a row: its table and its values. */
 interface Head {

@@ -5,7 +5,7 @@
 import { recordEvent, revoke } from '../verbs/revocations.ts';
 import type { Sql, SqlRow } from '../sql.ts';
 import type { StoredRevocation, StoreEvent } from '../store.ts';
-import { columnsOf, listOf, PAGE_ROWS, TABLES, TransferRefusal, type Table } from './transfer.ts';
+import { columnsOf, listOf, PAGE_ROWS, TABLES, TransferRefusal, type Table } from './tables.ts';
 
 /** What a restore over a store would replace. */
 export interface Replaced {

@@ -1,6 +1,6 @@
 /** What `store verify` reads, and what it finds. */
 import type { Sql } from '../sql.ts';
-import type { Progress } from '../transfer/transfer.ts';
+import type { Progress } from '../transfer/tables.ts';
 
 /** An engine, opened for a check. */
 export interface Checkable {

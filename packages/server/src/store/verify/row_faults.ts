@@ -4,7 +4,7 @@ import { PLACEHOLDER_CLIENT_ID } from '../verbs/clients.ts';
 import type { Checkable, Findings } from './findings.ts';
 import { judgeDigest } from '../verbs/record_digest.ts';
 import type { Sql } from '../sql.ts';
-import { readTable, TABLES } from '../transfer/transfer.ts';
+import { readTable, TABLES } from '../transfer/tables.ts';
 
 /** A check per table; each adds its faults to the findings. */
 const RULES: Readonly<Record<string, (sql: Sql, findings: Findings) => Promise<void>>> = {

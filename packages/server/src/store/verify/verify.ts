@@ -7,7 +7,7 @@ import { Findings, type Checkable } from './findings.ts';
 import { findRowFaults } from './row_faults.ts';
 import type { Sql } from '../sql.ts';
 import type { KeyRecord } from '../store.ts';
-import { checkTable, TABLES, type Progress, type TableReport } from '../transfer/transfer.ts';
+import { checkTable, TABLES, type Progress, type TableReport } from '../transfer/tables.ts';
 import { loadKeys } from '../verbs/verbs.ts';
 
 /** Throws when the master key does not decrypt a key. A string instead: why there is no master key to try, as a sentence. */

@@ -1,15 +1,13 @@
 /**
- * Reads a whole store as rows, and copies it into another store. This works below the operations, on tables that are the
- * same in both engines, in the order of their primary keys. Values are copied unchanged, so whatever was signed, sealed or
- * hashed with the store's keys stays valid.
+ * The tables of a store as rows, below the operations. They are the same in both engines, and are read in the order of
+ * their primary keys. Values are carried unchanged, so whatever was signed, sealed or hashed with the store's keys stays
+ * valid.
  */
 import { createHash, type Hash } from 'node:crypto';
 import { renewRevision } from '../verbs/clients.ts';
-import { findFeedEnd, type FeedEnd } from '../verbs/feed.ts';
 import { recordRowOf } from '../verbs/record_digest.ts';
 import type { Sql, SqlRow, SqlValue } from '../sql.ts';
 import { RESTORE, StoreBroken } from '../store.ts';
-import { findTime } from '../verbs/time.ts';
 
 /** Direct access to the tables of an engine. */
 export interface Tables {
@@ -95,110 +93,6 @@ export interface TableReport {
 /** Reports the table in work and the rows done so far. */
 export type Progress = (table: string, rows: number) => void;
 
-/**
- * Makes one store a copy of another by comparing them row by row and writing the differences. It can run while the source
- * serves, can be interrupted and repeated, and is fast when little has changed. With `dryRun` it writes nothing. Throws
- * `TransferRefusal` when the target must not be overwritten.
- */
-export async function copyTables({
-  from,
-  to,
-  dryRun,
-  progress,
-}: {
-  readonly from: Tables;
-  readonly to: Tables;
-  readonly dryRun: boolean;
-  readonly progress: Progress;
-}): Promise<readonly TableReport[]> {
-  return await from.snapshot(async (source) => {
-    const target = await assertMayOverwrite(source, to);
-    // Cleared before the first row is copied: if a server runs there, its next entry tells the next copy.
-    if (target === 'another' && !dryRun) await to.transact((sql) => sql.run('DELETE FROM store_time'));
-    const reports: TableReport[] = [];
-    for (const table of TABLES) reports.push(await copyTable(table, { source, to, dryRun, progress }));
-    return reports;
-  });
-}
-
-/**
- * Refuses a target that has API keys of another store, or that has been served since it was copied: rotations and changes
- * made there would be undone, and retired tokens would be valid again. Returns whether the target is already a copy.
- */
-async function assertMayOverwrite(source: Sql, to: Tables): Promise<'copy' | 'another'> {
-  const [theirs, clients, ours] = await Promise.all([
-    to.snapshot(findFeedEnd),
-    to.snapshot((sql) => sql.all("SELECT client_id FROM clients WHERE client_id <> '' LIMIT 1")),
-    findFeedEnd(source),
-  ]);
-  if (theirs.feedId !== ours.feedId && clients.length > 0) {
-    throw new TransferRefusal('The other store has its own API keys. Copy to an empty store.');
-  }
-  if (theirs.feedId === ours.feedId && theirs.last > 0 && !(await isPrefixOf(source, ours, theirs))) {
-    throw new TransferRefusal(
-      'The other store has revoked tokens of its own since it was copied, so servers already run on it. Copying would lose those revocations.',
-    );
-  }
-  if (theirs.feedId !== ours.feedId) return 'another';
-  // Only servers write the time, every few seconds.
-  if ((await to.snapshot(findTime)) !== undefined) {
-    throw new TransferRefusal(
-      'A server has run on the other store since it was copied. Copying would undo what it did. Empty that database to start over.',
-    );
-  }
-  return 'copy';
-}
-
-/** Whether the history that ends at `theirs` is part of ours. If our entry is already forgotten, it is taken to be. */
-async function isPrefixOf(source: Sql, ours: FeedEnd, theirs: FeedEnd): Promise<boolean> {
-  if (theirs.last > ours.last) return false;
-  if (theirs.last === ours.last) return theirs.commitId === ours.commitId;
-  const [row] = await source.all('SELECT commit_id FROM revocations WHERE position = ?', theirs.last);
-  return row === undefined || String(row['commit_id'] ?? '') === theirs.commitId;
-}
-
-type Change = { readonly put: SqlRow } | { readonly remove: SqlRow };
-
-async function copyTable(
-  table: Table,
-  {
-    source,
-    to,
-    dryRun,
-    progress,
-  }: { readonly source: Sql; readonly to: Tables; readonly dryRun: boolean; readonly progress: Progress },
-): Promise<TableReport> {
-  const digest = createHash('sha256');
-  const counts = { rows: 0, inserted: 0, updated: 0, deleted: 0 };
-  let changes: Change[] = [];
-  const write = async (): Promise<void> => {
-    const batch = changes;
-    changes = [];
-    if (!dryRun && batch.length > 0) await to.transact((sql) => apply(sql, table, batch));
-    progress(table.name, counts.rows);
-  };
-  for await (const [ours, theirs] of pairs(
-    table,
-    readTable(source, table),
-    readPages((after) => to.snapshot((sql) => readPage(sql, table, after))),
-  )) {
-    if (ours === undefined) {
-      counts.deleted += 1;
-      if (theirs !== undefined) changes.push({ remove: theirs });
-    } else {
-      counts.rows += 1;
-      addTo(digest, table, ours);
-      if (theirs === undefined) counts.inserted += 1;
-      else if (isSame(table, ours, theirs)) continue;
-      else counts.updated += 1;
-      changes.push({ put: ours });
-    }
-    if (changes.length >= PAGE_ROWS) await write();
-  }
-  await write();
-  return { table: table.name, ...counts, checksum: digest.digest('hex') };
-}
-
 /** The counts and checksums of all tables of a store, to compare with another's. */
 export async function checkTables(tables: Tables, progress: Progress): Promise<readonly TableReport[]> {
   return await tables.snapshot(async (sql) => {
@@ -220,8 +114,6 @@ export async function checkTable(sql: Sql, table: Table, progress: Progress): Pr
   return { table: table.name, rows, inserted: 0, updated: 0, deleted: 0, checksum: digest.digest('hex') };
 }
 
-// Rows
-
 /** The columns of a table, those of its primary key first. */
 export function columnsOf({ key, values }: Table): readonly string[] {
   return [...key, ...values];
@@ -241,7 +133,9 @@ export async function* readTable(sql: Sql, table: Table, after?: SqlRow): AsyncG
 }
 
 /** The rows of pages, each read after the last row of the one before. */
-async function* readPages(read: (after: SqlRow | undefined) => Promise<readonly SqlRow[]>): AsyncGenerator<SqlRow> {
+export async function* readPages(
+  read: (after: SqlRow | undefined) => Promise<readonly SqlRow[]>,
+): AsyncGenerator<SqlRow> {
   let after: SqlRow | undefined;
   for (;;) {
     const page = await read(after);
@@ -252,7 +146,7 @@ async function* readPages(read: (after: SqlRow | undefined) => Promise<readonly 
 }
 
 /** One page: the first rows, or those after a given row. */
-function readPage(sql: Sql, table: Table, after: SqlRow | undefined): Promise<readonly SqlRow[]> {
+export function readPage(sql: Sql, table: Table, after: SqlRow | undefined): Promise<readonly SqlRow[]> {
   const { name, key } = table;
   const columns = columnsOf(table).join(', ');
   const order = key.join(', ');
@@ -264,32 +158,13 @@ function readPage(sql: Sql, table: Table, after: SqlRow | undefined): Promise<re
   );
 }
 
-function valueOf(row: SqlRow, column: string): SqlValue {
+/** The value of a column; null when the row has none. */
+export function valueOf(row: SqlRow, column: string): SqlValue {
   return row[column] ?? null;
 }
 
-/** Merges two ordered streams of rows into pairs with equal keys; a missing row is undefined. */
-async function* pairs(
-  table: Table,
-  ours: AsyncGenerator<SqlRow>,
-  theirs: AsyncGenerator<SqlRow>,
-): AsyncGenerator<readonly [SqlRow | undefined, SqlRow | undefined]> {
-  let [a, b] = [await nextOf(ours), await nextOf(theirs)];
-  while (a !== undefined || b !== undefined) {
-    const order = a === undefined ? 1 : b === undefined ? -1 : compareKeys(table, a, b);
-    yield [order <= 0 ? a : undefined, order >= 0 ? b : undefined];
-    if (order <= 0) a = await nextOf(ours);
-    if (order >= 0) b = await nextOf(theirs);
-  }
-}
-
-async function nextOf(rows: AsyncGenerator<SqlRow>): Promise<SqlRow | undefined> {
-  const { value, done } = await rows.next();
-  return done === true ? undefined : value;
-}
-
 /** Orders keys like both engines do: numbers by value, texts by their bytes. */
-function compareKeys({ key }: Table, a: SqlRow, b: SqlRow): number {
+export function compareKeys({ key }: Table, a: SqlRow, b: SqlRow): number {
   for (const column of key) {
     const [one, other] = [valueOf(a, column), valueOf(b, column)];
     const order =
@@ -301,31 +176,14 @@ function compareKeys({ key }: Table, a: SqlRow, b: SqlRow): number {
   return 0;
 }
 
-function isSame(table: Table, a: SqlRow, b: SqlRow): boolean {
-  return table.values.every((column) => valueOf(a, column) === valueOf(b, column));
-}
-
-function addTo(digest: Hash, table: Table, row: SqlRow): void {
+/** Adds a row to the checksum of its table. */
+export function addTo(digest: Hash, table: Table, row: SqlRow): void {
   digest.update(`${JSON.stringify(listOf(table, row))}\n`);
 }
 
 /** The values of a row, in the order of `columnsOf`. */
 export function listOf(table: Table, row: SqlRow): readonly SqlValue[] {
   return columnsOf(table).map((column) => valueOf(row, column));
-}
-
-async function apply(sql: Sql, table: Table, changes: readonly Change[]): Promise<void> {
-  const where = table.key.map((column) => `${column} = ?`).join(' AND ');
-  for (const change of changes) {
-    // Removals come first: a new row may reuse a unique value of a removed one.
-    if ('remove' in change) {
-      await sql.run(
-        `DELETE FROM ${table.name} WHERE ${where}`,
-        ...table.key.map((column) => valueOf(change.remove, column)),
-      );
-    }
-  }
-  for (const change of changes) if ('put' in change) await put(sql, table, change.put);
 }
 
 /** Inserts a row, or replaces the one with the same key. */
