@@ -6,6 +6,7 @@ import type { Identity } from './credentials/identity.ts';
 import { grantAccess, type Access, type Decision } from './decision.ts';
 import type { Denials } from './denials.ts';
 import type { Freshness } from './freshness.ts';
+import type { GuardCounts } from './guard_metrics.ts';
 import type { ClockWatch } from './issuer/clock_watch.ts';
 import type { IssuerCheck } from './issuer/issuer_check.ts';
 import { adviceFor } from './misconfiguration.ts';
@@ -32,6 +33,7 @@ export interface CheckParts {
   readonly proofs: ProofRegister;
   readonly isRevoked: (holder: Holder) => boolean;
   readonly denials: Denials;
+  readonly counts: GuardCounts;
   readonly closing: AbortSignal;
 }
 
@@ -51,9 +53,9 @@ export class RequestCheck {
     this.#parts = parts;
   }
 
-  /** Never throws for a bad request or an outage. `demand` is read only once the caller is known, and may throw. */
+  /** Never rejects for a bad request or an outage. An error thrown by `demand` is passed on. */
   async decide(request: GuardedRequest, demand: () => Demand | Refusal): Promise<Decision> {
-    const { settings, identity, denials } = this.#parts;
+    const { settings, identity, denials, counts } = this.#parts;
     // 1. Will the API read the same request that we do?
     const ambiguity = findAmbiguity(request, settings.passOverrides);
     if (ambiguity !== undefined) return await denials.deny(ambiguity);
@@ -62,7 +64,9 @@ export class RequestCheck {
     if (isRefusal(presented)) return await denials.deny(presented);
     try {
       const judged = await this.#judge(request, presented, demand);
-      return isRefusal(judged) ? await denials.deny(judged, presented) : judged;
+      if (isRefusal(judged)) return await denials.deny(judged, presented);
+      counts.allow();
+      return judged;
     } catch (error) {
       if (!(error instanceof Outage)) throw error;
       return await denials.deny(refuse('temporarily_unavailable', { because: error.message }), presented);

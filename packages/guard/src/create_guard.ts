@@ -131,6 +131,7 @@ class ApiGuard {
       proofs: new ProofRegister(settings),
       isRevoked,
       denials: new Denials({ settings, nonces, issuerTime: this.#issuerTime, counts: this.counts }),
+      counts: this.counts,
       closing,
     });
 
@@ -150,26 +151,16 @@ class ApiGuard {
     const scope = this.#templates.parse(template);
     const missing = scope.parameters.find((name) => !Object.hasOwn(values, name));
     if (missing !== undefined) throw new TypeError(`The scope '${template}' needs a value for {${missing}}.`);
-    return this.#count(
-      await this.#check.decide(request, () => {
-        const filled = fillScope(scope, values);
-        return isScope(filled) ? { scope: filled, values } : refuseValue(scope, values, filled);
-      }),
-    );
+    return await this.#check.decide(request, () => {
+      const filled = fillScope(scope, values);
+      return isScope(filled) ? { scope: filled, values } : refuseValue(scope, values, filled);
+    });
   }
 
-  async checkRoute<Route extends string>(
-    policy: Policy<Route>,
-    request: GuardedRequest,
-  ): Promise<RouteDecision<Route>> {
-    const decision = await this.#check.decide(request, () => policy.match(request.method, request.url));
+  checkRoute<Route extends string>(policy: Policy<Route>, request: GuardedRequest): Promise<RouteDecision<Route>> {
+    const decision = this.#check.decide(request, () => policy.match(request.method, request.url));
     // oxlint-disable-next-line no-unsafe-type-assertion -- a match has the values that its route names
-    return this.#count(decision) as RouteDecision<Route>;
-  }
-
-  #count(decision: Decision): Decision {
-    if (decision.allowed) this.counts.allow();
-    return decision;
+    return decision as Promise<RouteDecision<Route>>;
   }
 
   /**

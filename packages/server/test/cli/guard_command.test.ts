@@ -147,7 +147,7 @@ suite('hallpass explain', () => {
       const wrong = await explain('/accounts/a1/transfers', { ...asking, NODE_OPTIONS });
       assert.match(
         wrong.stdout,
-        /^refused, 401 invalid_token: The clock .*\n(.*\n)*Set the clock of this machine, .*\n$/,
+        /^refused, 401 invalid_token: The clocks? .*\n(.*\n)*Set the clock of this machine, .*\n$/,
       );
     }
 
