@@ -10,7 +10,7 @@ import { createKey, RIG, startHallpass, type Credentials } from '../testing/proc
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { SCOPE_LENGTH_MAX } from '@hallpass/protocol';
-import { SCOPES_PER_KEY_MAX } from '../packages/server/src/operator/key_policy.ts';
+import { SCOPES_PER_KEY_MAX } from '../packages/server/src/operator/key_fields.ts';
 import { numberOption, printFigures } from './bench.ts';
 import { median, percentile, rounded } from '../testing/statistics.ts';
 

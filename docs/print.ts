@@ -1,7 +1,5 @@
 /** Prints the documents that come from the source, so that they cannot rot: `npm run docs`. A test compares them. */
-import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { POLICY_FILE_BYTES_MAX, POLICY_FILES_MAX } from '@hallpass/guard/openapi';
 import * as protocol from '@hallpass/protocol';
 import * as issuerQueue from '../packages/guard/src/credentials/issuer_queue.ts';
@@ -10,6 +8,7 @@ import { CONFIRMATION_INTERVAL_MS } from '../packages/guard/src/revocations/conf
 import { REREAD_INTERVAL_SECONDS } from '../packages/guard/src/revocations/full_reread.ts';
 import { REMEMBERED_TOKEN_BYTES } from '../packages/guard/src/credentials/digest_cache.ts';
 import { REVOCATIONS_MAX } from '../packages/guard/src/revocations/revocation_set.ts';
+import { runCommand } from '../testing/run_command.ts';
 import { openapiDocument } from '../packages/server/src/oauth/endpoints/openapi/document.ts';
 import { GUARD_VARIABLES } from '../packages/server/src/cli/guard_settings.ts';
 import { listSettings } from '../packages/server/src/serving/settings/list.ts';
@@ -43,6 +42,7 @@ import { WAIT_SECONDS_MAX } from '../packages/server/src/oauth/endpoints/revocat
 import { GRANT_SECONDS_MAX, REFRESH_TOKEN_SECONDS_MAX } from '../packages/server/src/oauth/tokens/revocations.ts';
 import { KEPT_DIFFERENCE_MS_MAX } from '../packages/server/src/oauth/trusted_time.ts';
 import { HASH_RENEWALS_MAX } from '../packages/server/src/oauth/keys/secret_hash.ts';
+import * as keyFields from '../packages/server/src/operator/key_fields.ts';
 import * as keyPolicy from '../packages/server/src/operator/key_policy.ts';
 import { IMPORT_BYTES_MAX } from '../packages/server/src/operator/import/files.ts';
 import * as parsedClients from '../packages/server/src/store/parsed_clients.ts';
@@ -55,13 +55,17 @@ import {
 const FROM_SOURCE = '<!-- Printed from the source by `npm run docs`. Do not edit. -->';
 
 /** The documents by their path from the root, printed. */
-export function printDocuments(): ReadonlyMap<string, string> {
+export async function printDocuments(): Promise<ReadonlyMap<string, string>> {
   return new Map([
     ['docs/configuration.md', printConfiguration()],
     ['docs/limits.md', printLimits()],
     ['docs/errors.md', printErrors()],
-    ['docs/cli.md', printCommandLine()],
-    ['docs/openapi.json', `${printJson(openapiDocument('http://localhost:8080'))}\n`],
+    ['docs/cli.md', await printCommandLine()],
+    [
+      'docs/openapi.json',
+      `${printJson(openapiDocument('http://localhost:8080'))}
+`,
+    ],
   ]);
 }
 
@@ -276,15 +280,15 @@ const LIMITS: readonly (readonly [name: string, value: number, what: string, bey
     'live secrets, or public keys, of an API key',
     'the oldest secret ends; a third public key is refused',
   ],
-  ['SCOPES_PER_KEY_MAX', keyPolicy.SCOPES_PER_KEY_MAX, 'scopes of an API key', 'the command is refused'],
+  ['SCOPES_PER_KEY_MAX', keyFields.SCOPES_PER_KEY_MAX, 'scopes of an API key', 'the command is refused'],
   [
     'LIST_ITEMS_MAX',
-    keyPolicy.LIST_ITEMS_MAX,
+    keyFields.LIST_ITEMS_MAX,
     'audiences, origins, resource servers of an API key, each',
     'the command is refused',
   ],
   ['AUDIENCE_LENGTH_MAX', keyPolicy.AUDIENCE_LENGTH_MAX, 'characters of an audience', 'the command is refused'],
-  ['NAME_LENGTH_MAX', keyPolicy.NAME_LENGTH_MAX, 'characters of the name of an API key', 'the command is refused'],
+  ['NAME_LENGTH_MAX', keyFields.NAME_LENGTH_MAX, 'characters of the name of an API key', 'the command is refused'],
   ['IMPORT_BYTES_MAX', IMPORT_BYTES_MAX, 'bytes of a file of keys', 'the command is refused'],
   [
     'POLICY_FILE_BYTES_MAX',
@@ -454,7 +458,7 @@ more member, named like the parameter, whose value is the sentence.
 }
 
 /** The help of every command, as it is printed on a terminal of 100 columns. */
-function printCommandLine(): string {
+async function printCommandLine(): Promise<string> {
   const commands = [
     [],
     ['serve'],
@@ -492,10 +496,12 @@ function printCommandLine(): string {
     ['policy', 'scopes'],
     ['policy', 'types'],
   ];
-  const sections = commands.map((words) => {
+  const sections: string[] = [];
+  for (const words of commands) {
     const title = ['hallpass', ...words].join(' ');
-    return `## ${title}\n\n\`\`\`text\n${help(words)}\n\`\`\``;
-  });
+    const { stdout } = await runCommand([...words, '--help'], {});
+    sections.push(`## ${title}\n\n\`\`\`text\n${stdout.trim()}\n\`\`\``);
+  }
   return `${FROM_SOURCE}
 
 # The command line
@@ -507,17 +513,26 @@ once. Each prints the store that it works on to standard error, and none makes a
 Exit codes: 0 done; 1 it could not be done, or was not confirmed; 2 the command, an option or a setting is wrong, or there is no store;
 141 whoever read standard output left. 128 and a signal's number: the signal ended it. Errors are a sentence on standard error.
 
+## The fields of an API key
+
+The options set them, \`keys import\` reads them from CSV and JSON, and \`keys show --json\` prints them. A number that is
+\`null\` is the server's setting.
+
+| In JSON and CSV | Option | What it is for | Value |
+| --- | --- | --- | --- |
+${keyFields.KEY_FIELD_ROWS.map(([, field]) => printKeyField(field)).join('\n')}
+
 ${sections.join('\n\n')}
 `;
 }
 
-function help(words: readonly string[]): string {
-  const bin = fileURLToPath(new URL('../packages/server/bin/hallpass.js', import.meta.url));
-  const { PATH } = process.env;
-  const env = { PATH, COLUMNS: '100', NO_COLOR: '1' };
-  return execFileSync(process.execPath, [bin, ...words, '--help'], { encoding: 'utf8', env }).trim();
+function printKeyField(field: keyFields.KeyField): string {
+  const { option } = field;
+  const otherwise = 'initial' in field && field.initial !== undefined ? ` (default: ${String(field.initial)})` : '';
+  const options = 'on' in option ? `\`--${option.name}\`, \`--no-${option.name}\`` : `\`--${option.name}\``;
+  return `| \`${field.wire}\` | ${options} | ${keyFields.wordsOf(field)} | ${keyFields.mustBe(field)}${otherwise} |`;
 }
 
 if (import.meta.main) {
-  for (const [path, text] of printDocuments()) writeFileSync(new URL(`../${path}`, import.meta.url), text);
+  for (const [path, text] of await printDocuments()) writeFileSync(new URL(`../${path}`, import.meta.url), text);
 }

@@ -7,8 +7,8 @@ import { printDocuments } from '../docs/print.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
-test('the documents that come from the source say what the source says (npm run docs)', () => {
-  for (const [path, text] of printDocuments()) {
+test('the documents that come from the source say what the source says (npm run docs)', async () => {
+  for (const [path, text] of await printDocuments()) {
     assert.equal(readFileSync(join(root, path), 'utf8'), text, `${path} is out of date: npm run docs`);
   }
 });

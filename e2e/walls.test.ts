@@ -185,10 +185,17 @@ test('the clock and chance are arguments: only one file touches the real ones', 
   assert.deepEqual(touching, ['packages/server/src/serving/system.ts']);
 });
 
+test('only the command line speaks of options and commands: the admin API refuses for the same reasons', () => {
+  const speaking = sources('packages/server/src/operator').filter((file) =>
+    /--[a-z]|\bhallpass [a-z]/.test(readFileSync(join(root, file), 'utf8')),
+  );
+  assert.deepEqual(speaking, []);
+});
+
 test('what is printed passes one door, where what a terminal obeys is escaped', () => {
   const printing = ['protocol', 'server', 'guard']
     .flatMap((name) => sources(`packages/${name}/src`))
-    .filter((file) => /process\.std(?:out|err)\.write|\bconsole\./.test(readFileSync(join(root, file), 'utf8')));
+    .filter((file) => /\bstd(?:out|err)\.write|\bconsole\./.test(readFileSync(join(root, file), 'utf8')));
   assert.deepEqual(printing.toSorted(), [
     'packages/guard/src/adapters/failure.ts',
     // What is printed by default about a guard that is set up wrongly; escaped there, since failure.ts is for Node alone.

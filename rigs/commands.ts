@@ -124,7 +124,7 @@ const PREPARE: Readonly<Record<Command, (setting: Setting) => Promise<Interrupte
       dataDir: store.dataDir,
       judge: async ({ code, stderr }) => {
         // Killed after the file was whole: then it is there, and the second run says so.
-        if (code !== 0 && !/There is a file/.test(stderr)) return `the second run ended with ${code}: ${stderr}`;
+        if (code !== 0 && !/already exists/.test(stderr)) return `the second run ended with ${code}: ${stderr}`;
         const checked = await ask(['store', 'verify', file, '--json'], settings(), store.dataDir);
         return checked.code === 0 ? undefined : `the backup is not whole: ${checked.stderr}`;
       },

@@ -1,17 +1,17 @@
-/** Values on the command line, as they are written there. */
+/** How values are written on the command line. */
 import { InvalidArgumentError } from 'commander';
 
-/** A number with its noun. */
+/** A number with its noun, in the singular for one. */
 export function countOf(number: number, noun: string): string {
   return `${number} ${noun}${number === 1 ? '' : 's'}`;
 }
 
-/** A duration to seconds. */
+/** A duration in seconds. Throws like `parseDuration`. */
 export function parseSeconds(text: string): number {
   return parseDuration(text) / 1000;
 }
 
-/** Gathers an option that may repeat. */
+/** Collects the values of an option that may repeat. */
 export function collect(value: string, before: readonly string[] = []): readonly string[] {
   return [...before, value];
 }
@@ -23,7 +23,7 @@ const UNIT_MS = new Map([
   ['d', 86_400_000],
 ]);
 
-/** A duration, such as 90s, 15m, 24h, 7d, to milliseconds. */
+/** A duration, such as 90s, 15m, 24h or 7d, in milliseconds. Throws `InvalidArgumentError` on anything else. */
 export function parseDuration(text: string): number {
   const [, count, unit = ''] = /^([0-9]{1,6})([a-z])$/.exec(text) ?? [];
   const unitMs = UNIT_MS.get(unit);
@@ -33,7 +33,7 @@ export function parseDuration(text: string): number {
 
 type Given<Options> = { readonly [Name in keyof Options]?: Exclude<Options[Name], undefined> };
 
-/** What was said on the command line, without what was not. */
+/** The options that were given on the command line. */
 export function given<Options extends object>(options: Options): Given<Options>;
 export function given(options: object): object {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));

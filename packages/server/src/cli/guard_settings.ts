@@ -1,24 +1,25 @@
-/** What the commands about a guard are told: by options, and what is secret by environment. */
+/** The settings of the commands about a guard: options, and the environment for secrets. */
 import type { ClientCredentials } from '@hallpass/protocol';
 import { Option } from 'commander';
 import { PolicyError, printFault, readPolicy, type PolicyFault } from '@hallpass/guard/openapi';
 import type { GuardOptions, Policy } from '@hallpass/guard';
-import { OperatorRefusal } from '../operator/operator_refusal.ts';
+import { CommandRefusal } from './command_refusal.ts';
 import { given } from './command_values.ts';
 import { printError, printWarning } from './output.ts';
 import { BadSetting, readVariables } from '../serving/settings/settings.ts';
 
+/** What the environment says about a guard. */
 export interface GuardEnvironment {
   readonly issuer: string;
-  /** Of a resource-server key; undefined where there is none in the environment. */
+  /** The credentials of a resource-server key; undefined when the environment has none. */
   readonly credentials: ClientCredentials | undefined;
 }
 
 const ISSUER = 'http://localhost:8080';
 
-/** The variables that `readGuardEnvironment` reads, for the document. */
+/** The variables that `readGuardEnvironment` reads, for the printed documents. */
 export const GUARD_VARIABLES = [
-  { variable: 'HALLPASS_ISSUER', otherwise: ISSUER, meaning: 'The issuer whose tokens the guard takes.' },
+  { variable: 'HALLPASS_ISSUER', otherwise: ISSUER, meaning: 'The issuer whose tokens the guard accepts.' },
   {
     variable: 'HALLPASS_GUARD_CLIENT_ID',
     otherwise: '',
@@ -31,7 +32,7 @@ export const GUARD_VARIABLES = [
   },
 ] as const;
 
-/** Throws `BadSetting` when there is half of a key, or a variable is misspelt. */
+/** The settings of a guard. Throws `BadSetting` when half of a key is missing or a variable is misspelt. */
 export function readGuardEnvironment(environment: NodeJS.ProcessEnv): GuardEnvironment {
   const variables = readVariables(environment);
   const clientId = variables.get('HALLPASS_GUARD_CLIENT_ID') ?? '';
@@ -45,19 +46,23 @@ export function readGuardEnvironment(environment: NodeJS.ProcessEnv): GuardEnvir
   };
 }
 
+/** Whether the issuer may be reached over plain http on another machine. */
 export type Plaintext = NonNullable<GuardOptions['issuerPlaintext']>;
 
+/** `--issuer-address`. */
 export function issuerAddressOption(): Option {
-  return new Option('--issuer-address <url>', 'where the issuer is reached, if not under its public name');
+  return new Option('--issuer-address <url>', 'where to reach the issuer, if not at its public address');
 }
 
+/** `--issuer-plaintext`. */
 export function issuerPlaintextOption(): Option {
   return new Option(
     '--issuer-plaintext <what>',
-    'whether --issuer-address may be plain http to another machine: allow is for a network that is yours alone',
+    'whether --issuer-address may be plain http to another machine; allow it only on a network that is yours alone',
   ).choices(['refuse', 'allow']);
 }
 
+/** The options that name the policy of a guard. */
 export interface PolicyFile {
   readonly policy: string;
   readonly overlay?: string;
@@ -65,7 +70,7 @@ export interface PolicyFile {
   readonly basePath?: string;
 }
 
-/** The policy of a file; operations that it closes are warned of. Prints every fault of the file before it throws `OperatorRefusal`. */
+/** The policy in a file. Warns of operations that it closes. Prints every fault of the file before it throws `CommandRefusal`. */
 export async function openPolicy({ policy, overlay, scopes, basePath }: PolicyFile): Promise<Policy> {
   try {
     const onClosed = (faults: readonly PolicyFault[]): void => {
@@ -75,6 +80,6 @@ export async function openPolicy({ policy, overlay, scopes, basePath }: PolicyFi
   } catch (error) {
     if (!(error instanceof PolicyError)) throw error;
     for (const fault of error.faults) printError(printFault(fault));
-    throw new OperatorRefusal(`No policy can be made of ${policy}: hallpass policy check says more.`);
+    throw new CommandRefusal(`No policy can be made of ${policy}: hallpass policy check says more.`);
   }
 }

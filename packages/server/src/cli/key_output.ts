@@ -1,6 +1,7 @@
-/** API keys as the command line shows them: to people, and as JSON under the names that the wire has. */
+/** API keys as the command line shows them: as text for people, and as JSON with wire names. */
 import type { MadeApiKey, PendingApiKey, ShownApiKey } from '../operator/api_keys.ts';
-import { shellWord } from '../operator/shell_word.ts';
+import { KEY_FIELD_ROWS, type KeyField, type KeyFieldName } from '../operator/key_fields.ts';
+import { shellWord } from './shell_word.ts';
 import { good, printDocument, printFields, printLine, printMoment, warn } from './output.ts';
 import { deliver } from './secret_delivery.ts';
 import { systemClock } from '../serving/system.ts';
@@ -11,28 +12,11 @@ export function lastUse({ secrets }: ShownApiKey): string | undefined {
   return last > 0 ? printMoment(last) : undefined;
 }
 
-/** A key as JSON. */
+/** A key as JSON: its fields by the table, and what the store knows of it. */
 export function shownDocument(key: ShownApiKey): object {
   return {
     client_id: key.clientId,
-    name: key.name,
-    mode: key.mode,
-    scopes: key.scopes,
-    default_scopes: key.defaultScopes,
-    audiences: key.audiences,
-    resource_server_for: key.resourceServerFor,
-    origins: key.origins,
-    require_origin: key.requireOrigin,
-    refresh: key.refresh,
-    authentication: key.authentication,
-    public_keys: key.publicKeys.map(({ jwk, algorithm }) => ({ ...jwk, alg: algorithm })),
-    require_dpop: key.requireDpop,
-    access_token_format: key.accessTokenFormat,
-    access_ttl_seconds: key.accessTtlSeconds ?? null,
-    refresh_ttl_seconds: key.refreshTtlSeconds ?? null,
-    refresh_max_ttl_seconds: key.refreshMaxTtlSeconds ?? null,
-    refresh_grace_seconds: key.refreshGraceSeconds ?? null,
-    requests_per_second: key.requestsPerSecond ?? null,
+    ...Object.fromEntries(KEY_FIELD_ROWS.map(([name, { wire }]) => [wire, jsonOf(key, name)])),
     disabled: key.disabled,
     created_at: new Date(key.createdAt).toISOString(),
     updated_at: new Date(key.updatedAt).toISOString(),
@@ -47,6 +31,11 @@ export function shownDocument(key: ShownApiKey): object {
   };
 }
 
+function jsonOf(key: ShownApiKey, name: KeyFieldName): unknown {
+  if (name === 'publicKeys') return key.publicKeys.map(({ jwk, algorithm }) => ({ ...jwk, alg: algorithm }));
+  return key[name] ?? null;
+}
+
 function suspicionsDocument({ refreshSuspicions }: ShownApiKey): object | null {
   if (refreshSuspicions === undefined) return null;
   const { count, lastAt, lastReason, lastGrantId } = refreshSuspicions;
@@ -54,7 +43,7 @@ function suspicionsDocument({ refreshSuspicions }: ShownApiKey): object | null {
   return { count, last_at, last_reason: lastReason, last_grant_id: lastGrantId };
 }
 
-/** Shows a key with its secret, and keeps it once that was read. `end` tells a person what was made. */
+/** Shows a key with its secret, and stores it once that was read. `end` prints for a person what was made. */
 export async function deliverMade(
   pending: PendingApiKey,
   { json }: { readonly json?: boolean },
@@ -68,7 +57,7 @@ export async function deliverMade(
     );
   }
   const text = `${JSON.stringify(madeDocument(pending), undefined, 2)}\n`;
-  // The bracket that makes it a document comes last: whoever reads it whole reads of a key that was kept.
+  // The last bracket completes the document, so a complete document is about a key that was stored.
   const afterSecret = text.indexOf('\n', text.indexOf('"client_secret"')) + 1;
   const beforeEnd = text.lastIndexOf('}');
   await deliver(
@@ -99,45 +88,23 @@ function printMade({ client, clientSecret }: MadeApiKey): void {
 
 function printRemarkOn({ clientSecret }: MadeApiKey): void {
   if (clientSecret === undefined)
-    printLine('It has no secret: it signs an assertion with each request (private_key_jwt).');
-  else printLine(warn('The secret is shown this once. Keep it where your other secrets are.'));
+    printLine('It has no secret: it signs an assertion for each token request (private_key_jwt).');
+  else printLine(warn('The secret is shown only this once. Keep it where your other secrets are.'));
 }
 
-/** When a new key is better off without refresh tokens: nothing for one of web pages, or that can have no tokens. */
+/** Advises against refresh tokens, unless the key is for web pages or can have no tokens. */
 export function printRefreshAdvice({ client }: MadeApiKey): void {
   if (!client.refresh || client.scopes.length === 0 || client.origins.length > 0) return;
-  printLine('It gets refresh tokens. A server that holds its credentials can ask at any time, and needs none:');
+  printLine('It gets refresh tokens. A server that holds its own credentials does not need them:');
   printLine(`  hallpass keys update ${shellWord(client.clientId)} --no-refresh`);
 }
 
-const AUTHENTICATION_WORDS: Record<ShownApiKey['authentication'], string> = {
-  client_secret: 'its secret, by Basic or in the body',
-  client_secret_basic: 'its secret, by Basic alone (client_secret_basic)',
-  client_secret_post: 'its secret, in the body alone (client_secret_post)',
-  private_key_jwt: 'signed assertions (private_key_jwt)',
-};
-
-/** A key for people, everything that is kept of it. */
+/** A key for people: its fields by the table, without those that are empty, and what the store knows of it. */
 export function printKey(key: ShownApiKey): void {
   printFields([
     ['client_id', key.clientId],
-    ['name', key.name],
-    ['mode', key.mode],
     ['state', key.disabled ? warn('disabled') : good('enabled')],
-    ['scopes', key.scopes.join(' ')],
-    ['default scopes', key.defaultScopes.join(' ')],
-    ['audiences', key.audiences.join(' ')],
-    ['resource server for', key.resourceServerFor.join(' ')],
-    ['origins', key.origins.join(' ')],
-    ['requires an origin', key.requireOrigin ? 'yes' : undefined],
-    ['refresh tokens', key.refresh ? 'yes' : 'no'],
-    ['authenticates by', AUTHENTICATION_WORDS[key.authentication]],
-    ['bound tokens only', key.requireDpop ? 'yes' : undefined],
-    ['access tokens', key.accessTokenFormat === 'opaque' ? 'opaque' : undefined],
-    ['access tokens live', seconds(key.accessTtlSeconds)],
-    ['grants end unused after', seconds(key.refreshTtlSeconds)],
-    ['grants live at most', seconds(key.refreshMaxTtlSeconds)],
-    ['requests a second', key.requestsPerSecond?.toString()],
+    ...KEY_FIELD_ROWS.map(([name, field]) => [field.title, textOf(key, name, field)] as const),
     ['suspicious refreshes', suspicionsOf(key)],
     ['made', printMoment(key.createdAt)],
     ['changed', printMoment(key.updatedAt)],
@@ -150,12 +117,30 @@ export function printKey(key: ShownApiKey): void {
   ]);
 }
 
+const AUTHENTICATION_WORDS: Readonly<Record<ShownApiKey['authentication'], string>> = {
+  client_secret: 'its secret, by Basic or in the body',
+  client_secret_basic: 'its secret, only by Basic (client_secret_basic)',
+  client_secret_post: 'its secret, only in the body (client_secret_post)',
+  private_key_jwt: 'signed assertions (private_key_jwt)',
+};
+
+function textOf(key: ShownApiKey, name: KeyFieldName, field: KeyField): string | undefined {
+  if (name === 'authentication') return AUTHENTICATION_WORDS[key.authentication];
+  if (name === 'publicKeys')
+    return key.publicKeys.map(({ algorithm, jwk }) => `${algorithm} ${thumbOf(jwk)}`).join(', ');
+  const value = key[name];
+  if (typeof value === 'boolean') return value ? 'yes' : 'no';
+  if (typeof value === 'number') return field.kind === 'number' && field.unit === 'seconds' ? `${value} s` : `${value}`;
+  return typeof value === 'object' ? value.join(' ') : value;
+}
+
+/** Enough of a public key to tell it from another: the beginning of its first long member. */
+function thumbOf(jwk: Readonly<Record<string, string>>): string {
+  return `${(jwk['x'] ?? jwk['n'] ?? '').slice(0, 12)}...`;
+}
+
 function suspicionsOf({ refreshSuspicions }: ShownApiKey): string | undefined {
   if (refreshSuspicions === undefined) return undefined;
   const { count, lastAt, lastReason, lastGrantId } = refreshSuspicions;
   return `${count}, the last at ${printMoment(lastAt)} (${lastReason}), grant ${lastGrantId}`;
-}
-
-function seconds(count: number | undefined): string | undefined {
-  return count === undefined ? undefined : `${count} s`;
 }

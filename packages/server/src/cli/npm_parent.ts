@@ -1,24 +1,24 @@
 /**
- * A command that npm started ends with npm. On SIGTERM npm signals the shell that it runs a script in, and some shells end
- * without passing that on; on SIGKILL npm signals nobody. Either way the command would go on without an owner, and keep
- * its port.
+ * A command that npm started ends with npm. On SIGTERM npm signals the shell that runs the script, and some shells exit
+ * without passing the signal on. On SIGKILL npm signals nobody. Either way the command would keep running without an owner,
+ * and keep its port.
  */
 import { readFileSync } from 'node:fs';
 
-/** How often the processes above this one are looked at, in milliseconds. */
+/** How often the processes above this one are checked, in milliseconds. */
 const LOOK_INTERVAL_MS = 250;
-/** The parent of what has lost its own. */
+/** The parent of processes that have lost theirs. */
 const INIT = 1;
 const SHELLS: ReadonlySet<string> = new Set(['sh', 'dash', 'bash', 'ash', 'ksh', 'zsh', 'busybox']);
-/** The name of `run.cjs`, by which a checkout runs a command when the machine's Node is too old. */
+/** The process name of `run.cjs`, with which a checkout runs a command when the machine's Node is too old. */
 const LAUNCHER = 'hallpass-node';
 
-/** What npm tells the commands that it starts. */
+/** What npm sets for the commands that it starts. */
 interface ByNpm {
   readonly npm_lifecycle_event?: string;
 }
 
-/** Sends this process SIGTERM when what started it is gone: npm, or whatever stands between npm and this process. */
+/** Sends this process SIGTERM when npm, or a process between npm and this one, is gone. */
 export function endWithNpm({ npm_lifecycle_event: script }: ByNpm): void {
   const { ppid } = process;
   // In a container npm itself may be the first process; and a script may start a command in the background on purpose.
@@ -40,7 +40,7 @@ interface Link {
   readonly parent: number;
 }
 
-/** From this process's parent upwards, a launcher and a shell, where npm has started the command through them. */
+/** The launcher and the shell above this process, if npm started the command through them. */
 function linksBetween(ppid: number): readonly Link[] {
   const links: Link[] = [];
   let pid = ppid;
@@ -53,7 +53,7 @@ function linksBetween(ppid: number): readonly Link[] {
   return links;
 }
 
-/** The name and the parent of a process; undefined where there is no `/proc`, or no such process any more. */
+/** The name and the parent of a process; undefined without `/proc`, or when the process is gone. */
 function processAt(pid: number): { readonly name: string; readonly parent: number } | undefined {
   try {
     // PID (NAME) STATE PARENT ...; the name may hold anything, brackets too.

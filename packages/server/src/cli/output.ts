@@ -1,17 +1,19 @@
 /**
- * What the commands print: colour for people, JSON for scripts. Results on standard output, everything else on the other.
- * Names, claims, files and answers of servers come from outside, and may hold what a terminal obeys. Everything passes
- * one door, `write`, where all of it is escaped but the styles that were put in here.
+ * What the commands print: colour for people, JSON for scripts; results on standard output, everything else on standard
+ * error. Names, claims, files and answers of servers come from outside, and may contain control sequences for the terminal.
+ * Everything passes one function, `write`, which escapes all of it except the styles added here.
  */
 import { constants } from 'node:os';
+import type { Writable } from 'node:stream';
 import { inspect, styleText } from 'node:util';
 import { escapeControls, escapeControlsInLines, printBase64url } from '@hallpass/protocol';
+import { commandProcess } from './command_process.ts';
 import { systemRandom } from '../serving/system.ts';
 
-/** Standard output can no longer be written: its reader has left, as `head` does, or the disk is full. */
+/** Standard output can no longer be written: its reader has closed it, as `head` does, or the disk is full. */
 export class ReaderGone extends Error {
   override readonly name = 'ReaderGone';
-  /** As the shell reports a process that SIGPIPE has ended; 1 for any other failure. */
+  /** What a shell reports for a process ended by SIGPIPE; 1 for any other failure. */
   readonly exitCode: number;
 
   constructor(cause: Error) {
@@ -25,8 +27,8 @@ function isReaderGone(error: Error): boolean {
 }
 
 /**
- * Lets a command finish its work when whoever reads its output leaves, and end with the code for that, without a stack.
- * Standard error that nobody reads is no reason for anything.
+ * Lets a command finish its work when the reader of its output leaves, and then end with the code for that, without a
+ * stack. A closed standard error changes nothing.
  */
 export function watchReaders(): void {
   process.stdout.on('error', (error) => {
@@ -40,12 +42,12 @@ export function watchReaders(): void {
   });
 }
 
-/** For a server: what it prints is not what it is run for. */
+/** For a server: its output is not its purpose, so it keeps running when nobody reads that. */
 export function goOnWithoutReaders(): void {
   goesOn = true;
 }
 
-/** Ends a server that has stopped, when its reader has stopped reading: Node would wait for that one to go on. */
+/** Ends a stopped server whose output is not being read. Node would wait for the reader. */
 export function endUnread(): void {
   if (process.stdout.writableLength > 0) process.exit();
 }
@@ -53,12 +55,13 @@ export function endUnread(): void {
 let lost: ReaderGone | undefined;
 let goesOn = false;
 
-/** Runs what prints on standard output, and resolves when all of it is out of this process. Rejects with `ReaderGone`. */
+/** Prints something on standard output, and resolves when all of it has left this process. Rejects with `ReaderGone`. */
 export async function written(print: () => void): Promise<void> {
   print();
+  const { stdout } = commandProcess();
   await new Promise<void>((resolve, reject) => {
-    process.stdout.write('', (error) => {
-      const failure = error ?? process.stdout.errored;
+    stdout.write('', (error) => {
+      const failure = error ?? stdout.errored;
       if (failure) reject(new ReaderGone(failure));
       else resolve();
     });
@@ -70,18 +73,24 @@ export function printJson(document: unknown): void {
   printDocument(`${JSON.stringify(document, undefined, 2)}\n`);
 }
 
-/** A text of several lines on standard output, to be read by another program: JSON, YAML, a module, a configuration. */
+/** A text of several lines on standard output for another program: JSON, YAML, a module, a configuration. */
 export function printDocument(text: string): void {
-  process.stdout.write(escapeControlsInLines(text));
+  commandProcess().stdout.write(escapeControlsInLines(text));
 }
 
+/** A text of several lines on standard error, such as the help that follows an error. */
+export function printErrorText(text: string): void {
+  commandProcess().stderr.write(escapeControlsInLines(text));
+}
+
+/** One line on standard output. */
 export function printLine(text = ''): void {
-  write(process.stdout, text);
+  write(commandProcess().stdout, text);
 }
 
-/** A sentence on standard error that is neither a result nor an error, so that a script can read the results. */
+/** A sentence on standard error that is neither a result nor an error. Standard output stays for results. */
 export function printRemark(sentence: string): void {
-  write(process.stderr, sentence);
+  write(commandProcess().stderr, sentence);
 }
 
 /** Names and values in two columns; a value that is undefined or empty is left out. */
@@ -93,7 +102,7 @@ export function printFields(fields: readonly (readonly [name: string, value: str
   for (const [name, value] of present) printLine(`  ${dim(name.padEnd(width))}  ${value}`);
 }
 
-/** A table with a head; columns as wide as they need. */
+/** A table with a head. Columns are as wide as they need to be. */
 export function printTable(head: readonly string[], rows: readonly (readonly string[])[]): void {
   // Before they are measured: an escape is longer than what it stands for.
   const shown = rows.map((row) => row.map(escapeControls));
@@ -107,13 +116,14 @@ export function printTable(head: readonly string[], rows: readonly (readonly str
   for (const row of shown) printLine(line(row));
 }
 
+/** Styles for parts of a line that is then printed here. */
 export const strong = styled('bold');
 export const good = styled('green');
 export const warn = styled('yellow');
 const dim = styled('dim');
 const bad = styled('red');
 
-/** A moment in milliseconds, in UTC, to the second. What a stranger's token says may be no date of the calendar. */
+/** A moment in milliseconds, in UTC, to the second. A stranger's token may hold a number outside the calendar. */
 export function printMoment(milliseconds: number): string {
   const date = new Date(milliseconds);
   if (Number.isNaN(date.getTime())) return `${milliseconds / 1000} seconds after 1970`;
@@ -123,36 +133,38 @@ export function printMoment(milliseconds: number): string {
     .replace('T', ' ');
 }
 
-/** How far long work has come, on one line that is written over; for people at a terminal alone. */
+/** The progress of long work, on one line that is overwritten. Only on a terminal. */
 export function printProgress(text: string): void {
-  if (process.stderr.isTTY) process.stderr.write(`${CLEAR_LINE}${rendered(process.stderr, dim(text))}\r`);
+  const { stderr } = commandProcess();
+  if (stderr.isTTY === true) stderr.write(`${CLEAR_LINE}${rendered(stderr, dim(text))}\r`);
 }
 
-/** A sentence on standard error, for something that worked and should not stay as it is. */
+/** A sentence on standard error about something that worked but should be changed. */
 export function printWarning(sentence: string): void {
-  write(process.stderr, `${warn('warning:')} ${sentence}`);
+  write(commandProcess().stderr, `${warn('warning:')} ${sentence}`);
 }
 
-/** Takes the line of `printProgress` away. */
+/** Clears the line of `printProgress`. */
 export function clearProgress(): void {
-  if (process.stderr.isTTY) process.stderr.write(CLEAR_LINE);
+  const { stderr } = commandProcess();
+  if (stderr.isTTY === true) stderr.write(CLEAR_LINE);
 }
 
 const CLEAR_LINE = '\r\u001b[K';
 
-/** A sentence on standard error, for something that did not work. */
+/** A sentence on standard error about something that did not work. */
 export function printError(sentence: string): void {
-  write(process.stderr, `${bad('error:')} ${sentence}`);
+  write(commandProcess().stderr, `${bad('error:')} ${sentence}`);
 }
 
-/** Something that nobody expected, with its stack. That holds its message, and the message may hold anything. */
+/** An unexpected error with its stack. The stack contains the message, which may contain anything. */
 export function printBug(error: unknown): void {
-  process.stderr.write(`${escapeControlsInLines(inspect(error))}\n`);
+  commandProcess().stderr.write(`${escapeControlsInLines(inspect(error))}\n`);
 }
 
 type Style = 'bold' | 'dim' | 'green' | 'red' | 'yellow';
 
-/** Stands before and behind what has a style, until it is written. No text from outside can hold it: nobody knows it. */
+/** Marks where a style begins and ends, until it is written. It is random, so no text from outside can contain it. */
 const MARK = `\u0001${printBase64url(systemRandom(12))}`;
 const MARKED = new RegExp(`${MARK}(begin|end) ([a-z]+)\u0002`);
 
@@ -160,15 +172,15 @@ function styled(style: Style): (text: string) => string {
   return (text) => `${MARK}begin ${style}\u0002${text}${MARK}end ${style}\u0002`;
 }
 
-function write(stream: NodeJS.WriteStream, line: string): void {
+function write(stream: Writable, line: string): void {
   stream.write(`${rendered(stream, line)}\n`);
 }
 
-/** A line with everything escaped, and the marks replaced by their styles where the stream takes them. */
-function rendered(stream: NodeJS.WriteStream, line: string): string {
+/** A line with everything escaped, and the marks replaced by styles if the stream supports them. */
+function rendered(stream: Writable, line: string): string {
   const pieces = line.split(MARKED);
   let text = '';
-  // Between the pieces that were marked are, by turns, which end of the mark it was and its style.
+  // Between the pieces of text, in turn: which end of the mark it was, and its style.
   for (let at = 0; at < pieces.length; at += 3) {
     text += escapeControls(pieces[at] ?? '');
     const style = STYLES.find((known) => known === pieces[at + 2]);

@@ -1,20 +1,21 @@
-/** The configuration of each proxy for a guard in front of an API, to start from (docs/forward-auth.md). */
+/** A configuration to start from, for each proxy with a guard (docs/forward-auth.md). */
 import { IDENTITY_FIELDS, OVERRIDES, type Override, type Proxy } from '@hallpass/guard/forward';
 
 interface Front {
   /** Where the guard listens, such as http://127.0.0.1:9090. */
   readonly guard: string;
-  /** Overrides that go on to the API. */
+  /** Overrides that may reach the API. */
   readonly passed: readonly Override[];
 }
 
+/** The configuration of a proxy. */
 export function proxyConfiguration(proxy: Proxy, front: Front): string {
   return PRINTERS[proxy](front);
 }
 
 /**
- * The fields that a proxy drops. The guard refuses them as well; this is for a request that comes to the API on another
- * way, and for an operator who lets the guard pass more than they meant.
+ * The fields that a proxy drops. The guard refuses them too. This is for requests that reach the API another way, and for
+ * operators who let the guard pass more than they meant to.
  */
 function droppedFields({ passed }: Front): readonly string[] {
   return OVERRIDES.filter((name) => name.startsWith('x-') && !passed.includes(name));
@@ -26,7 +27,7 @@ const PRINTERS: Readonly<Record<Proxy, (front: Front) => string>> = {
   envoy: forEnvoy,
 };
 
-/** What a refusal may be, beside what nginx knows by itself. */
+/** The statuses of refusals. nginx knows some by itself. */
 const STATUSES = [400, 401, 403, 429, 503];
 
 function forNginx(front: Front): string {

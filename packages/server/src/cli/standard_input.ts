@@ -1,8 +1,11 @@
+import { commandProcess } from './command_process.ts';
+
 /** All of standard input as text, up to 64 KiB. */
 export async function readStandardInput(): Promise<string> {
   let text = '';
-  process.stdin.setEncoding('utf8');
-  for await (const chunk of process.stdin) {
+  const { stdin } = commandProcess();
+  stdin.setEncoding('utf8');
+  for await (const chunk of stdin) {
     text += String(chunk);
     if (text.length > 65_536) break;
   }

@@ -1,4 +1,4 @@
-/** What an operator does with API keys: made, shown, changed, ended. Each change is kept with its event, in one transaction. */
+/** What an operator does with API keys: create, show, change, delete. Each change commits with its event, in one transaction. */
 import { printBase64url, type Clock, type Random } from '@hallpass/protocol';
 import { SECRETS_MAX } from '../oauth/clients/authentication.ts';
 import { keepForeignHash } from '../oauth/imported_secrets/foreign_secret.ts';
@@ -15,34 +15,33 @@ import {
   type SecretUse,
   type Store,
 } from '../store/store.ts';
+import type { KeyFieldValues } from './key_fields.ts';
 import {
   checkAuthentication,
   checkImported,
-  checkLength,
   checkPolicy,
-  checkPublicKey,
+  checkPublicKeys,
   checkResourceServer,
   type NewApiKey,
 } from './key_policy.ts';
-import { judging, KeyChanged, KeyExists, OperatorRefusal } from './operator_refusal.ts';
+import { isRefusedFor, operatorRefusal } from './operator_refusal.ts';
 import { revokeUntilAcknowledged, type ClockChoice, type Dating } from './revocation_moment.ts';
-import { shellWord } from './shell_word.ts';
 
-/** A key with its secret, which nobody will see again; undefined for one that signs, or of which only a hash is known. */
+/** A key with its secret, which is never shown again. Undefined for a key that signs, or whose secret is known only as a hash. */
 export interface MadeApiKey {
   readonly client: Client;
   readonly clientSecret: string | undefined;
 }
 
-/** A key, or a new secret of one, that is not kept yet: for callers that must show the secret first. */
+/** A key, or a new secret for one, that is not stored yet: for callers that must show the secret first. */
 export interface PendingApiKey extends MadeApiKey {
-  /** Keeps it. Rejects with `OperatorRefusal`, as `create` and `rotateSecret` do. */
+  /** Stores it. Rejects with `OperatorRefusal`, like `create` and `rotateSecret`. */
   readonly keep: () => Promise<void>;
-  /** Undoes `keep`, for a secret that nobody has seen. Rejects with `KeyChanged` when something else changed the key. */
+  /** Undoes `keep`, when nobody has seen the secret. Rejects with the refusal `key_changed` when something else changed the key. */
   readonly takeBack: () => Promise<void>;
 }
 
-/** A key as it is shown: everything but its secrets' hashes. */
+/** A key as it is shown: everything except its secrets' hashes. */
 export interface ShownApiKey extends Omit<Client, 'secrets'> {
   readonly secrets: readonly ShownSecret[];
   /** Absent: nothing suspicious was seen. */
@@ -51,43 +50,41 @@ export interface ShownApiKey extends Omit<Client, 'secrets'> {
 
 interface ShownSecret extends Pick<ClientSecret, 'secretId' | 'createdAt' | 'expiresAt'> {
   readonly lastUsedAt?: number;
-  /** It is still under the hash that it was imported with. */
+  /** It still has the hash that it was imported with. */
   readonly hashImported?: true;
 }
 
-/** The most keys that are shown at once. */
+/** How many keys are read at a time. */
 const PAGE_KEYS_MAX = 200;
-/** How often a key is disabled anew when something else changed it at that moment. */
+/** How often disabling a key is tried when something else changes it at the same moment. */
 const ATTEMPTS_MAX = 5;
 const CLIENT_ID_BYTES = 12;
 const CLIENT_SECRET_BYTES = 32;
 
+/** The operations on API keys. Each rejects with `OperatorRefusal` when the request is refused. */
 export interface ApiKeys {
   readonly create: (wanted: NewApiKey) => Promise<MadeApiKey>;
   readonly prepare: (wanted: NewApiKey) => Promise<PendingApiKey>;
-  /** A key as `create` would make it. Nothing is kept; throws `OperatorRefusal` where `create` would reject. */
+  /** The key that `create` would make. Stores nothing. Throws `OperatorRefusal` where `create` would reject. */
   readonly draft: (wanted: NewApiKey) => MadeApiKey;
   readonly list: () => Promise<readonly ShownApiKey[]>;
   readonly show: (clientId: string) => Promise<ShownApiKey>;
-  /** Refuses the key, and ends every token that it was given until this resolves. */
+  /** Disables the key, and ends every token issued to it before this resolves. */
   readonly disable: (clientId: string, clock?: ClockChoice) => Promise<ShownApiKey>;
   readonly enable: (clientId: string) => Promise<ShownApiKey>;
   readonly delete: (clientId: string, clock?: ClockChoice) => Promise<void>;
-  /** Ends every token that the key was given until this resolves; the key itself goes on. */
+  /** Ends every token issued to the key before this resolves. The key itself stays valid. */
   readonly revokeTokens: (clientId: string, clock?: ClockChoice) => Promise<StoredRevocation>;
   /** Replaces the public keys of a key that signs. */
   readonly setPublicKeys: (clientId: string, jwks: readonly unknown[]) => Promise<ShownApiKey>;
-  /** Replaces parts of the policy; what is not named stays. */
-  readonly update: (
-    clientId: string,
-    changes: Omit<Partial<NewApiKey>, 'imported' | 'publicKeys'>,
-  ) => Promise<ShownApiKey>;
-  /** A new secret; the one before it works on for the overlap, in milliseconds. */
+  /** Changes the fields that are given. The others stay as they are. */
+  readonly update: (clientId: string, changes: Omit<KeyFieldValues, 'publicKeys'>) => Promise<ShownApiKey>;
+  /** Makes a new secret. The previous one keeps working for the overlap, in milliseconds. */
   readonly rotateSecret: (clientId: string, overlap: number) => Promise<MadeApiKey>;
   readonly prepareSecret: (clientId: string, overlap: number) => Promise<PendingApiKey>;
 }
 
-/** Every function rejects with `OperatorRefusal` where the wish cannot be granted. */
+/** The operations on the API keys of a store. */
 export function manageApiKeys(
   on: Dating & {
     readonly store: Store;
@@ -105,7 +102,7 @@ export function manageApiKeys(
   };
   const find = async (clientId: string): Promise<Client> => {
     const client = await store.findClient(clientId);
-    if (client === undefined) throw unknownKey(clientId);
+    if (client === undefined) throw operatorRefusal('key_unknown', { clientId });
     return client;
   };
   const show = async (client: Client): Promise<ShownApiKey> => {
@@ -119,18 +116,16 @@ export function manageApiKeys(
   const change = async (client: Client, changes: Partial<Client>, consequences: Consequences): Promise<Client> => {
     const changed = { ...client, ...changes, updatedAt: consequences.event.at, version: client.version + 1 };
     if ((await store.saveClient(changed, consequences)) === 'saved') return changed;
-    throw new KeyChanged(
-      `The API key ${client.clientId} was changed by someone else meanwhile. Look at it and try again.`,
-    );
+    throw operatorRefusal('key_changed', { clientId: client.clientId });
   };
-  /** Whatever else changes the key at this moment, such as a hash that is renewed: it is disabled all the same. */
+  /** Disables the key even if something else changes it at the same moment, such as a renewed hash. */
   const keepDisabled = async (clientId: string, revocation: StoredRevocation): Promise<Client> => {
     const event = { at: clock.now(), kind: 'key_disabled', clientId };
     for (let attempt = 1; ; attempt++) {
       try {
         return await change(await find(clientId), { disabled: true }, { event, revocations: [revocation] });
       } catch (error) {
-        if (!(error instanceof KeyChanged) || attempt === ATTEMPTS_MAX) throw error;
+        if (!isRefusedFor(error, 'key_changed') || attempt === ATTEMPTS_MAX) throw error;
       }
     }
   };
@@ -142,27 +137,22 @@ export function manageApiKeys(
     return outcome;
   };
   const remove = async (clientId: string, choice: ClockChoice | undefined): Promise<void> => {
-    // First of all it gets no more tokens: a deletion that was committed and never answered could not be repeated.
+    // It is disabled first: a deletion that was committed but never acknowledged could not be repeated.
     if (!(await find(clientId)).disabled) await disable(clientId, choice);
     const event = { at: clock.now(), kind: 'key_deleted', clientId };
-    if ((await store.deleteClient(clientId, { event })) === 'unknown') throw unknownKey(clientId);
+    if ((await store.deleteClient(clientId, { event })) === 'unknown')
+      throw operatorRefusal('key_unknown', { clientId });
   };
   const draft = (wanted: NewApiKey): MadeApiKey => {
     const now = clock.now();
     const imported = wanted.imported === undefined ? undefined : checkImported(wanted.imported);
     const clientId = imported?.clientId ?? printId(random(CLIENT_ID_BYTES));
-    const publicKeys = judging('publicKeys', () => (wanted.publicKeys ?? []).map(checkPublicKey));
+    const publicKeys = checkPublicKeys(wanted.publicKeys ?? []);
     const signs = publicKeys.length > 0;
     const foreignHash = imported?.clientSecretHash;
-    if (signs && (imported?.clientSecret !== undefined || foreignHash !== undefined)) {
-      throw new OperatorRefusal('A key that signs takes no secret: leave out either the secret or the public key.');
-    }
-    judging('publicKeys', () => checkLength('public keys', publicKeys, SECRETS_MAX));
-    if (!signs && imported !== undefined && imported.clientSecret === undefined && foreignHash === undefined) {
-      throw new OperatorRefusal(
-        'A key that exists already needs what it has: a secret, a hash of one, or public keys.',
-      );
-    }
+    const hasSecret = imported?.clientSecret !== undefined || foreignHash !== undefined;
+    if (signs && hasSecret) throw operatorRefusal('secret_beside_public_keys', {});
+    if (!signs && imported !== undefined && !hasSecret) throw operatorRefusal('credential_missing', {});
     const clientSecret =
       signs || foreignHash !== undefined
         ? undefined
@@ -189,9 +179,7 @@ export function manageApiKeys(
   const prepareSecret = async (clientId: string, overlap: number): Promise<PendingApiKey> => {
     const client = await find(clientId);
     if (client.authentication === 'private_key_jwt') {
-      throw new OperatorRefusal(
-        `The API key ${clientId} signs, and has no secret. Change its public keys: hallpass keys set-public-keys ${shellWord(clientId)} FILE`,
-      );
+      throw operatorRefusal('key_signs', { clientId });
     }
     const now = clock.now();
     const clientSecret = printBase64url(random(CLIENT_SECRET_BYTES));
@@ -201,7 +189,7 @@ export function manageApiKeys(
       .map((secret) => ({ ...secret, expiresAt: Math.min(secret.expiresAt ?? Infinity, now + overlap) }));
     const secrets = [makeSecret(clientSecret, now), ...kept];
     const event = { at: now, kind: 'key_secret_rotated', clientId, detail: `overlap ${overlap / 1000} s` };
-    // What `change` makes of it.
+    // What `change` will store.
     const changed = { ...client, secrets, updatedAt: now, version: client.version + 1 };
     return {
       client: changed,
@@ -219,12 +207,8 @@ export function manageApiKeys(
     const { clientId, createdAt, name } = client;
     const event = { at: createdAt, kind: 'key_created', clientId, detail: name };
     const outcome = await store.saveClient(client, { event });
-    if (outcome === 'too_many') {
-      throw new OperatorRefusal(
-        `There are ${CLIENTS_MAX} API keys, which is as many as a store keeps. Delete those that are not used.`,
-      );
-    }
-    if (outcome !== 'saved') throw keyExists(clientId);
+    if (outcome === 'too_many') throw operatorRefusal('too_many_keys', { max: CLIENTS_MAX });
+    if (outcome !== 'saved') throw operatorRefusal('key_exists', { clientId });
   };
 
   return {
@@ -239,11 +223,11 @@ export function manageApiKeys(
     async prepare(wanted) {
       const made = draft(wanted);
       const { clientId } = made.client;
-      if ((await store.findClient(clientId)) !== undefined) throw keyExists(clientId);
+      if ((await store.findClient(clientId)) !== undefined) throw operatorRefusal('key_exists', { clientId });
       return {
         ...made,
         keep: () => keepNew(made.client),
-        // As any other: whoever knew an imported secret may have a token already.
+        // Like any deletion: someone who knew an imported secret may already have a token.
         takeBack: () => remove(clientId, undefined),
       };
     },
@@ -283,26 +267,18 @@ export function manageApiKeys(
 
     async setPublicKeys(clientId, jwks) {
       const client = await find(clientId);
-      if (client.authentication !== 'private_key_jwt') {
-        throw new OperatorRefusal(
-          `The API key ${clientId} has a secret, and a key is used in one way only. Make another key with --public-keys.`,
-        );
-      }
-      const publicKeys = jwks.map(checkPublicKey);
-      if (publicKeys.length === 0)
-        throw new OperatorRefusal(
-          'Give one public key or two: the new one, and the old one for as long as it is in use.',
-        );
-      checkLength('public keys', publicKeys, SECRETS_MAX);
+      if (client.authentication !== 'private_key_jwt') throw operatorRefusal('key_has_secret', { clientId });
+      const publicKeys = checkPublicKeys(jwks);
+      if (publicKeys.length === 0) throw operatorRefusal('public_keys_needed', {});
       const event = { at: clock.now(), kind: 'key_public_keys_set', clientId };
       return await show(await change(client, { publicKeys }, { event }));
     },
 
     async update(clientId, changes) {
       const client = await find(clientId);
-      const policy = checkPolicy({ ...client, ...changes });
+      const policy = checkPolicy({ ...client, ...changes, name: changes.name ?? client.name });
       const event = { at: clock.now(), kind: 'key_updated', clientId, detail: Object.keys(changes).join(', ') };
-      // Of the kept client only what is no policy: a number that was taken away must not come back from it.
+      // Of the stored client, only what is not a field: a number that was taken away must not come back.
       const { secrets, publicKeys, disabled, createdAt, version } = client;
       const signs = client.authentication === 'private_key_jwt';
       const authentication = checkAuthentication(changes.authentication ?? client.authentication, { signs });
@@ -321,17 +297,7 @@ export function manageApiKeys(
   };
 }
 
-function keyExists(clientId: string): KeyExists {
-  return new KeyExists(
-    `There is an API key with the client_id ${clientId} already. Delete it first, or import another.`,
-  );
-}
-
-function unknownKey(clientId: string): OperatorRefusal {
-  return new OperatorRefusal(`There is no API key with the client_id ${clientId}. List them with: hallpass keys list`);
-}
-
-/** An id that starts with a letter or a digit: one that starts with a dash would pass for an option on a command line. */
+/** An id that starts with a letter or a digit. One that starts with a dash would look like an option on a command line. */
 function printId(bytes: Uint8Array): string {
   return printBase64url(bytes).replace(/^[-_]/, 'k');
 }

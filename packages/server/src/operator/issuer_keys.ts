@@ -1,7 +1,7 @@
 /**
- * The life of the issuer's own keys, of every use alike: known to everyone before it is used, so that nobody meets an
- * unknown one; kept as long as something can refer to it; replaced on a schedule or by command; and taken out at once
- * when someone else may have it (contract §10).
+ * The life of the issuer's own keys, the same for every use. A key is published before it is used, so that nobody meets an
+ * unknown one, and kept as long as anything can refer to it. It is replaced on a schedule or by command, and removed at
+ * once when someone else may have it (contract §10).
  */
 import { ACCESS_TOKEN_SECONDS_MAX } from '@hallpass/protocol';
 import type { ServerClock } from '../oauth/clock.ts';
@@ -15,19 +15,19 @@ import {
 import type { TrustedTime } from '../oauth/trusted_time.ts';
 import type { StoredRevocation, KeyUse, Store } from '../store/store.ts';
 import { findKeyPrice, findNamedSecretKeys, type KeyPrice } from './key_price.ts';
-import { OperatorRefusal } from './operator_refusal.ts';
+import { operatorRefusal } from './operator_refusal.ts';
 import { revokeUntilAcknowledged, type ClockChoice, type Dating } from './revocation_moment.ts';
 
 /**
- * How long a key is there before it is used, in milliseconds: twice as long as anyone may keep the key set, and far
- * longer than an instance needs, which looks twice a second, or again once its store is back.
+ * How long a key exists before it is used, in milliseconds: twice as long as anyone may cache the key set, and far
+ * longer than an instance needs, which looks twice a second, or once its store is back.
  */
 const AHEAD_MS = 600_000;
 /** For clocks that differ, in seconds. */
 const SLACK_SECONDS = 120;
 /**
- * How long a retired key stays, in milliseconds: as long as anything that was made with it can live by any setting. One
- * that hashes secrets stays for as long as a secret is hashed with it, besides.
+ * How long a retired key stays, in milliseconds: as long as anything made with it can live under any settings. A key that
+ * hashes secrets also stays while any secret is hashed with it.
  */
 const KEPT_MS: Readonly<Record<KeyUse, number>> = {
   sign: (ACCESS_TOKEN_SECONDS_MAX + SLACK_SECONDS) * 1000,
@@ -41,7 +41,7 @@ interface On {
   readonly store: Store;
   readonly keys: LiveKeyRing;
   readonly clock: ServerClock;
-  /** What is forgotten goes by a time that no clock can set forward. */
+  /** Keys are forgotten by a time that no wrong clock can set forward. */
   readonly time: TrustedTime;
 }
 
@@ -51,40 +51,37 @@ export async function listIssuerKeys({ keys }: On, use: KeyUse): Promise<readonl
   return keys.list(use);
 }
 
-/** One of them. Throws `OperatorRefusal` when there is none with this id. */
+/** One key. Throws the refusal `issuer_key_unknown` when no key has this id. */
 export async function showIssuerKey(on: On, use: KeyUse, keyId: string): Promise<ListedKey> {
   const key = (await listIssuerKeys(on, use)).find((listed) => listed.keyId === keyId);
   if (key !== undefined) return key;
-  const { name } = KEY_USES[use];
-  throw new OperatorRefusal(`There is no ${name} key ${keyId}. List them with: hallpass ${name}-keys list`);
+  throw operatorRefusal('issuer_key_unknown', { keys: KEY_USES[use].name, keyId });
 }
 
-/** Adds a new key now, which is used as soon as everyone has had the time to hear of it. */
+/** Adds a new key now. It is used once everyone has had time to hear of it. Throws while another one is waiting. */
 export async function rotateIssuerKey(on: On, use: KeyUse): Promise<ListedKey> {
   const { keys, clock } = on;
   const { name } = KEY_USES[use];
   const listed = await listIssuerKeys(on, use);
   const next = nextOf(listed);
-  if (next !== undefined) {
-    throw new OperatorRefusal(`There is a next ${name} key already: ${next.keyId}. It takes over by itself.`);
-  }
+  if (next !== undefined) throw operatorRefusal('issuer_key_waiting', { keys: name, keyId: next.keyId });
   const now = clock.now();
   const event = { at: now, kind: `${name}_key_added` };
   await keys.add(use, { activeFrom: now + AHEAD_MS, unlessMadeAfter: newestOf(listed) }, event);
   const made = nextOf(keys.list(use));
-  if (made === undefined) throw new OperatorRefusal(`The new ${name} key is not there. Try again.`);
+  if (made === undefined) throw operatorRefusal('issuer_key_not_added', { keys: name });
   return made;
 }
 
-/** What taking a key out would cost now. Throws `OperatorRefusal` when there is none with this id. */
+/** What removing a key would cost now. Throws the refusal `issuer_key_unknown` when no key has this id. */
 export async function priceIssuerKey(on: On, use: KeyUse, keyId: string): Promise<KeyPrice> {
   await showIssuerKey(on, use, keyId);
   return await findKeyPrice(on, use, keyId);
 }
 
 /**
- * Takes a key out at once, for one that someone else may have: everything that was made with it is dead, on every
- * instance within the half second in which it looks, and another key does its work from now on. Gives what it cost.
+ * Removes a key at once, when someone else may have it. Everything made with it is dead, on every instance within the half
+ * second in which it looks, and another key takes over. Returns what it cost.
  */
 export async function removeIssuerKey(
   on: On & Dating,
@@ -99,7 +96,7 @@ export async function removeIssuerKey(
     await replaceKey(on, { use, keyId, at });
     await on.store.removeKey(keyId, { event, revocations });
   };
-  // Guards judge by themselves, and hear of what has ended by the feed alone.
+  // Guards decide on their own, and hear of what has ended only through the feed.
   if (price.everything) {
     const revocationAt = use === 'access_seal' ? revocationOfSealed : revocationOfEverything;
     await revokeUntilAcknowledged(on, choice, { revocationAt, write: (revocation) => remove([revocation]) });
@@ -109,20 +106,20 @@ export async function removeIssuerKey(
 }
 
 /**
- * Tokens that were forged with a sealing key may be dated ahead as far as an instance allows whose clock is ahead itself
- * (`mint.ts`), and guards remember them for a while.
+ * Tokens forged with a sealing key may be dated as far ahead as an instance accepts whose own clock is ahead, and guards
+ * remember them for a while.
  */
 function revocationOfSealed({ now, clockSkewSeconds }: RevocationMoment): StoredRevocation {
   return revocationOfEverything({ now, clockSkewSeconds: 2 * clockSkewSeconds });
 }
 
-/** Makes a key that is in use from now on, where the one that is to be taken out is the only one that is. */
+/** Adds a key that is in use from now on, if the one to be removed is the only one in use. */
 async function replaceKey(
   { keys, clockSkewSeconds }: On & Dating,
   { use, keyId, at }: { readonly use: KeyUse; readonly keyId: string; readonly at: number },
 ): Promise<void> {
   if (keys.list(use).some((key) => key.keyId !== keyId && isInUse(key))) return;
-  // In use at once, on clocks that are behind too; and whatever someone else adds at this moment, which waits first.
+  // In use at once, also by clocks that are behind, and even if someone else adds a key at this moment: that one waits.
   const activeFrom = at - clockSkewSeconds * 1000;
   const event = { at, kind: `${KEY_USES[use].name}_key_added` };
   await keys.add(use, { activeFrom, unlessMadeAfter: Number.MAX_SAFE_INTEGER }, event);
@@ -133,11 +130,11 @@ interface Schedule {
   readonly issuerKeyDays: number;
 }
 
-/** What the schedule asks for: the next key when it is time, and retired ones gone when nothing needs them. */
+/** Does what is due: adds the next key by schedule, and removes retired keys that nothing needs any more. */
 export async function tendIssuerKeys(on: On & { readonly settings: Schedule }): Promise<void> {
   await on.keys.reload();
   for (const use of USES) {
-    // Whether a secret needs a key takes long to find out: `forgetSecretKeys` does that, and seldom.
+    // Finding out whether a secret needs a key takes long: `forgetSecretKeys` does that, and seldom.
     if (use !== 'secret_mac') await forget(on, use, findExpired(on, use));
     await addWhenDue(on, use);
   }
@@ -182,7 +179,7 @@ async function addWhenDue(
   const listed = keys.list(use);
   const current = listed.find(isInUse);
   if (days === 0 || current === undefined || nextOf(listed) !== undefined) return;
-  // A clock that is ahead would add a key that takes over on that day, and holds up every other until then.
+  // By a clock that is ahead, the new key would take over far in the future, and block every other until then.
   if (time.earliest() - current.activeFrom < days * DAY_MS) return;
   const now = clock.now();
   const event = { at: now, kind: `${KEY_USES[use].name}_key_added`, detail: 'by schedule' };
@@ -198,7 +195,7 @@ function newestOf(listed: readonly ListedKey[]): number {
   return Math.max(...listed.map(({ createdAt }) => createdAt));
 }
 
-/** The key that is to follow the one in use. After a change of the signing algorithm another one's may wait as well. */
+/** The key that follows the one in use. After a change of the signing algorithm, the other algorithm's may wait too. */
 function nextOf(listed: readonly ListedKey[]): ListedKey | undefined {
   const algorithm = listed.find(isInUse)?.algorithm;
   return listed.find((key) => key.state === 'next' && key.algorithm === algorithm);

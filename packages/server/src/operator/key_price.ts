@@ -1,4 +1,4 @@
-/** What it costs to take a key of the issuer out: what was made with it, and is dead without it. */
+/** What it costs to remove one of the issuer's keys: everything that was made with it and is dead without it. */
 import { numericDate } from '@hallpass/protocol';
 import type { ServerClock } from '../oauth/clock.ts';
 import type { TrustedTime } from '../oauth/trusted_time.ts';
@@ -10,14 +10,15 @@ interface NamedSecret {
   readonly secretId: string;
 }
 
+/** What removing a key ends. */
 export interface KeyPrice {
-  /** Whether every token that there is ends, of whatever kind and key. */
+  /** Whether every token ends, of every kind and API key. */
   readonly everything: boolean;
-  /** Where every token ends: how many API keys there are. */
+  /** How many API keys there are, if every token ends; otherwise 0. */
   readonly apiKeys: number;
   /**
-   * How many grants end that were refreshed: all of them where every token ends, else those that were refreshed last under
-   * the key. Grants that were never refreshed have no row to be counted.
+   * How many refreshed grants end: all of them if every token ends, otherwise those last refreshed under the key. A grant
+   * that was never refreshed has no row to count.
    */
   readonly grants: number;
   /** The live secrets that are hashed with it. */
@@ -32,7 +33,7 @@ interface On {
 const NOTHING: KeyPrice = { everything: false, apiKeys: 0, grants: 0, secrets: [] };
 
 const PRICES: Readonly<Record<KeyUse, (on: On, keyId: string) => Promise<KeyPrice>>> = {
-  // Guards drop a signing key when they hear of it; until then the tokens of everyone must be dead for them.
+  // Guards drop a signing key once they hear of it. Until then, only a revocation of everything protects them.
   sign: findPriceOfEverything,
   refresh_mac: async ({ store, clock }, keyId) => {
     const grants = await store.countGrantsSealedBy(keyId, numericDate(clock.now()));
@@ -47,8 +48,8 @@ const PRICES: Readonly<Record<KeyUse, (on: On, keyId: string) => Promise<KeyPric
     }
     return { ...NOTHING, secrets };
   },
-  // Guards believe an opaque token for a while, and hear of its end by the feed alone. Where no API key takes such
-  // tokens, none is good in the first place, and nobody has to pay.
+  // Guards remember an opaque token for a while, and hear of its end only through the feed. If no API key uses opaque
+  // tokens, no such token is valid, and nothing has to end.
   access_seal: async (on) => {
     for await (const client of clientsOf(on)) {
       if (client.accessTokenFormat === 'opaque') return await findPriceOfEverything(on);
@@ -57,7 +58,7 @@ const PRICES: Readonly<Record<KeyUse, (on: On, keyId: string) => Promise<KeyPric
   },
 };
 
-/** What it costs to end every token that there is. */
+/** What it costs to end every token. */
 export async function findPriceOfEverything(on: On): Promise<KeyPrice> {
   let apiKeys = 0;
   for await (const { clientId } of clientsOf(on)) if (clientId !== '') apiKeys += 1;
@@ -65,12 +66,12 @@ export async function findPriceOfEverything(on: On): Promise<KeyPrice> {
   return { ...NOTHING, everything: true, apiKeys, grants };
 }
 
-/** What taking out a key costs now. */
+/** What removing a key costs now. */
 export function findKeyPrice(on: On, use: KeyUse, keyId: string): Promise<KeyPrice> {
   return PRICES[use](on, keyId);
 }
 
-/** Which of these keys some secret is hashed with that may be live. Stops as soon as that is all of them. */
+/** Which of these keys a secret that may be live is still hashed with. Stops once it has found them all. */
 export async function findNamedSecretKeys(
   on: On & { readonly time: TrustedTime },
   keyIds: readonly string[],
@@ -87,7 +88,7 @@ function liveSecretsOf({ secrets }: Client, now: number): Client['secrets'] {
   return secrets.filter(({ expiresAt = Infinity }) => expiresAt > now);
 }
 
-/** How many API keys are read at a time, and how long the requests of others have their turn then, in milliseconds. */
+/** How many API keys are read at a time, and the pause after them in which other requests run, in milliseconds. */
 const PAGE_CLIENTS_MAX = 200;
 const PAUSE_MS = 1;
 

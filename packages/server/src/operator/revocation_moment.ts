@@ -1,35 +1,36 @@
 /**
- * Ending everything that was issued until the acknowledgement (contract §10). A commit may take seconds, and whoever
- * looked at the store before it goes on issuing: a revocation that was dated when it was written would miss those tokens,
- * and guards would take them until they expire. So the date is compared with the acknowledgement, and moved on where the
+ * Ending everything that was issued up to the acknowledgement (contract §10). A commit may take seconds, and an instance
+ * that read the store before it keeps issuing. A revocation dated when it was written would miss those tokens, and guards
+ * would accept them until they expire. So the date is compared with the moment of the acknowledgement, and moved on if the
  * commit was slower.
  */
 import { numericDate } from '@hallpass/protocol';
 import type { RevocationMoment } from '../oauth/tokens/revocations.ts';
-import type { ClockDifference, TrustedTime } from '../oauth/trusted_time.ts';
+import type { TrustedTime } from '../oauth/trusted_time.ts';
 import { StoreUnavailable, type StoredRevocation, type Store } from '../store/store.ts';
-import { OperatorRefusal } from './operator_refusal.ts';
+import { operatorRefusal } from './operator_refusal.ts';
 
-/** Whose time a revocation is dated by, where this machine's clock and the store's do not agree. */
+/** The clock that dates a revocation when this machine's and the store's disagree. */
 export const CLOCKS = ['machine', 'store'] as const;
 export type ClockChoice = (typeof CLOCKS)[number];
 
-/** How long a commit usually takes at most, in milliseconds. It is added to the date, so that one write is enough. */
+/** How long a commit usually takes at most, in milliseconds. Added to the date, so that one write is usually enough. */
 const USUAL_COMMIT_MS = 250;
-/** How often the date is moved on before it is given up. */
+/** How often the date is moved on before giving up. */
 const ATTEMPTS_MAX = 5;
 
+/** What a revocation is dated with. */
 export interface Dating {
   readonly store: Store;
   readonly time: TrustedTime;
-  /** How far the clocks of those who issue on this store may be apart. */
+  /** How far apart the clocks of the instances on this store may be. */
   readonly clockSkewSeconds: number;
 }
 
 /**
- * Writes a revocation and answers when it covers every token that was issued until then, whatever the commit took.
- * `write` keeps the first one, with what goes along with it, and rejects where it cannot. Rejects with `OperatorRefusal`
- * while the clocks do not agree and nobody has chosen one.
+ * Writes a revocation, and resolves once it covers every token issued so far, however long the commit took. `write` stores
+ * the first revocation together with the rest of the change. Rejects with the refusal `clocks_differ` while the clocks
+ * disagree and the operator has not chosen one.
  */
 export async function revokeUntilAcknowledged<Outcome>(
   { store, time, clockSkewSeconds }: Dating,
@@ -57,9 +58,7 @@ export async function revokeUntilAcknowledged<Outcome>(
   written = first;
   for (let attempt = 2; !written.isCovered; attempt++) {
     if (attempt > ATTEMPTS_MAX) {
-      throw new StoreUnavailable(
-        'The store commits too slowly: tokens that were issued in the last seconds may not be covered.',
-      );
+      throw new StoreUnavailable('The store commits too slowly: tokens issued in the last seconds may not be covered.');
     }
     // Half as long again as the last one took, so that the next is likely to be enough.
     written = await writeAt(at() + 1.5 * written.took + USUAL_COMMIT_MS, (later) => store.revoke([later]));
@@ -68,26 +67,14 @@ export async function revokeUntilAcknowledged<Outcome>(
 }
 
 /**
- * The time to date from, in milliseconds: the later of the two clocks where they agree. `issuing`: for the server itself,
- * which cannot ask anybody. It covers what it has issued, by a clock that was set as well.
+ * The time to date from, in milliseconds: the later of the two clocks if they agree. `issuing` is for the server itself,
+ * which cannot ask anyone: it covers everything the server has issued, even by a clock that was set.
  */
 async function findStart(time: TrustedTime, clock: ClockChoice | 'issuing' | undefined): Promise<number> {
   const difference = await time.findDifference();
   if (clock === 'machine') return time.machineNow();
   if (clock === 'store') return time.storeNow();
   if (clock === 'issuing') return Math.max(time.now(), time.storeNow());
-  if (difference !== undefined) throw new OperatorRefusal(whyNotDated(difference));
+  if (difference !== undefined) throw operatorRefusal('clocks_differ', { difference });
   return Math.max(time.machineNow(), time.storeNow());
-}
-
-function whyNotDated({ machine, store, of }: ClockDifference): string {
-  const isAhead = machine > store;
-  const how = `${Math.round(Math.abs(machine - store) / 1000)} s ${isAhead ? 'ahead of' : 'behind'}`;
-  const price = isAhead
-    ? 'If the clock is wrong, a revocation dated by it would stop all issuing until then.'
-    : 'If the clock is wrong, a revocation dated by it would miss the tokens that were issued since.';
-  if (of === 'database') {
-    return `This machine's clock is ${how} the database's. ${price} Nothing was changed. Set the clock right, or say which one to go by: --clock store or --clock machine.`;
-  }
-  return `This machine's clock is ${how} the time that a server last kept in this store, ${new Date(store).toISOString()}. ${price} Nothing was changed. If the clock is right (after a stop, no server has run since), repeat the command with: --clock machine`;
 }

@@ -1,7 +1,7 @@
 /** The first API key of a development server: made once, so that the first token takes one paste. */
 import { printBase64url } from '@hallpass/protocol';
 import { manageApiKeys, type PendingApiKey } from '../operator/api_keys.ts';
-import { KeyExists } from '../operator/operator_refusal.ts';
+import { isRefusedFor } from '../operator/operator_refusal.ts';
 import type { Instance } from './instance.ts';
 
 /** What it may have: enough to try everything. */
@@ -34,7 +34,7 @@ export async function prepareFirstKey(instance: Instance): Promise<PendingApiKey
       },
     });
   } catch (error) {
-    if (error instanceof KeyExists) return undefined;
+    if (isRefusedFor(error, 'key_exists')) return undefined;
     throw error;
   }
 }

@@ -9,13 +9,13 @@ import {
   makeStore,
   remarksOf,
   serve,
-  startCommand,
   startServing,
   startShell,
   type Done,
   type Environment,
   type Running,
 } from '../../../../testing/command.ts';
+import { runCommand } from '../../../../testing/run_command.ts';
 import { basicOf, until, within, type Key } from '../../../../testing/server.ts';
 
 const FORM = 'application/x-www-form-urlencoded';
@@ -79,7 +79,7 @@ const onStore = (t: TestContext): Promise<Environment> => makeStore(t);
 suite('the command', { concurrency: 3 }, () => {
   test('keys create, list, show, disable, enable, rotate-secret and delete, as JSON for scripts', async (t) => {
     const on = await onStore(t);
-    const run = (...args: readonly string[]): Promise<Done> => startCommand(['keys', ...args, '--json'], on);
+    const run = (...args: readonly string[]): Promise<Done> => runCommand(['keys', ...args, '--json'], on);
     const made = documentOf(
       await run(
         'create',
@@ -132,7 +132,7 @@ suite('the command', { concurrency: 3 }, () => {
   test('the same for people, with the secret shown once and never again', async (t) => {
     const on = await onStore(t);
     const run = async (...args: readonly string[]): Promise<string> => {
-      const done = await startCommand(['keys', ...args], on);
+      const done = await runCommand(['keys', ...args], on);
       assert.equal(done.code, 0, done.stderr);
       assert.equal(remarksOf(done), '');
       return done.stdout;
@@ -141,7 +141,7 @@ suite('the command', { concurrency: 3 }, () => {
     const made = await run('create', 'my key', '--scope', '/accounts.write');
     const clientId = /client_id\s+(\S+)/.exec(made)?.[1] ?? '';
     const clientSecret = /client_secret\s+(\S+)/.exec(made)?.[1] ?? '';
-    assert.match(made, /shown this once/);
+    assert.match(made, /shown only this once/);
     const shown = [
       await run('list'),
       await run('show', clientId),
@@ -162,10 +162,10 @@ suite('the command', { concurrency: 3 }, () => {
 
   test('a running server honours what the command changes, within a second', async (t) => {
     const { url, environment } = await serve(t);
-    const run = (...args: readonly string[]): Promise<Done> => startCommand(['keys', ...args, '--json'], environment);
+    const run = (...args: readonly string[]): Promise<Done> => runCommand(['keys', ...args, '--json'], environment);
     const imported = ['--client-id', PAIR.clientId, '--client-secret', '-'];
     const create = ['keys', 'create', 'imported', '--scope', '/accounts.write', ...imported, '--json'];
-    const key = keyOf(documentOf(await startCommand(create, environment, PAIR.clientSecret)));
+    const key = keyOf(documentOf(await runCommand(create, environment, PAIR.clientSecret)));
     assert.deepEqual(key, PAIR, 'the pair is taken over as it is');
     const comesTo = (status: number, by: Key): Promise<void> =>
       until(async () => (await ask(url, by)).status === status, 1_000);
@@ -190,7 +190,7 @@ suite('the command', { concurrency: 3 }, () => {
   test('a secret comes from standard input with -, and a weak one is refused unless it is allowed', async (t) => {
     const on = await onStore(t);
     const create = (id: string, secret: string, input: string, ...more: readonly string[]): Promise<Done> =>
-      startCommand(
+      runCommand(
         ['keys', 'create', 'x', '--scope', '/a.read', '--client-id', id, '--client-secret', secret, '--json', ...more],
         on,
         input,
@@ -205,7 +205,7 @@ suite('the command', { concurrency: 3 }, () => {
     }
     assert.equal(keyOf(documentOf(await create('weak', '-', 'short', '--allow-weak-secret'))).clientSecret, 'short');
     assertRefused(await create('empty', '-', '', '--allow-weak-secret'), { code: 1, says: /client_secret is 1 to/ });
-    const half = await startCommand(['keys', 'create', 'x', '--scope', '/a.read', '--client-id', 'x'], on);
+    const half = await runCommand(['keys', 'create', 'x', '--scope', '/a.read', '--client-id', 'x'], on);
     assertRefused(half, { code: 1, says: /both --client-id and --client-secret/ });
   });
 
@@ -247,7 +247,7 @@ suite('the command', { concurrency: 3 }, () => {
     ['an empty name', ['', '--scope', '/a.read'], /A name is 1 to 100/],
   ] as const) {
     test(`keys create with ${name} is refused in a sentence, with exit code 1`, async (t) => {
-      assertRefused(await startCommand(['keys', 'create', ...args], await onStore(t)), { code: 1, says });
+      assertRefused(await runCommand(['keys', 'create', ...args], await onStore(t)), { code: 1, says });
     });
   }
 
@@ -260,7 +260,7 @@ suite('the command', { concurrency: 3 }, () => {
     ['a bad count', ['events', '--limit', '0'], /A count is a whole number/],
   ] as const) {
     test(`${name} ends with exit code 2, and nothing on standard output`, async (t) => {
-      assertRefused(await startCommand(args, onFolder(t)), { code: 2, says });
+      assertRefused(await runCommand(args, onFolder(t)), { code: 2, says });
     });
   }
 
@@ -315,7 +315,7 @@ suite('the command', { concurrency: 3 }, () => {
   ] as const) {
     test(`serve with ${name}: one sentence, exit code 2, nothing on standard output`, async (t) => {
       const ports = { HALLPASS_PORT: '0', HALLPASS_OPERATOR_PORT: '0' };
-      const done = await startCommand(['serve'], { ...onFolder(t), ...ports, ...environment });
+      const done = await runCommand(['serve'], { ...onFolder(t), ...ports, ...environment });
       assertRefused(done, { code: 2, says });
       assert.equal(done.stderr.trim().split('\n').length, 1, 'one sentence');
     });
@@ -324,10 +324,10 @@ suite('the command', { concurrency: 3 }, () => {
   test('a settings file is read, and what is wrong with it is said in a sentence', async (t) => {
     const folder = makeFolder(t);
     const file = join(folder, 'settings.json');
-    const list = (): Promise<Done> => startCommand(['keys', 'list', '--json'], { HALLPASS_CONFIG: file });
+    const list = (): Promise<Done> => runCommand(['keys', 'list', '--json'], { HALLPASS_CONFIG: file });
     // It holds no secret, so that it may be open to others.
     writeFileSync(file, JSON.stringify({ dataDir: join(folder, 'data'), accessTtlSeconds: 60 }), { mode: 0o644 });
-    assert.equal((await startCommand(['store', 'init'], { HALLPASS_CONFIG: file })).code, 0);
+    assert.equal((await runCommand(['store', 'init'], { HALLPASS_CONFIG: file })).code, 0);
     assert.deepEqual(listOf(await list()), []);
     assert.ok(existsSync(join(folder, 'data')));
     for (const [text, says] of [
@@ -343,7 +343,7 @@ suite('the command', { concurrency: 3 }, () => {
       writeFileSync(file, text);
       assertRefused(await list(), { code: 2, says });
     }
-    const unreadable = await startCommand(['keys', 'list'], { HALLPASS_CONFIG: folder });
+    const unreadable = await runCommand(['keys', 'list'], { HALLPASS_CONFIG: folder });
     assertRefused(unreadable, { code: 2, says: /settings file/ });
   });
 
@@ -362,7 +362,7 @@ suite('the command', { concurrency: 3 }, () => {
         HALLPASS_OPERATOR_PORT: '0',
         [setting]: String(address.port),
       };
-      const done = await startCommand(['serve'], { ...onFolder(t), ...ports });
+      const done = await runCommand(['serve'], { ...onFolder(t), ...ports });
       assertRefused(done, { code: 2, says: new RegExp(`Port ${address.port} is taken.*${setting}`) });
     }
   });
@@ -370,8 +370,7 @@ suite('the command', { concurrency: 3 }, () => {
   test('the master key: made for its owner alone, refused when others can read it or when it is another one', async (t) => {
     const on = await onStore(t);
     const file = join(on['HALLPASS_DATA_DIR'] ?? '', 'master.key');
-    const list = (more: Environment = {}): Promise<Done> =>
-      startCommand(['keys', 'list', '--json'], { ...on, ...more });
+    const list = (more: Environment = {}): Promise<Done> => runCommand(['keys', 'list', '--json'], { ...on, ...more });
     assert.deepEqual(listOf(await list()), []);
     assert.equal(statSync(file).mode & 0o777, 0o600);
     for (const mode of [0o644, 0o640, 0o604]) {
@@ -392,7 +391,7 @@ suite('the command', { concurrency: 3 }, () => {
   test('a master key file that is a folder is refused in a sentence', async (t) => {
     const file = join(makeFolder(t), 'master.key');
     mkdirSync(file, { mode: 0o700 });
-    const done = await startCommand(['keys', 'list'], { ...(await onStore(t)), HALLPASS_MASTER_KEY_FILE: file });
+    const done = await runCommand(['keys', 'list'], { ...(await onStore(t)), HALLPASS_MASTER_KEY_FILE: file });
     assertRefused(done, { code: 2, says: /master key|HALLPASS_MASTER_KEY_FILE/i });
   });
 
@@ -400,8 +399,8 @@ suite('the command', { concurrency: 3 }, () => {
     const file = join(makeFolder(t), 'data');
     writeFileSync(file, '');
     const on = { HALLPASS_DATA_DIR: file };
-    assertRefused(await startCommand(['keys', 'list'], on), { code: 2, says: /There is no store here/ });
-    assertRefused(await startCommand(['store', 'init'], on), { code: 2, says: /folder/ });
+    assertRefused(await runCommand(['keys', 'list'], on), { code: 2, says: /There is no store here/ });
+    assertRefused(await runCommand(['store', 'init'], on), { code: 2, says: /folder/ });
   });
 
   test('a store that is no store is refused in a sentence', async (t) => {
@@ -410,7 +409,7 @@ suite('the command', { concurrency: 3 }, () => {
       join(on['HALLPASS_DATA_DIR'] ?? '', 'hallpass.db'),
       'not a database, but long enough to look at'.repeat(50),
     );
-    assertRefused(await startCommand(['keys', 'list'], on), { code: 2, says: /\S/ });
+    assertRefused(await runCommand(['keys', 'list'], on), { code: 2, says: /\S/ });
   });
 
   test('serve prints a first key once, on an empty development store, and its curl line works in a shell', async (t) => {
@@ -498,7 +497,7 @@ suite('the command', { concurrency: 3 }, () => {
     const { url, environment, child, ended } = await serve(t, { HALLPASS_REFRESH_GRACE_SECONDS: '0' });
     const key = await makeReader({ environment });
     const inspect = async (token: unknown): Promise<Document> =>
-      documentOf(await startCommand(['token', 'inspect', '-', '--json'], environment, `${String(token)}\n`));
+      documentOf(await runCommand(['token', 'inspect', '-', '--json'], environment, `${String(token)}\n`));
     const { body: first } = await ask(url, key);
     const refresh = (token: unknown): ReturnType<typeof post> =>
       post(url, '/oauth2/token', { grant_type: 'refresh_token', refresh_token: String(token) }, key);
@@ -507,7 +506,7 @@ suite('the command', { concurrency: 3 }, () => {
     assert.deepEqual([access['kind'], access['active'], access['client_id']], ['access_token', true, key.clientId]);
     const newest = await inspect(first['refresh_token']);
     assert.deepEqual([newest['kind'], newest['active'], newest['generation']], ['refresh_token', true, 0]);
-    const people = await startCommand(['token', 'inspect', String(first['access_token'])], environment);
+    const people = await runCommand(['token', 'inspect', String(first['access_token'])], environment);
     assert.match(people.stdout, /access token: active/);
     for (const [token, kind] of [
       ['nonsense', 'unknown'],
@@ -526,12 +525,12 @@ suite('the command', { concurrency: 3 }, () => {
     assert.equal((await refresh(first['refresh_token'])).body['error'], 'invalid_grant');
     assert.match(String((await inspect(second['refresh_token']))['state']), /revoked/);
     assert.equal((await inspect(second['access_token']))['active'], false);
-    const events = listOf(await startCommand(['events', '--json'], environment));
+    const events = listOf(await runCommand(['events', '--json'], environment));
     assert.deepEqual(
       [events[0]?.['kind'], events[0]?.['client_id'], events[0]?.['grant_id']],
       ['refresh_token_reused', key.clientId, access['grant_id']],
     );
-    const table = await startCommand(['events', '--limit', '1'], environment);
+    const table = await runCommand(['events', '--limit', '1'], environment);
     assert.match(table.stdout, /refresh_token_reused/);
     for (const secret of [key.clientSecret, String(first['refresh_token'])])
       assert.ok(!JSON.stringify(events).includes(secret));
@@ -541,12 +540,12 @@ suite('the command', { concurrency: 3 }, () => {
 
   test('events on an empty store say that there are none', async (t) => {
     const on = await onStore(t);
-    assert.match((await startCommand(['events'], on)).stdout, /Nothing has happened/);
-    assert.deepEqual(listOf(await startCommand(['events', '--json'], on)), []);
+    assert.match((await runCommand(['events'], on)).stdout, /Nothing has happened/);
+    assert.deepEqual(listOf(await runCommand(['events', '--json'], on)), []);
   });
 
   test('help is on standard output, with exit code 0, and names every setting', async () => {
-    const { code, stdout } = await startCommand(['--help'], {});
+    const { code, stdout } = await runCommand(['--help'], {});
     assert.equal(code, 0);
     for (const name of ['HALLPASS_ISSUER', 'HALLPASS_PORT', 'HALLPASS_DATA_DIR', 'HALLPASS_MASTER_KEY_FILE'])
       assert.ok(stdout.includes(name), name);
@@ -555,5 +554,5 @@ suite('the command', { concurrency: 3 }, () => {
 
 async function makeReader({ environment }: Pick<Running, 'environment'>): Promise<Key> {
   const args = ['keys', 'create', 'x', '--scope', '/accounts.write', '--scope', '/oauth2/revocations.read', '--json'];
-  return keyOf(documentOf(await startCommand(args, environment)));
+  return keyOf(documentOf(await runCommand(args, environment)));
 }

@@ -5,14 +5,15 @@ import { numericDate } from '@hallpass/protocol';
 import { openInstance } from '../../src/serving/instance.ts';
 import { readSettings } from '../../src/serving/settings/settings.ts';
 import { systemClock, systemRandom } from '../../src/serving/system.ts';
-import { makeStore, startCommand, startOnTerminal, type Environment } from '../../../../testing/command.ts';
+import { makeStore, startOnTerminal, type Environment } from '../../../../testing/command.ts';
+import { runCommand } from '../../../../testing/run_command.ts';
 import { until } from '../../../../testing/server.ts';
 import { rotationRecord } from '../../../../testing/store_contract/records.ts';
 
 type Document = Readonly<Record<string, unknown>>;
 
 async function documentOf(words: readonly string[], on: Environment): Promise<Document> {
-  const { code, stdout, stderr } = await startCommand([...words, '--json'], on);
+  const { code, stdout, stderr } = await runCommand([...words, '--json'], on);
   assert.equal(code, 0, stderr);
   return JSON.parse(stdout);
 }
@@ -59,7 +60,7 @@ suite('what cannot be undone', { concurrency: 2 }, () => {
       'revoke-everything': ['--json'],
     };
     for (const words of WORDS) {
-      const { code, stdout, stderr } = await startCommand([...words, ...(places[words[0]] ?? [])], on);
+      const { code, stdout, stderr } = await runCommand([...words, ...(places[words[0]] ?? [])], on);
       assert.deepEqual([code, stdout], [2, ''], words.join(' '));
       assert.ok(stderr.includes(`error: In the store ${on.HALLPASS_DATA_DIR}, this `), stderr);
       assert.match(stderr, /There is no terminal to ask on: repeat it with --yes.*--dry-run.*Nothing was changed\.\n$/);
@@ -96,14 +97,14 @@ suite('what cannot be undone', { concurrency: 2 }, () => {
     for (const typed of ['no\n', '\u0004', '\u0003']) {
       const { code, shown } = await answer(t, ['keys', 'delete', clientId], on, typed);
       assert.equal(code, 1, JSON.stringify(typed));
-      assert.match(shown, /In the store .*, this deletes the API key partner .*Every token it was given ends/s);
+      assert.match(shown, /In the store .*, this deletes the API key partner .*Every token issued to it ends/s);
       assert.match(shown, /It was not confirmed, so nothing was changed/);
     }
     assert.equal((await documentOf(['keys', 'show', clientId], on))['disabled'], false);
     const done = await answer(t, ['keys', 'delete', clientId], on, 'yes\n');
     assert.equal(done.code, 0);
     assert.match(done.shown, /Deleted partner/);
-    assert.equal((await startCommand(['keys', 'show', clientId], on)).code, 1);
+    assert.equal((await runCommand(['keys', 'show', clientId], on)).code, 1);
     const unasked = startOnTerminal(t, ['keys', 'delete', another, '--yes'], on);
     assert.equal(await unasked.ended, 0);
     assert.doesNotMatch(unasked.stdout(), /Type yes/);

@@ -8,12 +8,12 @@ import {
   makeFolder,
   serveGuard,
   serve,
-  startCommand,
   startRunning,
   type Done,
   type Environment,
   type Running,
 } from '../../../../testing/command.ts';
+import { runCommand } from '../../../../testing/run_command.ts';
 import { basicOf, exchangeRaw, until, type Key } from '../../../../testing/server.ts';
 
 const API = 'https://api.example.com';
@@ -34,7 +34,7 @@ function policyFile(t: TestContext, routes: object = ROUTES): string {
 }
 
 async function makeKey(on: Environment, ...words: readonly string[]): Promise<Key> {
-  const { code, stdout, stderr } = await startCommand(['keys', 'create', ...words, '--json'], on);
+  const { code, stdout, stderr } = await runCommand(['keys', 'create', ...words, '--json'], on);
   assert.equal(code, 0, stderr);
   const made: Document = JSON.parse(stdout);
   return { clientId: String(made['client_id']), clientSecret: String(made['client_secret']) };
@@ -77,7 +77,7 @@ suite('hallpass explain', () => {
     };
     const options = ['--policy', policyFile(t), '--audience', API];
     const explain = (path: string, environment: Environment = asking, ...more: readonly string[]): Promise<Done> =>
-      startCommand(['explain', '-', 'GET', path, ...options, ...more], environment, `${token}\n`);
+      runCommand(['explain', '-', 'GET', path, ...options, ...more], environment, `${token}\n`);
 
     const allowed = await explain('/accounts/a1/transfers');
     assert.equal(allowed.code, 0, allowed.stdout + allowed.stderr);
@@ -107,7 +107,7 @@ suite('hallpass explain', () => {
     assert.deepEqual(explained['scopes'], [scope]);
     assertUntold(json, token);
 
-    const elsewhere = await startCommand(
+    const elsewhere = await runCommand(
       [
         'explain',
         token,
@@ -134,7 +134,7 @@ suite('hallpass explain', () => {
     assert.doesNotMatch(address.stdout, /none of the policy/);
     const odd = await explain('/accounts/a1/../transfers');
     assert.match(odd.stdout, /^refused, 400 .*\n(.*\n)*Send the path in its plain form: .*\n$/);
-    const header = await startCommand(
+    const header = await runCommand(
       ['explain', '-', 'GET', '/accounts/a1/transfers', ...options],
       asking,
       `Bearer ${token}`,
@@ -179,7 +179,7 @@ suite('hallpass explain', () => {
       [['explain', 'x', 'GET', '/', '--policy', policy, '--issuer', 'http://far.example'], {}, 2, /issuer must begin/],
       [['explain', 'x', 'GET', '/', '--policy', policy], { HALLPASS_GUARD_CLIENT_ID: 'a' }, 2, /belong together/],
     ] as const) {
-      const done = await startCommand(words, environment);
+      const done = await runCommand(words, environment);
       assert.equal(done.code, code, done.stderr);
       assert.match(done.stderr, says);
       assert.equal(done.stdout, '');
@@ -220,7 +220,7 @@ suite('hallpass guard', () => {
       [['--max-staleness', 'x'], key, 2, /maxStalenessSeconds/],
       [['--side', `127.0.0.1:${address.port}`], key, 1, /EADDRINUSE/],
     ] as const) {
-      const done = await startCommand([...words, ...more], environment);
+      const done = await runCommand([...words, ...more], environment);
       assert.equal(done.code, code, done.stderr);
       assert.match(done.stderr, says);
       assert.doesNotMatch(done.stderr, /\n\s+at /, 'no stack');
@@ -243,7 +243,7 @@ suite('hallpass guard', () => {
       '127.0.0.1:0',
     ];
     const run = (key: Key, issuer = server.url): Promise<Done> =>
-      startCommand(words, {
+      runCommand(words, {
         HALLPASS_ISSUER: issuer,
         HALLPASS_GUARD_CLIENT_ID: key.clientId,
         HALLPASS_GUARD_CLIENT_SECRET: key.clientSecret,
@@ -274,7 +274,7 @@ suite('hallpass guard', () => {
         HALLPASS_GUARD_CLIENT_SECRET: own.clientSecret,
       });
       assert.equal(await guard.ended, 1);
-      assert.match(guard.stderr(), /error: Nobody can listen on 127\.0\.0\.1:[0-9]+ \(EADDRINUSE\)/);
+      assert.match(guard.stderr(), /error: Cannot listen on 127\.0\.0\.1:[0-9]+ \(EADDRINUSE\)/);
     },
   );
 
@@ -347,12 +347,12 @@ suite('hallpass guard', () => {
         ],
       ],
     ] as const) {
-      const { code, stdout, stderr } = await startCommand([...words, '--proxy', proxy], {});
+      const { code, stdout, stderr } = await runCommand([...words, '--proxy', proxy], {});
       assert.equal(code, 0, stderr);
       assert.match(stdout, /9999/);
       for (const line of lines) assert.match(stdout, line);
       const passing = ['--pass-override', 'x-rewrite-url', '--pass-override', '_method'];
-      const passed = await startCommand([...words, '--proxy', proxy, ...passing], {});
+      const passed = await runCommand([...words, '--proxy', proxy, ...passing], {});
       assert.equal(passed.code, 0, passed.stderr);
       assert.doesNotMatch(passed.stdout, /x-rewrite-url/);
       assert.match(passed.stdout, /x-original-url/);
@@ -365,7 +365,7 @@ suite('hallpass guard', () => {
       ['127.0.0.1:9999', '127.0.0.1'],
       ['[::1]:9999', '::1'],
     ] as const) {
-      const { code, stdout, stderr } = await startCommand([...words, '--listen', listen], {});
+      const { code, stdout, stderr } = await runCommand([...words, '--listen', listen], {});
       assert.equal(code, 0, stderr);
       assert.ok(stdout.includes(`{ uri: "http://${listen}", cluster`), stdout);
       assert.ok(stdout.includes(`{ address: "${address}", port_value: 9999 }`), stdout);

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite, test, type TestContext } from 'node:test';
-import { makeFolder, startCommand, type Done } from '../../../../testing/command.ts';
+import { makeFolder, type Done } from '../../../../testing/command.ts';
+import { runCommand } from '../../../../testing/run_command.ts';
 
 /** A ledger whose scopes stand in its prose alone. */
 const LEDGER = `openapi: 3.0.3
@@ -42,7 +43,7 @@ function open(t: TestContext): Folder {
   writeFileSync(path('ledger.yaml'), LEDGER);
   writeFileSync(path('settled.yaml'), SETTLED);
   const run = async (...args: readonly string[]): Promise<Done> => {
-    const done = await startCommand(['policy', ...args], { HALLPASS_DATA_DIR: path('data') });
+    const done = await runCommand(['policy', ...args], { HALLPASS_DATA_DIR: path('data') });
     assert.ok(!existsSync(path('data')));
     assert.doesNotMatch(done.stderr, /\n\s+at |node:internal/, 'no stack');
     return done;
@@ -185,7 +186,7 @@ suite('policy', { concurrency: 3 }, () => {
     // What was reviewed by hand is not written over by the next draft.
     const again = await run('draft', file, '--output', output);
     assert.equal(again.code, 1);
-    assert.match(again.stderr, /already.*--force/);
+    assert.match(again.stderr, /already exists.*--force/);
     assert.equal((await run('draft', file, '--output', output, '--force')).code, 0);
     const nowhere = await run('draft', file, '--output', path('no/such/folder.yaml'));
     assert.equal(nowhere.code, 1);

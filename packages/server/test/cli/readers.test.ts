@@ -10,18 +10,18 @@ import { manageApiKeys } from '../../src/operator/api_keys.ts';
 import {
   makeFolder,
   makeStore,
-  startCommand,
   startRunning,
   startServing,
   startShell,
   type Environment,
 } from '../../../../testing/command.ts';
+import { runCommand } from '../../../../testing/run_command.ts';
 import { startHallpass, until } from '../../../../testing/server.ts';
 
 const NO_STACK = /\n\s+at |node:internal|EPIPE/;
 
 async function keysOf(on: Environment): Promise<readonly Record<string, unknown>[]> {
-  return JSON.parse((await startCommand(['keys', 'list', '--json'], on)).stdout);
+  return JSON.parse((await runCommand(['keys', 'list', '--json'], on)).stdout);
 }
 
 /** Runs a command whose reader has left before the first line. */
@@ -47,7 +47,7 @@ suite('a reader that leaves', { concurrency: 2 }, () => {
 
   test('a command has done its work by then, and says so by its exit code; a backup that is cut off is an error', async (t) => {
     const on = await makeStore(t);
-    const made = await startCommand(['keys', 'create', 'x', '--scope', '/a.read', '--json'], on);
+    const made = await runCommand(['keys', 'create', 'x', '--scope', '/a.read', '--json'], on);
     const { client_id: clientId }: Record<string, string> = JSON.parse(made.stdout);
     assert.equal((await runUnread(t, ['keys', 'disable', clientId ?? ''], on)).code, 141);
     assert.equal((await keysOf(on))[0]?.['disabled'], true);
@@ -92,7 +92,7 @@ test('serve can be stopped when its output is open, full, and not read', { timeo
     for (;;) writeSync(pipe, Buffer.alloc(1024, '.'));
   }, /EAGAIN/);
   const on = { HALLPASS_PORT: '0', HALLPASS_OPERATOR_PORT: '0', HALLPASS_DATA_DIR: join(makeFolder(t), 'data') };
-  const child = spawn(process.execPath, [join(import.meta.dirname, '../bin/hallpass.js'), 'serve'], {
+  const child = spawn(process.execPath, [join(import.meta.dirname, '../../bin/hallpass.js'), 'serve'], {
     env: { PATH: process.env['PATH'], ...on },
     stdio: ['ignore', openSync(fifo, constants.O_WRONLY), 'pipe'],
   });
@@ -121,7 +121,7 @@ suite('a secret that nobody reads', { concurrency: 2 }, () => {
       );
       assert.doesNotMatch(unread.stderr, NO_STACK);
       assert.deepEqual(await keysOf(on), []);
-      assert.equal((await startCommand(create, on)).code, 0);
+      assert.equal((await runCommand(create, on)).code, 0);
       const [before] = await keysOf(on);
       assert.equal(
         (await runUnread(t, ['keys', 'rotate-secret', String(before?.['client_id']), ...flags], on)).code,
@@ -158,7 +158,7 @@ suite('a secret that nobody reads', { concurrency: 2 }, () => {
       }
     };
     while (!isFull());
-    const bin = join(import.meta.dirname, '../bin/hallpass.js');
+    const bin = join(import.meta.dirname, '../../bin/hallpass.js');
     const start = () => {
       const child = spawn(process.execPath, [bin, 'keys', 'create', 'x', '--scope', '/a.read'], {
         env: { PATH: process.env['PATH'], ...on },

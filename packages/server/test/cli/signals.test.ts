@@ -8,7 +8,7 @@ import { suite, test } from 'node:test';
 import { makeFolder, makeStore, serve, startRunning, startServing } from '../../../../testing/command.ts';
 import { until } from '../../../../testing/server.ts';
 
-const ROOT = join(import.meta.dirname, '../../..');
+const ROOT = join(import.meta.dirname, '../../../..');
 
 async function answers(url: string): Promise<boolean> {
   return await fetch(`${url}/health/live`).then(

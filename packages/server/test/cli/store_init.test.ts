@@ -16,10 +16,10 @@ import {
   makeStore,
   remarksOf,
   serve,
-  startCommand,
   startServing,
   type Done,
 } from '../../../../testing/command.ts';
+import { runCommand } from '../../../../testing/run_command.ts';
 import { startPostgres } from '../../../../testing/postgres/cluster.ts';
 
 const PRODUCTION = {
@@ -51,7 +51,7 @@ suite('a folder without a store', { concurrency: 3 }, () => {
   ]) {
     test(`hallpass ${words.join(' ')} fails with a sentence, and makes nothing`, async (t) => {
       const folder = join(makeFolder(t), 'data');
-      const done = await startCommand(words, { HALLPASS_DATA_DIR: folder }, 'client_id,client_secret\n');
+      const done = await runCommand(words, { HALLPASS_DATA_DIR: folder }, 'client_id,client_secret\n');
       assertNoStore({ ...done, stderr: done.stderr.replace(/^The file is read as CSV.*\n/, '') }, folder);
       assert.equal(existsSync(folder), false, 'neither a store, nor a master key, nor the folder');
     });
@@ -61,19 +61,19 @@ suite('a folder without a store', { concurrency: 3 }, () => {
     const HALLPASS_DATA_DIR = join(makeFolder(t), 'data');
     const on = { ...PRODUCTION, HALLPASS_DATA_DIR };
     for (const words of [['serve'], ['serve', '--workers', '2']])
-      assertNoStore(await startCommand(words, on), HALLPASS_DATA_DIR);
+      assertNoStore(await runCommand(words, on), HALLPASS_DATA_DIR);
     assert.equal(existsSync(HALLPASS_DATA_DIR), false);
-    const keyless = await startCommand(['store', 'init'], { ...on, HALLPASS_MASTER_KEY: '' });
+    const keyless = await runCommand(['store', 'init'], { ...on, HALLPASS_MASTER_KEY: '' });
     assert.equal(keyless.code, 2);
     assert.match(keyless.stderr, /There is no master key/);
     assert.equal(existsSync(HALLPASS_DATA_DIR), false);
     const init = async (): Promise<unknown> => {
-      const { stdout, stderr } = await startCommand(['store', 'init', '--json'], on);
+      const { stdout, stderr } = await runCommand(['store', 'init', '--json'], on);
       assert.equal(stderr, '');
       return JSON.parse(stdout);
     };
     assert.deepEqual(await init(), { store: HALLPASS_DATA_DIR, made: true });
-    const list = async (): Promise<string> => (await startCommand(['signing-keys', 'list', '--json'], on)).stdout;
+    const list = async (): Promise<string> => (await runCommand(['signing-keys', 'list', '--json'], on)).stdout;
     const keys = await list();
     assert.deepEqual(await init(), { store: HALLPASS_DATA_DIR, made: false });
     assert.equal(await list(), keys, 'what is there stays as it is');
@@ -100,7 +100,7 @@ suite('a folder without a store', { concurrency: 3 }, () => {
       const file = join(HALLPASS_DATA_DIR, 'hallpass.db');
       fill(file);
       const before = readFileSync(file);
-      assertNoStore(await startCommand(['keys', 'list'], { HALLPASS_DATA_DIR, ...PRODUCTION }), HALLPASS_DATA_DIR);
+      assertNoStore(await runCommand(['keys', 'list'], { HALLPASS_DATA_DIR, ...PRODUCTION }), HALLPASS_DATA_DIR);
       assert.deepEqual(readFileSync(file), before);
       assert.deepEqual(readdirSync(HALLPASS_DATA_DIR), ['hallpass.db']);
     }
@@ -116,13 +116,13 @@ suite('the store that a command works on', () => {
       ['revoke-everything', '--yes', '--json'],
       ['store', 'verify', '--json'],
     ]) {
-      const done = await startCommand(words, on);
+      const done = await runCommand(words, on);
       assert.equal(done.code, 0, done.stderr);
       assert.equal(done.stderr, `Store: ${on.HALLPASS_DATA_DIR}\n`);
       JSON.parse(done.stdout);
     }
     // A shell that forgot HALLPASS_DATABASE_URL, where a store of an earlier try is.
-    const forgot = await startCommand(['keys', 'disable', 'CLIENT'], on);
+    const forgot = await runCommand(['keys', 'disable', 'CLIENT'], on);
     assert.equal(forgot.code, 1);
     assert.match(forgot.stderr, new RegExp(`^Store: ${on.HALLPASS_DATA_DIR}\nerror: There is no API key`));
   });
@@ -163,12 +163,12 @@ suite('the store that a command works on', () => {
       return rows;
     };
     const name = describeStore({ databaseUrl: url, dataDir: '' });
-    for (const words of [['keys', 'list'], ['serve']]) assertNoStore(await startCommand(words, on), name);
+    for (const words of [['keys', 'list'], ['serve']]) assertNoStore(await runCommand(words, on), name);
     assert.deepEqual(await tablesOf(url), []);
-    assert.equal((await startCommand(['store', 'init'], on)).code, 0);
-    const listed = await startCommand(['keys', 'list', '--json'], on);
+    assert.equal((await runCommand(['store', 'init'], on)).code, 0);
+    const listed = await runCommand(['keys', 'list', '--json'], on);
     assert.deepEqual([listed.stdout.trim(), listed.stderr], ['[]', `Store: ${name}\n`]);
-    const dry = await startCommand(['store', 'copy', '--dry-run', '--json'], on);
+    const dry = await runCommand(['store', 'copy', '--dry-run', '--json'], on);
     assert.equal(dry.code, 0, dry.stderr);
     const { tables }: { readonly tables: readonly Record<string, unknown>[] } = JSON.parse(dry.stdout);
     const keys = tables.find(({ table }) => table === 'keys');
@@ -194,7 +194,7 @@ test('of two servers that have prepared the first key of one store, one can keep
 test('two servers that start together on one new store make one first key', async (t) => {
   const HALLPASS_DATA_DIR = makeFolder(t);
   await Promise.all([serve(t, { HALLPASS_DATA_DIR }), serve(t, { HALLPASS_DATA_DIR })]);
-  const listed = await startCommand(['keys', 'list', '--json'], { HALLPASS_DATA_DIR });
+  const listed = await runCommand(['keys', 'list', '--json'], { HALLPASS_DATA_DIR });
   assert.equal(remarksOf(listed), '');
   const keys: readonly Record<string, unknown>[] = JSON.parse(listed.stdout);
   assert.deepEqual(

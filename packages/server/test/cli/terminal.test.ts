@@ -11,11 +11,11 @@ import {
   makeFolder,
   makeStore,
   serve,
-  startCommand,
   startRunning,
   type Done,
   type Environment,
 } from '../../../../testing/command.ts';
+import { runCommand } from '../../../../testing/run_command.ts';
 import { until } from '../../../../testing/server.ts';
 import { clientRecord, eventRecord, NOW } from '../../../../testing/store_contract/records.ts';
 
@@ -37,7 +37,7 @@ function assertHarmless({ stdout, stderr }: Pick<Done, 'stdout' | 'stderr'>): st
 }
 
 async function run(args: readonly string[], environment: Environment, input?: string): Promise<string> {
-  return assertHarmless(await startCommand(args, environment, input));
+  return assertHarmless(await runCommand(args, environment, input));
 }
 
 /** A store with a key, and events, whose texts came from somewhere that did not look at them. */
@@ -82,7 +82,7 @@ suite('a terminal', () => {
     const text = await run(words, environment, token);
     assert.match(text, new RegExp(`token of +${escapeRegExp(SHOWN)}\n`));
     assert.match(text, new RegExp(`issued by +${escapeRegExp(SHOWN)}\n`));
-    const { stdout } = await startCommand([...words, '--json'], environment, token);
+    const { stdout } = await runCommand([...words, '--json'], environment, token);
     assertHarmless({ stdout, stderr: '' });
     const explained: Record<string, unknown> = JSON.parse(stdout);
     assert.deepEqual(
@@ -105,11 +105,11 @@ suite('a terminal', () => {
     ]) {
       assert.ok((await run(words, on)).includes(SHOWN), words.join(' '));
     }
-    const { stdout } = await startCommand(['keys', 'show', 'evil', '--json'], on);
+    const { stdout } = await runCommand(['keys', 'show', 'evil', '--json'], on);
     assertHarmless({ stdout, stderr: '' });
     const { name, scopes }: Record<string, unknown> = JSON.parse(stdout);
     assert.deepEqual([name, scopes], [EVIL, [EVIL]]);
-    const written = await startCommand(['store', 'backup', '-'], on);
+    const written = await runCommand(['store', 'backup', '-'], on);
     assertHarmless(written);
     const backup = file(t, 'backup', written.stdout);
     const masterKey = readFileSync(join(on['HALLPASS_DATA_DIR'] ?? '', 'master.key'), 'utf8').trim();
@@ -122,7 +122,7 @@ suite('a terminal', () => {
     const on = await evilStore(t);
     const [head = '', first = ''] = (await run(['keys', 'list'], on)).split('\n');
     assert.equal(head.indexOf('mode'), first.indexOf('test  enabled'));
-    const coloured = await startCommand(['keys', 'disable', 'evil'], { ...on, NO_COLOR: '', FORCE_COLOR: '1' });
+    const coloured = await runCommand(['keys', 'disable', 'evil'], { ...on, NO_COLOR: '', FORCE_COLOR: '1' });
     assert.equal(coloured.stdout, `\u001b[32mDisabled\u001b[39m \u001b[1m${SHOWN}\u001b[22m (evil).\n`);
   });
 
@@ -192,7 +192,7 @@ suite('a terminal', () => {
   test('the log of a guard says what was refused without obeying it', async (t) => {
     const server = await serve(t);
     const api = 'https://api.example.com';
-    const made = await startCommand(['keys', 'create', 'api', '--resource-server', api, '--json'], server.environment);
+    const made = await runCommand(['keys', 'create', 'api', '--resource-server', api, '--json'], server.environment);
     const { client_id: id = '', client_secret: secret = '' }: Record<string, string> = JSON.parse(made.stdout);
     const policy = file(t, 'policy.json', '{"GET /accounts":"/accounts.read"}');
     const words = ['guard', '--policy', policy, '--audience', api, '--listen', '127.0.0.1:0', '--side', '127.0.0.1:0'];

@@ -110,7 +110,7 @@ test('an id with a colon is cut by Basic as it is; form-encoded and in the body 
   assert.equal((await ask(hallpass, printPlainBasic(key))).outcome, '401 invalid_client');
   await assert.rejects(
     importPair(hallpass, { ...key, clientId: 'urn:api:1' }, 'secret', { resourceServerFor: ['https://api.example'] }),
-    /has no colon/,
+    { code: 'resource_server_with_colon' },
   );
 });
 

@@ -8,7 +8,8 @@ import { isWeakKey } from '../../src/oauth/keys/weak_key.ts';
 import { listMasterKeys, rewrapKeys } from '../../src/operator/master_key.ts';
 import { rotateIssuerKey } from '../../src/operator/issuer_keys.ts';
 import { StoreUnusable } from '../../src/store/store.ts';
-import { makeFolder, makeStore, startCommand, type Done } from '../../../../testing/command.ts';
+import { makeFolder, makeStore, type Done } from '../../../../testing/command.ts';
+import { runCommand } from '../../../../testing/run_command.ts';
 import { startHallpass, tokensOf, type Hallpass } from '../../../../testing/server.ts';
 
 const newKey = (): string => randomBytes(32).toString('base64url');
@@ -98,7 +99,7 @@ test('a copy of the store lets nobody in: of 10,000 secrets and tokens, and of t
 
 suite('the master key, from the command line', () => {
   const run = (t: TestContext, environment: Readonly<Record<string, string>>, ...words: readonly string[]) =>
-    startCommand(words, { HALLPASS_DATA_DIR: makeFolder(t), HALLPASS_ISSUER: 'https://a.example', ...environment });
+    runCommand(words, { HALLPASS_DATA_DIR: makeFolder(t), HALLPASS_ISSUER: 'https://a.example', ...environment });
   const assertRefused = ({ code, stdout, stderr }: Done, sentence: RegExp): void => {
     assert.equal(code, 2, stdout);
     assert.match(stderr, sentence);

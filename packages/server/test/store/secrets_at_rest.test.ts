@@ -172,7 +172,7 @@ suite('secrets on the command line, which every user of the machine can see', ()
 
   test('store copy without an address, or with an invalid one, is refused with a reason', async (t) => {
     for (const [done, says] of [
-      [await copy(t, []), /There is nowhere to copy to\. Set HALLPASS_COPY_TO/],
+      [await copy(t, []), /Name the database to copy to: set HALLPASS_COPY_TO/],
       [await copy(t, ['--to', '-'], {}, 'pa55\n'), /The address on standard input must be an address such as/],
       [await copy(t, ['--to', 'pa55']), /--to must be an address such as/],
       [await copy(t, [], { HALLPASS_COPY_TO: 'pa55' }), /HALLPASS_COPY_TO must be an address such as/],

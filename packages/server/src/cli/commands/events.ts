@@ -1,12 +1,13 @@
-/** `hallpass events`: what happened to keys and grants that someone may want to know of. */
+/** `hallpass events`: what happened to keys and grants. */
 import { Command, InvalidArgumentError } from 'commander';
-import type { WithInstance } from './keys.ts';
+import type { WithInstance } from '../with_instance.ts';
 import { printJson, printLine, printMoment, printTable } from '../output.ts';
 
+/** The command `events`. */
 export function eventsCommand(withInstance: WithInstance): Command {
   return new Command('events')
-    .description('list what happened to keys and grants, the newest first; kept for 90 days')
-    .option('--limit <count>', 'how many at the most', parseCount, 50)
+    .description('list what happened to keys and grants, newest first; events are kept for 90 days')
+    .option('--limit <count>', 'how many to list at most', parseCount, 50)
     .option('--json', 'print JSON')
     .action(async ({ limit, json }: { readonly limit: number; readonly json?: boolean }) => {
       const events = await withInstance(({ store }) => store.listEvents({ limit }));

@@ -1,7 +1,8 @@
-/** `hallpass explain`: what a guard would say to a request, and why, in its own words. */
+/** `hallpass explain`: what a guard would answer to a request, and why. */
 import { Command, InvalidArgumentError } from 'commander';
 import { createGuard, type Policy, type RouteDecision } from '@hallpass/guard';
 import { isRefusal, parseAccessToken, PATHS, refuse, printRefusal, type AccessTokenClaims } from '@hallpass/protocol';
+import { commandProcess } from '../command_process.ts';
 import { given } from '../command_values.ts';
 import {
   issuerAddressOption,
@@ -12,11 +13,11 @@ import {
   type PolicyFile,
 } from '../guard_settings.ts';
 import { good, printFields, printJson, printLine, printMoment, strong, warn } from '../output.ts';
-import { shellWord } from '../../operator/shell_word.ts';
+import { shellWord } from '../shell_word.ts';
 import { BadSetting } from '../../serving/settings/settings.ts';
 import { readStandardInput } from '../standard_input.ts';
 
-/** What a client is told where the clock of the API is wrong. */
+/** What a client reads when the clock of the API is wrong. */
 const { error_description: CLOCKS_DIFFER } = printRefusal(refuse('clock_differs')).body;
 
 const VALUE_NOT_ALLOWED = printRefusal(refuse('value_not_allowed')).body.error_description.replace(/\.$/, '');
@@ -35,27 +36,28 @@ interface Question {
   readonly path: string;
 }
 
-/** Where there is no key: nothing is asked of the issuer that it would take one for. */
+/** Without a key, the issuer is asked nothing that needs one. */
 const NO_KEY = { clientId: 'nobody', clientSecret: 'nothing' };
 
+/** The command `explain`. */
 export function explainCommand(readEnvironment: () => GuardEnvironment): Command {
   return new Command('explain')
     .description('say what a guard would answer to a request with this token, and why')
-    .argument('<token>', 'an access token, or - to read it from standard input, where no shell remembers it')
+    .argument('<token>', 'an access token, or - to read it from standard input, which no shell history keeps')
     .argument('<method>', 'such as GET', parseMethod)
-    .argument('<path>', 'as a client sends it, such as /accounts/a1/transfers')
+    .argument('<path>', 'the path that a client sends, such as /accounts/a1/transfers')
     .requiredOption('--policy <file>', 'which scope opens which route: OpenAPI, or routes with their scopes')
-    .option('--overlay <file>', 'an OpenAPI overlay that is applied first')
+    .option('--overlay <file>', 'an OpenAPI overlay to apply first')
     .option('--scopes <file>', 'Hallpass scopes for scopes that are words or URLs')
-    .option('--base-path <path>', 'what stands before the paths of the OpenAPI file')
-    .option('--issuer <url>', 'who issues the tokens (default: HALLPASS_ISSUER, or http://localhost:8080)')
+    .option('--base-path <path>', 'the prefix of the paths in the OpenAPI file')
+    .option('--issuer <url>', 'the issuer of the tokens (default: HALLPASS_ISSUER, or http://localhost:8080)')
     .addOption(issuerAddressOption())
     .addOption(issuerPlaintextOption())
-    .option('--audience <uri>', 'the API, as tokens have it in aud (default: the issuer)')
+    .option('--audience <uri>', 'the API, as it appears in the aud of tokens (default: the issuer)')
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
-      '\nWhether a token was revoked is asked of the issuer, with the key in HALLPASS_GUARD_CLIENT_ID and\n' +
+      '\nThe issuer is asked whether the token was revoked, with the key in HALLPASS_GUARD_CLIENT_ID and\n' +
         'HALLPASS_GUARD_CLIENT_SECRET. Exit code 0: allowed, 1: refused.\n',
     )
     .action(async (text: string, method: string, path: string, options: ExplainOptions) => {
@@ -64,20 +66,20 @@ export function explainCommand(readEnvironment: () => GuardEnvironment): Command
       const environment = readEnvironment();
       const question = { token, method, path };
       const decision = await decide(policy, question, { ...options, environment });
-      if (!decision.allowed) process.exitCode = 1;
+      if (!decision.allowed) commandProcess().exitCode = 1;
       const explained = explain(policy, question, { decision, asked: environment.credentials !== undefined });
       if (options.json === true) printJson(explained);
       else print(explained);
     });
 }
 
-/** A method is told apart by its case (RFC 9110 §9.1), and those of a policy are in capitals: `get` would open nothing. */
+/** Methods are case-sensitive (RFC 9110 §9.1), and those of a policy are in capitals: `get` would open nothing. */
 function parseMethod(text: string): string {
   if (!/^[A-Z][A-Z-]*$/.test(text)) throw new InvalidArgumentError('Write it in capitals, as it is sent: GET.');
   return text;
 }
 
-/** By a guard as there is in an API, but that it hears of revocations by asking about this one token. */
+/** The decision of a guard like one in an API, except that it asks the issuer about this one token. */
 async function decide(
   policy: Policy,
   { token, method, path }: Question,
@@ -92,13 +94,13 @@ async function decide(
       ...given({ issuerAddress, issuerPlaintext }),
       issuer,
       audience,
-      // What it would warn of is in the answer.
+      // What the guard would warn of is in the answer.
       onEvent: () => {},
       credentials: credentials ?? NO_KEY,
       whenStale: credentials === undefined ? 'allow' : 'introspect',
       startWaitSeconds: 0,
       ...(credentials === undefined ? {} : { opaqueTokenSeconds: 0 }),
-      // No feed for one question: without it the guard asks, or lets be, as it was told.
+      // No feed for one question: without it the guard asks the issuer, or allows, as `whenStale` says.
       fetch: (input, init) =>
         new Request(input).url.endsWith(PATHS.revocations)
           ? Promise.reject(new TypeError('not followed'))
@@ -119,9 +121,9 @@ interface Explained {
   readonly allowed: boolean;
   readonly status: number;
   readonly error?: string;
-  /** A sentence, the one that the client gets. */
+  /** The sentence that the client gets. */
   readonly says: string;
-  /** For whoever runs the API: which check said no. */
+  /** For the operator of the API: which check refused. */
   readonly because?: string;
   readonly route?: string;
   readonly needs?: string;
@@ -141,7 +143,7 @@ function explain(
   { decision, asked }: { readonly decision: RouteDecision; readonly asked: boolean },
 ): Explained {
   const match = policy.match(method, path);
-  // Not believed, only shown: the decision is the guard's.
+  // Shown without being verified: the decision is the guard's.
   const claims = parseAccessToken(token)?.claims();
   return {
     allowed: decision.allowed,
@@ -165,7 +167,7 @@ function membersOf({ client_id, scope, aud, iss, exp }: AccessTokenClaims): Part
 }
 
 function nextStep(decision: RouteDecision, claims: AccessTokenClaims | undefined): string {
-  if (decision.allowed) return 'Nothing: the API lets it pass.';
+  if (decision.allowed) return 'Nothing: the API accepts it.';
   const { body, status } = decision;
   const key = claims?.client_id ?? 'CLIENT_ID';
   if (body.scope !== undefined) {
@@ -174,18 +176,18 @@ function nextStep(decision: RouteDecision, claims: AccessTokenClaims | undefined
   if (body.error_description.startsWith(VALUE_NOT_ALLOWED)) {
     return 'Give what the path names an id that a scope can hold, or check that route in its handler: guard.check(request, SCOPE).';
   }
-  if (status === 403) return 'Name the route in the policy: hallpass policy check FILE prints those that there are.';
+  if (status === 403) return 'Add the route to the policy: hallpass policy check FILE prints the routes that it has.';
   if (status === 400 && decision.because.includes('overrides')) return 'Leave _method out of the query.';
-  if (status === 400 && decision.because.includes('credentials')) return 'Give the token alone, without Bearer.';
+  if (status === 400 && decision.because.includes('credentials')) return 'Give only the token, without Bearer.';
   if (status === 400)
     return 'Send the path in its plain form: it begins with a slash, and has no empty or dot segments.';
-  // Only the issuer's own name is at fault: the sentence says which.
+  // Only the issuer's name is wrong, and the sentence says which.
   if (decision.because.startsWith('The issuer calls itself')) return 'Set --issuer to what the issuer calls itself.';
   if (status === 503) return 'The issuer did not answer. Check --issuer, and that it runs.';
   // A new token would be refused for the same reason.
   if (body.error_description === CLOCKS_DIFFER) return 'Set the clock of this machine, or that of the issuer.';
   if (claims !== undefined && /another (?:issuer|audience)/.test(decision.because)) {
-    return 'It is of another issuer, or for another API: compare with --issuer and --audience.';
+    return 'The token is from another issuer, or for another API: compare with --issuer and --audience.';
   }
   return 'Ask for a new token.';
 }

@@ -1,4 +1,4 @@
-/** `hallpass guard`: the guard as a process of its own, which a proxy asks about each request. */
+/** `hallpass guard`: a guard as a separate process, which a proxy asks about each request. */
 import type { RequestListener } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command, InvalidArgumentError, Option } from 'commander';
@@ -13,11 +13,11 @@ import {
   type WhenStale,
 } from '@hallpass/guard';
 import { forwardAuth, OVERRIDES, PROXIES, type Override, type Proxy } from '@hallpass/guard/forward';
+import { CommandRefusal } from '../command_refusal.ts';
 import { standardError } from '../../http/log_destination.ts';
 import { watchDescriptors } from '../../http/descriptors.ts';
 import { parseHostName } from '../../http/operator_hosts.ts';
 import { startPlainServer, type PlainServer } from '../../http/plain_server.ts';
-import { OperatorRefusal } from '../../operator/operator_refusal.ts';
 import { collect, given } from '../command_values.ts';
 import {
   issuerAddressOption,
@@ -63,38 +63,56 @@ interface Address {
 const LISTEN: Address = { host: '127.0.0.1', port: 9090 };
 const SIDE: Address = { host: '127.0.0.1', port: 9091 };
 
+/** The command `guard`. */
 export function guardCommand(readEnvironment: () => GuardEnvironment): Command {
   return new Command('guard')
     .description('answer a proxy in front of an API: may this request pass? (nginx, Traefik, Envoy)')
     .requiredOption('--policy <file>', 'which scope opens which route: OpenAPI, or routes with their scopes')
-    .requiredOption('--audience <uri>', 'this API, as tokens have it in aud')
-    .option('--overlay <file>', 'an OpenAPI overlay that is applied first')
+    .requiredOption('--audience <uri>', 'this API, as it appears in the aud of tokens')
+    .option('--overlay <file>', 'an OpenAPI overlay to apply first')
     .option('--scopes <file>', 'Hallpass scopes for scopes that are words or URLs')
-    .option('--base-path <path>', 'what stands before the paths of the OpenAPI file')
-    .option('--issuer <url>', 'who issues the tokens (default: HALLPASS_ISSUER, or http://localhost:8080)')
+    .option('--base-path <path>', 'the prefix of the paths in the OpenAPI file')
+    .option('--issuer <url>', 'the issuer of the tokens (default: HALLPASS_ISSUER, or http://localhost:8080)')
     .addOption(issuerAddressOption())
     .addOption(issuerPlaintextOption())
-    .addOption(new Option('--proxy <name>', 'who asks').choices(PROXIES).default('nginx'))
-    .addOption(addressOption('--listen', 'where the proxy asks', LISTEN))
-    .addOption(addressOption('--side', 'where health, metrics and the metadata of the API are', SIDE))
+    .addOption(new Option('--proxy <name>', 'the proxy in front of this guard').choices(PROXIES).default('nginx'))
+    .addOption(addressOption('--listen', 'the address that the proxy asks', LISTEN))
+    .addOption(addressOption('--side', 'the address of health, metrics and the metadata of the API', SIDE))
     .option(
       '--side-host <name>',
-      'a name that the listener of --side answers to, beside localhost and its address; repeat it',
+      'another host name that the --side listener answers to, besides localhost and its address; may repeat',
       collect,
     )
-    .option('--public-url <url>', 'where clients call the API; without it tokens bound to a key are refused')
-    .option('--trust <address>', 'a proxy, or a network of them; repeat it (default: this machine alone)', collect)
-    .option('--max-staleness <seconds>', 'how old the knowledge of revocations may be (default: 10)', Number)
-    .addOption(new Option('--when-stale <what>', 'what then').choices(['refuse', 'introspect', 'allow']))
-    .option('--opaque-tokens <seconds>', 'take opaque tokens; how long introspection is believed', Number)
-    .option('--api-keys <seconds>', 'take API keys over Basic; how long they are believed', Number)
-    .option('--pass-override <name>', 'let an override through to the API; repeat it', collectOverride)
+    .option(
+      '--public-url <url>',
+      'the URL at which clients call the API; without it, tokens bound to a key are refused',
+    )
+    .option(
+      '--trust <address>',
+      'a trusted proxy, or a network of them; may repeat (default: this machine only)',
+      collect,
+    )
+    .option('--max-staleness <seconds>', 'how old the knowledge of revocations may get (default: 10)', Number)
+    .addOption(
+      new Option('--when-stale <what>', 'what to do when revocations are stale').choices([
+        'refuse',
+        'introspect',
+        'allow',
+      ]),
+    )
+    .option(
+      '--opaque-tokens <seconds>',
+      'accept opaque tokens, and remember the result of introspection for this long',
+      Number,
+    )
+    .option('--api-keys <seconds>', 'accept API keys over Basic, and remember the result for this long', Number)
+    .option('--pass-override <name>', 'let a method or URL override through to the API; may repeat', collectOverride)
     .option(
       '--drain <seconds>',
-      `how long to go on answering after SIGTERM, while it says that it is not ready (default: ${DRAIN_SECONDS}; 0 with an issuer on this machine)`,
+      `how long to keep answering after SIGTERM while reporting not ready (default: ${DRAIN_SECONDS}; 0 with an issuer on this machine)`,
       parseDrain,
     )
-    .option('--print-config', 'print the configuration of the proxy, and end')
+    .option('--print-config', 'print a configuration for the proxy, and exit')
     .addHelpText(
       'after',
       '\nThe key of this API comes from HALLPASS_GUARD_CLIENT_ID and HALLPASS_GUARD_CLIENT_SECRET:\n' +
@@ -119,7 +137,7 @@ async function serve(
   const { proxy, trust, audience, issuer = otherwise } = options;
   if (credentials === undefined) {
     throw new BadSetting(
-      'A guard needs a key to hear of revocations. Set HALLPASS_GUARD_CLIENT_ID and HALLPASS_GUARD_CLIENT_SECRET: ' +
+      'A guard needs an API key to follow revocations. Set HALLPASS_GUARD_CLIENT_ID and HALLPASS_GUARD_CLIENT_SECRET: ' +
         `hallpass keys create "My API" --resource-server ${audience}`,
     );
   }
@@ -160,7 +178,7 @@ async function serve(
     const isDraining = (): boolean => draining;
     const side = await listen(sideListener(guard, policy, { hosts, isDraining }), { at: options.side, log });
     try {
-      // Asked before it knows what is revoked, it would refuse everybody; a proxy takes what does not listen for down.
+      // A guard that does not know yet what is revoked would refuse everybody. A proxy takes one that does not listen for down.
       const first = await Promise.race([fit(guard).then(() => 'ready'), told]);
       if (first !== 'ready') return;
       const asked = await listen(ask, { at: options.listen, log });
@@ -173,7 +191,7 @@ async function serve(
       await sleep(drainSeconds * 1_000);
       await asked.close();
     } finally {
-      // However it ends: what listens keeps the process, which would hear no signal any more.
+      // However this ends: an open listener would keep the process alive, deaf to signals.
       await side.close();
     }
   } finally {
@@ -182,7 +200,7 @@ async function serve(
   endUnread();
 }
 
-/** Resolves when the guard is ready. What no waiting mends ends the command with a sentence. */
+/** Resolves when the guard is ready. Throws `BadSetting` when waiting cannot help. */
 async function fit(guard: Guard): Promise<void> {
   try {
     await guard.ready();
@@ -196,7 +214,7 @@ function open(options: GuardOptions): Guard {
   return meant(() => createGuard(options));
 }
 
-/** What cannot be meant is a sentence of the guard's. */
+/** Runs something of the guard's that throws `TypeError` on bad options. They are settings here. */
 function meant<Made>(make: () => Made): Made {
   try {
     return make();
@@ -227,7 +245,9 @@ async function listen(
     return await startPlainServer(listener, { ...at, onRefusal: (refused) => log.info(refused, 'refused') });
   } catch (error) {
     const why = error instanceof Error && 'code' in error ? String(error.code) : 'unknown';
-    throw new OperatorRefusal(`Nobody can listen on ${at.host}:${at.port} (${why}). Choose with --listen and --side.`);
+    throw new CommandRefusal(
+      `Cannot listen on ${at.host}:${at.port} (${why}). Choose another address with --listen or --side.`,
+    );
   }
 }
 

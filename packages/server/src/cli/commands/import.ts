@@ -1,9 +1,9 @@
-/** `hallpass keys import FILE`: keys that exist already, from a file of another system or of another Hallpass. */
+/** `hallpass keys import FILE`: existing keys from a file of another system, or of another Hallpass. */
 import { createReadStream, statSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import { manageApiKeys } from '../../operator/api_keys.ts';
 import { OperatorRefusal } from '../../operator/operator_refusal.ts';
-import { basicReadingOf, remarksOnBasic } from '../../operator/import/basic.ts';
+import { basicReadingOf } from '../../operator/import/basic.ts';
 import { IMPORT_BYTES_MAX, readImportFile } from '../../operator/import/files.ts';
 import { IMPORT_FORMATS, type ImportFormat } from '../../operator/import/rows.ts';
 import {
@@ -17,9 +17,13 @@ import {
 } from '../../operator/import/import_keys.ts';
 import { StoreUnavailable } from '../../store/store.ts';
 import { isAccessibleToOthers } from '../../serving/file_permissions.ts';
-import { given } from '../command_values.ts';
-import type { WithInstance } from './keys.ts';
-import { policyOf, withPolicy, type PolicyOptions } from '../key_policy_options.ts';
+import { commandProcess } from '../command_process.ts';
+import { countOf, given } from '../command_values.ts';
+import type { WithInstance } from '../with_instance.ts';
+import { CommandRefusal } from '../command_refusal.ts';
+import { FILE_REMARKS, remarksOnBasic } from '../import_remarks.ts';
+import { keyFieldsOf, withKeyOptions, type KeyOptions } from '../key_options.ts';
+import { sentenceOf } from '../refusal_sentences.ts';
 import {
   clearProgress,
   good,
@@ -34,7 +38,7 @@ import {
 } from '../output.ts';
 import { untilStopSignal } from '../../serving/stop_signals.ts';
 
-interface ImportOptions extends PolicyOptions {
+interface ImportOptions {
   readonly format?: ImportFormat;
   readonly dryRun?: boolean;
   readonly allowWeakSecret?: boolean;
@@ -44,26 +48,29 @@ interface ImportOptions extends PolicyOptions {
 
 /** Adds the command to `hallpass keys`. */
 export function addImportCommand(keys: Command, withInstance: WithInstance): void {
-  withPolicy(
+  withKeyOptions(
     keys
       .command('import')
-      .description(
-        'make API keys of credentials that exist already: all of a file, or, when anything in it is wrong, none',
-      )
+      .description('import existing credentials as API keys: every row of a file or, if anything in it is wrong, none')
       .argument('<file>', 'the file, or - to read standard input'),
+    { except: ['name', 'publicKeys'] },
   )
-    .addOption(new Option('--format <format>', 'what the file is (default: by how it begins)').choices(IMPORT_FORMATS))
+    .addOption(
+      new Option('--format <format>', 'the format of the file (default: guessed from how it begins)').choices(
+        IMPORT_FORMATS,
+      ),
+    )
     .addOption(
       new Option('--on-conflict <what>', 'what to do with a key whose client_id exists already')
         .choices(ON_CONFLICT)
         .default('refuse'),
     )
-    .option('--dry-run', 'say what would be made and what is wrong, and make nothing')
+    .option('--dry-run', 'say what would be imported and what is wrong, and change nothing')
     .option('--allow-weak-secret', 'import secrets that could be guessed')
     .option('--json', 'print JSON')
-    .action(async (file: string, options: ImportOptions) => {
+    .action(async (file: string, options: ImportOptions & KeyOptions) => {
       const bytes = await readFile(file);
-      const policy = policyOf(options);
+      const policy = keyFieldsOf(options);
       const allowWeak = options.allowWeakSecret === true;
       const { format, rows, remarks } = readImportFile(bytes, {
         policy,
@@ -72,7 +79,7 @@ export function addImportCommand(keys: Command, withInstance: WithInstance): voi
       });
       if (options.format === undefined)
         printRemark(`The file is read as ${FORMAT_NAMES[format]} (--format ${format}).`);
-      for (const sentence of remarks) printRemark(warn(sentence));
+      for (const remark of remarks) printRemark(warn(FILE_REMARKS[remark]));
       await withInstance(async (instance) => {
         const { store } = instance;
         const api = manageApiKeys(instance);
@@ -83,7 +90,7 @@ export function addImportCommand(keys: Command, withInstance: WithInstance): voi
           keepImport(api, plan.planned, { onConflict: options.onConflict, done }),
         );
         if (options.json === true) return printJson({ ...summaryOf(format, plan, counts), keys: keysOf(plan.planned) });
-        printLine(`${good('Imported')} ${count(counts.made, 'API key')}; ${counts.skipped} existed already.`);
+        printLine(`${good('Imported')} ${countOf(counts.made, 'API key')}; ${counts.skipped} existed already.`);
       });
     });
 }
@@ -101,15 +108,15 @@ async function readFile(file: string): Promise<Uint8Array> {
     if (file !== '-' && isAccessibleToOthers(statSync(file))) {
       printWarning(`Others on this machine can read the secrets in this file. Close it to them: chmod 600 ${file}`);
     }
-    const source: AsyncIterable<Uint8Array> = file === '-' ? process.stdin : createReadStream(file);
+    const source: AsyncIterable<Uint8Array> = file === '-' ? commandProcess().stdin : createReadStream(file);
     for await (const chunk of source) {
       chunks.push(chunk);
       size += chunk.length;
-      // One byte more than may be is enough for whoever reads it to refuse it.
+      // One byte too many is enough: the reader refuses the file.
       if (size > IMPORT_BYTES_MAX) break;
     }
   } catch {
-    throw new OperatorRefusal(`This file cannot be read: ${file}.`);
+    throw new CommandRefusal(`This file cannot be read: ${file}.`);
   }
   return Buffer.concat(chunks);
 }
@@ -119,21 +126,22 @@ interface Shown {
   readonly options: ImportOptions;
 }
 
-/** Every bad row, and that nothing was kept. */
+/** Prints every bad row. Throws `CommandRefusal`, except that for JSON it only sets the exit code. */
 function refuseAll(plan: ImportPlan, { format, options }: Shown): void {
   const { planned, bad } = plan;
   if (options.json === true) {
     printJson({ ...summaryOf(format, plan, { made: 0, skipped: 0 }), keys: keysOf(planned) });
-    process.exitCode = 1;
+    commandProcess().exitCode = 1;
     return;
   }
-  for (const { at, fault } of bad) printError(`${at}: ${fault}`);
+  for (const { at, fault } of bad) printError(`${at}: ${sentenceOf(fault)}`);
   const all = planned.length + bad.length;
-  throw new OperatorRefusal(`${bad.length} of ${count(all, 'key')} cannot be imported, and nothing was kept.`);
+  throw new CommandRefusal(`${bad.length} of ${countOf(all, 'key')} cannot be imported, and nothing was kept.`);
 }
 
 function summaryOf(format: ImportFormat, { planned, bad }: ImportPlan, counts: ImportCounts): object {
-  return { format, rows: planned.length + bad.length, ...counts, bad };
+  const faults = bad.map(({ at, fault }) => ({ at, fault: sentenceOf(fault) }));
+  return { format, rows: planned.length + bad.length, ...counts, bad: faults };
 }
 
 function keysOf(planned: readonly PlannedKey[]): readonly object[] {
@@ -174,10 +182,10 @@ function printPlan(planned: readonly PlannedKey[], { format, options }: Shown): 
     );
   }
   for (const sentence of remarksOnBasic(planned.filter(({ exists }) => !exists))) printRemark(sentence);
-  printLine(`${warn('Would import')} ${count(fresh, 'API key')}; ${planned.length - fresh} exist already.`);
+  printLine(`${warn('Would import')} ${countOf(fresh, 'API key')}; ${planned.length - fresh} exist already.`);
 }
 
-/** Keeps them, shows how far it has come to a person who waits, and ends between two keys when it is told to. */
+/** Stores the keys, shows the progress on a terminal, and stops between two keys on a signal. */
 async function keep(
   planned: readonly PlannedKey[],
   work: (done: (counts: ImportCounts) => 'go_on' | 'stop') => Promise<ImportCounts>,
@@ -186,7 +194,7 @@ async function keep(
   let told = false;
   void untilStopSignal().then(() => (told = true));
   const rest = (): string =>
-    `${count(counts.made, 'key')} of ${planned.length} were imported, and are kept. Import the rest with --on-conflict skip.`;
+    `${countOf(counts.made, 'key')} of ${planned.length} were imported, and are kept. Import the rest with --on-conflict skip.`;
   try {
     await work((now) => {
       counts = now;
@@ -200,13 +208,9 @@ async function keep(
     throw error;
   }
   clearProgress();
-  if (counts.made + counts.skipped < planned.length) throw new OperatorRefusal(`It was told to stop. ${rest()}`);
+  if (counts.made + counts.skipped < planned.length) throw new CommandRefusal(`Stopped by a signal. ${rest()}`);
   return counts;
 }
 
-/** After how many keys a person is told again how far it has come. */
+/** After how many keys the progress is shown again. */
 const PROGRESS_KEYS = 500;
-
-function count(number: number, what: string): string {
-  return `${number} ${what}${number === 1 ? '' : 's'}`;
-}

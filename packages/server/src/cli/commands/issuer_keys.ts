@@ -1,6 +1,6 @@
 /**
- * `hallpass signing-keys`, `refresh-keys`, `secret-keys`, `opaque-keys`: the issuer's own keys, in one vocabulary. For the
- * schedule, and for the day that a key is lost.
+ * `hallpass signing-keys`, `refresh-keys`, `secret-keys`, `opaque-keys`: the issuer's own keys, with the same commands for
+ * each use.
  */
 import { Command } from 'commander';
 import type { ListedKey } from '../../oauth/keys/key_ring.ts';
@@ -17,9 +17,9 @@ import type { KeyUse } from '../../store/store.ts';
 import { clockOption, type Clocked } from '../clock_option.ts';
 import { countOf } from '../command_values.ts';
 import { confirm, yesOption, type Confirmed, type Question } from '../confirmation.ts';
-import type { WithInstance } from './keys.ts';
+import type { WithInstance } from '../with_instance.ts';
 import { good, printFields, printJson, printLine, printMoment, printTable, strong, warn } from '../output.ts';
-import { shellWord } from '../../operator/shell_word.ts';
+import { shellWord } from '../shell_word.ts';
 
 interface Json {
   readonly json?: boolean;
@@ -37,7 +37,7 @@ interface Words {
   readonly document: (price: KeyPrice) => object;
 }
 
-/** What a stroke against everything ends, as far as it has rows to be counted. */
+/** What ends when everything is revoked, as far as it has rows to count. */
 const everythingOf = ({ apiKeys, grants }: KeyPrice): string =>
   `Every token from before is dead, of ${countOf(apiKeys, 'API key')} and ${countOf(grants, 'refreshed grant')}; clients get new ones as usual.`;
 const everythingDocument = ({ apiKeys, grants }: KeyPrice): object => ({
@@ -48,7 +48,7 @@ const everythingDocument = ({ apiKeys, grants }: KeyPrice): object => ({
 const WORDS: Readonly<Record<KeyUse, Words>> = {
   sign: {
     work: 'tokens are signed with',
-    ends: 'EVERY token there is ends',
+    ends: 'EVERY token ends',
     begins: 'signs',
     price: (price) => [everythingOf(price)],
     document: everythingDocument,
@@ -59,7 +59,7 @@ const WORDS: Readonly<Record<KeyUse, Words>> = {
     begins: 'seals',
     price: ({ grants }) => [
       `Every refresh token sealed with it is dead: ${countOf(grants, 'refreshed grant')} at least, and those that were never refreshed.`,
-      'Access tokens live on. Clients ask for a new token with their own key (client_credentials), as usual.',
+      'Access tokens stay valid. Clients request a new token with their own key (client_credentials), as usual.',
     ],
     document: ({ grants }) => ({ refreshed_grants: grants }),
   },
@@ -71,7 +71,7 @@ const WORDS: Readonly<Record<KeyUse, Words>> = {
       secrets.length === 0
         ? ['No secret is hashed with it.']
         : [
-            `${countOf(secrets.length, 'secret')} hashed with it can no longer be used. Tokens live on. Make new secrets:`,
+            `${countOf(secrets.length, 'secret')} hashed with it can no longer be used. Tokens stay valid. Make new secrets:`,
             ...secretsOf(secrets),
           ],
     document: ({ secrets }) => ({
@@ -80,12 +80,12 @@ const WORDS: Readonly<Record<KeyUse, Words>> = {
   },
   access_seal: {
     work: 'opaque access tokens are sealed with',
-    ends: 'every opaque token sealed with it ends, and with them EVERY token there is',
+    ends: 'every opaque token sealed with it ends, and with them EVERY other token',
     begins: 'seals',
     price: (price) =>
       price.everything
         ? [everythingOf(price)]
-        : ['No API key takes opaque tokens, so none that is good is sealed with it.'],
+        : ['No API key uses opaque tokens, so no valid token is sealed with it.'],
     document: (price) => ({ every_token: price.everything, ...(price.everything ? everythingDocument(price) : {}) }),
   },
 };
@@ -155,9 +155,9 @@ function commandOf(use: KeyUse, withInstance: WithInstance): Command {
 
   command
     .command('remove')
-    .description(`take a ${name} key out at once, for one that someone else may have: ${ends}`)
+    .description(`remove a ${name} key at once, if someone else may have it: ${ends}`)
     .argument('<kid>')
-    .option('--dry-run', 'say what that would cost, and do nothing')
+    .option('--dry-run', 'say what it would cost, and change nothing')
     .addOption(yesOption())
     .addOption(clockOption())
     .option('--json', 'print JSON')
@@ -166,16 +166,16 @@ function commandOf(use: KeyUse, withInstance: WithInstance): Command {
         if (options.dryRun === true) {
           const found = await priceIssuerKey(instance, use, keyId);
           if (options.json === true) return printJson({ kid: keyId, removed: false, ...document(found) });
-          return printPrice(`${warn('Would take out')} the ${name} key ${strong(keyId)}. Then:`, price(found));
+          return printPrice(`${warn('Would remove')} the ${name} key ${strong(keyId)}. Then:`, price(found));
         }
         const question = async (): Promise<Question> => ({
-          does: `takes out the ${name} key ${keyId}`,
+          does: `removes the ${name} key ${keyId}`,
           costs: price(await priceIssuerKey(instance, use, keyId)),
         });
         await confirm(question, options, instance.settings);
         const paid = await removeIssuerKey(instance, use, keyId, options.clock);
         if (options.json === true) return printJson({ kid: keyId, removed: true, ...document(paid) });
-        printPrice(`${good('Took out')} the ${name} key ${strong(keyId)}.`, price(paid));
+        printPrice(`${good('Removed')} the ${name} key ${strong(keyId)}.`, price(paid));
       });
     });
 

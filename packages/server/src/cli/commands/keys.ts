@@ -1,63 +1,53 @@
-/** `hallpass keys ...`: API keys on the configured store, with or without a running server beside it. */
-import { readFileSync } from 'node:fs';
+/** `hallpass keys ...`: the API keys of the configured store, whether or not a server runs on it. */
 import { Command } from 'commander';
 import { numericDate } from '@hallpass/protocol';
 import { manageApiKeys, type ApiKeys } from '../../operator/api_keys.ts';
-import { OperatorRefusal } from '../../operator/operator_refusal.ts';
-import { shellWord } from '../../operator/shell_word.ts';
+import { KEY_FIELDS, wordsOf } from '../../operator/key_fields.ts';
+import { shellWord } from '../shell_word.ts';
 import { clockOption, warnIfAhead, type Clocked } from '../clock_option.ts';
 import { countOf, given, parseDuration } from '../command_values.ts';
 import { confirm, yesOption, type Confirmed } from '../confirmation.ts';
 import { addImportCommand } from './import.ts';
-import type { Instance } from '../../serving/instance.ts';
+import type { WithInstance } from '../with_instance.ts';
 import { deliverMade, lastUse, printKey, printRefreshAdvice, shownDocument } from '../key_output.ts';
-import { policyOf, withPolicy, type PolicyOptions } from '../key_policy_options.ts';
+import { CommandRefusal } from '../command_refusal.ts';
+import { keyFieldsOf, readJwks, withKeyOptions, type KeyOptions } from '../key_options.ts';
 import { good, printJson, printLine, printMoment, printTable, printWarning, strong, warn } from '../output.ts';
 import { readStandardInput } from '../standard_input.ts';
-import { namingTyped, rememberTyped } from '../typed_options.ts';
-
-/** Runs something on an opened instance and closes it. */
-export type WithInstance = <Result>(work: (instance: Instance) => Promise<Result>) => Promise<Result>;
+import { namingTyped, rememberTyped } from '../refused_options.ts';
 
 interface Json {
   readonly json?: boolean;
 }
 
-interface UpdateOptions extends PolicyOptions, Json {
-  readonly name?: string;
-}
-
-interface CreateOptions extends PolicyOptions, Json {
+interface CreateOptions extends Json {
   readonly clientId?: string;
   readonly clientSecret?: string;
   readonly allowWeakSecret?: boolean;
-  readonly publicKeys?: string;
 }
 
+/** The command `keys`. */
 export function keysCommand(withInstance: WithInstance): Command {
   const withKeys = <Result>(work: (keys: ApiKeys) => Promise<Result>): Promise<Result> =>
     withInstance((instance) => work(manageApiKeys(instance)));
-  const keys = new Command('keys').description('make, show, change and end API keys');
+  const keys = new Command('keys').description('create, show, change and delete API keys');
 
-  withPolicy(
+  withKeyOptions(
     keys
       .command('create')
-      .description('make an API key, and show its secret this once')
-      .argument('<name>', 'what the key is called, for people'),
+      .description('create an API key and show its secret, once')
+      .argument('<name>', wordsOf(KEY_FIELDS.name)),
+    { except: ['name'] },
   )
     .option('--client-id <id>', 'import existing credentials: the id')
     .option('--client-secret <secret>', 'import existing credentials: the secret, or - to read it from standard input')
     .option('--allow-weak-secret', 'import a secret that could be guessed')
-    .option(
-      '--public-keys <file>',
-      'a file with a JWK or a JWK Set: the key signs with these, and has no secret (private_key_jwt)',
-    )
     .option('--json', 'print JSON')
-    .action(async (name: string, options: CreateOptions, command: Command) => {
-      const publicKeys = options.publicKeys === undefined ? undefined : readJwks(options.publicKeys);
+    .action(async (name: string, options: CreateOptions & KeyOptions, command: Command) => {
+      const fields = keyFieldsOf(options);
       const imported = await readImported(options);
       await withInstance(async (instance) => {
-        const wanted = { name, ...policyOf(options), ...given({ imported, publicKeys }) };
+        const wanted = { ...fields, name, ...given({ imported }) };
         const pending = await namingTyped(command, () => manageApiKeys(instance).prepare(wanted));
         await deliverMade(pending, options, () => {
           printLine(`${good('Made')} the API key ${strong(pending.client.name)}.`);
@@ -76,7 +66,7 @@ export function keysCommand(withInstance: WithInstance): Command {
       const all = await withKeys((api) => api.list());
       if (json === true) return printJson(all.map(shownDocument));
       if (all.length === 0)
-        return printLine('There are no API keys yet. Make one with: hallpass keys create NAME --scope SCOPE');
+        return printLine('There are no API keys yet. Create one: hallpass keys create NAME --scope SCOPE');
       printTable(
         ['client_id', 'name', 'mode', 'state', 'last used', 'scopes'],
         all.map((key) => [
@@ -105,7 +95,7 @@ export function keysCommand(withInstance: WithInstance): Command {
 
   keys
     .command('disable')
-    .description('refuse an API key and end every token it was given, at once')
+    .description('disable an API key and revoke every token issued to it, at once')
     .argument('<client_id>')
     .addOption(clockOption())
     .option('--json', 'print JSON')
@@ -117,7 +107,7 @@ export function keysCommand(withInstance: WithInstance): Command {
 
   keys
     .command('enable')
-    .description('let a disabled API key ask for tokens again; its old tokens stay dead')
+    .description('let a disabled API key request tokens again; its old tokens stay revoked')
     .argument('<client_id>')
     .option('--json', 'print JSON')
     .action(async (clientId: string, { json }: Json) => {
@@ -126,29 +116,29 @@ export function keysCommand(withInstance: WithInstance): Command {
       else printLine(`${good('Enabled')} ${strong(key.name)} (${clientId}).`);
     });
 
-  withPolicy(
+  withKeyOptions(
     keys
       .command('update')
-      .description('change what an API key may do; what is not named stays as it is, and a list that is named is whole')
-      .argument('<client_id>')
-      .option('--name <name>', 'what the key is called'),
+      .description('change fields of an API key; the others stay as they are, and a list is replaced as a whole')
+      .argument('<client_id>'),
+    { except: ['publicKeys'] },
   )
     .option('--json', 'print JSON')
-    .action(async (clientId: string, { json, name, ...options }: UpdateOptions, command: Command) => {
-      const changes = { ...given({ name }), ...policyOf(options) };
+    .action(async (clientId: string, { json, ...options }: Json & KeyOptions, command: Command) => {
+      const changes = keyFieldsOf(options);
       if (Object.keys(changes).length === 0)
-        throw new OperatorRefusal('Nothing was named to change. See: hallpass keys update --help');
+        throw new CommandRefusal('Name at least one field to change. See: hallpass keys update --help');
       const key = await withKeys((api) => namingTyped(command, () => api.update(clientId, changes)));
       if (json === true) return printJson(shownDocument(key));
       printLine(
-        `${good('Changed')} ${strong(key.name)} (${clientId}). Tokens that are out live to their end; to end them: hallpass keys revoke-tokens ${shellWord(clientId)}`,
+        `${good('Changed')} ${strong(key.name)} (${clientId}). Tokens already issued stay valid until they expire. To revoke them: hallpass keys revoke-tokens ${shellWord(clientId)}`,
       );
       printKey(key);
     });
 
   keys
     .command('revoke-tokens')
-    .description('end every token that an API key was given up to now; the key itself goes on')
+    .description('revoke every token issued to an API key up to now; the key itself stays valid')
     .argument('<client_id>')
     .addOption(clockOption())
     .option('--json', 'print JSON')
@@ -174,9 +164,9 @@ export function keysCommand(withInstance: WithInstance): Command {
 
   keys
     .command('delete')
-    .description('delete an API key and end every token it was given, at once')
+    .description('delete an API key and revoke every token issued to it, at once')
     .argument('<client_id>')
-    .option('--dry-run', 'say what would be deleted, and delete nothing')
+    .option('--dry-run', 'say what would be deleted, and change nothing')
     .addOption(yesOption())
     .addOption(clockOption())
     .option('--json', 'print JSON')
@@ -187,8 +177,8 @@ export function keysCommand(withInstance: WithInstance): Command {
         const grants = await instance.store.countGrants(numericDate(instance.clock.now()), clientId);
         const document = { ...shownDocument(key), refreshed_grants: grants };
         const costs = [
-          `Every token it was given ends, ${countOf(grants, 'refreshed grant')} among them.`,
-          `It cannot be brought back (hallpass keys disable ${shellWord(clientId)} would stop it for a while).`,
+          `Every token issued to it ends, including ${countOf(grants, 'refreshed grant')}.`,
+          `It cannot be restored. (To stop it for a while instead: hallpass keys disable ${shellWord(clientId)})`,
         ];
         if (options.dryRun === true) {
           if (options.json === true) return printJson({ ...document, deleted: false });
@@ -205,11 +195,11 @@ export function keysCommand(withInstance: WithInstance): Command {
 
   keys
     .command('rotate-secret')
-    .description('give an API key a new secret; the old one works on for a while')
+    .description('give an API key a new secret; the old one keeps working for a while')
     .argument('<client_id>')
     .option(
       '--overlap <duration>',
-      'how long the old secret works on, such as 90s, 15m, 24h, 7d; 0s ends it now',
+      'how long the old secret keeps working, such as 90s, 15m, 24h or 7d; 0s ends it now',
       parseDuration,
       86_400_000,
     )
@@ -233,19 +223,6 @@ export function keysCommand(withInstance: WithInstance): Command {
   return keys;
 }
 
-function readJwks(file: string): readonly unknown[] {
-  let document: unknown;
-  try {
-    document = JSON.parse(readFileSync(file, 'utf8'));
-  } catch {
-    throw new OperatorRefusal(`This file cannot be read, or is not JSON: ${file}. It should hold a JWK or a JWK Set.`);
-  }
-  if (typeof document === 'object' && document !== null && 'keys' in document && Array.isArray(document.keys)) {
-    return document.keys;
-  }
-  return [document];
-}
-
 async function readImported({
   clientId,
   clientSecret,
@@ -255,18 +232,18 @@ async function readImported({
 > {
   if (clientId === undefined && clientSecret === undefined) return undefined;
   if (clientId === undefined || clientSecret === undefined) {
-    throw new OperatorRefusal('To import credentials give both --client-id and --client-secret.');
+    throw new CommandRefusal('To import credentials, give both --client-id and --client-secret.');
   }
   if (clientSecret === '-') {
     return { clientId, clientSecret: withoutLineEnd(await readStandardInput()), allowWeak: allowWeakSecret };
   }
   printWarning(
-    'Every user of this machine can read a command line. To keep a secret off it, say --client-secret - and give the secret on standard input.',
+    'Every user of this machine can read a command line. To keep the secret off it, use --client-secret - and give the secret on standard input.',
   );
   return { clientId, clientSecret, allowWeak: allowWeakSecret };
 }
 
-/** A secret may begin and end with spaces; the line that it came in ends behind it. */
+/** Drops the end of the line. A secret may itself begin and end with spaces. */
 function withoutLineEnd(text: string): string {
   return text.replace(/[\r\n]+$/, '');
 }

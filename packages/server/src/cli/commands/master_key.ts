@@ -1,19 +1,20 @@
-/** `hallpass master-key ...`: which master key the store's keys are under, and moving them to another. */
+/** `hallpass master-key ...`: which master key the store's keys are encrypted under, and moving them to another. */
 import { Command } from 'commander';
 import { listMasterKeys, rewrapKeys, type MasterKeyUse } from '../../operator/master_key.ts';
-import type { WithInstance } from './keys.ts';
+import type { WithInstance } from '../with_instance.ts';
 import { good, printJson, printLine, printTable, strong } from '../output.ts';
 
 interface Json {
   readonly json?: boolean;
 }
 
+/** The command `master-key`. */
 export function masterKeyCommand(withInstance: WithInstance): Command {
-  const command = new Command('master-key').description("show and replace what the store's keys are encrypted under");
+  const command = new Command('master-key').description("show and replace the key that encrypts the store's keys");
 
   command
     .command('list')
-    .description('list the master keys in use by their ids, and how many keys of the store are under each')
+    .description('list the master keys in use by their ids, with the number of keys under each')
     .option('--json', 'print JSON')
     .action(async ({ json }: Json) => {
       const uses = await withInstance(listMasterKeys);
@@ -23,8 +24,10 @@ export function masterKeyCommand(withInstance: WithInstance): Command {
 
   command
     .command('rewrap')
-    .description('put every key of the store under the first master key of the settings; instances serve on meanwhile')
-    .option('--dry-run', 'say how many keys that would be, and do nothing')
+    .description(
+      'encrypt every key of the store under the first master key in the settings, while instances keep serving',
+    )
+    .option('--dry-run', 'say how many keys that would be, and change nothing')
     .option('--json', 'print JSON')
     .action(async ({ dryRun, json }: Json & { readonly dryRun?: boolean }) => {
       if (dryRun === true) {
@@ -40,12 +43,10 @@ export function masterKeyCommand(withInstance: WithInstance): Command {
       if (json === true) return printJson({ keys: count, rewrapped: true });
       if (count === 0)
         return printLine(
-          `Nothing to do: all keys are under ${strong(currentOf(uses))}, the first master key in the settings. Others there are not needed any more; to replace it, put a new one before it.`,
+          `Nothing to do: all keys are under ${strong(currentOf(uses))}, the first master key in the settings. The others in the settings are no longer needed. To replace this one, put a new one before it.`,
         );
       printLine(`${good('Put')} ${count} keys under ${strong(currentOf(uses))}.`);
-      printLine(
-        'Every instance needs this master key from now on; the one before it can be taken out of the settings.',
-      );
+      printLine('Every instance needs this master key from now on; the previous one can be taken out of the settings.');
     });
 
   return command;

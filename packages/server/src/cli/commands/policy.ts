@@ -1,10 +1,11 @@
-/** `hallpass policy ...`: whether the guard can be pointed at an OpenAPI file, and how to get there. */
+/** `hallpass policy ...`: whether a guard can use an OpenAPI file as its policy, and how to get there. */
 import { existsSync, fsyncSync, closeSync, openSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
 import { Command, InvalidArgumentError } from 'commander';
 import { inspectPolicy, printFault, type PolicyFault, type PolicyTable } from '@hallpass/guard/openapi';
 import { printBase64url } from '@hallpass/protocol';
-import { OperatorRefusal } from '../../operator/operator_refusal.ts';
-import { given } from '../command_values.ts';
+import { CommandRefusal } from '../command_refusal.ts';
+import { commandProcess } from '../command_process.ts';
+import { countOf, given } from '../command_values.ts';
 import {
   good,
   printDocument,
@@ -38,6 +39,7 @@ interface DraftOptions extends ReadingOptions {
 
 const FILE = 'an OpenAPI document, or routes with their scopes; YAML or JSON';
 
+/** The command `policy`. */
 export function policyCommand(): Command {
   const command = new Command('policy').description('compile and draft the policy of a guard from an OpenAPI file');
 
@@ -51,7 +53,7 @@ export function policyCommand(): Command {
       const { table, faults, ignored } = await inspectPolicy(file, given(reading));
       const closed = faultsOf(table);
       const fit = faults.length === 0 && isFit(table) && !(strict && closed.length > 0);
-      if (!fit) process.exitCode = 1;
+      if (!fit) commandProcess().exitCode = 1;
       if (json === true) {
         const open = table.open.map(({ route }) => route);
         const shut = table.closed.map(({ route }) => route);
@@ -133,7 +135,7 @@ export function policyCommand(): Command {
   return command;
 }
 
-const OVERLAY = 'an OpenAPI overlay that is applied first';
+const OVERLAY = 'an OpenAPI overlay to apply first';
 
 function withReading(command: Command): Command {
   return command
@@ -142,10 +144,10 @@ function withReading(command: Command): Command {
       '--scopes <file>',
       'Hallpass scopes for scopes that are words or URLs, as `hallpass policy scopes` proposes',
     )
-    .option('--base-path <path>', 'what stands before the paths in the requests that the guard sees', parseBasePath);
+    .option('--base-path <path>', 'the prefix of the paths in the requests that the guard sees', parseBasePath);
 }
 
-/** A module whose constants the compiler takes to the letter. Routes and scopes hold no quotes but those of JSON. */
+/** A module with literal types. Routes and scopes need no quoting beyond that of JSON. */
 function typesOf({ routes }: PolicyTable): string {
   const list = (name: string, texts: readonly string[]): string =>
     `export const ${name} = [\n${texts.map((text) => `  ${JSON.stringify(text)},\n`).join('')}] as const;\n`;
@@ -185,20 +187,16 @@ function splitRoute(route: string): readonly [method: string, path: string] {
 function summaryOf({ routes, open, closed }: PolicyTable): string {
   const scopes = new Set(routes.map(({ scope }) => scope)).size;
   const shut = closed.length === 0 ? '' : `, ${closed.length} closed`;
-  return `${count(routes.length, 'route')}, ${count(scopes, 'scope')}, ${open.length} public${shut}`;
+  return `${countOf(routes.length, 'route')}, ${countOf(scopes, 'scope')}, ${open.length} public${shut}`;
 }
 
-function count(number: number, noun: string): string {
-  return `${number} ${noun}${number === 1 ? '' : 's'}`;
-}
-
-/** Each on a line of its own, and then that there are any. */
+/** Prints each fault on its own line, then throws `CommandRefusal`. */
 function refuseFaults(faults: readonly PolicyFault[]): void {
   for (const fault of faults) printError(printFault(fault));
-  if (faults.length > 0) throw new OperatorRefusal(`No policy can be made of it: ${count(faults.length, 'fault')}.`);
+  if (faults.length > 0) throw new CommandRefusal(`No policy can be made of it: ${countOf(faults.length, 'fault')}.`);
 }
 
-/** Whether a guard could be pointed at it: one that opens nothing, and should, is the wrong file, or has no scopes. */
+/** Whether a guard could use it. A file that should open something and opens nothing is the wrong one, or has no scopes. */
 function isFit(table: PolicyTable): boolean {
   return table.routes.length > 0 || faultsOf(table).length === 0;
 }
@@ -206,17 +204,18 @@ function isFit(table: PolicyTable): boolean {
 function refuseClosed(table: PolicyTable): void {
   const closed = faultsOf(table);
   for (const fault of closed) printError(printFault(fault));
-  if (isFit(table)) throw new OperatorRefusal(`${count(closed.length, 'operation')} closed, and --strict allows none.`);
-  throw new OperatorRefusal('It opens no operation. hallpass policy draft proposes scopes.');
+  if (isFit(table))
+    throw new CommandRefusal(`${countOf(closed.length, 'operation')} closed, and --strict allows none.`);
+  throw new CommandRefusal('It opens no operation. hallpass policy draft proposes scopes.');
 }
 
 function refuseExisting(file: string, force: boolean): void {
   if (!force && existsSync(file)) {
-    throw new OperatorRefusal(`There is a file ${file} already. Name another, or overwrite it with --force.`);
+    throw new CommandRefusal(`The file ${file} already exists. Name another, or overwrite it with --force.`);
   }
 }
 
-/** Whole or not at all: somebody may have settled things in the one that was there. */
+/** Writes a file completely or not at all: someone may have edited the one that is there. */
 function writeWhole(file: string, text: string, force: boolean): void {
   const partial = `${file}.${printBase64url(systemRandom(6))}.partial`;
   try {
@@ -231,7 +230,7 @@ function writeWhole(file: string, text: string, force: boolean): void {
     renameSync(partial, file);
   } catch (error) {
     if (existsSync(partial)) unlinkSync(partial);
-    if (error instanceof OperatorRefusal) throw error;
-    throw new OperatorRefusal(`The file ${file} cannot be written. Name one in a folder that can.`);
+    if (error instanceof CommandRefusal) throw error;
+    throw new CommandRefusal(`The file ${file} cannot be written. Name one in a folder that you can write to.`);
   }
 }

@@ -1,4 +1,4 @@
-/** `hallpass revoke-everything`: for the day that something has leaked. */
+/** `hallpass revoke-everything`: for an emergency, such as a leak. */
 import { Command } from 'commander';
 import { revocationOfEverything } from '../../oauth/tokens/revocations.ts';
 import { findPriceOfEverything, type KeyPrice } from '../../operator/key_price.ts';
@@ -6,17 +6,18 @@ import { revokeUntilAcknowledged } from '../../operator/revocation_moment.ts';
 import { clockOption, warnIfAhead, type Clocked } from '../clock_option.ts';
 import { countOf } from '../command_values.ts';
 import { confirm, yesOption, type Confirmed, type Question } from '../confirmation.ts';
-import type { WithInstance } from './keys.ts';
+import type { WithInstance } from '../with_instance.ts';
 import { good, printJson, printLine, printMoment, warn } from '../output.ts';
 
 interface Json {
   readonly json?: boolean;
 }
 
+/** The command `revoke-everything`. */
 export function revokeEverythingCommand(withInstance: WithInstance): Command {
   return new Command('revoke-everything')
-    .description('end every token of every key that was issued up to now')
-    .option('--dry-run', 'say what would happen, and do nothing')
+    .description('revoke every token that was issued up to now, of every key')
+    .option('--dry-run', 'say what would end, and change nothing')
     .addOption(yesOption())
     .addOption(clockOption())
     .option('--json', 'print JSON')

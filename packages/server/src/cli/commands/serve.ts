@@ -1,11 +1,12 @@
-/** `hallpass serve`: the server, until it is told to stop. */
+/** `hallpass serve`: the server, until a signal stops it. */
 import { Command, InvalidArgumentError } from 'commander';
 import type { PendingApiKey } from '../../operator/api_keys.ts';
-import { KeyExists, OperatorRefusal } from '../../operator/operator_refusal.ts';
+import { isRefusedFor, OperatorRefusal } from '../../operator/operator_refusal.ts';
 import { StoreUnavailable } from '../../store/store.ts';
 import { prepareFirstKey } from '../../serving/first_key.ts';
 import type { Instance } from '../../serving/instance.ts';
 import { endUnread, good, printFields, printLine, printWarning, strong, warn } from '../output.ts';
+import { CommandRefusal } from '../command_refusal.ts';
 import { deliver } from '../secret_delivery.ts';
 import { startServer, type Server } from '../../serving/server.ts';
 import { isDevelopmentIssuer } from '../../serving/settings/settings.ts';
@@ -14,10 +15,11 @@ import { systemClock } from '../../serving/system.ts';
 import { untilStopSignal } from '../../serving/stop_signals.ts';
 import { isWorker, leave, startAsWorker, startWorkers, untilAlone } from '../../serving/workers.ts';
 
+/** The command `serve`. `open` gives the instance to serve. */
 export function serveCommand(open: () => Promise<Instance>): Command {
   return new Command('serve')
     .description('serve token requests until SIGTERM, SIGINT or SIGHUP')
-    .option('--workers <count>', 'processes that serve, to use several cores of one machine', parseCount, 1)
+    .option('--workers <count>', 'how many processes serve, to use several cores of one machine', parseCount, 1)
     .action(async ({ workers }: { readonly workers: number }) => {
       const instance = await open();
       try {
@@ -31,7 +33,7 @@ export function serveCommand(open: () => Promise<Instance>): Command {
     });
 }
 
-/** The most workers: more than a machine has cores are of no use. */
+/** The most workers. More than a machine has cores are no use. */
 const WORKERS_MAX = 64;
 
 function parseCount(text: string): number {
@@ -41,7 +43,7 @@ function parseCount(text: string): number {
 }
 
 async function serve(instance: Instance, workers: number): Promise<void> {
-  // Before anything is said: who reads that it is ready may tell it to stop at once.
+  // Before anything is printed: a reader may send a signal as soon as the server says that it is ready.
   const told = untilStopSignal();
   const server = await (workers === 1 ? startServer(instance) : startWorkers(instance, workers));
   printLine(`${good('Hallpass is ready:')} ${strong(server.issuer)}`);
@@ -50,10 +52,10 @@ async function serve(instance: Instance, workers: number): Promise<void> {
   printLine(`  on the store ${describeStore(instance.settings)}`);
   printLine(`  for operators on ${server.operatorUrl}/metrics`);
   try {
-    // Whoever reads what it prints may have stopped reading: that must not keep it from stopping.
+    // A reader that has stopped reading must not keep the server from stopping.
     if (isDevelopmentIssuer(instance.settings.issuer)) await Promise.race([welcome(instance, server), told]);
   } catch (error) {
-    // Or it would go on listening, on a store that is closed, and hear no signal.
+    // Otherwise it would keep listening on a closed store, deaf to signals.
     await server.close();
     throw error;
   }
@@ -63,7 +65,7 @@ async function serve(instance: Instance, workers: number): Promise<void> {
   endUnread();
 }
 
-/** What a worker does: it serves, and says nothing. */
+/** What a worker does: it serves and prints nothing. */
 async function work(instance: Instance): Promise<void> {
   const alone = untilAlone().then(() => 'alone' as const);
   const told = Promise.race([untilStopSignal().then(() => 'told' as const), alone]);
@@ -74,19 +76,19 @@ async function work(instance: Instance): Promise<void> {
   await instance.store.close();
 }
 
-/** On a development server's empty store: a first key, printed once, with a line that works when it is pasted. */
+/** On a development server with an empty store: a first key, printed once, with a command that works when pasted. */
 async function welcome(instance: Instance, server: Server): Promise<void> {
   try {
     const first = await prepareFirstKey(instance);
     if (first === undefined) return printLine(KEYS_LINE);
     await showFirstKey(first, server);
   } catch (error) {
-    // Another server was first, nobody reads what this one prints, or the store is away: no reason not to serve.
+    // Another server was first, nobody reads the output, or the store is away: no reason not to serve.
     if (error instanceof StoreUnavailable) {
       return printWarning(`${error.message} So the first API key may not have been made. Make one: ${ANOTHER_KEY}`);
     }
-    if (!(error instanceof OperatorRefusal)) throw error;
-    if (error instanceof KeyExists) return printLine(KEYS_LINE);
+    if (isRefusedFor(error, 'key_exists')) return printLine(KEYS_LINE);
+    if (!(error instanceof OperatorRefusal) && !(error instanceof CommandRefusal)) throw error;
     printWarning('Nobody has read the secret of the first API key, so it was not made. Make one: ' + ANOTHER_KEY);
   }
 }

@@ -1,4 +1,4 @@
-/** `hallpass store ...`: the whole store, to a file and back, and from one store to another, while servers go on. */
+/** `hallpass store ...`: the whole store, to a file and back, and to another database, while servers keep running. */
 import {
   closeSync,
   createReadStream,
@@ -11,7 +11,7 @@ import {
 } from 'node:fs';
 import { Command } from 'commander';
 import { printBase64url } from '@hallpass/protocol';
-import { OperatorRefusal } from '../../operator/operator_refusal.ts';
+import { CommandRefusal } from '../command_refusal.ts';
 import { restoreBackup, verifyBackup, writeBackup } from '../../store/transfer/backup.ts';
 import { copyTables } from '../../store/transfer/copy.ts';
 import { checkStore } from '../../store/verify/verify.ts';
@@ -26,6 +26,7 @@ import {
   type TableReport,
   type Tables,
 } from '../../store/transfer/tables.ts';
+import { commandProcess } from '../command_process.ts';
 import { countOf } from '../command_values.ts';
 import { confirm, yesOption, type Confirmed } from '../confirmation.ts';
 import { findKeyOpener } from '../../serving/master_keys.ts';
@@ -58,17 +59,18 @@ interface Json {
   readonly json?: boolean;
 }
 
+/** The command `store`. `read` gives the settings when a subcommand runs. */
 export function storeCommand(read: () => Settings): Command {
-  const command = new Command('store').description('begin, back up, restore, check and move the whole store');
+  const command = new Command('store').description('create, back up, restore, check and move the whole store');
 
   addInitCommand(command, read);
 
   command
     .command('backup')
     .description(
-      'write the store to a file, while servers go on; nothing that was acknowledged before its end is missing',
+      'write the store to a file while servers keep running; it has everything that was acknowledged before it ends',
     )
-    .argument('<file>', 'where to; - for standard output')
+    .argument('<file>', 'the file to write, or - for standard output')
     .option('--json', 'print JSON')
     .action(async (file: string, { json }: Json) => {
       const target = file === '-' ? standardOutput() : newFile(file);
@@ -90,16 +92,16 @@ export function storeCommand(read: () => Settings): Command {
       if (file === '-') return;
       if (json === true) return printJson({ file, ...tail });
       printLine(`${good('Backed up')} ${tail.rows} rows to ${strong(file)}.`);
-      printLine('It is of no use without the master key. Keep that one somewhere else.');
+      printLine('It is useless without the master key. Keep that somewhere else.');
     });
 
   command
     .command('restore')
     .description(
-      'fill a store from a backup, which is checked whole before anything is written; a store that is in use is replaced',
+      'fill a store from a backup, which is checked completely before anything is written; a store in use is replaced',
     )
     .argument('<file>')
-    .option('--dry-run', 'check the backup, count what it would take the place of, and write nothing')
+    .option('--dry-run', 'check the backup, count what it would replace, and write nothing')
     .addOption(yesOption())
     .option('--json', 'print JSON')
     .action(async (file: string, options: Json & Confirmed & { readonly dryRun?: boolean }) => {
@@ -114,19 +116,19 @@ export function storeCommand(read: () => Settings): Command {
         printStore(settings);
         printLine(`Would restore ${rows} rows from a backup of ${madeAt}. It is whole.`);
         if (replaced !== undefined && isInUse(replaced))
-          printLine(`${warn('Would take the place')} of ${printReplaced(replaced)}.`);
+          printLine(`${warn('Would replace')} ${printReplaced(replaced)}.`);
         return;
       }
       if (replaced !== undefined && isInUse(replaced)) {
         const question = {
-          does: `puts a backup of ${madeAt} in the place of ${printReplaced(replaced)}`,
+          does: `replaces ${printReplaced(replaced)} with a backup of ${madeAt}`,
           costs: [
-            'API keys and secrets that the backup does not have are gone, with their grants. What was revoked, retired or removed stays so.',
+            'API keys and secrets that are not in the backup are lost, with their grants. What was revoked, retired or removed stays so.',
           ],
         };
         await confirm(async () => question, options, settings);
       }
-      // Lower-case letters and digits, as a store's own is.
+      // Lower-case letters and digits, like a store's own.
       const feedId = Buffer.from(systemRandom(8)).toString('hex');
       const event = { at: systemClock.now(), kind: 'store_restored', detail: `a backup of ${madeAt}` };
       const restored = await refusing(() =>
@@ -146,7 +148,7 @@ export function storeCommand(read: () => Settings): Command {
       printLine(`${good('Restored')} ${restored} rows from a backup of ${madeAt}.`);
       printLine(
         replaced === undefined || !isInUse(replaced)
-          ? 'What was revoked after that is not in it. To end every token there is: hallpass revoke-everything'
+          ? 'What was revoked after that is not in it. To end every token: hallpass revoke-everything'
           : 'What this store had revoked, retired or removed stays so.',
       );
     });
@@ -154,9 +156,9 @@ export function storeCommand(read: () => Settings): Command {
   command
     .command('verify')
     .description(
-      'read the store, or a backup, from end to end: say what is in it, and whether it is damaged. Changes nothing',
+      'read the store, or a backup, from end to end; report what is in it and whether it is damaged; change nothing',
     )
-    .argument('[file]', 'a backup; without one, the store')
+    .argument('[file]', 'a backup (default: the store itself)')
     .option('--json', 'print JSON')
     .action(async (file: string | undefined, { json }: Json) => {
       if (file !== undefined) {
@@ -170,14 +172,17 @@ export function storeCommand(read: () => Settings): Command {
 
   command
     .command('copy')
-    .description('make the database at another address like this store; run it again to carry what has changed since')
-    .option('--to <address>', 'the database: - reads its address from standard input (default: HALLPASS_COPY_TO)')
-    .option('--dry-run', 'say what is different, and write nothing')
+    .description('make another database a copy of this store; run it again to copy what has changed since')
+    .option(
+      '--to <address>',
+      'the address of the other database, or - to read it from standard input (default: HALLPASS_COPY_TO)',
+    )
+    .option('--dry-run', 'count what is different, and write nothing')
     .option('--json', 'print JSON')
     .action(async ({ to, dryRun = false, json }: Json & { readonly to?: string; readonly dryRun?: boolean }) => {
       const settings = read();
       const url = await findTarget(to, settings);
-      if (settings.databaseUrl === url) throw new OperatorRefusal('A store cannot be copied to itself.');
+      if (settings.databaseUrl === url) throw new CommandRefusal('A store cannot be copied to itself.');
       const began = systemClock.now();
       const reports = await refusing(() =>
         withTables(
@@ -218,7 +223,7 @@ export function storeCommand(read: () => Settings): Command {
   return command;
 }
 
-/** Says what is in the store and what was found; exit code 1 when something is damaged. */
+/** Prints what is in the store and what was found. Throws `CommandRefusal` when something is damaged. */
 async function verifyStore(settings: Settings, as: 'json' | 'text'): Promise<void> {
   const store = await openCheck(settings);
   printStore(settings);
@@ -237,19 +242,19 @@ async function verifyStore(settings: Settings, as: 'json' | 'text'): Promise<voi
     for (const sentence of notChecked) printWarning(`not checked: ${sentence}`);
     for (const fault of faults) printError(fault);
   }
-  if (faults.length > 0) throw new OperatorRefusal(`The store is damaged. ${RESTORE}`);
+  if (faults.length > 0) throw new CommandRefusal(`The store is damaged. ${RESTORE}`);
   if (as === 'text')
     printLine(
       `${good('Whole')}: nothing in the store is damaged${notChecked.length === 0 ? '.' : ', as far as it was checked.'}`,
     );
 }
 
-/** Where to copy to. A password may come from where only the owner of this process sees it. */
+/** Where to copy to. A password may only come from where no other user of this machine sees it. */
 async function findTarget(to: string | undefined, { copyTo }: Settings): Promise<string> {
   if (to === undefined) {
     if (copyTo !== undefined) return copyTo;
     throw new BadSetting(
-      'There is nowhere to copy to. Set HALLPASS_COPY_TO, or say --to - and give the address on standard input.',
+      'Name the database to copy to: set HALLPASS_COPY_TO, or use --to - and give the address on standard input.',
     );
   }
   const [line = ''] = to === '-' ? (await readStandardInput()).trim().split('\n') : [to];
@@ -259,13 +264,13 @@ async function findTarget(to: string | undefined, { copyTo }: Settings): Promise
     throw new BadSetting(`${to === '-' ? 'The address on standard input' : '--to'} must be ${DATABASE_URL_MUST}.`);
   if (to !== '-' && hasPassword(url)) {
     throw new BadSetting(
-      'There is a password in --to, and every user of this machine can read a command line. Set HALLPASS_COPY_TO, or say --to - and give the address on standard input.',
+      'There is a password in --to, and every user of this machine can read a command line. Set HALLPASS_COPY_TO, or use --to - and give the address on standard input.',
     );
   }
   return url;
 }
 
-/** What a restore would take the place of; undefined where there is no store. */
+/** What a restore would replace; undefined where there is no store. */
 async function findReplaced(settings: Settings): Promise<Replaced | undefined> {
   if (!(await isStore(settings))) return undefined;
   const tables = await openTables(settings, { ifMissing: 'refuse', warn: printWarning });
@@ -289,7 +294,7 @@ async function wholeAsNew(from: Tables, progress: Progress): Promise<readonly Ta
   return (await checkTables(from, progress)).map((report) => ({ ...report, inserted: report.rows }));
 }
 
-/** What was written has to be what was read; unless somebody else writes to the copy, it is. */
+/** Throws when the copy is not what was read, as when someone else writes to it. */
 function assertAlike(source: readonly TableReport[], copy: readonly TableReport[]): void {
   for (const { table, rows, checksum } of source) {
     const other = copy.find((report) => report.table === table);
@@ -304,7 +309,7 @@ async function refusing<Result>(work: () => Promise<Result>): Promise<Result> {
   try {
     return await work();
   } catch (error) {
-    if (error instanceof TransferRefusal) throw new OperatorRefusal(error.message);
+    if (error instanceof TransferRefusal) throw new CommandRefusal(error.message);
     throw error;
   }
 }
@@ -320,9 +325,10 @@ interface Target {
 }
 
 function standardOutput(): Target {
+  const { stdout } = commandProcess();
   return {
     write: async (text) => {
-      if (!process.stdout.write(text) || process.stdout.errored !== null) await untilRead();
+      if (!stdout.write(text) || stdout.errored !== null) await untilRead();
     },
     finish: untilRead,
     abandon: () => undefined,
@@ -334,19 +340,19 @@ async function untilRead(): Promise<void> {
     await written(() => undefined);
   } catch (error) {
     if (!(error instanceof ReaderGone)) throw error;
-    throw new OperatorRefusal('Standard output was closed before the backup was whole. Do not keep what was read.');
+    throw new CommandRefusal('Standard output was closed before the backup was whole. Do not keep what was read.');
   }
 }
 
-/** Whole or not at all, for its owner alone, and on disk before it has its name. */
+/** A file that is written completely or not at all, for its owner alone, and is on disk before it gets its name. */
 function newFile(file: string): Target {
-  if (existsSync(file)) throw new OperatorRefusal(`There is a file ${file} already. Name another, or remove it.`);
+  if (existsSync(file)) throw new CommandRefusal(`The file ${file} already exists. Name another, or remove it.`);
   const draft = `${file}.${printBase64url(systemRandom(6))}.partial`;
   let descriptor: number;
   try {
     descriptor = openSync(draft, 'wx', 0o600);
   } catch {
-    throw new OperatorRefusal(`The file ${file} cannot be written. Name one in a folder that can.`);
+    throw new CommandRefusal(`The file ${file} cannot be written. Name one in a folder that you can write to.`);
   }
   const abandon = (): void => {
     closeSync(descriptor);
@@ -370,9 +376,9 @@ function newFile(file: string): Target {
   };
 }
 
-/** Cut at line feeds alone: others would also cut at characters that stand in names. */
+/** The lines of a file, split only at line feeds: readline would also split at characters that names may contain. */
 async function* linesOf(file: string): AsyncGenerator<string> {
-  if (!existsSync(file)) throw new OperatorRefusal(`There is no file ${file}.`);
+  if (!existsSync(file)) throw new CommandRefusal(`There is no file ${file}.`);
   let rest = '';
   for await (const chunk of createReadStream(file, 'utf8')) {
     const lines = (rest + String(chunk)).split('\n');

@@ -1,4 +1,4 @@
-/** `hallpass store init`: begins a store, by name. In production nothing else does. */
+/** `hallpass store init`: creates a store. In production nothing else does. */
 import type { Command } from 'commander';
 import { openExistingInstance, openInstance } from '../../serving/instance.ts';
 import { commandSystem } from '../opened_store.ts';
@@ -10,17 +10,17 @@ import { describeStore, isStore } from '../../serving/stores.ts';
 export function addInitCommand(store: Command, read: () => Settings): void {
   store
     .command('init')
-    .description('begin a new store, with the keys of the issuer; a store that is there already stays as it is')
+    .description('create a new store with the keys of the issuer; an existing store stays as it is')
     .option('--json', 'print JSON')
     .action(async ({ json }: { readonly json?: boolean }) => {
       const settings = read();
       const existed = await isStore(settings);
-      // Opened with its keys in either case: a wrong master key shows now, and an interrupted start is completed.
+      // Opened with its keys in either case: a wrong master key shows now, and an interrupted creation is completed.
       const instance = await (existed ? openExistingInstance : openInstance)(settings, commandSystem);
       await instance.store.close();
       const name = describeStore(settings);
       if (json === true) printJson({ store: name, made: !existed });
-      else if (existed) printLine(`There is a store here already: ${strong(name)}. It stays as it is.`);
-      else printLine(`${good('Made')} a new store: ${strong(name)}.`);
+      else if (existed) printLine(`This store already exists: ${strong(name)}. It stays as it is.`);
+      else printLine(`${good('Created')} a new store: ${strong(name)}.`);
     });
 }

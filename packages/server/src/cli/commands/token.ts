@@ -1,25 +1,26 @@
-/** `hallpass token inspect`: what a token says, and what this store knows of it. */
+/** `hallpass token inspect`: what a token says, and what this store knows about it. */
 import { Command } from 'commander';
 import { numericDate, openRefreshToken, parseAccessToken, type AccessTokenClaims } from '@hallpass/protocol';
 import { equalBytes } from '../../oauth/keys/key_ring.ts';
 import { openSealedToken } from '../../oauth/tokens/opaque_token.ts';
 import { judgeGeneration } from '../../oauth/grants/generations.ts';
 import type { Instance } from '../../serving/instance.ts';
-import type { WithInstance } from './keys.ts';
+import type { WithInstance } from '../with_instance.ts';
 import { good, printFields, printJson, printLine, printMoment, strong, warn } from '../output.ts';
 import { readStandardInput } from '../standard_input.ts';
 
-/** What was found; members that are part of the token have its names for them. */
+/** What was found. Members of the token have their own names. */
 interface Inspection {
   readonly kind: 'access_token' | 'refresh_token' | 'unknown';
   readonly active: boolean;
-  /** A sentence: why it is active or not. */
+  /** Why it is active or not, in a sentence. */
   readonly state: string;
   readonly members?: Readonly<Record<string, unknown>>;
 }
 
+/** The command `token`. */
 export function tokenCommand(withInstance: WithInstance): Command {
-  const token = new Command('token').description('look into tokens');
+  const token = new Command('token').description('inspect tokens');
   token
     .command('inspect')
     .description('say what a token holds and whether it is active')
@@ -50,7 +51,7 @@ async function inspect(instance: Instance, token: string): Promise<Inspection> {
     (await inspectRefreshToken(instance, token)) ?? {
       kind: 'unknown',
       active: false,
-      state: 'This is not a token that this store has keys for.',
+      state: 'No key in this store made this token.',
     }
   );
 }
@@ -63,7 +64,11 @@ async function inspectAccessToken(instance: Instance, token: string): Promise<In
   const key = unverified === undefined ? undefined : keys.findSigning(unverified.kid);
   if (unverified === undefined || key === undefined || unverified.header !== key.header) return undefined;
   if (!key.verify(unverified.signingInput, unverified.signature())) {
-    return { kind: 'access_token', active: false, state: 'Its signature is wrong: it was changed, or never ours.' };
+    return {
+      kind: 'access_token',
+      active: false,
+      state: 'Its signature is wrong: it was changed, or this issuer never signed it.',
+    };
   }
   const claims = unverified.claims();
   if (claims === undefined) return undefined;
@@ -117,8 +122,8 @@ async function inspectRefreshToken(
   const family = await store.findFamily(grantId);
   const newest = family?.generation ?? 0;
   const standing = judgeGeneration({ presented: state, family, now, graceSeconds: settings.refreshGraceSeconds });
-  if (standing === 'newest') return found(true, 'It is the newest of its grant.');
+  if (standing === 'newest') return found(true, 'It is the newest refresh token of its grant.');
   if (standing === 'predecessor')
-    return found(true, `It is the one before the newest (${newest}), which it still gets.`);
+    return found(true, `It is the predecessor of the newest (${newest}), and still returns that one.`);
   return found(false, `It was retired: the newest of its grant is ${newest}.`);
 }

@@ -1,10 +1,9 @@
 /** The client export of Ory Hydra, as rows of keys. */
 import { ACCESS_TOKEN_SECONDS_MAX } from '@hallpass/protocol';
-import { AUTHENTICATIONS } from '../key_policy.ts';
+import { AUTHENTICATIONS, KEY_FIELDS } from '../key_fields.ts';
+import { operatorRefusal } from '../operator_refusal.ts';
 import {
-  BadRow,
   checkCount,
-  choiceOf,
   listOf,
   membersOf,
   nameAfter,
@@ -30,8 +29,7 @@ export function readHydra(document: unknown, options: ReadOptions): ImportFile {
   checkCount(items);
   const rows = items.map((item, at) => readRow(`item ${at + 1}`, () => hydrasKey(membersOf(item), options)));
   const onePage = pages !== undefined && 'is_last_page' in pages && pages.is_last_page === false;
-  const remarks = onePage ? ['The file is one page of several (is_last_page is false). Import the others too.'] : [];
-  return { format: 'hydra', rows, remarks };
+  return { format: 'hydra', rows, remarks: onePage ? ['incomplete'] : [] };
 }
 
 function asArray(value: unknown): readonly unknown[] {
@@ -47,32 +45,21 @@ export function isHydras(document: unknown): boolean {
 
 function hydrasKey(members: Members, { policy, allowWeak }: ReadOptions): ImportedKey {
   const clientId = textOf(members, 'client_id');
-  if (clientId === undefined) throw new BadRow('It has no client_id.');
+  if (clientId === undefined) throw operatorRefusal('row_without_client_id', {});
   const grantTypes = listOf(members, 'grant_types') ?? [];
-  if (!grantTypes.includes('client_credentials')) {
-    throw new BadRow('Its grant_types do not hold client_credentials: it is no API key. Leave it out of the file.');
-  }
+  if (!grantTypes.includes('client_credentials')) throw operatorRefusal('hydra_other_grant', {});
   const scopes = (textOf(members, 'scope') ?? '').split(' ').filter((scope) => scope !== '');
-  if (policy.scopes === undefined && scopes.length === 0)
-    throw new BadRow('It has no scope. Name those that all of these keys are to have: --scope /accounts.write');
-  if (policy.scopes === undefined && scopes.some((scope) => !scope.startsWith('/'))) {
-    throw new BadRow(
-      `Its scopes are words (${scopes.filter((scope) => /^[a-z][a-z._:-]{0,30}$/.test(scope)).join(' ')}), and a scope here is a path with a verb. Name those that all of these keys are to have instead: --scope /accounts.write`,
-    );
-  }
-  const said = {
+  if (policy.scopes === undefined) checkScopes(scopes);
+  const fields = {
     scopes,
     audiences: listOf(members, 'audience'),
     origins: listOf(members, 'allowed_cors_origins'),
     refresh: grantTypes.includes('refresh_token'),
-    accessTokenFormat: choiceOf(new Map([...members].filter(([, value]) => value !== '')), 'access_token_strategy', [
-      'jwt',
-      'opaque',
-    ]),
+    accessTokenFormat: tokenFormatOf(members),
     accessTtlSeconds: lifespanOf(members),
   };
   return {
-    ...present(said),
+    ...present(fields),
     ...policy,
     ...present({ authentication: authenticationOf(members, policy) }),
     name: textOf(members, 'client_name') ?? nameAfter(clientId),
@@ -80,7 +67,26 @@ function hydrasKey(members: Members, { policy, allowWeak }: ReadOptions): Import
   };
 }
 
-/** Hydra takes a client's credentials in the one way that is registered, and so do we. */
+/** Hydra's scopes are usually words, and a scope here is a path with a verb. */
+function checkScopes(scopes: readonly string[]): void {
+  if (scopes.length === 0) throw operatorRefusal('hydra_without_scope', {});
+  if (scopes.every((scope) => scope.startsWith('/'))) return;
+  // Only what looks like a word: a secret may stand in the wrong place.
+  throw operatorRefusal('hydra_scopes_are_words', {
+    scopes: scopes.filter((scope) => /^[a-z][a-z._:-]{0,30}$/.test(scope)),
+  });
+}
+
+/** Hydra's strategy for access tokens has our names for the formats. */
+function tokenFormatOf(members: Members): ImportedKey['accessTokenFormat'] {
+  const { choices } = KEY_FIELDS.accessTokenFormat;
+  const strategy = textOf(members, 'access_token_strategy');
+  const format = choices.find((choice) => choice === strategy);
+  if (strategy === undefined || format !== undefined) return format;
+  throw operatorRefusal('member_malformed', { member: 'access_token_strategy', must: choices.join(' or ') });
+}
+
+/** Hydra accepts a client's credentials only in the way that is registered, and so do we. */
 function authenticationOf(members: Members, policy: ReadOptions['policy']): ImportedKey['authentication'] {
   const method = AUTHENTICATIONS.find((known) => known === textOf(members, 'token_endpoint_auth_method'));
   if (method === 'private_key_jwt') return method;
@@ -96,22 +102,15 @@ function hydrasCredentials(
     const jwks = members.get('jwks');
     const keys = typeof jwks === 'object' && jwks !== null && 'keys' in jwks ? asArray(jwks.keys) : [];
     if (keys.length > 0) return { publicKeys: keys, imported: known };
-    throw new BadRow(
-      'It signs, and its public keys are not in the file. Put them into jwks: a jwks_uri is not followed.',
-    );
+    throw operatorRefusal('hydra_without_jwks', {});
   }
   if (method !== 'client_secret_basic' && method !== 'client_secret_post') {
-    throw new BadRow(
-      method === 'none'
-        ? 'It is a public client (token_endpoint_auth_method none), and an API key always has a secret. Leave it out of the file.'
-        : 'Its token_endpoint_auth_method must be client_secret_basic, client_secret_post or private_key_jwt.',
-    );
+    throw operatorRefusal(method === 'none' ? 'hydra_public_client' : 'hydra_other_authentication', {});
   }
   const secret = textOf(members, 'client_secret');
   if (secret === undefined) {
-    throw new BadRow(
-      'It has no client_secret: Hydra lists its clients without. Put the hash there that is in its table hydra_client (docs/operating.md).',
-    );
+    // Hydra lists its clients without.
+    throw operatorRefusal('hydra_without_secret', {});
   }
   // What Hydra showed once, when it made the client, is the secret itself.
   return {
@@ -119,14 +118,13 @@ function hydrasCredentials(
   };
 }
 
-/** Hydra prints durations as Go does: `1h0m0s`. One that is longer than any token lives here says nothing. */
+/** Hydra prints durations as Go does: `1h0m0s`. One that is longer than any token lives here is left out. */
 function lifespanOf(members: Members): number | undefined {
   const text = textOf(members, 'client_credentials_grant_access_token_lifespan');
   if (text === undefined) return undefined;
   const [, hours = 0, minutes = 0, seconds = 0] =
     /^(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,9})s)?$/.exec(text) ?? [];
   const total = Number(hours) * 3600 + Number(minutes) * 60 + Number(seconds);
-  if (total === 0)
-    throw new BadRow('Its client_credentials_grant_access_token_lifespan is not a duration such as 1h0m0s.');
+  if (total === 0) throw operatorRefusal('hydra_lifespan_malformed', {});
   return total > ACCESS_TOKEN_SECONDS_MAX ? undefined : total;
 }

@@ -1,43 +1,45 @@
 /** Import: every row is checked before the first is kept; then each is kept by itself, durably, in the order of the file. */
 import { CLIENTS_MAX, type Store } from '../../store/store.ts';
 import { type ApiKeys, type MadeApiKey } from '../api_keys.ts';
-import { KeyExists, OperatorRefusal } from '../operator_refusal.ts';
+import { isRefusedFor, OperatorRefusal, operatorRefusal } from '../operator_refusal.ts';
 import type { ImportedKey, ImportRow } from './rows.ts';
 
-/** A row that cannot be imported, and what to do, in a sentence. */
-interface BadRow {
+/** A row that cannot be imported, and why. */
+export interface BadRow {
   readonly at: string;
-  readonly fault: string;
+  readonly fault: OperatorRefusal;
 }
 
-/** A row that can. */
+/** A row that can be imported. */
 export interface PlannedKey {
   readonly at: string;
   readonly wanted: ImportedKey;
-  /** As it would be made. */
+  /** The key that would be made. */
   readonly drafted: MadeApiKey['client'];
   readonly exists: boolean;
 }
 
+/** What an import would do. Any bad row keeps all the others out. */
 export interface ImportPlan {
   readonly planned: readonly PlannedKey[];
   readonly bad: readonly BadRow[];
 }
 
+/** How far an import has come. */
 export interface ImportCounts {
   readonly made: number;
-  /** There was a key with the same `client_id` already, which stays as it is. */
+  /** Rows whose `client_id` another key had. That key stays unchanged. */
   readonly skipped: number;
 }
 
-/** What becomes of a row whose `client_id` a key has already. */
+/** What to do with a row whose `client_id` another key has. */
 export const ON_CONFLICT = ['refuse', 'skip'] as const;
 export type OnConflict = (typeof ON_CONFLICT)[number];
 
-/** How many clients are read at once. */
+/** How many clients are read at a time. */
 const PAGE_CLIENTS = 200;
 
-/** What an import would do. Keeps nothing. */
+/** Checks every row against the store, and keeps nothing. Throws when the store has no room for the new keys. */
 export async function planImport(
   { store, api }: { readonly store: Store; readonly api: ApiKeys },
   rows: readonly ImportRow[],
@@ -58,36 +60,33 @@ export async function planImport(
     seen.set(clientId, before ?? at);
     const drafted = draft(api, row.wanted);
     const exists = existing.has(clientId);
-    if (typeof drafted === 'string') bad.push({ at, fault: drafted });
-    else if (before !== undefined) bad.push({ at, fault: `It has the client_id of ${before}. Leave one of them out.` });
-    else if (exists && onConflict === 'refuse') {
-      bad.push({
-        at,
-        fault: `There is an API key with the client_id ${clientId} already. Leave this one out, delete that one, or let it be with --on-conflict skip.`,
-      });
-    } else planned.push({ at, wanted: row.wanted, drafted: drafted.client, exists });
+    if (drafted instanceof OperatorRefusal) bad.push({ at, fault: drafted });
+    else if (before !== undefined) bad.push({ at, fault: operatorRefusal('row_repeats_client_id', { of: before }) });
+    else if (exists && onConflict === 'refuse')
+      bad.push({ at, fault: operatorRefusal('row_of_existing_key', { clientId }) });
+    else planned.push({ at, wanted: row.wanted, drafted: drafted.client, exists });
   }
   const room = CLIENTS_MAX - existing.size;
-  const fresh = planned.filter(({ exists }) => !exists);
-  if (fresh.length > room)
-    throw new OperatorRefusal(
-      `There is room for ${room} more API keys (a store keeps ${CLIENTS_MAX}), and the file has ${fresh.length} new ones. Delete those that are not used.`,
-    );
+  const wanted = planned.filter(({ exists }) => !exists).length;
+  if (wanted > room) throw operatorRefusal('too_many_new_keys', { room, max: CLIENTS_MAX, wanted });
   return { planned, bad };
 }
 
-/** A key as it would be made, or what is wrong with it. */
-function draft(api: ApiKeys, wanted: ImportedKey): MadeApiKey | string {
+/** A key as it would be made, or why it cannot be. */
+function draft(api: ApiKeys, wanted: ImportedKey): MadeApiKey | OperatorRefusal {
   try {
     return api.draft(wanted);
   } catch (refusal) {
-    if (!(refusal instanceof OperatorRefusal)) throw refusal;
-    const { message, quoted } = refusal;
-    // A secret may stand in the wrong column: a value is repeated only where it looks like what it should be.
-    return quoted === undefined || quoted === '' || isShowable(quoted)
-      ? message
-      : message.replaceAll(quoted, '(not shown)');
+    if (refusal instanceof OperatorRefusal) return withoutSecrets(refusal);
+    throw refusal;
   }
+}
+
+/** A secret may stand in the wrong column: a value is repeated only where it looks like what it should be. */
+function withoutSecrets(refusal: OperatorRefusal): OperatorRefusal {
+  const { code, data } = refusal;
+  if (!('value' in data) || data.value === '' || isShowable(data.value)) return refusal;
+  return new OperatorRefusal(code, { ...data, value: '(not shown)' });
 }
 
 function isShowable(value: string): boolean {
@@ -106,8 +105,8 @@ async function readClientIds(store: Store): Promise<ReadonlySet<string>> {
 }
 
 /**
- * Makes the keys of a plan that had nothing bad. What `done` was told of is kept, whatever happens then; it may answer
- * that no more are wanted. A key that someone else made meanwhile is skipped or refused as if it had been there before.
+ * Makes the keys of a plan without bad rows. `done` is called after each key, which is then kept whatever happens next, and
+ * may stop the import. A key that someone else made in the meantime is skipped or refused as if it had been there before.
  */
 export async function keepImport(
   api: ApiKeys,
@@ -128,7 +127,7 @@ async function create(api: ApiKeys, wanted: ImportedKey, onConflict: OnConflict)
     await api.create(wanted);
     return 'made';
   } catch (refusal) {
-    if (refusal instanceof KeyExists && onConflict === 'skip') return 'exists';
+    if (onConflict === 'skip' && isRefusedFor(refusal, 'key_exists')) return 'exists';
     throw refusal;
   }
 }

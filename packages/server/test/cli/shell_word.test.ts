@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
-import { shellWord } from '../../src/operator/shell_word.ts';
+import { shellWord } from '../../src/cli/shell_word.ts';
 
 for (const id of ['plain_id-43', 'two words', "it's", '$(touch x); `y` "z" \\', '*', '~', '-x', '#', '']) {
   test(`${JSON.stringify(id)} is one argument of a suggested command, and no option`, () => {

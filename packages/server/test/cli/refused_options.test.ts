@@ -3,15 +3,13 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
-import { Command } from 'commander';
 import { openInstance, type Instance } from '../../src/serving/instance.ts';
-import { keysCommand } from '../../src/cli/commands/keys.ts';
 import { readSettings } from '../../src/serving/settings/settings.ts';
 import { systemClock, systemRandom } from '../../src/serving/system.ts';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { manageApiKeys } from '../../src/operator/api_keys.ts';
-import { startCommand } from '../../../../testing/command.ts';
+import { runCommand } from '../../../../testing/run_command.ts';
 
 let folder: string;
 let instance: Instance;
@@ -30,19 +28,12 @@ after(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** What `hallpass keys WORDS` is refused with. */
+/** The sentence that `hallpass keys WORDS` is refused with. */
 async function refusalOf(words: readonly string[]): Promise<string> {
-  const program = new Command('hallpass').addCommand(keysCommand((work) => work(instance)));
-  for (const command of program.commands.flatMap((keys) => [keys, ...keys.commands])) {
-    command.exitOverride().configureOutput({ writeErr: () => undefined });
-  }
-  try {
-    await program.parseAsync(['keys', ...words], { from: 'user' });
-  } catch (error) {
-    assert.ok(error instanceof Error);
-    return error.message;
-  }
-  throw new assert.AssertionError({ message: `hallpass keys ${words.join(' ')} was not refused` });
+  const { code, stderr } = await runCommand(['keys', ...words], { HALLPASS_DATA_DIR: folder });
+  assert.notEqual(code, 0, words.join(' '));
+  const [, sentence = ''] = /^error: (.*)$/m.exec(stderr) ?? [];
+  return sentence;
 }
 
 /** What is typed behind `keys create x` and, where it has the option, behind `keys update CLIENT`; and the beginning of the refusal. */
@@ -88,7 +79,10 @@ suite('an option that is refused', () => {
         /^--client-id schlüssel: A client_id is/,
       ],
       [[...create, '--client-id', 'x', ...secret], /^--client-secret: This client_secret could be guessed/],
-      [[...create, '--public-keys', join(folder, 'key.json')], /^--public-keys \S+key\.json: This is not a public key/],
+      [
+        [...create, '--public-keys', join(folder, 'key.json')],
+        /^--public-keys \S+key\.json: This public key cannot be used/,
+      ],
       [['update', clientId, '--name', ''], /^--name: A name is 1 to/],
       [['rotate-secret', clientId, '--overlap', 'soon'], /'--overlap <duration>' argument 'soon'/],
       [['import', '-', '--on-conflict', 'merge'], /'--on-conflict <what>' argument 'merge'/],
@@ -116,7 +110,7 @@ suite('an option that is refused', () => {
     [['keys', 'list', '--jsno'], '--json'],
   ] as const) {
     test(`hallpass ${words.join(' ')} is answered with what was probably meant`, async () => {
-      const { code, stderr } = await startCommand(words, {});
+      const { code, stderr } = await runCommand(words, {});
       assert.equal(code, 2);
       assert.ok(stderr.includes(`(Did you mean ${suggested}?)`), stderr);
     });
