@@ -198,7 +198,7 @@ suite('the command', { concurrency: 3 }, () => {
     assert.deepEqual(keyOf(documentOf(await create(PAIR.clientId, '-', `${PAIR.clientSecret}\n`))), PAIR);
     assertRefused(await create(PAIR.clientId, '-', PAIR.clientSecret), {
       code: 1,
-      says: /There is an API key with the client_id/,
+      says: /There is already an API key with the client_id/,
     });
     for (const weak of ['short', 'a'.repeat(60), 'abcdefghijklmnopqrstu']) {
       assertRefused(await create('weak', '-', weak), { code: 1, says: /could be guessed.*--allow-weak-secret/ });

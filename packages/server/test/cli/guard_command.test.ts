@@ -139,7 +139,7 @@ suite('hallpass explain', () => {
       asking,
       `Bearer ${token}`,
     );
-    assert.match(header.stdout, /^refused, 400 .*\n(.*\n)*Give the token alone, without Bearer\.\n$/);
+    assert.match(header.stdout, /^refused, 400 .*\n(.*\n)*Give only the token, without Bearer\.\n$/);
 
     for (const milliseconds of [-3_600_000, 36_000_000]) {
       const set = `const now = Date.now; Date.now = () => now() + ${milliseconds};`;
