@@ -16,7 +16,7 @@ export interface RunningHallpass {
   readonly url: string;
   /** Where it answers `/metrics` and `/health/...`. */
   readonly operatorUrl: string;
-  /** Creates an API key with these scopes. Throws an `OperatorRefusal` that says what is wrong with them. */
+  /** Creates an API key with these scopes. Rejects with an `OperatorRefusal` whose `code` and `data` say what is wrong. */
   readonly createKey: (name: string, scopes: readonly string[]) => Promise<ApiKeyCredentials>;
   /** Answers the requests that have begun, writes what is pending, and closes the listeners and the store. */
   readonly close: () => Promise<void>;
