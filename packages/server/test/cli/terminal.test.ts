@@ -11,6 +11,7 @@ import {
   makeFolder,
   makeStore,
   serve,
+  startCommand,
   startRunning,
   type Done,
   type Environment,
@@ -122,7 +123,8 @@ suite('a terminal', () => {
     const on = await evilStore(t);
     const [head = '', first = ''] = (await run(['keys', 'list'], on)).split('\n');
     assert.equal(head.indexOf('mode'), first.indexOf('test  enabled'));
-    const coloured = await runCommand(['keys', 'disable', 'evil'], { ...on, NO_COLOR: '', FORCE_COLOR: '1' });
+    // Styles depend on the real environment of a process.
+    const coloured = await startCommand(['keys', 'disable', 'evil'], { ...on, NO_COLOR: '', FORCE_COLOR: '1' });
     assert.equal(coloured.stdout, `\u001b[32mDisabled\u001b[39m \u001b[1m${SHOWN}\u001b[22m (evil).\n`);
   });
 

@@ -17,11 +17,11 @@ import {
 } from './rows.ts';
 
 /**
- * Hydra 2.x: `hydra list oauth2-clients --format json` prints `{ "items": [...], "next_page_token", "is_last_page" }`, GET
- * /admin/clients an array, `hydra get oauth2-client` one object; the members are RFC 7591's and some of its own, and
- * those that a key here has nothing like (redirect URIs, consent, log-out) are left out. Neither says secrets: the hashes
- * are in the column `client_secret` of the table `hydra_client`, and belong into the member of that name
- * (docs/operating.md).
+ * The rows of an export of Hydra 2.x. Its command for the list of clients prints `{ "items": [...], "next_page_token",
+ * "is_last_page" }` as JSON, GET /admin/clients an array, and the command for one client a single object. The members are
+ * those of RFC 7591 and some of Hydra's own. Members without a counterpart here (redirect URIs, consent, log-out) are left
+ * out. No export has secrets: the hashes are in the column `client_secret` of the table `hydra_client`, and belong in the
+ * member of that name (docs/operating.md).
  */
 export function readHydra(document: unknown, options: ReadOptions): ImportFile {
   const pages = typeof document === 'object' && document !== null && 'items' in document ? document : undefined;
