@@ -96,7 +96,7 @@ for (const type of [
   });
 }
 
-test('a body that is encoded is 415, and says so; one that says it is as it is, is read (RFC 9110 §8.4)', async () => {
+test('an encoded body is 415, and the response says why; identity is read (RFC 9110 §8.4)', async () => {
   const encoded = (coding: string): Promise<Answer> =>
     hallpass.form(TOKEN, ASK, { key, headers: { 'content-encoding': coding } });
   for (const coding of ['gzip', 'GZIP', 'br', 'deflate', 'identity, gzip']) {
@@ -150,7 +150,7 @@ for (const [scope, named] of [
   });
 }
 
-test('a form body under the JSON label is 400, not guessed at', async () => {
+test('a form labelled as JSON is 400, not guessed at', async () => {
   assert.equal((await send(ASK_FORM, 'application/json')).outcome, '400 invalid_request');
 });
 
@@ -193,7 +193,7 @@ for (const body of [
   });
 }
 
-test('an empty form misses its grant_type', async () => {
+test('an empty form lacks its grant_type', async () => {
   assert.equal((await send('', FORM)).outcome, '400 invalid_request');
 });
 
@@ -266,12 +266,12 @@ for (const json of [
   });
 }
 
-test("names that repeat inside an unknown member are nobody's business", async () => {
+test('duplicate names inside an unknown member are ignored', async () => {
   const json = String.raw`{"grant_type":"client_credentials","foo":{"a":1,"a":[{"scope":"\"}"},{"scope":2}]},"scope":"/accounts.write"}`;
   assert.equal((await send(json, 'application/json')).status, 200);
 });
 
-test('resource alone may repeat: in a form, and as an array in JSON (RFC 8707 §2)', async () => {
+test('only resource may repeat: in a form, and as an array in JSON (RFC 8707 §2)', async () => {
   const two = await hallpass.makeKey({ audiences: ['https://a.example.com', 'https://b.example.com'] });
   const resource = ['https://a.example.com', 'https://b.example.com'];
   assert.equal((await hallpass.form(TOKEN, { ...ASK, resource }, { key: two })).status, 200);
@@ -323,7 +323,7 @@ test('a body of 16 KiB is read, one byte more is 413 invalid_request (contract �
   assert.match(over.header('x-request-id') ?? '', /^[0-9a-f-]{36}$/);
 });
 
-test('the limit holds for JSON and for a body whose length nobody announced', async () => {
+test('the limit holds for JSON, and for a body without Content-Length', async () => {
   const json = JSON.stringify({ ...ASK, pad: '' });
   const padded = (bytes: number): string => JSON.stringify({ ...ASK, pad: 'x'.repeat(bytes - json.length) });
   assert.equal((await send(padded(BODY_BYTES_MAX), 'application/json')).status, 200);
@@ -349,12 +349,12 @@ test(`${PARAMETERS_MAX} parameters are read, one more is 400, in both dialects`,
   }
 });
 
-test('JSON nested to the limit of the body is answered like any other', async () => {
+test('deeply nested JSON gets an ordinary response', async () => {
   const deep = `{"grant_type":"client_credentials","scope":"/accounts.write","foo":${'['.repeat(7000)}${']'.repeat(7000)}}`;
   assert.equal((await send(deep, 'application/json')).status, 200);
 });
 
-test('plus is a space in a form, and itself in JSON', async () => {
+test('a plus is a space in a form, and a plus in JSON', async () => {
   const form = await hallpass.form(TOKEN, 'grant_type=client_credentials&scope=/accounts.write+/accounts.read', {
     key,
   });

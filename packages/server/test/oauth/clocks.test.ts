@@ -48,7 +48,7 @@ async function readFeed(at: Hallpass, api: Key): Promise<readonly Entry[]> {
   return entries;
 }
 
-test('a server that runs for a minute with a clock 31 days ahead forgets no revocation and no retired generation', async () => {
+test('a minute with a clock 31 days ahead forgets no revocation and no retired generation', async () => {
   const first = await start();
   const [key, api] = [await first.makeKey(), await makeApi(first)];
   const ended = await first.issue(key);
@@ -76,7 +76,7 @@ test('a server that runs for a minute with a clock 31 days ahead forgets no revo
   assert.equal((await right.refresh(key, newest.refreshToken)).outcome, '400 invalid_grant');
 });
 
-test('time that has really passed is forgotten by, across restarts too', async () => {
+test('expired rows are forgotten as time really passes, across restarts too', async () => {
   const first = await start();
   const [key, api] = [await first.makeKey(), await makeApi(first)];
   await first.revoke(key, (await first.issue(key)).accessToken);
@@ -90,7 +90,7 @@ test('time that has really passed is forgotten by, across restarts too', async (
   assert.equal((await readFeed(second, api)).length, 0);
 });
 
-test('a long stop does not keep in the feed what guards need no longer, nor drop what they need', async () => {
+test('after a long stop the feed keeps what guards need, and nothing else', async () => {
   const first = await start();
   const [key, api] = [await first.makeKey(), await makeApi(first)];
   await first.close();
@@ -109,7 +109,7 @@ test('a long stop does not keep in the feed what guards need no longer, nor drop
   assert.deepEqual(await kindsAfter(3), []);
 });
 
-test('a store that was new while the clock was ahead believes the right one once that has run evenly', async () => {
+test('a store that was new while the clock was ahead trusts the right clock once it has run evenly', async () => {
   const wrong = await startHallpass({
     clock: clockAt(START + 31 * DAY_SECONDS * 1000),
     environment: { HALLPASS_ISSUER: ISSUER },
@@ -128,7 +128,7 @@ test('a store that was new while the clock was ahead believes the right one once
   assert.equal((await readFeed(wrongAgain, api)).length, 1);
 });
 
-test('an instance whose clock is two hours ahead leaves nothing out of the feed, and takes no token for expired', async () => {
+test('an instance whose clock is two hours ahead leaves nothing out of the feed, and treats no live token as expired', async () => {
   const right = await start();
   const [key, api] = [await right.makeKey(), await makeApi(right)];
   const [revoked, living] = [await right.issue(key), await right.issue(key)];
@@ -164,7 +164,7 @@ test('a clock that was set back does not shorten what is kept of a revoked grant
   assert.ok(entry !== undefined && typeof exp === 'number' && entry.expires_at > exp);
 });
 
-test('on a database an instance whose clock jumps goes on by the time that it had', async () => {
+test('on a database, an instance whose clock jumps keeps to the time it had', async () => {
   const database = new TestClock();
   const clock = new TestClock();
   const hallpass = await startHallpass({ clock, databaseClock: database.now });
@@ -183,7 +183,7 @@ test('on a database an instance whose clock jumps goes on by the time that it ha
   assert.equal(iatOf((await hallpass.issue(key)).accessToken), clock.seconds);
 });
 
-test('an instance that starts two hours ahead of the database goes by the database', async () => {
+test("an instance that starts two hours ahead of the database goes by the database's clock", async () => {
   const database = new TestClock();
   const hallpass = await startHallpass({ clock: clockAt(START + 2 * HOUR_MS), databaseClock: database.now });
   const { accessToken } = await hallpass.issue(await hallpass.makeKey());

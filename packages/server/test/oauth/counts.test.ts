@@ -30,7 +30,7 @@ test('processes together never give out more than a budget, and one alone gives 
   );
 });
 
-test('the counter hears of shares, not of every request', async () => {
+test('the counter is asked once per share, not once per request', async () => {
   let asked = 0;
   const alone = countAlone();
   const budgets = new Budgets((counter) => {
@@ -41,7 +41,7 @@ test('the counter hears of shares, not of every request', async () => {
   assert.ok(asked <= 11, `${asked} times`);
 });
 
-test('a budget is back in the next second, and not before', async () => {
+test('a budget is back in the next second, and no earlier', async () => {
   const budgets = new Budgets(countAlone());
   const take = (now: number): Promise<boolean> => budgets.take('key', { budget: 1, now });
   const second = Math.ceil(START / 1000) * 1000;
@@ -49,7 +49,7 @@ test('a budget is back in the next second, and not before', async () => {
   assert.equal(await budgets.take('another', { budget: 1, now: second + 1000 }), true);
 });
 
-test('failures of all processes count for each, as soon as it sees one itself', async () => {
+test('a process learns the failures of all processes when it sees one itself', async () => {
   const count = countAlone();
   const [a, b] = [new Failures(count, 60), new Failures(count, 60)];
   const start = Math.ceil(START / 60_000) * 60_000;
@@ -61,7 +61,7 @@ test('failures of all processes count for each, as soon as it sees one itself', 
   assert.equal(b.known('place', start + 60_000), 0);
 });
 
-test('while the store is away every process counts for itself: a limit does not stop what an outage lets through', async () => {
+test('while the store is away, each process counts on its own', async () => {
   const away: Count = () => Promise.reject(new StoreUnavailable('away for this test'));
   assert.equal(await letThrough([new Budgets(away)], 50, 20), 20);
   const limits = openLimits(
@@ -73,7 +73,7 @@ test('while the store is away every process counts for itself: a limit does not 
   assert.equal((await limits.countFailure(attempt))?.refused, 'rate_limited');
 });
 
-test('a defect in counting is not taken for an outage', async () => {
+test('a bug in counting is not treated as an outage', async () => {
   const broken: Count = () => Promise.reject(new TypeError('a bug'));
   await assert.rejects(new Budgets(broken).take('key', { budget: 1, now: START }), TypeError);
 });

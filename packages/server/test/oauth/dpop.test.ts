@@ -79,12 +79,12 @@ test('without a proof the token is a bearer token without cnf (RFC 6749 §5.1)',
   assert.equal('cnf' in shown, false);
 });
 
-test('members of the jwk beyond the required ones do not change the thumbprint (RFC 7638 §3.2.1)', async () => {
+test('extra members of the jwk do not change the thumbprint (RFC 7638 §3.2.1)', async () => {
   const jwk = { use: 'sig', kid: 'a', alg: 'ES256', ...signer.jwk, ext: true };
   assert.equal(jktOf(tokensOf(await ask(make({ header: { jwk } }))).accessToken), signer.thumbprint);
 });
 
-test('a key that must be bound gets no token without a proof, and one with it (contract §9)', async () => {
+test('a key that requires DPoP gets no token without a proof, and a bound one with it (contract §9)', async () => {
   assertNotGood(await hallpass.form(TOKEN, ASK, { key: bound }));
   const answer = await hallpass.form(TOKEN, ASK, { key: bound, headers: { dpop: make() } });
   const { refreshToken } = tokensOf(answer);
@@ -94,7 +94,7 @@ test('a key that must be bound gets no token without a proof, and one with it (c
   assert.equal(again.body['token_type'], 'DPoP');
 });
 
-test('at a refresh the access token is bound to whichever key proves (RFC 9449 §5)', async () => {
+test("a refreshed access token is bound to the key of that refresh's proof (RFC 9449 §5)", async () => {
   const first = tokensOf(await ask(make()));
   const refresh = async (refreshToken: string, proof?: string): Promise<Answer> =>
     await hallpass.form(
@@ -113,7 +113,7 @@ test('at a refresh the access token is bound to whichever key proves (RFC 9449 �
   assert.equal((await refresh(fourth.refreshToken, make())).status, 200);
 });
 
-test('an assertion and a proof go together, and each is used once (RFC 7523 §3, RFC 9449 §11.1)', async () => {
+test('an assertion and a proof can come together, and each works once (RFC 7523 §3, RFC 9449 §11.1)', async () => {
   const { clientId } = await hallpass.makeKey({ publicKeys: [signer.jwk] });
   const assertion = await signer.assert(hallpass, clientId);
   const proof = make();
@@ -240,13 +240,13 @@ for (const header of [
 }
 
 for (const header of [{ kid: 'a' }, { 'x5t#S256': 'a' }, { jku: 'https://evil.example/jwks' }, { foo: { bar: [] } }]) {
-  test(`a header with ${shownAs(header)} is taken: what is not understood is ignored (RFC 7515 §4, RFC 9449 §4.2)`, async () => {
+  test(`a header with ${shownAs(header)} is accepted: unknown members are ignored (RFC 7515 §4, RFC 9449 §4.2)`, async () => {
     const answer = await ask(make({ header }));
     assert.equal(answer.status, 200, answer.text);
   });
 }
 
-test('a proof that holds the private key is refused, and the answer does not repeat it (CVE-2026-54431, DP-05)', async () => {
+test('a proof that contains the private key is refused, and the response does not repeat it (CVE-2026-54431, DP-05)', async () => {
   const { d } = privateKeyOf(signer).export({ format: 'jwk' });
   assert.ok(typeof d === 'string');
   const answer = await ask(make({ header: { jwk: { ...signer.jwk, d } } }));
@@ -254,7 +254,7 @@ test('a proof that holds the private key is refused, and the answer does not rep
   assert.equal(answer.text.includes(d), false);
 });
 
-test('a member named twice is refused, in the header as in the claims (RFC 7515 §4)', async () => {
+test('a duplicate member is refused, in the header and in the claims (RFC 7515 §4)', async () => {
   const header = JSON.stringify(goodHeader());
   const claims = JSON.stringify(goodClaims());
   assertNotGood(await ask(forge(signer, header.replace('{', '{"typ":"dpop+jwt",'), claims)));
@@ -265,7 +265,7 @@ test('a member named twice is refused, in the header as in the claims (RFC 7515 
 // Signature and form
 
 for (const [name, change] of Object.entries(DEGENERATE_SIGNATURES)) {
-  test(`a proof whose signature has ${name} is 400, the one it was made from 200 (CVE-2022-21449, DP-04)`, async () => {
+  test(`a proof whose signature has ${name} is 400, the unchanged one 200 (CVE-2022-21449, DP-04)`, async () => {
     const good = make();
     assertNotGood(await ask(withSignature(good, change)));
     assert.equal((await ask(good)).status, 200);
@@ -300,7 +300,7 @@ function signedBy(by: Signer): Uint8Array {
   return Buffer.from(make({}, by).split('.')[2] ?? '', 'base64url');
 }
 
-test('one bit of an EdDSA or PS256 signature changed is 400', async () => {
+test('an EdDSA or PS256 signature with one flipped bit is 400', async () => {
   for (const by of [edwards, rsa]) {
     const good = make({}, by);
     assertNotGood(await ask(withSignature(good, (bytes) => bytes.map((byte, at) => (at === 40 ? byte ^ 8 : byte)))));
@@ -340,7 +340,7 @@ test('a proof of more than 4096 characters is 400 (DP-16)', async () => {
 
 // Once
 
-test('a proof is good once, for whichever key of ours it came with (RFC 9449 §11.1)', async () => {
+test('a proof works once, whichever API key it comes with (RFC 9449 §11.1)', async () => {
   const proof = make();
   assert.equal((await ask(proof)).status, 200);
   assertNotGood(await ask(proof));
@@ -351,7 +351,7 @@ test('a proof is good once, for whichever key of ours it came with (RFC 9449 §1
   assert.equal((await ask(make({ claims: { jti } }, other))).status, 200, "a jti is its own key's");
 });
 
-test('a request that is refused for another reason does not use the proof up', async () => {
+test('a request that is refused for another reason does not use up the proof', async () => {
   const proof = make();
   for (const [params, outcome] of [
     [{ scope: '/secrets.read' }, '400 invalid_scope'],
@@ -370,7 +370,7 @@ test('a request that is refused for another reason does not use the proof up', a
   assert.equal((await ask(proof)).status, 200);
 });
 
-test('of 100 uses of one proof at once, at two servers on one store, one is good', async () => {
+test('of 100 simultaneous uses of one proof, at two servers on one store, one succeeds', async () => {
   const there = await startHallpass({ environment, folder: hallpass.folder, clock });
   const proof = make();
   const uses = Array.from({ length: 100 }, (_, at) => ask(proof, {}, at % 2 === 0 ? hallpass : there));
@@ -380,7 +380,7 @@ test('of 100 uses of one proof at once, at two servers on one store, one is good
   await there.close();
 });
 
-test('what was used stays used across a restart, for as long as its iat is good (RFC 9449 §11.1)', async () => {
+test('a used proof stays used across a restart, for as long as its iat is good (RFC 9449 §11.1)', async () => {
   const before = await startHallpass({ environment });
   const by = await before.makeKey();
   const send = (at: Hallpass, proof: string): Promise<Answer> =>
@@ -441,7 +441,7 @@ test('with nonces on: 400 use_dpop_nonce with a nonce, and the retry with it wor
   await there.close();
 });
 
-test('with nonces off no answer tells one', async () => {
+test('with nonces off, no response contains one', async () => {
   assert.equal((await ask(make())).header('dpop-nonce'), undefined);
   assert.equal((await ask('x')).header('dpop-nonce'), undefined);
 });
@@ -504,7 +504,7 @@ for (const [name, proof] of [
   });
 }
 
-test('a proof opens a resource once, and not for a second token either (RFC 9449 §11.1)', async () => {
+test('a proof opens a resource once, even with a second token (RFC 9449 §11.1)', async () => {
   const proof = proveFor(boundToken);
   assert.equal((await ping(boundToken, proof)).status, 200);
   const again = await ping(boundToken, proof);
@@ -513,7 +513,7 @@ test('a proof opens a resource once, and not for a second token either (RFC 9449
   assert.equal((await ping(secondToken, proof)).outcome, '401 invalid_dpop_proof');
 });
 
-test('a proof is used up only by a request that is let in: one that lacks the scope costs none', async () => {
+test('only an admitted request uses up its proof: one without the scope does not', async () => {
   const narrow = tokensOf(await ask(make(), { scope: '/accounts.write' })).accessToken;
   const proof = proveFor(narrow);
   assert.equal((await ping(narrow, proof)).outcome, '403 insufficient_scope');
@@ -524,7 +524,7 @@ test('a proof is used up only by a request that is let in: one that lacks the sc
   assert.equal((await ping(boundToken, proveFor(boundToken, { claims: { jti } }))).status, 401);
 });
 
-test('a bearer token as DPoP is 401, whatever it is proved with (RFC 9449 §7.1)', async () => {
+test('a bearer token sent as DPoP is 401, whatever the proof (RFC 9449 §7.1)', async () => {
   for (const proof of [undefined, proveFor(bearerToken)]) {
     assert.equal((await ping(bearerToken, proof)).outcome, '401 invalid_token');
   }
@@ -544,7 +544,7 @@ test('a bound token that is revoked or lacks the scope is refused with a good pr
   assert.match(challengeOf(await ping('nonsense', proveFor('nonsense'))), /^DPoP .*error="invalid_token"/);
 });
 
-test('an opaque token is bound alike (contract §5)', async () => {
+test('an opaque token can be bound too (contract §5)', async () => {
   const opaque = await hallpass.makeKey({ accessTokenFormat: 'opaque' });
   const { accessToken } = tokensOf(await hallpass.form(TOKEN, ASK, { key: opaque, headers: { dpop: make() } }));
   assert.equal((await ping(accessToken, proveFor(accessToken))).status, 200);
@@ -554,7 +554,7 @@ test('an opaque token is bound alike (contract §5)', async () => {
   assert.deepEqual([shown['token_type'], shown['cnf']], ['DPoP', { jkt: signer.thumbprint }]);
 });
 
-test('with nonces on a resource asks for one as well: 401 use_dpop_nonce (RFC 9449 §9, GD-22)', async () => {
+test('with nonces on, a resource requires one as well: 401 use_dpop_nonce (RFC 9449 §9, GD-22)', async () => {
   const own = await startHallpass({ environment: withNonces });
   const by = await own.makeKey();
   const first = await own.form(TOKEN, ASK, { key: by, headers: { dpop: make() } });

@@ -41,7 +41,7 @@ async function eventsOf(at: Hallpass, { accessToken }: Tokens): Promise<readonly
   return events.filter((event) => event.grantId === grantId).map(({ kind }) => kind);
 }
 
-test('a client that refreshes once a day goes on for 400 days, and introspection says until when', async () => {
+test('a grant that is refreshed once a day lives for 400 days, and introspection says until when', async () => {
   const [first] = await grant(hallpass, key, 0);
   let newest = first?.refreshToken ?? '';
   for (let day = 1; day <= 400; day++) {
@@ -54,7 +54,7 @@ test('a client that refreshes once a day goes on for 400 days, and introspection
   }
 });
 
-test('a grant ends when it was not refreshed for that long, to the second, and introspection agrees', async () => {
+test('a grant that is not refreshed expires to the second, and introspection agrees', async () => {
   const [, last] = await grant(hallpass, key, 1);
   assert.ok(last !== undefined);
   hallpass.clock.advance(IDLE - 1);
@@ -69,7 +69,7 @@ test('a grant ends when it was not refreshed for that long, to the second, and i
   assert.deepEqual(await eventsOf(hallpass, second), [], 'an end is no theft');
 });
 
-test('a lost answer loses nothing: a predecessor past its own time still gets the newest, byte for byte', async () => {
+test('a lost response loses nothing: an expired predecessor still returns the newest, byte for byte', async () => {
   const [first] = await grant(hallpass, key, 0);
   assert.ok(first !== undefined);
   hallpass.clock.advance(IDLE - 1);
@@ -82,7 +82,7 @@ test('a lost answer loses nothing: a predecessor past its own time still gets th
   assert.equal((await hallpass.refresh(key, first.refreshToken)).outcome, refused);
 });
 
-test('a retired token that is past its own time still ends the grant that went on without it (RFC 9700 §4.14.2)', async () => {
+test('an expired retired token still revokes the grant that went on without it (RFC 9700 §4.14.2)', async () => {
   const [first, second] = await grant(hallpass, key, 1);
   assert.ok(first !== undefined && second !== undefined);
   hallpass.clock.advance(IDLE - 1);
@@ -93,7 +93,7 @@ test('a retired token that is past its own time still ends the grant that went o
   assert.deepEqual(await eventsOf(hallpass, third), ['refresh_token_reused']);
 });
 
-test('its owner revokes a living grant by any of its tokens, also one past its own time; another client does not', async () => {
+test('its owner can revoke a living grant with any of its tokens, even an expired one; another client cannot', async () => {
   const other = await hallpass.makeKey();
   const [first, second] = await grant(hallpass, key, 1);
   assert.ok(first !== undefined && second !== undefined);
@@ -115,7 +115,7 @@ test('its owner revokes a living grant by any of its tokens, also one past its o
   }
 });
 
-test('everything that a key was given stays ended until its last token has, though its grants live for ever', async () => {
+test('everything revoked of a key stays revoked until its last token expires, even if its grants live forever', async () => {
   const own = await hallpass.makeKey();
   const [, old] = await grant(hallpass, own, 1);
   assert.ok(old !== undefined);
@@ -129,7 +129,7 @@ test('everything that a key was given stays ended until its last token has, thou
   }
 });
 
-test('a time that is lowered holds from the next request on, and a first token never passes for fresh again', async () => {
+test('a lowered lifetime takes effect at the next request, and a first token never counts as new again', async () => {
   const clock = new TestClock();
   const long = await startHallpass({ clock, environment: { HALLPASS_REFRESH_TTL_SECONDS: String(400 * DAY) } });
   const by = await long.makeKey();
@@ -166,7 +166,7 @@ test('a time that is lowered holds from the next request on, and a first token n
   await again.close();
 });
 
-test('a key whose time is raised keeps it from its next refresh on', async () => {
+test('a raised lifetime takes effect at the next refresh', async () => {
   const by = await hallpass.makeKey({ refreshTtlSeconds: 600 });
   const [, token] = await grant(hallpass, by, 1);
   const [, late] = await grant(hallpass, by, 1);
@@ -279,7 +279,7 @@ const anyStep: fc.Arbitrary<Step> = fc.oneof(
   { weight: 2, arbitrary: fc.constant({ does: 'forget' as const }) },
 );
 
-test('whatever is done in whichever order, no refresh token works past its end, and none that is dead comes back', async () => {
+test('in any order of operations, no refresh token works after it expires, and no dead one comes back', async () => {
   let worked = 0;
   const play = async (taken: readonly Step[]): Promise<void> => {
     const by = await hallpass.makeKey({ refreshTtlSeconds: 300 });

@@ -38,7 +38,7 @@ async function guess(hallpass: Hallpass, key: Key, times: number, headers?: Head
 const FAILED = '401 invalid_client';
 const LIMITED = '429 rate_limited';
 
-test('/ping and the feed let a right key in from an address that has failed too often, and limit further failures', async () => {
+test('/ping and the feed admit a correct key from an address with too many failures, and limit further failures', async () => {
   const hallpass = await startHallpass({ environment: failing(5) });
   const key = await hallpass.makeKey({ resourceServerFor: [hallpass.issuer] });
   for (const path of ['/ping', '/oauth2/revocations?after=']) {
@@ -52,7 +52,7 @@ test('/ping and the feed let a right key in from an address that has failed too 
   }
 });
 
-test('a right assertion is let in from such an address, and a wrong one is 429', async () => {
+test('a correct assertion is admitted from such an address, and a wrong one is 429', async () => {
   const hallpass = await startHallpass({ environment: failing(5) });
   const [signer, stranger] = [await Signer.make(), await Signer.make()];
   const { clientId } = await hallpass.makeKey({ publicKeys: [signer.jwk] });
@@ -240,7 +240,7 @@ suite('a guard that passes on the keys of its callers', () => {
   });
 });
 
-test('while the store is away a guesser whose failures are limited does not learn which keys were used a moment ago', async () => {
+test('while the store is away, a limited guesser does not learn which keys were used a moment ago', async () => {
   let away = false;
   const leaving = (store: Store): Store => ({
     ...store,
@@ -266,7 +266,7 @@ async function noticedAt(operatorUrl: string): Promise<string | undefined> {
   return /^hallpass_untrusted_forwarding (\d)$/m.exec(text)?.[1];
 }
 
-test('a proxy that nobody named is noticed: once in the log, without what it said, and in a metric', async (t) => {
+test('an untrusted proxy is noticed: once in the log, without its values, and in a metric', async (t) => {
   const hallpass = await serve(t);
   const operators = /operators on (\S+)\/metrics/.exec(hallpass.stdout())?.[1] ?? '';
   const metric = (): Promise<string | undefined> => noticedAt(operators);
@@ -283,7 +283,7 @@ test('a proxy that nobody named is noticed: once in the log, without what it sai
   assert.ok(!hallpass.stderr().includes('198.51.100'));
 });
 
-test('a proxy that is named is nothing to notice', async () => {
+test('a trusted proxy is not reported', async () => {
   const hallpass = await startHallpass({ environment: { HALLPASS_TRUSTED_PROXIES: '10.0.0.0/8, ::1, 127.0.0.0/8' } });
   await hallpass.request('/health/live', { headers: from('198.51.100.77') });
   assert.equal(await noticedAt(hallpass.operatorUrl), '0');

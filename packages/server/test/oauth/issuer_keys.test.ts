@@ -85,7 +85,7 @@ async function endsOfEverything(at: Hallpass): Promise<number> {
 }
 
 suite('a key is known before it is used', () => {
-  test('a refresh token is sealed with the next key to the second; the old ones go on, on an instance that heard of it by itself', async () => {
+  test('the next key seals refresh tokens from its exact second on; old ones go on working, on another instance too', async () => {
     const one = await start();
     const other = await beside(one);
     const key = await one.makeKey();
@@ -108,7 +108,7 @@ suite('a key is known before it is used', () => {
     await one.close();
   });
 
-  test('an opaque token is sealed with the next key to the second, and those of the old one live to their end', async () => {
+  test('the next key seals opaque tokens from its exact second on; older tokens live until they expire', async () => {
     const one = await start();
     const other = await beside(one);
     const key = await one.makeKey({ accessTokenFormat: 'opaque' });
@@ -134,7 +134,7 @@ suite('a key is known before it is used', () => {
     await one.close();
   });
 
-  test('a refresh key stays for as long as the longest grant that it has sealed', async () => {
+  test('a refresh key stays as long as the longest grant that it sealed', async () => {
     const at = await start({ environment: { HALLPASS_REFRESH_TTL_SECONDS: String(400 * DAY_SECONDS) } });
     const key = await at.makeKey();
     const old = await currentOf(at, 'refresh_mac');
@@ -173,7 +173,7 @@ suite('a key is known before it is used', () => {
     await never.close();
   });
 
-  test('a nonce for proofs that was given out before the change is good after it (RFC 9449 §8)', async () => {
+  test('a DPoP nonce from before the change still works after it (RFC 9449 §8)', async () => {
     const at = await start({ environment: { HALLPASS_DPOP_NONCES: 'on' } });
     const key = await at.makeKey();
     const { keyId } = await rotateIssuerKey(at.instance, 'secret_mac');
@@ -197,7 +197,7 @@ suite('a key is known before it is used', () => {
 });
 
 suite('secrets after a new key', () => {
-  test('a secret is hashed anew at its next use and not before, once, and by the right secret alone', async () => {
+  test('a secret is hashed again once, at its next successful use', async () => {
     const at = await start();
     const key = await at.makeKey();
     const old = await currentOf(at, 'secret_mac');
@@ -215,7 +215,7 @@ suite('secrets after a new key', () => {
     await at.close();
   });
 
-  test('of two live secrets each is hashed anew at its own use, with its id and its end', async () => {
+  test('each of two live secrets is hashed again at its own use, and keeps its id and expiry', async () => {
     const at = await start();
     const first = await at.makeKey();
     const second = await at.rotateSecret(first, 90 * DAY_SECONDS * 1000);
@@ -234,7 +234,7 @@ suite('secrets after a new key', () => {
     await at.close();
   });
 
-  test('an operator who changes the key at that moment is not undone, and the next use hashes anew', async () => {
+  test("rehashing does not undo an operator's simultaneous change, and the next use tries again", async () => {
     const at = await start();
     let meanwhile: (() => Promise<unknown>) | undefined;
     const serving = await beside(at, {
@@ -269,7 +269,7 @@ suite('secrets after a new key', () => {
     await at.close();
   });
 
-  test('an instance whose clock is behind takes the new hash, and does not undo it', async () => {
+  test('an instance whose clock is behind accepts the new hash, and does not undo it', async () => {
     const ahead = await start();
     const clock = new TestClock();
     const behind = await start({ folder: ahead.folder, clock });
@@ -286,7 +286,7 @@ suite('secrets after a new key', () => {
     await ahead.close();
   });
 
-  test('a store that cannot write holds up no token, and the hash is renewed when it can', async () => {
+  test('a store that cannot write delays no token, and the hash is renewed once it can', async () => {
     let away = true;
     const at = await start();
     const serving = await beside(at, {
@@ -307,7 +307,7 @@ suite('secrets after a new key', () => {
     await at.close();
   });
 
-  test('the old key is forgotten when no live secret is hashed with it, and a disabled key counts', async () => {
+  test('the old key is forgotten once no live secret is hashed with it, disabled API keys included', async () => {
     const at = await start();
     const [used, idle, off] = [await at.makeKey(), await at.makeKey(), await at.makeKey()];
     const rotated = await at.rotateSecret(used, 3_600_000);
@@ -335,7 +335,7 @@ suite('secrets after a new key', () => {
     await at.close();
   });
 
-  test('processes that count failures together go on doing so, though one was started before the change and one after', async (t) => {
+  test('processes keep counting failures together, even if one started before the change and one after', async (t) => {
     const first = await start();
     const key = await first.makeKey();
     const serve = async (instance: Hallpass['instance']): Promise<() => Promise<number>> => {
@@ -359,8 +359,8 @@ suite('secrets after a new key', () => {
   });
 });
 
-suite('a key is taken out', () => {
-  test('a refresh key: its tokens are dead on every instance within a second, access tokens live, and a new grant begins', async () => {
+suite('a key is removed', () => {
+  test('a refresh key: its tokens are dead on every instance within a second, access tokens live on, and a new grant works', async () => {
     const one = await start();
     const other = await beside(one);
     const key = await one.makeKey();
@@ -399,7 +399,7 @@ suite('a key is taken out', () => {
     await one.close();
   });
 
-  test('a predecessor whose successor went with its key gets a refusal, and the family does not end for it', async () => {
+  test("a predecessor whose successor's key was removed is refused, and its grant is not revoked", async () => {
     const at = await start();
     const key = await at.makeKey();
     const { refreshToken: first } = await at.issue(key);
@@ -415,7 +415,7 @@ suite('a key is taken out', () => {
     await at.close();
   });
 
-  test('an opaque key: every token ends, in the feed too, whatever it was dated; and others are issued at once', async () => {
+  test('an opaque key: every token dies, in the feed too, whatever its date; new ones are issued at once', async () => {
     const at = await start();
     const key = await at.makeKey({ accessTokenFormat: 'opaque' });
     const api = await at.makeKey({ scopes: [], resourceServerFor: [at.issuer] });
@@ -438,7 +438,7 @@ suite('a key is taken out', () => {
     await at.close();
   });
 
-  test('an opaque key where no API key takes opaque tokens costs nothing', async () => {
+  test('an opaque key that no API key uses can be removed without revoking anything', async () => {
     const at = await start();
     const key = await at.makeKey();
     const { accessToken, refreshToken } = await at.issue(key);
@@ -450,7 +450,7 @@ suite('a key is taken out', () => {
     await at.close();
   });
 
-  test('a secret key: the secrets that are still hashed with it are dead until they are rotated, the others live', async () => {
+  test('a secret key: secrets still hashed with it are dead until rotated; the others live', async () => {
     const at = await start();
     const [idle, used] = [await at.makeKey(), await at.makeKey()];
     const old = await currentOf(at, 'secret_mac');
@@ -470,7 +470,7 @@ suite('a key is taken out', () => {
     await at.close();
   });
 
-  test('the next one and a retired one may go, and there is always one in use', async () => {
+  test('the next key and a retired one can be removed, and one is always in use', async () => {
     for (const use of OTHERS) {
       const at = await start();
       const retired = await currentOf(at, use);
@@ -518,7 +518,7 @@ suite('a key is taken out', () => {
     await at.close();
   });
 
-  test('a server that was forgotten at a change of the master key does not go on honouring what was taken out', async () => {
+  test('a server that missed a change of the master key stops honouring removed keys', async () => {
     const [old, next] = [randomBytes(32).toString('base64url'), randomBytes(32).toString('base64url')];
     const forgotten = await start({ environment: { HALLPASS_MASTER_KEY: old } });
     const at = await beside(forgotten, { environment: { HALLPASS_MASTER_KEY: `${next} ${old}` } });

@@ -48,7 +48,7 @@ function countGood(answers: readonly Answer[]): number {
   return answers.filter(({ status }) => status === 200).length;
 }
 
-test('a key at fifty times its budget gets 429, and another one beside it does not notice (contract §9)', async () => {
+test('a key at fifty times its budget gets 429, and another key does not notice (contract §9)', async () => {
   const hallpass = await startHallpass({ environment: { HALLPASS_KEY_REQUESTS_PER_SECOND: '5' } });
   const [greedy, modest] = [await hallpass.makeKey(), await hallpass.makeKey()];
   const flood = Promise.all(Array.from({ length: 250 }, () => ask(hallpass, greedy)));
@@ -57,7 +57,7 @@ test('a key at fifty times its budget gets 429, and another one beside it does n
   await hallpass.close();
 });
 
-test('the budget comes back when its second is over, however often one asked meanwhile', async () => {
+test('the budget is back in the next second, however many requests came meanwhile', async () => {
   const hallpass = await startHallpass();
   const key = await hallpass.makeKey({ requestsPerSecond: 1 });
   assert.equal((await ask(hallpass, key)).status, 200);
@@ -70,7 +70,7 @@ test('the budget comes back when its second is over, however often one asked mea
   await hallpass.close();
 });
 
-test('the first token after everything of a key was revoked costs one request of its budget, as any', async () => {
+test('the first token after a revocation of everything costs one request, like any other', async () => {
   const hallpass = await startHallpass();
   const key = await hallpass.makeKey({ requestsPerSecond: 1 });
   await hallpass.keys.revokeTokens(key.clientId);
@@ -78,7 +78,7 @@ test('the first token after everything of a key was revoked costs one request of
   await hallpass.close();
 });
 
-test("a key's own budget stands in place of the setting, for more and for less, and changes while the server runs", async () => {
+test("a key's own budget replaces the setting, higher or lower, and can change while the server runs", async () => {
   const hallpass = await startHallpass({ environment: { HALLPASS_KEY_REQUESTS_PER_SECOND: '3' } });
   const keys = [
     [await hallpass.makeKey(), 3],
@@ -94,7 +94,7 @@ test("a key's own budget stands in place of the setting, for more and for less, 
   await hallpass.close();
 });
 
-test('0 is no limit, of requests and of failures', async () => {
+test('0 means no limit, for requests and for failures', async () => {
   const hallpass = await startHallpass();
   const key = await hallpass.makeKey();
   const good = await Promise.all(Array.from({ length: 200 }, () => ask(hallpass, key)));
@@ -105,7 +105,7 @@ test('0 is no limit, of requests and of failures', async () => {
   await hallpass.close();
 });
 
-test('one budget for token, revoke, introspect and /ping alike: what is spent at one is missing at the others', async () => {
+test('token, revoke, introspect and /ping share one budget', async () => {
   const hallpass = await startHallpass();
   for (const spentAt of ENDPOINTS) {
     const key = await hallpass.makeKey({ requestsPerSecond: 2 });
@@ -152,7 +152,7 @@ for (const endpoint of ENDPOINTS) {
   });
 }
 
-test('a fifth of that against one key from one address; other keys from there, and this key from elsewhere, may fail on', async () => {
+test('the limit against one key from one address is a fifth; other keys from there, and this key from elsewhere, are not affected', async () => {
   const hallpass = await startHallpass({ environment: { ...BEHIND, ...failing('100') } });
   const [key, other] = [await hallpass.makeKey(), await hallpass.makeKey()];
   const here = { from: '203.0.113.7' };
@@ -170,7 +170,7 @@ test('a fifth of that against one key from one address; other keys from there, a
   await hallpass.close();
 });
 
-test('of failures at once exactly as many as the bound are 401, and all others 429', async () => {
+test('of simultaneous failures exactly as many as the limit are 401, and all others 429', async () => {
   const hallpass = await startHallpass({ environment: failing('30') });
   const guesses = Array.from({ length: 90 }, (_, at) => ask(hallpass, wrong(`nobody-${at}`)));
   const statuses = (await Promise.all(guesses)).map(({ status }) => status);
@@ -195,7 +195,7 @@ test('failures are forgotten with their minute, to the second; Retry-After says 
   await hallpass.close();
 });
 
-test('requests that succeed are no failures, and neither is a request without credentials', async () => {
+test('successful requests and requests without credentials do not count as failures', async () => {
   const hallpass = await startHallpass({ environment: failing('5') });
   const key = await hallpass.makeKey();
   for (let count = 0; count < 10; count++) {
@@ -207,7 +207,7 @@ test('requests that succeed are no failures, and neither is a request without cr
   await hallpass.close();
 });
 
-test('an unknown key, a wrong secret and a disabled key are counted alike, and answered alike once it is enough', async () => {
+test('an unknown key, a wrong secret and a disabled key count alike, and get the same response beyond the limit', async () => {
   const hallpass = await startHallpass({ environment: { ...BEHIND, ...failing('5') } });
   const [known, disabled, rotated] = [await hallpass.makeKey(), await hallpass.makeKey(), await hallpass.makeKey()];
   await hallpass.keys.disable(disabled.clientId);
@@ -232,7 +232,7 @@ test('an unknown key, a wrong secret and a disabled key are counted alike, and a
   await hallpass.close();
 });
 
-test('X-Forwarded-For is believed from a trusted proxy, and there only what it added itself', async () => {
+test('only the part of X-Forwarded-For that a trusted proxy added is believed', async () => {
   const hallpass = await startHallpass({ environment: { ...BEHIND, ...failing('5') } });
   for (let count = 0; count < 10; count++) {
     const answer = await ask(hallpass, wrong(`nobody-${count}`), { from: `203.0.113.${count}` });
@@ -246,7 +246,7 @@ test('X-Forwarded-For is believed from a trusted proxy, and there only what it a
   await hallpass.close();
 });
 
-test('without a trusted proxy X-Forwarded-For is not believed: to make up addresses is of no use', async () => {
+test('without a trusted proxy X-Forwarded-For is ignored: made-up addresses do not help', async () => {
   const hallpass = await startHallpass({ environment: failing('5') });
   for (let count = 0; count < 5; count++) {
     const answer = await ask(hallpass, wrong(`nobody-${count}`), { from: `203.0.113.${count}` });
@@ -337,7 +337,7 @@ async function shareBlocked(limits: Limits, failures: number): Promise<number> {
   return blocked / 1_000;
 }
 
-test('200,000 addresses fill a bounded number of buckets: and more addresses take no more memory', async () => {
+test('200,000 addresses fill a bounded number of buckets, so more addresses take no more memory', async () => {
   // Known to the runtime alone, without which memory that nobody holds would be counted.
   setFlagsFromString('--expose-gc');
   const collect: unknown = runInNewContext('gc');

@@ -74,7 +74,7 @@ test('every operation has an identifier of its own, a summary, and what happens 
   }
 });
 
-test('every reference leads somewhere, and nothing is there that no reference leads to', () => {
+test('every reference leads somewhere, and every component is used', () => {
   for (const ref of refs) assert.notEqual(follow(ref), undefined, ref);
   for (const kind of ['schemas', 'headers', 'parameters', 'responses'] as const) {
     for (const name of Object.keys(document.components[kind])) {
@@ -85,7 +85,7 @@ test('every reference leads somewhere, and nothing is there that no reference le
   assert.deepEqual(asked, new Set(Object.keys(document.components.securitySchemes)));
 });
 
-test('every path of the listener is there, and every reason for a refusal that is its own', () => {
+test('every path of the listener is there, and every refusal that it can answer with', () => {
   for (const path of Object.values(PATHS)) assert.ok(Object.hasOwn(document.paths, path), path);
   // A guard's: the server has no policy of routes, and tells nobody why a token is dead. And the operator listener's.
   const others = new Set([
@@ -132,7 +132,7 @@ test('the pattern of scopes says what the scope algebra says (contract §7)', ()
   }
 });
 
-test('GET /openapi.json answers the document of this issuer, to any page, and 304 to who has it', async () => {
+test('GET /openapi.json returns the document of this issuer, to any page, and 304 if it has not changed', async () => {
   const hallpass = await startHallpass();
   const first = await hallpass.request(PATHS.openapi, { headers: { origin: 'https://anywhere.example' } });
   assert.equal(first.status, 200);
@@ -143,7 +143,7 @@ test('GET /openapi.json answers the document of this issuer, to any page, and 30
   assert.equal((await hallpass.request(PATHS.openapi, { method: 'POST' })).outcome, '405 method_not_allowed');
 });
 
-test('an answer that the document does not describe is found out', () => {
+test('a response that the document does not describe fails the check', () => {
   const answered = (status: number, body: object, more: Record<string, string> = {}): (() => void) => {
     const headers = new Headers({
       'x-request-id': '0b0c8f0e-6c1e-4d7c-9b5e-0a4f4a1f2b3c',

@@ -82,7 +82,7 @@ async function metricOf(at: Hallpass, reason: string): Promise<number> {
   return Number(count);
 }
 
-test('a retry within a minute is nothing to report, and a second one has nothing to remember', async () => {
+test('a retry within a minute is not reported, and a second one is not recorded', async () => {
   const grant = await sharedGrant();
   await rotate(grant);
   const before = remembered;
@@ -99,7 +99,7 @@ test('a retry within a minute is nothing to report, and a second one has nothing
   assert.equal(await markOf(grant), undefined);
 });
 
-test('a predecessor that is shown more than a minute after its rotation gets the newest, and is reported (contract §10)', async () => {
+test('a predecessor used more than a minute after its rotation returns the newest, and is reported (contract §10)', async () => {
   const grant = await sharedGrant();
   const [late, successive] = [await metricOf(hallpass, 'late'), await metricOf(hallpass, 'successive')];
   await rotate(grant);
@@ -118,7 +118,7 @@ test('a predecessor that is shown more than a minute after its rotation gets the
   assert.deepEqual([await metricOf(hallpass, 'late'), await metricOf(hallpass, 'successive')], [late + 1, successive]);
 });
 
-test('an owner and a thief who take turns are reported in the third generation, and in each after it', async () => {
+test('an owner and a thief who take turns are reported from the third generation on', async () => {
   const grant = await sharedGrant();
   const before = await metricOf(hallpass, 'successive');
   for (let generation = 1; generation <= 4; generation++) {
@@ -141,7 +141,7 @@ test('an owner and a thief who take turns are reported in the third generation, 
   assert.equal(await markOf(other), undefined);
 });
 
-test('two generations in a row, and two more after one without, are not three', async () => {
+test('two generations in a row, and two more after a gap, are not three', async () => {
   const grant = await sharedGrant();
   for (const shown of [true, true, false, true, true, false]) {
     await rotate(grant);
@@ -172,7 +172,7 @@ test('turns over two instances are counted together', async () => {
   await second.close();
 });
 
-test('one generation is one event, though it is late first and shown again later', async () => {
+test('one generation makes one event, even if it is used late twice', async () => {
   const grant = await sharedGrant();
   await rotate(grant);
   await follow(grant);
@@ -183,7 +183,7 @@ test('one generation is one event, though it is late first and shown again later
   assert.equal((await eventsOf(grant)).length, 1);
 });
 
-test('a client in a loop fills no table: ten events of a key in an hour, and the mark counts on', async () => {
+test('a client in a loop stores ten events per hour, and its mark keeps counting', async () => {
   const grant = await sharedGrant();
   const generations = SUSPICION_EVENTS_PER_CLIENT_HOUR_MAX + 5;
   for (let generation = 0; generation < generations; generation++) {
@@ -206,7 +206,7 @@ test('a client in a loop fills no table: ten events of a key in an hour, and the
   assert.equal(await suspicions(), generations - 1);
 });
 
-test('refresh_grace_seconds ends the grant past the limit, and up to it a late predecessor is reported', async () => {
+test('beyond refresh_grace_seconds the grant is revoked; up to it a late predecessor is reported', async () => {
   const grant = await sharedGrant(hallpass, { refreshGraceSeconds: 90 });
   await rotate(grant);
   clock.advance(90);
@@ -218,7 +218,7 @@ test('refresh_grace_seconds ends the grant past the limit, and up to it a late p
   assert.equal((await hallpass.refresh(grant.key, grant.tokens.at(-1) ?? '')).outcome, '400 invalid_grant');
 });
 
-test('a request that is refused shows nothing: not for its scope, and not of another client', async () => {
+test('a refused request records no use: neither with a bad scope nor by another client', async () => {
   const grant = await sharedGrant();
   await rotate(grant);
   clock.advance(100);
@@ -235,7 +235,7 @@ test('a request that is refused shows nothing: not for its scope, and not of ano
   );
 });
 
-test('where the store takes no writes the predecessor gets a 503, and the same request is good afterwards', async () => {
+test('if the store cannot write, a predecessor gets a 503, and the same request works afterwards', async () => {
   const grant = await sharedGrant();
   await rotate(grant);
   failing = true;
@@ -245,7 +245,7 @@ test('where the store takes no writes the predecessor gets a 503, and the same r
   await follow(grant);
 });
 
-test('the mark goes with its key, and one of the same client_id begins without', async () => {
+test('the mark is deleted with its key, and a new key with the same client_id has none', async () => {
   const grant = await sharedGrant();
   await rotate(grant);
   clock.advance(61);

@@ -53,7 +53,7 @@ function stateOf(token: string, at = hallpass): RefreshTokenState {
 }
 const seal = (state: RefreshTokenState, at = hallpass): string => sealRefreshToken(state, at.instance.keys.refresh);
 
-test('the newest refresh token gives the next one and a fresh access token of the same grant (RFC 6749 §6)', async () => {
+test('the newest refresh token returns the next one and a new access token of the same grant (RFC 6749 §6)', async () => {
   const [first] = await family(0);
   assert.ok(first !== undefined);
   hallpass.clock.advance(5);
@@ -66,7 +66,7 @@ test('the newest refresh token gives the next one and a fresh access token of th
   assert.equal(await hallpass.isActive(key, first.accessToken), true, 'the access token before it lives on');
 });
 
-test('a refresh speaks JSON as well, with the same answer', async () => {
+test('a refresh works in JSON too, with the same response', async () => {
   const [first] = await family(0);
   const answer = await hallpass.json(
     '/oauth2/token',
@@ -95,7 +95,7 @@ for (const [name, seconds] of [
   ['a minute later', 60],
   ['29 days later', 29 * 86_400],
 ] as const) {
-  test(`the predecessor ${name} gets the newest again, byte for byte, with a fresh access token (contract §3)`, async () => {
+  test(`the predecessor ${name} returns the newest again, byte for byte, with a new access token (contract §3)`, async () => {
     const [, first, second] = await family(2);
     assert.ok(first !== undefined && second !== undefined);
     hallpass.clock.advance(seconds);
@@ -110,12 +110,12 @@ for (const [name, seconds] of [
   });
 }
 
-test('the first token is a predecessor like any other', async () => {
+test('the first token can be a predecessor like any other', async () => {
   const [zeroth, first] = await family(1);
   assert.equal(good(await hallpass.refresh(key, zeroth?.refreshToken ?? '')).refreshToken, first?.refreshToken);
 });
 
-test('a refresh token shown after its successor was used ends its whole family (RFC 9700 §4.14.2)', async () => {
+test('a refresh token used after its successor was used revokes its whole grant (RFC 9700 §4.14.2)', async () => {
   const [zeroth, first, second] = await family(2);
   assert.ok(zeroth !== undefined && first !== undefined && second !== undefined);
   hallpass.clock.advance(11);
@@ -136,7 +136,7 @@ test('reuse of one family leaves the others of the same key alone', async () => 
   assert.equal((await hallpass.refresh(key, newest?.refreshToken ?? '')).status, 200);
 });
 
-test('reuse is on disk before it is answered: a server that starts on the same store knows it (contract §3)', async () => {
+test('reuse is durable before the response: a server that starts on the same store knows about it (contract §3)', async () => {
   const before = await startHallpass();
   const by = await before.makeKey();
   const all = await family(3, { by, at: before });
@@ -150,7 +150,7 @@ test('reuse is on disk before it is answered: a server that starts on the same s
   ]);
 });
 
-test('a retired token stays retired across a restart, and its predecessor rule too', async () => {
+test('retired tokens and predecessors stay so across a restart', async () => {
   const before = await startHallpass();
   const by = await before.makeKey();
   const [zeroth, first, second] = await family(2, { by, at: before });
@@ -180,7 +180,7 @@ for (const [seconds, mercy] of [
   });
 }
 
-test('there is no mercy for an older one, however soon', async () => {
+test('anything older revokes the grant, however soon', async () => {
   const [zeroth, , , third] = await family(3);
   assertBad(await hallpass.refresh(key, zeroth?.refreshToken ?? ''));
   assertBad(await hallpass.refresh(key, third?.refreshToken ?? ''));
@@ -191,7 +191,7 @@ for (const [what, rotations, ahead] of [
   ['many generations', 1, 1000],
   ['one generation of a grant that was never refreshed', 0, 1],
 ] as const) {
-  test(`a token that is ${what} newer than the store proves that the store went back, and ends the family (contract §3)`, async () => {
+  test(`a token that is ${what} newer than the store proves that the store was set back, and revokes the grant (contract §3)`, async () => {
     const tokens = await family(rotations);
     const newest = tokens.at(-1);
     assert.ok(newest !== undefined);
@@ -205,7 +205,7 @@ for (const [what, rotations, ahead] of [
   });
 }
 
-test('a token of the newest generation that was made at another moment proves it too: two histories made one each', async () => {
+test('so does a token of the newest generation made at another moment: two histories made one each', async () => {
   const [, first] = await family(1);
   assert.ok(first !== undefined);
   const state = stateOf(first.refreshToken);
@@ -216,7 +216,7 @@ test('a token of the newest generation that was made at another moment proves it
   assertBad(await hallpass.refresh(key, first.refreshToken));
 });
 
-test('a token newer than the store, shown by another key, ends nothing (contract §3: ownership first)', async () => {
+test('a token newer than the store, used by another key, revokes nothing (contract §3: ownership first)', async () => {
   const [, first] = await family(1);
   assert.ok(first !== undefined);
   const stranger = await hallpass.makeKey();
@@ -268,7 +268,7 @@ test("another client's refresh token is invalid_grant, and the owner's family st
   assert.equal((await hallpass.refresh(key, second?.refreshToken ?? '')).status, 200);
 });
 
-test('a reused token is caught whatever scope or resource comes with it (contract §3)', async () => {
+test('reuse is caught whatever scope or resource comes with it (contract §3)', async () => {
   for (const more of [{ scope: '/secrets.read' }, { scope: 'nonsense' }, { resource: 'https://other.example.com' }]) {
     const [zeroth, , second] = await family(2);
     assert.ok(zeroth !== undefined && second !== undefined);
@@ -308,7 +308,7 @@ test('narrowing affects this access token only (contract §3)', async () => {
   assert.equal(wide.scope, '/accounts.write /accounts.read');
 });
 
-test('a repeated answer is narrowed by its own request, with the same refresh token', async () => {
+test('a repeated response can be narrowed, with the same refresh token', async () => {
   const [zeroth, first] = await family(1);
   const again = good(await hallpass.refresh(key, zeroth?.refreshToken ?? '', { scope: '/accounts.read' }));
   assert.equal(again.scope, '/accounts.read');
@@ -351,7 +351,7 @@ test('audiences narrow at refresh and never widen (RFC 8707 §2.2)', async () =>
   assert.deepEqual(decode(again.accessToken).claims['aud'], [a, b]);
 });
 
-test('a family ends when it was not refreshed for as long as the server says (contract §3)', async () => {
+test('a grant expires if it is not refreshed for the configured time (contract §3)', async () => {
   const [, first, last] = await family(2);
   assert.ok(first !== undefined && last !== undefined);
   hallpass.clock.advance(GRANT_SECONDS);
@@ -360,7 +360,7 @@ test('a family ends when it was not refreshed for as long as the server says (co
   assert.deepEqual((await reuseEvents(last)).length, 0, 'an end is no theft');
 });
 
-test('a retired token is told from a good one as long as its family lives, whatever was tidied away (RFC 9700 §4.14.2)', async () => {
+test('a retired token is recognised as long as its family lives, whatever was cleaned up (RFC 9700 §4.14.2)', async () => {
   const [zeroth, , second] = await family(2);
   hallpass.clock.advance(GRANT_SECONDS - 10);
   while ((await hallpass.instance.store.forgetExpired(hallpass.clock.seconds, 500)) > 0);
@@ -380,7 +380,7 @@ test('refresh switched off later: refused, and tokens out already live on (contr
   assert.equal((await hallpass.refresh(off, zeroth.refreshToken)).status, 200, 'nothing was consumed');
 });
 
-test('200 uses of one refresh token at once leave one new refresh token and one step of the family', async () => {
+test('200 simultaneous uses of one refresh token make one new refresh token and one rotation', async () => {
   const [zeroth] = await family(0);
   assert.ok(zeroth !== undefined);
   const answers = await Promise.all(Array.from({ length: 200 }, () => hallpass.refresh(key, zeroth.refreshToken)));

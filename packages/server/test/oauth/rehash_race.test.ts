@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { hexOf } from '../../../../testing/foreign_hashes.ts';
 import { startHallpass, type Hallpass } from '../../../../testing/server.ts';
 
-test('a key that is deleted and imported anew, while its old secret is hashed anew, keeps its new secret alone', async () => {
+test('a key that is deleted and imported again during a rehash of its old secret keeps only the new secret', async () => {
   const clientId = 'partner';
   const [old, next] = ['old-zQ3kVb8Ls0Tn6Wm4Xr2Yp1', 'new-zQ3kVb8Ls0Tn6Wm4Xr2Yp1'];
   const wanted = (clientSecret: string): object => ({

@@ -90,7 +90,7 @@ async function readFeed(at: Hallpass, key: Key): Promise<{ keys: unknown; revoca
   return { keys: heartbeat.keys, revocations };
 }
 
-test('the next key is published at once, and signs when everyone has heard of it, to the second (rule JK-04)', async () => {
+test('the next key is published at once, and signs from the exact second at which every guard knows it (rule JK-04)', async () => {
   const at = await start();
   const key = await at.makeKey();
   const old = await signsWith(at, key);
@@ -113,7 +113,7 @@ test('the next key is published at once, and signs when everyone has heard of it
   await at.close();
 });
 
-test('while there is a next key, there is no other; when it signs, there may be', async () => {
+test('there is at most one next key at a time', async () => {
   const at = await start();
   at.clock.advance(5);
   const next = await rotateSigningKey(at.instance);
@@ -129,7 +129,7 @@ test('while there is a next key, there is no other; when it signs, there may be'
   await at.close();
 });
 
-test('the last token of a retired key is good to its end; then the key is forgotten, and not a second before', async () => {
+test('a retired key is kept until its last token expires, and not a second less', async () => {
   const at = await start({ environment: { HALLPASS_ACCESS_TTL_SECONDS: '3600' } });
   const key = await at.makeKey();
   const old = await currentOf(at);
@@ -155,7 +155,7 @@ test('the last token of a retired key is good to its end; then the key is forgot
   await at.close();
 });
 
-test('forgetting a key revokes nothing: refresh tokens of its time go on', async () => {
+test('forgetting a key revokes nothing: refresh tokens from its time still work', async () => {
   const at = await start();
   const key = await at.makeKey();
   const { refreshToken } = await at.issue(key);
@@ -189,7 +189,7 @@ test('the schedule makes the next key when the signing one is signingKeyDays old
   await at.close();
 });
 
-test('with signingKeyDays 0 a key signs for ever', async () => {
+test('with signingKeyDays 0 a key signs forever', async () => {
   const at = await start({ environment: { HALLPASS_SIGNING_KEY_DAYS: '0' } });
   at.clock.advance(5_000 * DAY_SECONDS);
   await tendSigningKeys(at.instance);
@@ -197,7 +197,7 @@ test('with signingKeyDays 0 a key signs for ever', async () => {
   await at.close();
 });
 
-test('through days of rotation nobody meets a key it could not know, and no live token loses its key (rule JK-04)', async () => {
+test('through days of rotation no guard meets a key that it cannot know, and no live token loses its key (rule JK-04)', async () => {
   const at = await start({ environment: { HALLPASS_SIGNING_KEY_DAYS: '1' } });
   const key = await at.makeKey();
   // What a reader has that fetched the key set as late as it may, one step ago and two.
@@ -222,7 +222,7 @@ test('through days of rotation nobody meets a key it could not know, and no live
   await at.close();
 });
 
-test('the key set says for how long it may be kept: half the time that a key is published ahead', async () => {
+test('the key set may be cached for half the time that a key is published ahead', async () => {
   const at = await start();
   const { headers } = await at.request('/oauth2/jwks');
   assert.match(headers.get('cache-control') ?? '', new RegExp(`max-age=${KEPT_SECONDS}\\b`));
@@ -254,7 +254,7 @@ test('two instances that rotate at once make one key, and each signs what the ot
   await one.close();
 });
 
-test('two instances that both find that a key is due make one', async () => {
+test('of two instances that find a key due, one makes it', async () => {
   const one = await start();
   const other = await start({ folder: one.folder, clock: one.clock });
   one.clock.advance(90 * DAY_SECONDS);
@@ -265,7 +265,7 @@ test('two instances that both find that a key is due make one', async () => {
   await one.close();
 });
 
-test('a key that is taken out: another signs at once, every old token is dead, the feed and its heartbeat say so', async () => {
+test('removing a key: another signs at once, every old token is dead, and the feed and its heartbeat say so', async () => {
   const at = await start();
   const key = await at.makeKey();
   const api = await at.makeKey({ scopes: [], resourceServerFor: [at.issuer] });
@@ -302,7 +302,7 @@ test('a key that is taken out: another signs at once, every old token is dead, t
   await at.close();
 });
 
-test('another instance drops a key that was taken out, within a second of the clock on the wall', async () => {
+test('another instance drops a removed key within a second of real time', async () => {
   const one = await start();
   const other = await start({ folder: one.folder, clock: one.clock });
   const key = await one.makeKey();
@@ -323,7 +323,7 @@ test('another instance drops a key that was taken out, within a second of the cl
   await one.close();
 });
 
-test('the signing key taken out while the next one waits: neither the next nor a retired one takes its place early', async () => {
+test('removing the signing key while the next one waits: neither that one nor a retired one signs early', async () => {
   const at = await start();
   const key = await at.makeKey();
   const retired = await currentOf(at);
@@ -342,7 +342,7 @@ test('the signing key taken out while the next one waits: neither the next nor a
   await at.close();
 });
 
-test('a retired key and a next one can be taken out too: the signing key stays', async () => {
+test('a retired key and a next one can be removed too: the signing key stays', async () => {
   const at = await start();
   const retired = await currentOf(at);
   at.clock.advance(5);
@@ -356,7 +356,7 @@ test('a retired key and a next one can be taken out too: the signing key stays',
   await at.close();
 });
 
-test('the last key of an algorithm taken out under settings that name another: the server makes itself a new one', async () => {
+test('removing the last key of an algorithm while the settings name another: the server makes a new one', async () => {
   const at = await start({ environment: { HALLPASS_SIGNING_ALGORITHM: 'EdDSA' } });
   const key = await at.makeKey();
   const lost = await currentOf(at);
@@ -374,7 +374,7 @@ test('the last key of an algorithm taken out under settings that name another: t
   await at.close();
 });
 
-test('a key that is not there cannot be taken out or shown, and nothing is revoked by trying', async () => {
+test('an unknown key can be neither removed nor shown, and trying revokes nothing', async () => {
   const at = await start();
   const key = await at.makeKey();
   const { accessToken } = await at.issue(key);
@@ -439,7 +439,7 @@ test('ES256, EdDSA and RS256 side by side: each is published, and tokens of all 
   await at.close();
 });
 
-test('a next key of the algorithm that was used before does not hold up the rotation of the new one', async () => {
+test('a next key of the previous algorithm does not delay the rotation to the new one', async () => {
   const first = await start();
   await rotateSigningKey(first.instance);
   await first.close();
@@ -455,7 +455,7 @@ test('a next key of the algorithm that was used before does not hold up the rota
   await second.close();
 });
 
-test('back to an algorithm that was used before: its key signs again, and no key is made', async () => {
+test('going back to an earlier algorithm uses its key again, and makes none', async () => {
   const first = await start();
   const kid = await currentOf(first);
   await first.close();

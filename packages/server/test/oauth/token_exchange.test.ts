@@ -104,7 +104,7 @@ test('a child gives no more than it has itself: what it left out does not come b
   assert.equal(tokensOf(await cut(child.accessToken)).scope, A1);
 });
 
-test('a scope that the key has lost is not cut any more, the others are (contract §9 Policy changes)', async () => {
+test('a scope that the key has lost is not issued any more, the others are (contract §9 Policy changes)', async () => {
   const by = await hallpass.makeKey();
   const parent = await hallpass.issue(by, '/accounts.write /ping.read');
   await hallpass.keys.update(by.clientId, { scopes: ['/ping.read'] });
@@ -114,7 +114,7 @@ test('a scope that the key has lost is not cut any more, the others are (contrac
   assert.equal(tokensOf(await cut(parent.accessToken, { scope: '/ping.read' }, { by })).scope, '/ping.read');
 });
 
-test("never for another audience than the parent's, though the key may have it (RFC 8707 §2.2)", async () => {
+test("the audience is never wider than the parent's, even if the key may have it (RFC 8707 §2.2)", async () => {
   const by = await hallpass.makeKey({ audiences: [FIRST, SECOND] });
   const both = await hallpass.issue(by, '/accounts.write', { resource: [FIRST, SECOND] });
   const first = await hallpass.issue(by, '/accounts.write', { resource: FIRST });
@@ -128,7 +128,7 @@ test("never for another audience than the parent's, though the key may have it (
   }
 });
 
-test('audience names a target as resource does, and both together are both meant (RFC 8693 §2.1)', async () => {
+test('audience names a target like resource does, and both count if both are given (RFC 8693 §2.1)', async () => {
   const by = await hallpass.makeKey({ audiences: [FIRST, SECOND] });
   const both = await hallpass.issue(by, '/accounts.write', { resource: [FIRST, SECOND] });
   const audienceOf = async (more: More): Promise<unknown> =>
@@ -141,7 +141,7 @@ test('audience names a target as resource does, and both together are both meant
   }
 });
 
-test('an audience that the key has lost is not given any more, at exchange and refresh neither (contract §9)', async () => {
+test('an audience that the key has lost is not issued any more, at exchange or refresh (contract §9)', async () => {
   const by = await hallpass.makeKey({ audiences: [FIRST, SECOND] });
   const both = await hallpass.issue(by, '/accounts.write', { resource: [FIRST, SECOND] });
   const first = await hallpass.issue(by, '/accounts.write', { resource: FIRST });
@@ -157,7 +157,7 @@ test('an audience that the key has lost is not given any more, at exchange and r
   assert.equal(decode(again.accessToken).claims['aud'], FIRST, 'nothing was used up');
 });
 
-test('never longer: the child ends with its parent, to the second, however late it was cut', async () => {
+test('the child expires with its parent, to the second, however late it was cut', async () => {
   const parent = await hallpass.issue(key);
   const end = decode(parent.accessToken).claims['exp'];
   for (const seconds of [0, 400, 499]) {
@@ -173,14 +173,14 @@ test('never longer: the child ends with its parent, to the second, however late 
   assert.equal(await hallpass.isActive(key, last.accessToken), false);
 });
 
-test("a child is shorter than its parent when the key's tokens have become so since", async () => {
+test("a child lives shorter than its parent if the key's lifetime was lowered since", async () => {
   const by = await hallpass.makeKey();
   const parent = await hallpass.issue(by);
   await hallpass.changeKey(by, { accessTtlSeconds: 60 });
   assert.equal(tokensOf(await cut(parent.accessToken, {}, { by })).expiresIn, 60);
 });
 
-test('a bound token is cut with a proof alone, and what comes of it is bound to that key (RFC 9449 §5)', async () => {
+test('exchanging a bound token requires a proof, and binds the child to that key (RFC 9449 §5)', async () => {
   const [mine, pages] = [await Signer.make(), await Signer.make('EdDSA')];
   const params = { grant_type: 'client_credentials', scope: '/accounts.write' };
   const bound = await hallpass.form('/oauth2/token', params, { key, headers: { dpop: await prove(mine) } });
@@ -205,7 +205,7 @@ test('a proof binds the child of an unbound token; without one it is a bearer to
   assert.equal('cnf' in decode(unbound.accessToken).claims, false);
 });
 
-test('a key that requires proofs requires them here as well', async () => {
+test('a key that requires DPoP requires it here as well', async () => {
   const by = await hallpass.makeKey();
   const parent = await hallpass.issue(by);
   await hallpass.changeKey(by, { requireDpop: true });
@@ -234,13 +234,13 @@ for (const [what, more] of [
   });
 }
 
-test('who is not the key gets nothing, whatever token it brings (RFC 6749 §5.2)', async () => {
+test('without valid credentials there is no exchange, whatever the token (RFC 6749 §5.2)', async () => {
   const parent = await hallpass.issue(key);
   const answer = await cut(parent.accessToken, {}, { by: { ...key, clientSecret: 'x'.repeat(43) } });
   assert.equal(answer.outcome, '401 invalid_client');
 });
 
-test('what is no good access token of this key is invalid_request, in the same words (RFC 8693 §2.2.2)', async () => {
+test('any subject that is not a live access token of this key is the same invalid_request (RFC 8693 §2.2.2)', async () => {
   const other = await hallpass.makeKey();
   const opaque = await hallpass.makeKey({ accessTokenFormat: 'opaque' });
   const elsewhere = await startHallpass();
@@ -272,7 +272,7 @@ test('what is no good access token of this key is invalid_request, in the same w
   await elsewhere.close();
 });
 
-test('an opaque token is cut like any other, and what comes of it is opaque', async () => {
+test('an opaque token can be exchanged, and its child is opaque', async () => {
   const by = await hallpass.makeKey({ accessTokenFormat: 'opaque' });
   const parent = await hallpass.issue(by, `/accounts.write ${A1}`);
   const answer = await cut(parent.accessToken, { scope: A1 }, { by });
@@ -285,7 +285,7 @@ test('an opaque token is cut like any other, and what comes of it is opaque', as
   assert.equal(await hallpass.isActive(by, child.accessToken), false);
 });
 
-test('a token in a JSON body is cut as in a form', async () => {
+test('an exchange works in JSON as in a form', async () => {
   const parent = await hallpass.issue(key);
   const body = { grant_type: GRANT, subject_token: parent.accessToken, subject_token_type: ACCESS };
   assert.equal((await hallpass.json('/oauth2/token', body, { key })).status, 200);
@@ -300,7 +300,7 @@ for (const [how, end] of [
   ['with its key, disabled', (by) => hallpass.keys.disable(by.clientId)],
   ['with its key, deleted', (by) => hallpass.keys.delete(by.clientId)],
 ] satisfies readonly (readonly [string, (by: Key, parent: Tokens) => Promise<unknown>])[]) {
-  test(`when a token is revoked ${how}, all that was cut from it is dead, and nothing else`, async () => {
+  test(`revoking a token ${how} kills everything cut from it, and nothing else`, async () => {
     const by = await hallpass.makeKey();
     const parent = await hallpass.issue(by, '/ping.read');
     const child = tokensOf(await cut(parent.accessToken, {}, { by }));
@@ -317,7 +317,7 @@ for (const [how, end] of [
   });
 }
 
-test('when everything is revoked, so is what was cut; and a child cut afterwards from a new token is alive', async () => {
+test('revoking everything kills children too; a child cut afterwards from a new token is alive', async () => {
   const at = await startHallpass();
   const by = await at.makeKey();
   const parent = await at.issue(by);
@@ -331,7 +331,7 @@ test('when everything is revoked, so is what was cut; and a child cut afterwards
   await at.close();
 });
 
-test('when a refresh token is used twice, the tokens cut in its family are dead as well (RFC 9700 §4.14.2)', async () => {
+test('reuse of a refresh token kills the tokens cut in its family as well (RFC 9700 §4.14.2)', async () => {
   const parent = await hallpass.issue(key);
   const child = tokensOf(await cut(parent.accessToken));
   const first = tokensOf(await hallpass.refresh(key, parent.refreshToken));
@@ -342,7 +342,7 @@ test('when a refresh token is used twice, the tokens cut in its family are dead 
   for (const { accessToken } of [child, second]) assert.equal(await hallpass.isActive(key, accessToken), false);
 });
 
-test('to revoke a child leaves its parent, its siblings and the family alone', async () => {
+test('revoking a child leaves its parent, its siblings and its grant alone', async () => {
   const parent = await hallpass.issue(key);
   const [child, sibling] = [tokensOf(await cut(parent.accessToken)), tokensOf(await cut(parent.accessToken))];
   const grandchild = tokensOf(await cut(child.accessToken));
@@ -353,7 +353,7 @@ test('to revoke a child leaves its parent, its siblings and the family alone', a
   assert.equal((await hallpass.refresh(key, parent.refreshToken)).status, 200);
 });
 
-test("another key cannot revoke what was cut from this key's token, nor use it (RFC 7009 §2.1)", async () => {
+test("another key can neither revoke nor use a child of this key's token (RFC 7009 §2.1)", async () => {
   const other = await hallpass.makeKey();
   const child = tokensOf(await cut((await hallpass.issue(key)).accessToken));
   assert.equal((await hallpass.revoke(other, child.accessToken)).outcome, '400 invalid_request');
@@ -361,7 +361,7 @@ test("another key cannot revoke what was cut from this key's token, nor use it (
   assert.equal(await hallpass.isActive(key, child.accessToken), true);
 });
 
-test('four deep and no deeper; and whichever of the four is revoked, exactly those below it are dead', async () => {
+test('tokens can be cut four deep and no deeper; revoking one kills exactly those below it', async () => {
   for (const at of [0, 1, 2, 3]) {
     const all = await chain(await hallpass.issue(key), 4);
     assert.equal((await cut(all.at(-1)?.accessToken ?? '')).outcome, '400 invalid_request', 'a fifth');
@@ -374,7 +374,7 @@ test('four deep and no deeper; and whichever of the four is revoked, exactly tho
   }
 });
 
-test('a revocation of the parent outlives every child, though expired rows are forgotten', async () => {
+test('the revocation of a parent outlives every child, although expired rows are forgotten', async () => {
   const parent = await hallpass.issue(key);
   hallpass.clock.advance(600);
   const child = tokensOf(await cut(parent.accessToken));
@@ -384,7 +384,7 @@ test('a revocation of the parent outlives every child, though expired rows are f
   assert.equal(await hallpass.isActive(key, child.accessToken), false);
 });
 
-test('another instance on the same store takes the token as a subject, and refuses a revoked one at once', async () => {
+test('another instance on the same store accepts the token as a subject, and refuses a revoked one at once', async () => {
   const clock = new TestClock();
   clock.set(hallpass.clock.now());
   const environment = { HALLPASS_ISSUER: hallpass.issuer };

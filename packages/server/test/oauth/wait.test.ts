@@ -85,7 +85,7 @@ async function revokeAndWait(
   return { answer, token, elapsedMs: performance.now() - startedAt };
 }
 
-test('a revocation that waits is answered as soon as all have confirmed, with how many they are', async (t) => {
+test('a revocation that waits responds as soon as all guards have confirmed, with their number', async (t) => {
   const place = await open();
   for (const at of [1, 2, 3]) await follow(t, place, { at });
   const { answer, token, elapsedMs } = await revokeAndWait(place, '?wait=10');
@@ -99,7 +99,7 @@ test('a revocation that waits is answered as soon as all have confirmed, with ho
   assert.equal(json.header('hallpass-guards'), 'confirmed=3, connected=3');
 });
 
-test('one that does not confirm makes it wait to the end, and not beyond; the token is revoked all the same', async (t) => {
+test('a guard that does not confirm makes it wait to the end and no longer; the token is revoked anyway', async (t) => {
   const place = await open();
   await follow(t, place, { at: 1 });
   await follow(t, place, { at: 2, deaf: true });
@@ -113,7 +113,7 @@ test('one that does not confirm makes it wait to the end, and not beyond; the to
   assert.match(none.answer.header('hallpass-guards') ?? '', /^confirmed=[01], connected=2$/);
 });
 
-test('one that has gone without a word counts for 10 s more: it may still let tokens in', async (t) => {
+test('a guard that disconnects counts for 10 s more: it may still accept tokens', async (t) => {
   const place = await open();
   const { leave } = await follow(t, place, { at: 1, deaf: true });
   leave();
@@ -121,7 +121,7 @@ test('one that has gone without a word counts for 10 s more: it may still let to
   assert.equal(answer.header('hallpass-guards'), 'confirmed=0, connected=1');
 });
 
-test('with nobody waiting nobody is asked, but once at the beginning', async (t) => {
+test('if no request waits, no guard is asked, except once at the beginning', async (t) => {
   const place = await open();
   const { asked } = await follow(t, place, { at: 1 });
   for (let round = 0; round < 5; round++) await revokeAndWait(place, '');
@@ -129,7 +129,7 @@ test('with nobody waiting nobody is asked, but once at the beginning', async (t)
   assert.ok(asked() <= 2, `${asked()} times`);
 });
 
-test('without wait there is no word of guards; a wait that is none is refused, and nothing is revoked', async () => {
+test('without wait the response does not mention guards; a malformed wait is refused, and nothing is revoked', async () => {
   const place = await open();
   const { hallpass, key } = place;
   const plain = await revokeAndWait(place, '');
@@ -148,7 +148,7 @@ test('without wait there is no word of guards; a wait that is none is refused, a
   assert.equal(await hallpass.isActive(key, token), false);
 });
 
-test('where nothing is revoked no guard is asked and nobody waits: every guard has all there is to have', async (t) => {
+test('if nothing is revoked, no guard is asked and the response does not wait', async (t) => {
   const place = await open();
   const { asked } = await follow(t, place, { at: 1, deaf: true });
   const begunWith = asked();
@@ -166,7 +166,7 @@ test('where nothing is revoked no guard is asked and nobody waits: every guard h
   assert.equal(again.header('hallpass-guards'), 'confirmed=0, connected=1');
 });
 
-test('revocations that wait at the same time ask each guard together, and are told nothing too early', async (t) => {
+test('revocations that wait at the same time ask each guard once, and respond no earlier than is true', async (t) => {
   let calls = 0;
   const cursors: string[] = [];
   const clock = new RunningClock();
@@ -197,7 +197,7 @@ test('revocations that wait at the same time ask each guard together, and are to
   assert.equal(body['cursor'], cursors.at(-1));
 });
 
-test('a guard confirms from a budget of its own: what others revoke does not use up its requests', async () => {
+test("confirmations have their own budget: what others revoke does not use up a guard's requests", async () => {
   const hallpass = await startHallpass();
   const reader = await hallpass.makeKey({ scopes: [], resourceServerFor: [hallpass.issuer], requestsPerSecond: 2 });
   const partner = await hallpass.makeKey({ scopes: ['/oauth2/revocations.read'], requestsPerSecond: 2 });
@@ -219,7 +219,7 @@ test('a guard confirms from a budget of its own: what others revoke does not use
   assert.equal(await page(reader, 'no-name'), '429 rate_limited');
 });
 
-test('only the key of a resource server is counted, and a name that is none is not', async (t) => {
+test("only followers with a resource server's key and a well-formed name are counted", async (t) => {
   const place = await open();
   const { hallpass } = place;
   const scopes = ['/oauth2/revocations.read'];
@@ -245,7 +245,7 @@ test('only the key of a resource server is counted, and a name that is none is n
   assert.equal(answer.header('hallpass-guards'), 'confirmed=0, connected=0');
 });
 
-test('who asks for pages alone confirms with each, and is counted', async () => {
+test('a reader that only fetches pages confirms with each one, and is counted', async () => {
   const place = await open();
   const { hallpass, reader } = place;
   const headers = { authorization: basicOf(reader), 'hallpass-follower': followerId(1) };
@@ -269,7 +269,7 @@ test('who asks for pages alone confirms with each, and is counted', async () => 
   assert.ok(ids.includes(claimOf(token, 'jti')), 'it has confirmed only what it had');
 });
 
-test('more waits of one key than there may be are answered at once', async (t) => {
+test('waits beyond the limit of one key are answered at once', async (t) => {
   const place = await open();
   await follow(t, place, { at: 1, deaf: true });
   const waits = Array.from({ length: WAITS_PER_CLIENT_MAX + 3 }, () => revokeAndWait(place, '?wait=5'));
