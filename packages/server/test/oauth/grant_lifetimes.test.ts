@@ -41,13 +41,12 @@ async function eventsOf(at: Hallpass, { accessToken }: Tokens): Promise<readonly
   return events.filter((event) => event.grantId === grantId).map(({ kind }) => kind);
 }
 
-test('a grant that is refreshed once a day lives for 400 days, and introspection says until when', async () => {
+test('a grant that is refreshed every 20 days lives for 400 days, and introspection says until when', async () => {
   const [first] = await grant(hallpass, key, 0);
   let newest = first?.refreshToken ?? '';
-  for (let day = 1; day <= 400; day++) {
-    hallpass.clock.advance(DAY);
+  for (let day = 20; day <= 400; day += 20) {
+    hallpass.clock.advance(20 * DAY);
     newest = tokensOf(await hallpass.refresh(key, newest)).refreshToken;
-    if (day % 50 !== 0) continue;
     await forget(hallpass);
     const { body } = await hallpass.introspect(key, newest);
     assert.deepEqual([body['active'], body['exp']], [true, hallpass.clock.seconds + IDLE]);
@@ -306,7 +305,7 @@ test('in any order of operations, no refresh token works after it expires, and n
     for (const token of model.tokens) assert.equal((await hallpass.refresh(by, token)).outcome, refused);
   };
   await fc.assert(fc.asyncProperty(fc.array(anyStep, { minLength: 3, maxLength: 25, size: 'max' }), play), {
-    numRuns: 60,
+    numRuns: 30,
   });
   assert.ok(worked > 40, `${worked} refreshes worked`);
 });

@@ -197,14 +197,14 @@ test('with signingKeyDays 0 a key signs forever', async () => {
   await at.close();
 });
 
-test('through days of rotation no guard meets a key that it cannot know, and no live token loses its key (rule JK-04)', async () => {
+test('through a rotation no guard meets a key that it cannot know, and no live token loses its key (rule JK-04)', async () => {
   const at = await start({ environment: { HALLPASS_SIGNING_KEY_DAYS: '1' } });
   const key = await at.makeKey();
   // What a reader has that fetched the key set as late as it may, one step ago and two.
   let [before, longBefore] = [await publishedBy(at), await publishedBy(at)];
   const alive: string[] = [];
   const used = new Set<unknown>();
-  for (let seconds = 0; seconds < 2.2 * DAY_SECONDS; seconds += KEPT_SECONDS) {
+  for (let seconds = 0; seconds < 1.1 * DAY_SECONDS; seconds += KEPT_SECONDS) {
     await tendSigningKeys(at.instance);
     const { accessToken } = await at.issue(key);
     const { kid } = decode(accessToken).header;
@@ -218,7 +218,7 @@ test('through days of rotation no guard meets a key that it cannot know, and no 
     [before, longBefore] = [await publishedBy(at), before];
     at.clock.advance(KEPT_SECONDS);
   }
-  assert.equal(used.size, 3);
+  assert.equal(used.size, 2);
   await at.close();
 });
 
