@@ -5,7 +5,7 @@ import { suite, test } from 'node:test';
 import { serveGuard, serve } from '../../../../testing/command.ts';
 import { until } from '../../../../testing/server.ts';
 
-const ROUNDS = 25;
+const ROUNDS = 10;
 const SCOPE = 'grant_type=client_credentials&scope=/accounts.write';
 const post = (path: string, length: number, more = ''): string =>
   `POST ${path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n${more}Content-Length: ${length}\r\n\r\n`;
