@@ -10,24 +10,36 @@ export interface MutatedModule {
 }
 
 export const MODULES: Readonly<Record<string, MutatedModule>> = {
-  scope: {
-    sources: ['packages/protocol/src/scope.ts'],
-    tests: ['packages/protocol/test/{scope,scope_*,reserved_scopes}.test.ts'],
+  scope: protocol('scope', '{scope,scope_*,reserved_scopes}'),
+  access_token: protocol('access_token', 'access_token'),
+  refresh_token: protocol('refresh_token', 'refresh_token'),
+  jws: protocol('jws', 'jws'),
+  minting: {
+    sources: ['packages/server/src/oauth/tokens/*.ts'],
+    tests: ['packages/server/test/oauth/{access_token,opaque,refresh_token}.test.ts'],
     scoreMin: 85,
   },
-  access_token: {
-    sources: ['packages/protocol/src/access_token.ts'],
-    tests: ['packages/protocol/test/access_token.test.ts'],
-    scoreMin: 85,
-  },
-  refresh_token: {
-    sources: ['packages/protocol/src/refresh_token.ts'],
-    tests: ['packages/protocol/test/refresh_token.test.ts'],
-    scoreMin: 85,
-  },
-  jws: {
-    sources: ['packages/protocol/src/jws.ts'],
-    tests: ['packages/protocol/test/jws.test.ts'],
-    scoreMin: 85,
-  },
+  path: guard('policy/path', 'policy/{path,policy}'),
+  policy: guard('policy/policy', 'policy/{policy,policy_*,route_truth_table,scopes}'),
+  request: guard('request', '{request,credentials/credentials,possession/dpop}'),
+  decision: guard('decision', '{decision,guard,credentials/credentials,possession/{dpop,nonces}}'),
+  possession: guard('possession/possession', 'possession/{possession,dpop}'),
+  verification: guard('credentials/verification', '{attacks,credentials/verification}'),
+  guard: guard('guard', '{guard,metrics,credentials/*,policy/scopes,possession/{dpop,nonces},testing/*}'),
 };
+
+function protocol(source: string, tests: string): MutatedModule {
+  return {
+    sources: [`packages/protocol/src/${source}.ts`],
+    tests: [`packages/protocol/test/${tests}.test.ts`],
+    scoreMin: 85,
+  };
+}
+
+function guard(source: string, tests: string): MutatedModule {
+  return {
+    sources: [`packages/guard/src/${source}.ts`],
+    tests: [`packages/guard/test/${tests}.test.ts`],
+    scoreMin: 85,
+  };
+}

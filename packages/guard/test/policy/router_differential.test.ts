@@ -18,8 +18,9 @@ import {
 } from './differing_routers.ts';
 import { openBench } from '../harness.ts';
 import { oddRequests, type Asked } from './odd_requests.ts';
+import { caseCount } from '../../../../testing/case_count.ts';
 
-const REQUESTS = 4_000;
+const REQUESTS = caseCount(800);
 const requests = oddRequests(ROUTES, REQUESTS);
 
 const { issuer, guard } = await openBench();
@@ -113,7 +114,7 @@ test('what the policy opens every framework serves: nobody is of another mind ab
 
 test('the comparison tells a router that takes parameters before literals', async () => {
   const found = disagreements(await runAll(onExpress({ routes: ROUTES.toReversed() })));
-  assert.ok(found.length > 100, `${found.length}`);
+  assert.ok(found.length > REQUESTS / 40, `${found.length}`);
 });
 
 test('the comparison tells a guard that was shown a tidier path than the router', async () => {
@@ -123,5 +124,5 @@ test('the comparison tells a guard that was shown a tidier path than the router'
       next();
     },
   });
-  assert.ok(disagreements(await runAll(tidy)).length > 10);
+  assert.ok(disagreements(await runAll(tidy)).length > REQUESTS / 400);
 });

@@ -7,6 +7,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { neverSeen, RevocationSet, type Seen } from '../../src/revocations/revocation_set.ts';
 import { makeId, NOW_SECONDS, TestClock } from '../issuer.ts';
+import { caseCount } from '../../../../testing/case_count.ts';
 
 const LEEWAY_SECONDS = 5;
 
@@ -65,7 +66,7 @@ test('in any order, a live revocation is never dropped and nothing else is revok
         }
       }
     }),
-    { numRuns: 3000 },
+    { numRuns: caseCount(500) },
   );
 });
 

@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { LEDGER_FILE, meets, openFolder } from './harness.ts';
+import { caseCount } from '../../../../../testing/case_count.ts';
 
 const { fileOf, faultsIn } = openFolder();
 
@@ -78,6 +79,6 @@ test('whatever bytes a file has, they make a policy or a PolicyError', async () 
       writeFileSync(file, content);
       await readPolicy(file).catch((error: unknown) => assert.ok(error instanceof PolicyError, String(error)));
     }),
-    { numRuns: 1_500 },
+    { numRuns: caseCount(200) },
   );
 });
