@@ -156,24 +156,44 @@ test('a security that is malformed, or of a scheme that nobody knows, is refused
   }
 });
 
-test('a text that is no scope says what is wrong with it', () => {
-  const wrong: readonly (readonly [string, RegExp])[] = [
-    ['accounts:read', /begins with a slash/],
-    ['/accounts', /ends in a dot and a verb/],
-    ['/accounts.Read', /small letters/],
-    ['//accounts.read', /segment is empty/],
-    ['/accounts/{a}{b}.read', /whole segment/],
-    ['/acc ounts.read', /letters, digits/],
-    ['*', /begins with a slash/],
-    ['', /begins with a slash/],
-    ['/../a.read', /inside a segment/],
-    [`/${'a'.repeat(600)}.read`, /shorter/],
+test('each fault of a scope says what to do about it', () => {
+  const advice: readonly (readonly [string, string])[] = [
+    [`/${'a/'.repeat(300)}b.read`, 'Make it shorter.'],
+    [
+      'accounts:read',
+      'A scope begins with a slash, as in /accounts.read. Or map it: hallpass policy scopes proposes how.',
+    ],
+    ['', 'A scope begins with a slash, as in /accounts.read. Or map it: hallpass policy scopes proposes how.'],
+    ['/accounts', 'A scope ends in a dot and a verb, as in /accounts.read.'],
+    ['/accounts.Read', 'The verb, after the last dot, is made of small letters and hyphens, as in /accounts.read.'],
+    ['//accounts.read', 'A segment is empty. Take a slash away.'],
+    ['/a/../b.read', 'Dots may stand inside a segment alone.'],
+    [`/${'a'.repeat(200)}.read`, 'Make its segments shorter.'],
+    ['/a b.read', 'Segments are made of letters, digits, and _ ~ - or dots inside.'],
+    ['/a/x{b}.read', 'A parameter is a whole segment, as in /accounts/{accountID}.read.'],
+    ['/{a}/{a}.read', 'A parameter may be there once.'],
   ];
-  for (const [scope, says] of wrong) {
+  for (const [scope, sentence] of advice) {
     const [fault = ''] = faultsOf(securedBy([{ Hallpass: [scope] }]));
-    assert.match(fault, /^bad_scope \/paths\/~1a\/get\/security: /, scope);
-    assert.match(fault, says, scope);
+    assert.equal(fault.replace(/'.*?' is not a scope\. /, ''), `bad_scope /paths/~1a/get/security: ${sentence}`, scope);
     assert.ok(fault.length < 400);
+  }
+});
+
+test('a security scheme has a type of its version, and one with scopes may not be used without', () => {
+  const security = [{ Hallpass: ['/a.read'] }, { Odd: [] }];
+  const withOdd = (odd: unknown): Members =>
+    api({ '/a': { get: { security } } }, { components: { securitySchemes: { ...SCHEMES, Odd: odd } } });
+  for (const odd of [{ type: 'mutualTLS' }, { $ref: '#/components/securitySchemes/Basic' }]) {
+    assert.equal(opened(withOdd(odd), '/a'), '/a.read');
+  }
+  assertFault(withOdd({ $ref: '#/components/securitySchemes/OpenID' }), /^several_scopes .*another for no scope/);
+  for (const type of [undefined, 7, 'oauth', 'Http']) assertFault(withOdd({ type }), /^malformed .*not a type of/);
+  assertFault(withOdd({ type: 'http', Scheme: 'x' }), /^unknown_member /);
+  assertFault(withOdd({ $ref: '#/none' }), /^bad_reference /);
+  assertFault(withOdd(7), /There is no security scheme 'Odd'/);
+  for (const components of [undefined, 7, {}, { securitySchemes: 7 }]) {
+    assertFault(api({ '/a': { get: { security } } }, { components }), /There is no security scheme 'Hallpass'/);
   }
 });
 
@@ -229,7 +249,7 @@ test('everything that is wrong is said at once, each with its operation and its 
   }
 });
 
-test('what a sentence repeats of a document is short, and moves no cursor', () => {
+test('a sentence repeats 120 characters of a document at most, and none that moves a cursor', () => {
   const evil = `/\u001b[2J\n${'x'.repeat(5_000)}`;
   for (const document of [
     securedBy([{ Hallpass: [evil] }]),
@@ -240,6 +260,26 @@ test('what a sentence repeats of a document is short, and moves no cursor', () =
     assert.match(fault, /^[\u0020-\u007e]+$/);
     assert.ok(fault.replace(/^.*?: /, '').length < 400);
   }
+  const repeated = (text: string): string =>
+    / scheme (.*)\. Name/s.exec(faultsOf(securedBy([{ [text]: [] }]))[0] ?? '')?.[1] ?? '';
+  for (const control of [
+    '\0',
+    '\n',
+    '\r\n',
+    '\u001b',
+    '\u007f',
+    '\u0085',
+    '\u2028',
+    '\u061c',
+    '\u200e',
+    '\u202e',
+    '\u2066',
+  ]) {
+    assert.equal(repeated(`a${control}b`), "'a b'");
+  }
+  const longest = `<${'x'.repeat(118)}>`;
+  assert.equal(repeated(longest), `'${longest}'`);
+  assert.equal(repeated(`${longest}y`), `'${longest}...'`);
 });
 
 test('an overlay that is small, and endless where it is followed, is refused', () => {

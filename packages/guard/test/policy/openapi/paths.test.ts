@@ -112,11 +112,17 @@ test('a path item may be written elsewhere in the document, and nowhere else', (
   assertFault(refer('#/x-items/none'), /leads to what is not a path item/);
   assertFault(refer('#/constructor'), /leads to what is not a path item/);
   assertFault(refer('#/__proto__'), /leads to what is not a path item/);
-  assertFault(refer('#/x-list/length'), /leads to what is not a path item/);
+  for (const index of ['length', '00', '-1', '1e0', '0x0', ' 0', '0 ', '1']) {
+    assertFault(refer(`#/x-list/${index}`), /leads to what is not a path item/);
+  }
   assertFault(refer('#/x-items/%ff'), /not a JSON Pointer/);
-  assertFault(refer('#/x-items/a~2b'), /not a JSON Pointer/);
+  for (const wrong of ['#/~', '#/~2', '#/a~', '#/a/~', '#/~/a', '#/a#/b', '#/x-items/a~2b']) {
+    assertFault(refer(wrong), /not a JSON Pointer/);
+  }
   assertFault(refer('#/x-items/round'), /on and on/);
-  assertFault(refer('#/x-items/on', { get: asks('/b.read') }), /stands beside a \$ref/);
+  for (const beside of ['get', 'additionalOperations', 'servers', 'security', 'parameters']) {
+    assertFault(refer('#/x-items/on', { [beside]: {} }), /stands beside a \$ref/);
+  }
 });
 
 test('the path of the servers stands before each path, and has to be one', () => {
@@ -149,16 +155,15 @@ test('the path of the servers stands before each path, and has to be one', () =>
   const ambiguous = /^bad_server \/servers: These servers have different paths: '\/v1', '\/v2'\. .*--base-path/;
   assertFault(on({ url: 'https://one.example.com/v1' }, { url: 'https://two.example.com/v2' }), ambiguous);
   assertFault(named({ default: 'v2', enum: ['v1', 'v2'] }), ambiguous);
-  for (const server of [
-    { url: 'v1' },
-    { url: './v1' },
-    { url: 'https://x.example.com/{base}' },
-    { url: '/v1?x' },
-    {},
-    7,
-  ]) {
+  const unclear = [
+    ...['v1', './v1', 'https://x.example.com/{base}', '{a{b}://h/v1', '{a}b}://h/v1', '{a://h/v1', 'a}://h/v1'],
+    ...['x https://h/v1', 'https://h?q/v1', 'https://h#f/v1', 'https:/h/v1', '/v1?q', '/v1#f', '/v1{', '/v1}', '\n/v1'],
+  ].map((url) => ({ url }));
+  for (const server of [...unclear, {}, 7, null, { url: 7 }, { url: ['/v1'] }, ['/v1']]) {
     assertFault(on(server), /^bad_server \/servers: .*does not say which path/);
   }
+  // A second double slash is not another host, and no guard matches it.
+  assertFault(on({ url: '/v1//h/v2' }), /^bad_path /);
   assertFault(
     api({ '/a': { get: asks('/a.read') } }, { servers: 'x' }),
     /^bad_server \/servers: servers must be a list/,
@@ -186,4 +191,72 @@ test('the servers of an operation or of its path item stand in place of the othe
   assert.equal(meets(moved, 'PUT', '/x/t1/a'), '/a.write');
   assert.equal(meets(moved, 'GET', '/x/t1/b'), '/b.read');
   assert.equal(meets(policyFromOpenAPI(document, { basePath: '' }), 'GET', '/b'), '/b.read');
+});
+
+test('the variables of a server have to come to one path', () => {
+  const on = (variables: unknown, url: string): Members =>
+    api({ '/a': { get: asks('/a.read') } }, { servers: [{ url, variables }] });
+  for (const [variables, prefix, url = '/{a}'] of [
+    [{ a: { default: 'x' }, b: { default: 'y' } }, '/x/y', '/{a}/{b}'],
+    [{ a: { enum: ['x'], default: 'x' }, b: { enum: ['y'] } }, '/x/y', '/{a}/{b}'],
+    [{ a: { default: 'x' } }, '/x/x', '/{a}/{a}'],
+    [{ a: { default: '$&' } }, '/$&'],
+    [{ a: { default: 7 } }, '/7'],
+  ] as const) {
+    assert.equal(opened(on(variables, url), `${prefix}/a`), '/a.read', prefix);
+  }
+  for (const variables of [
+    undefined,
+    7,
+    {},
+    { a: 7 },
+    { a: {} },
+    // No value at all is not the root.
+    { a: { enum: [] } },
+    // Some tools use a default that is not one of the values.
+    { a: { enum: ['x'], default: 'z' } },
+    { a: { default: 'x', enum: 'x' } },
+    { a: { enum: ['x', null] } },
+    ...[null, true, {}, ['x'], 'x?y', 'x#y', 'x{y', 'x}y'].map((value) => ({ a: { default: value } })),
+  ]) {
+    assertFault(on(variables, '/{a}'), /^bad_server /);
+  }
+  // A few lines can make paths without end.
+  const names = Array.from({ length: 20 }, (_, index) => `v${index}`);
+  const many = { enum: Array.from({ length: 90 }, (_, index) => `x${index}`) };
+  const url = names.map((name) => `/{${name}}`).join('');
+  assertFault(on(Object.fromEntries(names.map((name) => [name, many])), url), /^bad_server /);
+});
+
+test('a reference is followed 16 times, and the names in a pointer are unescaped in the order of RFC 6901 §4', () => {
+  const chain = (length: number): Members => {
+    const items = Array.from({ length }, (_, at) => [
+      String(at + 1),
+      at + 1 === length ? { get: asks('/a.read') } : { $ref: `#/x-p/${at + 2}` },
+    ]);
+    return api({ '/a': { $ref: '#/x-p/1' } }, { 'x-p': Object.fromEntries(items) });
+  };
+  assert.equal(opened(chain(16), '/a'), '/a.read');
+  assertFault(chain(17), /^bad_reference \/paths\/~1a: Its \$ref leads on and on: more than 16 times\.$/);
+  for (const name of ['/', '~', '~1', '~0', 'a/b~c', '~/']) {
+    const pointer = `#/x-p/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`;
+    const document = api({ '/a': { $ref: pointer } }, { 'x-p': { [name]: { get: asks('/a.read') } } });
+    assert.equal(opened(document, '/a'), '/a.read', pointer);
+  }
+});
+
+test('additional operations are closed where their method cannot be one, or has a member of its own (OpenAPI 3.2)', () => {
+  const since32 = (additionalOperations: unknown): Members =>
+    api({ '/a': { additionalOperations, get: asks('/a.read') } }, { openapi: '3.2.0' });
+  assertFault(
+    since32({ lock: {}, LOCK: 7, GET: {} }),
+    /^bad_path .*additionalOperations\/lock: A method is a word in capitals/,
+    /^malformed .*additionalOperations\/LOCK: An operation must be an object/,
+    /^bad_path .*additionalOperations\/GET: This method has a member of its own/,
+    // The GET beside it is closed with it.
+    /^ambiguous /,
+  );
+  for (const odd of [7, 'text', ['LOCK'], null]) {
+    assertFault(since32(odd), /^malformed .*additionalOperations must be an object/, /^ambiguous /);
+  }
 });
