@@ -1,52 +1,52 @@
 /**
- * Requests for operations that no policy opens, in whatever way a framework may match them: `/items/{id}:archive` is not
- * `/items/{id}` with a value that ends in `:archive`.
+ * Recognises requests for operations that the policy does not open, however a framework may match them. A request for
+ * `/items/{id}:archive` must not be taken for `/items/{id}` with a value that ends in `:archive`.
  */
 
-/** An operation's path that is closed. */
+/** The path of a closed operation. */
 export interface ClosedPath {
-  /** As people know it: `POST /items/{id}:archive`. */
+  /** For messages: `POST /items/{id}:archive`. */
   readonly route: string;
-  /** `*`: any method. */
+  /** `*` means any method. */
   readonly method: string;
-  /** The path in front of the template; undefined when it cannot be known. */
+  /** The path before the template; undefined when it cannot be known. */
   readonly prefix: string | undefined;
   readonly template: string;
-  /** Methods that `*` leaves out. */
+  /** Methods that `*` does not include. */
   readonly except?: ReadonlySet<string>;
 }
 
-/** A segment: a text, a whole parameter (undefined), or the texts around the parameters in it. */
+/** A segment: a literal, a whole parameter (undefined), or the literals around the parameters in it. */
 type Segment = string | undefined | readonly string[];
 
-/** A closed path as requests are compared with it: decoded, and without slashes that are too many. */
+/** A closed path in the form that requests are compared with: decoded, without redundant slashes. */
 interface ClosedShape {
   readonly route: string;
   readonly method: string;
   readonly except: ReadonlySet<string>;
   readonly segments: readonly Segment[];
-  /** Whether anything may stand in front. */
+  /** Whether any path may come before it. */
   readonly anyPrefix: boolean;
-  /** The texts around parameters, where one of them may hold slashes. */
+  /** The literals around the parameters, if one of the parameters may contain slashes. */
   readonly texts: readonly string[] | undefined;
-  /** Whether the last segment takes all that is left: routers try it when nothing else fits. */
+  /** Whether the last segment is a catch-all, which routers try when nothing else matches. */
   readonly catchAll: boolean;
 }
 
-/** Marks of a parameter that is one segment at most, and of one that may be more: characters of private use. */
+/** Marks for a parameter of at most one segment, and for one that may be longer: private-use characters. */
 const [ONE, MANY] = ['\ue000', '\ue001'];
 
-/** The paths that requests for a template come by, as they look after they were read. */
+/** The paths that a request for a template may have, once parsed. */
 function pathsOf({ prefix, template }: Pick<ClosedPath, 'prefix' | 'template'>): readonly string[] {
   const whole = [`${prefix ?? ''}/${template}`];
-  // Some put a slash there, and others do not: then what is not known ends in the same segment, whatever it is.
+  // Some tools insert a slash there. Others don't, and then an unknown prefix ends in the same segment.
   if (!template.startsWith('/')) whole.push(`${prefix ?? '/{}'}${template}`);
   return [...new Set(whole.flatMap(readingsOf))];
 }
 
 /**
- * Paths of the same text are fit by the same requests. Behind a prefix that is not known there are more than behind none,
- * and a parameter that may hold slashes takes more than one that may not.
+ * A text that is equal for two paths only if the same requests match both. An unknown prefix matches more than no prefix,
+ * and a parameter that may contain slashes matches more than one that may not.
  */
 export function extentOf(path: Pick<ClosedPath, 'prefix' | 'template'>): string {
   return JSON.stringify([path.prefix === undefined, ...pathsOf(path)]);
@@ -67,7 +67,7 @@ function shapesOf(closed: ClosedPath): readonly ClosedShape[] {
 
 const PLAIN = /^[A-Za-z0-9._~!$&'()*+,=:@-]+$/;
 
-/** The route that a shape would be in a policy: texts and whole parameters behind a known path; undefined for others. */
+/** The shape as a route of a policy, if it has a known prefix and only literals and whole parameters; else undefined. */
 function plainRoute({ method, segments, texts, anyPrefix }: ClosedShape): string | undefined {
   if (texts !== undefined || anyPrefix || !/^[A-Z][A-Z-]*$/.test(method)) return undefined;
   if (!segments.every((segment) => segment === undefined || (typeof segment === 'string' && PLAIN.test(segment))))
@@ -84,8 +84,8 @@ function segmentsOf(path: string): readonly Segment[] {
 }
 
 /**
- * What a template may mean. `?` or `#` ends the path, or is a character of a segment, which a request writes `%3F`; spaces
- * around a segment are part of it, or a slip.
+ * The ways to read a template. `?` or `#` ends the path, or is a character of a segment, which a request writes as `%3F`.
+ * Spaces around a segment belong to it, or are a typing error.
  */
 function readingsOf(template: string): readonly string[] {
   const marked = markParameters(template);
@@ -102,14 +102,14 @@ function markParameters(template: string): string {
     template
       .replaceAll(/\{[?&#;][^{}]*\}/g, '')
       .replaceAll(/\{([^{}]*)\}/g, (_, name: string) => (/^[.]|[/*+]|\.\.\./.test(name) ? MANY : ONE))
-      // A brace without its other half: a parameter was meant.
+      // An unmatched brace: a parameter was meant.
       .replaceAll(/[{}][^/]*/g, ONE)
   );
 }
 
 /**
- * A path as requests for it look after they were read: what follows `;` is no part of it, slashes at the end or beside
- * each other are one to some frameworks, case is nothing to others.
+ * Normalises a path the way lenient frameworks do: what follows `;` is dropped, and so are trailing and repeated slashes
+ * and dot segments.
  */
 function normalise(path: string): string {
   const segments: string[] = [];
@@ -128,20 +128,20 @@ function decode(text: string): string {
   }
 }
 
-/** A text without its case and its way to write an accent. */
+/** Folds case, and the ways to encode an accent. */
 function fold(text: string): string {
   return text.normalize('NFC').toLowerCase();
 }
 
-/** A route with its parameters named as those of closed ones are, so that the two can be compared. */
+/** A route with its parameters renamed by position, so that it can be compared with a closed one. */
 export function plainNames(route: string): string {
   const [method = '', ...segments] = route.split('/');
   return [method, ...segments.map((segment, index) => (segment.startsWith('{') ? `{p${index}}` : segment))].join('/');
 }
 
-/** The closed paths of a policy. */
+/** The closed paths of a policy, and which requests may be meant for them. */
 export class ClosedPaths {
-  /** Those that a policy can have as routes, for its own tree: each with the closed operation's name. */
+  /** The closed paths that can be routes of a policy's own tree, each with the closed operation's name. */
   readonly routes = new Map<string, string>();
   readonly #folded = new Map<string, string>();
   readonly #byMethod = new Map<string, ClosedShape[]>();
@@ -165,19 +165,20 @@ export class ClosedPaths {
     }
   }
 
-  /** The closed operation that a route is, but for its case and the names of its parameters; undefined when none is. */
+  /** The closed operation that equals a route except for case and parameter names; undefined if there is none. */
   twinOf(route: string): string | undefined {
     return this.#folded.get(fold(route));
   }
 
-  /** Whether each of them is a route. */
+  /** Whether all of them can be routes. */
   get arePlain(): boolean {
     return this.#byMethod.size === 0;
   }
 
   /**
-   * The closed operation for which a request may be meant that a policy's route matches; undefined when it is for that
-   * route. Where one path has a text and the other a parameter the text is meant, leftmost first (OpenAPI §4.8.8.1).
+   * The closed operation that a request may be meant for although a route of the policy matches it; undefined if it is
+   * meant for the route. Where one has a literal and the other a parameter, the literal wins, leftmost first (OpenAPI
+   * §4.8.8.1).
    */
   find(method: string, segments: readonly string[], routePath: string): string | undefined {
     const folded = segments.map(fold);
@@ -201,7 +202,7 @@ function matches({ segments, texts, anyPrefix }: ClosedShape, request: readonly 
   });
 }
 
-/** Whether the texts are there in their order, the first at the start and the last at the end; linear in both. */
+/** Whether a text consists of the literals in order, the first at its start and the last at its end. Takes linear time. */
 function glob(texts: readonly string[], whole: string): boolean {
   const [first = '', ...middle] = texts;
   const last = middle.pop();
@@ -216,7 +217,7 @@ function glob(texts: readonly string[], whole: string): boolean {
   return at + last.length <= whole.length;
 }
 
-/** How narrow a segment is: a parameter, a part of one, a text. */
+/** How specific a segment is: a parameter, a parameter with literals, a literal. */
 const NARROWNESS = { parameter: 0, part: 1, text: 2 };
 
 function isNarrower(route: readonly string[], { segments, texts, anyPrefix, catchAll }: ClosedShape): boolean {

@@ -1,35 +1,35 @@
-/** The path of a request, read in the one way that every router agrees on, or not at all (CWE-551). */
+/** Reads the path of a request in the one way that all routers agree on, or refuses it (CWE-551). */
 
 const ORIGIN = /^https?:\/\/[^/?#\\]*/i;
 
-/** A URL as it was received without its origin, if it has one: path and query. */
+/** The path and query of a URL as it was received, without its origin if it has one. */
 export function pathOf(url: string): string {
   return url.replace(ORIGIN, '');
 }
 
 /**
- * The address that a client called, query and all; undefined when that cannot be known. Only `publicURL` says which host
- * that is. What the request says of it is the word of whoever sent it: an API that a client trusts less than this one
- * could pass a token and its proof on, with its own name in `Host`, and the proof would fit (RFC 9449 §4.3, 9).
+ * The address that a client called, with its query; undefined when it cannot be known. Only `publicURL` says which host
+ * it has. The request's own `Host` cannot be trusted: an API that the client trusts less than this one could forward the
+ * client's token and proof with its own name in `Host`, and the proof would fit (RFC 9449 §4.3, 9).
  */
 export function publicAddress(url: string, publicURL: string | undefined): string | undefined {
   if (publicURL === undefined) return undefined;
   const path = pathOf(url);
-  // Anything else would not be appended to the host but become part of it.
+  // Anything else would become part of the host.
   return path === '' || path.startsWith('/') || path.startsWith('?') ? publicURL + path : undefined;
 }
 
 /** The longest path, in characters. */
 const PATH_LENGTH_MAX = 8_192;
 
-/** The raw characters of RFC 3986's path, less `;`: no control, no space, no backslash, nothing beyond ASCII. */
+/** The characters of a path in RFC 3986, except `;`: no control, no space, no backslash, nothing beyond ASCII. */
 const RAW_PATH = /^(?:\/[A-Za-z0-9._~!$&'()*+,=:@%-]+)+$/;
 
 /**
- * A URL as it was received to the segments of its path, each decoded once; undefined when another reader could come to
- * another path. Refused are dot segments, empty segments and a slash at the end (frameworks disagree on what they mean),
- * encoded slashes and backslashes (proxies decode them), `%25` (somebody will decode twice), `;` (a parameter to some),
- * escapes of what needs none, and whatever is not UTF-8.
+ * Parses a URL as it was received into the segments of its path, each decoded once; undefined when another program could
+ * read a different path. Refused: dot segments, empty segments and a trailing slash (frameworks disagree about them),
+ * encoded slashes and backslashes (proxies decode them), `%25` (something may decode twice), `;` (it begins a parameter
+ * for some), escapes of characters that need none, and anything that is not UTF-8.
  */
 export function parsePath(url: string): readonly string[] | undefined {
   const path = withoutQuery(url.startsWith('/') ? url : pathOf(url));
@@ -47,7 +47,7 @@ export function parsePath(url: string): readonly string[] | undefined {
   return segments.includes('.') || segments.includes('..') ? undefined : segments;
 }
 
-/** A target up to its query. */
+/** A request target up to its query. */
 export function withoutQuery(url: string): string {
   const query = url.indexOf('?');
   return query < 0 ? url : url.slice(0, query);
@@ -56,7 +56,7 @@ export function withoutQuery(url: string): string {
 /** An escape of a letter, a digit or `-._~`: `%2e` is a dot to some and three characters to others (RFC 3986 §2.3). */
 const NEEDLESS_ESCAPE = /%(?:2[de]|3\d|[46][1-9a-f]|[57][\da]|5f|7e)/i;
 
-/** What only an escape can have brought in: `/`, `\`, `%`, `;` and the control characters. */
+/** Characters that only an escape can have brought in: `/`, `\`, `%`, `;` and the control characters. */
 // oxlint-disable-next-line no-control-regex -- they are what it is for
 const UNSAFE = /[/\\%;\u0000-\u001f\u007f-\u009f]/;
 

@@ -1,4 +1,4 @@
-/** Which scope opens which route of an API (contract §8). What no policy names is closed. */
+/** Which scope opens which route of an API (contract §8). A route that the policy does not name is closed. */
 import {
   fillScope,
   describeScopeFault,
@@ -14,25 +14,25 @@ import {
 import type { PathValues } from '../decision.ts';
 import { parsePath } from './path.ts';
 
-/** What a request came to: its route, the decoded parameters of the path, and the scope that it needs. */
+/** What a request matched: its route, the decoded path parameters, and the scope it needs. */
 export interface Match<Route extends string = string> {
   readonly route: Route;
   readonly values: PathValues;
   readonly scope: Scope;
 }
 
-/** Made by `compilePolicy`; holds no state between requests. */
+/** A compiled policy. It keeps no state between requests. */
 export interface Policy<Route extends string = string> {
   readonly match: (method: string, url: string) => Match<Route> | Refusal;
-  /** Its routes, those that it closes among them. */
+  /** Its routes, including those that it closes. */
   readonly routes: readonly Route[];
-  /** The scopes of its routes, each once, in order. */
+  /** The scopes of its routes, each once, sorted. */
   readonly scopes: readonly Scope[];
 }
 
 /**
- * Routes with their scopes. Every scope has to be one of `Scopes`, and every parameter of a scope one of its route, for
- * the compiler too.
+ * Routes with their scopes. The compiler checks that every scope is one of `Scopes`, and that every parameter of a scope
+ * is a parameter of its route.
  */
 export type PolicyRoutes<Routes extends Readonly<Record<string, string>>, Scopes extends string = string> = {
   readonly [Route in keyof Routes]: Routes[Route] extends Scopes
@@ -43,7 +43,7 @@ export type PolicyRoutes<Routes extends Readonly<Record<string, string>>, Scopes
 };
 
 export interface PolicyOptions<Scopes extends string = string> {
-  /** The scopes of the API: a route with another one is a mistake. Default: any. */
+  /** The scopes of the API. A route with any other scope is an error. Default: any scope is allowed. */
   readonly scopes?: readonly Scopes[];
 }
 
@@ -53,10 +53,10 @@ interface CompiledRoute {
   readonly scope: Scope;
 }
 
-/** A place in the tree of segments. */
+/** A node in the tree of segments. */
 interface Node {
   readonly literals: Map<string, Node>;
-  /** Its literals without their case. */
+  /** Its literals in lower case. */
   readonly folded: Set<string>;
   parameter?: Node;
   route?: CompiledRoute;
@@ -67,13 +67,13 @@ function emptyNode(): Node {
 }
 
 /**
- * Routes such as `'GET /accounts/{accountID}/transfers': '/accounts/{accountID}/transfers.read'` to a policy. A request
- * matches whole segments, case-sensitively; where a literal and a parameter both fit, the literal wins, leftmost first. A
- * value that differs from a literal in its place by case alone matches nothing.
- * `HEAD` is not `GET`: name it, or it is closed.
+ * Compiles routes such as `'GET /accounts/{accountID}/transfers': '/accounts/{accountID}/transfers.read'` into a policy.
+ * A request matches whole segments, case-sensitively. Where a literal and a parameter both match, the literal wins,
+ * leftmost first. A value that differs from a literal in its place only by case matches nothing. `HEAD` is not `GET`: name
+ * it, or it is closed.
  *
- * Throws a TypeError naming the route when it or its scope is malformed or not among the scopes, when the scope has a
- * parameter that the route has not, and when two routes match the same requests.
+ * Throws a TypeError that names the route when the route or its scope is malformed, when the scope is not in the
+ * catalogue or has a parameter that the route does not have, and when two routes match the same requests.
  */
 export function compilePolicy<
   const Routes extends Readonly<Record<string, string>>,
@@ -103,7 +103,7 @@ export function compilePolicy<
   return { match, routes: Object.keys(routes), scopes: texts.map(parseScope).filter(isScope) };
 }
 
-/** A value that no scope can hold, such as an e-mail address: no token ever opens that path, and the sender is told why. */
+/** Refuses a value that no scope can hold, such as an e-mail address. No token ever opens that path, so the caller is told why. */
 export function refuseValue(template: Scope, values: PathValues, fault: FillFault): Refusal {
   const bad = template.parameters.filter((name) => !isSegmentValue(values[name] ?? ''));
   const names = (bad.length > 0 ? bad : template.parameters).map((name) => `{${name}}`).join(' ');
@@ -149,19 +149,19 @@ function addRoute(methods: Map<string, Node>, key: string, scopeText: string): v
   node.route = { key, parameters, scope };
 }
 
-/** A walk down the tree: the segments of a path, the one that is next, and what parameters took so far. */
+/** A walk down the tree: the segments of a path, the index of the next one, and the values captured so far. */
 interface Walk {
   readonly segments: readonly string[];
   readonly at: number;
   readonly captured: string[];
 }
 
-/** Each node is reached by one path of the tree, so the work is bounded by the policy's size, whatever the request. */
+/** Each node has one parent, so the work is bounded by the size of the policy, whatever the request. */
 function find(node: Node | undefined, { segments, at, captured }: Walk): CompiledRoute | 'differs_by_case' | undefined {
   const segment = segments[at];
   if (node === undefined || segment === undefined) return node?.route;
-  // Another reader, one that minds no case, would take it for the literal (CWE-178): it is nobody's value, neither here
-  // nor in the place of a parameter that is met on the way back.
+  // A case-insensitive router would take it for the literal (CWE-178). So it is not a parameter's value, neither here nor
+  // higher up after backtracking.
   if (node.folded.size > 0 && !node.literals.has(segment) && node.folded.has(segment.toLowerCase())) {
     return 'differs_by_case';
   }

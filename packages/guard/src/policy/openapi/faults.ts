@@ -1,7 +1,7 @@
-/** What is wrong with a policy or its file, and where: every fault is gathered, so that you can mend them all at once. */
+/** What is wrong with a policy or its file, and where. Every fault is collected, so that you can fix them all at once. */
 import { flattenControls, isObject } from '@hallpass/protocol';
 
-/** What kind of fault it is. */
+/** The kinds of faults. */
 export type PolicyFaultKind =
   | 'unreadable'
   | 'malformed'
@@ -19,16 +19,16 @@ export type PolicyFaultKind =
   | 'stale'
   | 'ignored';
 
-/** One thing that is wrong, where it is, and what to do. */
+/** One fault: what is wrong, where, and what to do about it. */
 export interface PolicyFault {
   readonly kind: PolicyFaultKind;
-  /** The file; undefined for a document that came from none. */
+  /** The file; undefined for a document from memory. */
   readonly file?: string;
-  /** The line in the file, from 1, where it is known. */
+  /** The line in the file, counted from 1, if it is known. */
   readonly line?: number;
-  /** Where in the document, as a JSON Pointer (RFC 6901). */
+  /** The place in the document, as a JSON Pointer (RFC 6901). */
   readonly pointer: string;
-  /** The operation, such as `GET /accounts`, if it is about one. `*` stands for every method of its path. */
+  /** The operation that it is about, if any, such as `GET /accounts`. `*` stands for every method of the path. */
   readonly operation?: string;
   readonly sentence: string;
 }
@@ -36,16 +36,16 @@ export interface PolicyFault {
 /** The names that lead from the root of a document to a place in it. */
 export type Place = readonly string[];
 
-/** A document and where it came from. */
+/** A document and where it comes from. */
 export interface Source {
-  /** Undefined for a document that came from no file. */
+  /** Undefined for a document from memory. */
   readonly file?: string;
   readonly document: unknown;
-  /** The line of a place, from 1, or of the nearest place around it; undefined where lines are unknown. */
+  /** The line of a place, counted from 1, or of the nearest place around it; undefined if lines are unknown. */
   readonly lineOf: (place: Place) => number | undefined;
 }
 
-/** A value, and where it is written. */
+/** A value and where it is written. */
 export interface Spot {
   readonly source: Source;
   readonly place: Place;
@@ -57,12 +57,12 @@ export function rootOf(source: Source): Spot {
   return { source, place: [], value: source.document };
 }
 
-/** What is inside of a spot, by its names; its value is undefined when nothing is there. */
+/** The spot inside another one, by the names that lead there. Its value is undefined if nothing is there. */
 export function inside({ source, place, value }: Spot, ...names: Place): Spot {
   return { source, place: [...place, ...names], value: at(value, names) };
 }
 
-/** A document that no policy can be made of. `faults` are all that is wrong with it; the message has each on a line. */
+/** No policy can be made of a document. `faults` holds everything that is wrong; the message has one line for each. */
 export class PolicyError extends Error {
   override readonly name = 'PolicyError';
   readonly faults: readonly PolicyFault[];
@@ -73,14 +73,14 @@ export class PolicyError extends Error {
   }
 }
 
-/** A fault on one line: where it is, the operation, what to do. */
+/** Prints a fault on one line: where it is, the operation, what to do. Safe to write to a terminal. */
 export function printFault({ file, line, pointer, operation, sentence }: PolicyFault): string {
   const name = file === undefined ? undefined : flattenControls(file);
   const where = line === undefined ? `${name ?? ''}#${pointer}` : `${name ?? 'line'}:${line}`;
   return `${where}: ${operation === undefined ? '' : `${operation}: `}${sentence}`;
 }
 
-/** The fault of a kind at a spot. */
+/** Makes a fault of a kind at a spot. */
 export function faultAt(
   kind: PolicyFaultKind,
   { source, place }: Pick<Spot, 'source' | 'place'>,
@@ -98,24 +98,25 @@ export function faultAt(
   };
 }
 
-/** The same fault, of an operation. */
+/** The same fault, about an operation. */
 export function ofOperation(fault: PolicyFault, operation: string): PolicyFault {
   return { ...fault, operation: flattenControls(operation) };
 }
 
-/** A fault of a text that is no document, on a line where one is known. */
+/** A fault of a text that cannot be parsed, with its line if it is known. */
 export function faultOnLine(file: string, line: number | undefined, sentence: string): PolicyFault {
   return faultAt('malformed', { source: { file, document: undefined, lineOf: () => line }, place: [] }, sentence);
 }
 
+/** Whether a value is a fault rather than a spot or a source. */
 export function isFault(value: object): value is PolicyFault {
   return 'sentence' in value;
 }
 
-/** The longest piece of a document that a sentence repeats, in characters. */
+/** The most characters of a document that a sentence repeats. */
 const QUOTED_LENGTH_MAX = 120;
 
-/** A text of a document for a sentence: short, and without what would move a terminal's cursor. */
+/** Quotes a text of the document in a sentence: shortened, and without characters that would move a terminal's cursor. */
 export function quote(text: string): string {
   return `'${flattenControls(text.length > QUOTED_LENGTH_MAX ? `${text.slice(0, QUOTED_LENGTH_MAX)}...` : text)}'`;
 }
@@ -124,12 +125,12 @@ function printPointer(place: Place): string {
   return flattenControls(place.map((name) => `/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`).join(''));
 }
 
-/** A member of an object; its own alone, so that `constructor` is not found where nobody wrote it. */
+/** An object's own member. An inherited one, such as `constructor`, is not found. */
 export function own(record: Readonly<Record<string, unknown>>, name: string): unknown {
   return Object.hasOwn(record, name) ? record[name] : undefined;
 }
 
-/** What is at a place of a document; undefined when nothing is. */
+/** The value at a place of a document; undefined if nothing is there. */
 export function at(document: unknown, place: Place): unknown {
   let value = document;
   for (const name of place) {

@@ -1,22 +1,22 @@
-/** The files of a policy: the one that was named, and those in its folder that its references lead to. */
+/** Reads the files of a policy: the one you name, and those in its folder that its references lead to. */
 import { faultAt, isFault, PolicyError, quote, type PolicyFault, type Source, type Spot } from './faults.ts';
 import { parsePolicyText, POLICY_FILE_BYTES_MAX } from './text.ts';
 
 /** The most files that one description may be split into. */
 export const POLICY_FILES_MAX = 1_000;
 
-/** The other files of a description. `load` gives the document of one, or the fault that keeps it from being read. */
+/** The other files of a description. `load` returns the document of one, or the fault that keeps it from being read. */
 export interface PolicyFiles {
   readonly load: (reference: string, from: Spot) => Source | PolicyFault;
 }
 
-/** A file that was named, to its document. Throws a PolicyError. */
+/** Reads and parses the file that you name. Throws a PolicyError. */
 export async function readSource(file: string): Promise<Source> {
-  // Not at the top: a document from memory is compiled where there are no files.
+  // Not imported at the top, because documents from memory are compiled on runtimes without files.
   const { createReadStream } = await import('node:fs');
   const chunks: Uint8Array[] = [];
   try {
-    // One byte more than may be is enough to refuse it.
+    // Reads at most one byte more than allowed, which is enough to refuse it.
     const source: AsyncIterable<Uint8Array> = createReadStream(file, { end: POLICY_FILE_BYTES_MAX });
     for await (const chunk of source) chunks.push(chunk);
   } catch {
@@ -28,9 +28,9 @@ export async function readSource(file: string): Promise<Source> {
 }
 
 /**
- * The files beside a root document, read when a reference leads to them; together POLICY_FILE_BYTES_MAX bytes at most. A
- * path out of the root's folder is refused, by `..`, by a symbolic link or by a URL: a description from somewhere else
- * must not make the guard read this machine's files, or fetch anything (CWE-22, CWE-918).
+ * Opens the files beside a root document. Each is read when a reference leads to it; together they may have
+ * POLICY_FILE_BYTES_MAX bytes. A path that leaves the root's folder is refused, whether by `..`, a symbolic link or a URL:
+ * a description from elsewhere must not make the guard read this machine's files or fetch anything (CWE-22, CWE-918).
  */
 export async function openFiles(root: Source & { readonly file: string }): Promise<PolicyFiles> {
   const [fs, { dirname, isAbsolute, join, relative, resolve, sep }] = await Promise.all([
@@ -40,11 +40,11 @@ export async function openFiles(root: Source & { readonly file: string }): Promi
   const base = dirname(root.file);
   const sources = new Map<string, Source | PolicyFault>();
   let bytesLeft = POLICY_FILE_BYTES_MAX;
-  /** Where the folder and the root really are; looked up when they are needed, since a root may be a pipe. */
+  /** The real paths of the folder and the root. Resolved when needed, because a root may be a pipe. */
   let places: readonly [folder: string, root: string] | undefined;
 
   const readBytes = (path: string): Uint8Array => {
-    // Not a pipe or a device, which could wait or be endless; and not a link that came after the path was looked at.
+    // Not a pipe or a device, which may block or be endless, and not a link created after the path was checked.
     const { O_RDONLY, O_NONBLOCK, O_NOFOLLOW } = fs.constants;
     const descriptor = fs.openSync(path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW);
     try {

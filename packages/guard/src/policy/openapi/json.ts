@@ -1,13 +1,13 @@
-/** JSON to a document, with the lines of its places. */
+/** Parses JSON into a document that knows the lines of its places. */
 import { parseJson } from '@hallpass/protocol';
 import { faultOnLine, PolicyError, quote, type Place, type PolicyFault, type Source } from './faults.ts';
 import { NESTED, NOT_READ, twice } from './yaml.ts';
 
-/** How deep JSON may be nested. */
+/** The deepest nesting of JSON. */
 const DEPTH_MAX = 1_000;
 const [QUOTE, BACKSLASH] = [0x22, 0x5c];
 
-/** The document of a text; undefined when it is not JSON. Throws a PolicyError for a name that is there twice. */
+/** Parses a text; undefined if it is not JSON. Throws a PolicyError for duplicate names and for nesting that is too deep. */
 export function readJson(text: string, file: string): Source | undefined {
   const document = parseJson(text);
   if (document === undefined) return undefined;
@@ -16,7 +16,7 @@ export function readJson(text: string, file: string): Source | undefined {
   return { file, document, lineOf: lineFinder(text) };
 }
 
-/** What is known to be JSON is gone through once: the first of two members of a name is not in what was parsed. */
+/** Scans valid JSON for duplicate names, which `JSON.parse` silently drops. */
 function findDoubles(text: string, file: string): readonly PolicyFault[] {
   const faults: PolicyFault[] = [];
   const lines = new Lines(text);
@@ -40,7 +40,7 @@ function findDoubles(text: string, file: string): readonly PolicyFault[] {
   return faults;
 }
 
-/** The line of an offset, from 1. */
+/** Finds the line of an offset, counted from 1. */
 class Lines {
   readonly #text: string;
   #starts: number[] | undefined;
@@ -68,12 +68,12 @@ class Lines {
 }
 
 interface Member {
-  /** Where its name begins, or it itself in a list. */
+  /** The offset of its name, or of the item itself in a list. */
   readonly start: number;
   readonly value: number;
 }
 
-/** Each object is gone through once, however many places of it are asked for. */
+/** Scans each object once, however many of its places are looked up. */
 function lineFinder(text: string): Source['lineOf'] {
   const lines = new Lines(text);
   const found = new Map<number, ReadonlyMap<string, Member>>();
@@ -129,7 +129,7 @@ function endOfValue(text: string, start: number): number {
   return text.length;
 }
 
-/** Where a string that begins at an offset is over. */
+/** The offset after the string that begins at `start`. */
 function endOfString(text: string, start: number): number {
   for (let at = text.indexOf('"', start + 1); at !== -1; at = text.indexOf('"', at + 1)) {
     let escapes = 0;

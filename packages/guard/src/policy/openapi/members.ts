@@ -1,15 +1,15 @@
 /**
- * The members of each object at or above an operation, by the version of OpenAPI that brought them. A member that is not
- * here might decide who gets in (a misspelt `security`, a rule of a later version), so nothing above an operation is
- * passed over because it is unknown (ADR 27).
+ * The members of each object at or above an operation, with the version of OpenAPI that introduced them. An unknown member
+ * might decide who gets in (a misspelt `security`, a rule of a later version), so none at or above an operation is
+ * ignored (ADR 27).
  */
 import { isObject } from '@hallpass/protocol';
 import { quote, type Spot } from './faults.ts';
 
-/** The minor version of OpenAPI 3 from which on a member exists. */
+/** The minor version of OpenAPI 3 that introduced a member. */
 type Since = 0 | 1 | 2 | 3;
 
-/** The versions that are read: 3.0 up to this one. */
+/** The last minor version that is read; the first is 3.0. */
 export const MINOR_MAX = 3;
 
 const since = (version: Since, names: string): Readonly<Record<string, Since>> =>
@@ -18,7 +18,7 @@ const since = (version: Since, names: string): Readonly<Record<string, Since>> =
 /** The members of a path item that are methods. */
 const METHODS = { ...since(0, 'get put post delete options head patch trace'), ...since(2, 'query') };
 
-/** Members of Swagger 2.0 that are often left behind, and say nothing about who gets in. */
+/** Members of Swagger 2.0 that are often left over, and say nothing about who gets in. */
 const LEFT_OPERATION = since(0, 'consumes produces schemes');
 const LEFT_PARAMETER = since(
   0,
@@ -54,17 +54,17 @@ const OBJECTS = {
     ...since(0, 'type description name in scheme bearerFormat flows openIdConnectUrl'),
     ...since(2, 'oauth2MetadataUrl deprecated'),
   },
-  // What may stand beside a $ref: whatever else does is read by some tools and not by others.
+  // What may be beside a $ref. Some tools read other members there and some don't.
   'a reference': since(0, '$ref summary description'),
 } as const satisfies Readonly<Record<string, Readonly<Record<string, Since>>>>;
 
-/** What an object is, as a sentence says it. */
+/** The kinds of objects, as a sentence names them. */
 export type ObjectKind = keyof typeof OBJECTS;
 
-/** Members that begin so may be anything to anybody, and the specification lets readers pass over them. */
+/** Extensions may mean anything, and the specification allows readers to ignore them. */
 const EXTENSION = /^x-(?!hallpass-)/;
 
-/** Extensions that look as if they decided who gets in: the guard does not read them, and says so. */
+/** Extensions that look as if they decide who gets in. The guard does not read them, and says so. */
 const ABOUT_ACCESS = /auth(?!or(?!i))|secur|scope|permission|privilege|\brole|polic|\bacl\b|access/i;
 
 /** A member that is not understood: where it is, and what to do. */
@@ -73,7 +73,7 @@ export interface Stranger {
   readonly sentence: string;
 }
 
-/** The first member of an object that this version does not have. `ignored` hears of extensions about access. */
+/** The first member of an object that this version does not have. Extensions about access are passed to `ignored`. */
 export function findStranger(
   kind: ObjectKind,
   { source, place, value }: Spot,
@@ -97,7 +97,7 @@ export function findStranger(
   return undefined;
 }
 
-/** All members of an object that this version does not have, extensions apart. */
+/** All members of an object that this version does not have, except extensions. */
 export function strangersOf(kind: ObjectKind, value: unknown, minor: number): readonly (readonly [string, unknown])[] {
   if (!isObject(value)) return [];
   const known = TABLES.get(kind);
@@ -114,13 +114,13 @@ function adviceFor(name: string, known: ReadonlyMap<string, Since>): string {
   return meant === undefined ? 'Take it away, or begin its name with x-.' : `Did you mean ${quote(meant)}?`;
 }
 
-/** Whether a name is likely to be meant for another. */
+/** Whether a name is probably a misspelling of another. */
 export function isMisspelt(name: string, meant: string): boolean {
   const plain = (text: string): string => text.replaceAll(/[^A-Za-z$]/g, '').toLowerCase();
   return isNear(plain(meant), plain(name));
 }
 
-/** Whether two names are equal but for one letter that is missing, added or another, or two that changed places. */
+/** Whether two names differ by one letter at most (missing, added or different), or by two swapped letters. */
 function isNear(one: string, other: string): boolean {
   let start = 0;
   while (start < one.length && one[start] === other[start]) start += 1;
@@ -143,7 +143,7 @@ const TABLES: ReadonlyMap<ObjectKind, ReadonlyMap<string, Since>> = new Map(
   ]),
 );
 
-/** The methods that a path item of a version may have, as its members name them. */
+/** The method members that a path item of a version may have, in lower case. */
 export function methodsOf(minor: number): ReadonlySet<string> {
   return new Set(Object.entries(METHODS).flatMap(([name, from]) => (from <= minor ? [name] : [])));
 }

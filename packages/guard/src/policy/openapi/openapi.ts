@@ -1,4 +1,4 @@
-/** A policy from what an API has already: its OpenAPI document, or a file of routes and scopes. */
+/** Makes a policy from what an API already has: its OpenAPI document, or a file of routes and scopes. */
 import { flattenControls, isObject } from '@hallpass/protocol';
 import { faultAt, inside, own, PolicyError, printFault, rootOf, type PolicyFault, type Source } from './faults.ts';
 import { openFiles, readSource, type PolicyFiles } from './files.ts';
@@ -16,15 +16,15 @@ export { CLOSED_WORD, type PolicyRoute, type PolicyTable } from './routes.ts';
 export { POLICY_FILE_BYTES_MAX } from './text.ts';
 
 export interface OpenAPIOptions extends OperationOptions {
-  /** An overlay that is applied before anything is read (OpenAPI Overlay Specification 1.0). */
+  /** An overlay to apply before anything is read (OpenAPI Overlay Specification 1.0, 1.1). */
   readonly overlay?: unknown;
-  /** The Hallpass scopes that stand for scopes of the document that are words or URLs: `payments:read` to `/payments.read`. */
+  /** Hallpass scopes for the document's scopes that are words or URLs: `{ 'payments:read': '/payments.read' }`. */
   readonly scopes?: Readonly<Record<string, string>>;
-  /** Make no policy at all of a document with an operation that has to be closed. Default false. */
+  /** Refuse a document if any of its operations has to be closed. Default false. */
   readonly strict?: boolean;
   /**
-   * The routes that the code knows, as `hallpass policy types` prints them, for the compiler to know them too. They have
-   * to be those of the document.
+   * The routes that the code knows, as `hallpass policy types` prints them, so that the compiler knows them too. They must
+   * be those of the document.
    */
   readonly routes?: readonly string[];
 }
@@ -35,25 +35,25 @@ type WithRoutes<Route extends string> = { readonly routes: readonly Route[] };
 export interface PolicyFileOptions extends Omit<OpenAPIOptions, 'overlay' | 'scopes'> {
   /** The file of an overlay, YAML or JSON. */
   readonly overlay?: string;
-  /** The file of a mapping of scopes, as `hallpass policy scopes` proposes one. */
+  /** The file of a mapping of scopes, such as `hallpass policy scopes` proposes. */
   readonly scopes?: string;
-  /** Hears why operations are closed, if any are. Default: one line on the console that says how many. */
+  /** Called with the reasons if any operations are closed. Default: print one line to the console. */
   readonly onClosed?: (faults: readonly PolicyFault[]) => void;
 }
 
-/** A policy, and what of its document it could not take. */
+/** A policy, and what it could not take from its document. */
 export interface DocumentPolicy<Route extends string = string> extends Policy<Route> {
-  /** Why operations are closed: each is refused, whatever a token holds, until its fault is mended. */
+  /** Why operations are closed. Each is refused, whatever the token, until you fix its fault. */
   readonly closed: readonly PolicyFault[];
 }
 
 /**
- * The policy of an OpenAPI document (3.0 to 3.3): each operation is opened by the one scope of its `security`, whose
- * parameters are those of the path, by name. Operations with `security: []` are closed; serve them outside the guard. An
- * operation that is not understood, or that a guard cannot match, is closed and named in `closed`.
+ * Makes a policy from an OpenAPI document (3.0 to 3.3). Each operation is opened by the one scope of its `security`, whose
+ * parameters are filled from the path by name. Operations with `security: []` are closed: serve them outside the guard.
+ * An operation that is not understood, or that a guard cannot match, is closed and named in `closed`.
  *
- * Throws a PolicyError with everything that is wrong when nothing can be made of the document, when no operation of it
- * is open, and with `strict` when one has to be closed; a TypeError for options that cannot be meant.
+ * Throws a PolicyError with everything that is wrong if the document cannot be used, if it opens no operation, or, with
+ * `strict`, if an operation has to be closed. Throws a TypeError for invalid options.
  */
 export function policyFromOpenAPI<const Route extends string>(
   document: unknown,
@@ -64,7 +64,7 @@ export function policyFromOpenAPI(document: unknown, options: OpenAPIOptions = {
   checkOptions(options);
   const { overlay, scopes = {} } = options;
   const whole = overlay === undefined ? { document, faults: [] } : applyOverlay(document, inMemory(overlay));
-  // What an overlay could not do leaves other faults behind, which are not the document's.
+  // A failed overlay causes other faults, which are not the document's.
   if (whole.faults.length > 0) throw new PolicyError(whole.faults);
   const mapping = readMapping(inMemory(scopes));
   if (mapping.faults.length > 0) throw new PolicyError(mapping.faults);
@@ -76,10 +76,10 @@ function inMemory(document: unknown): Source {
 }
 
 /**
- * The policy of a file, YAML or JSON: an OpenAPI document, or routes and their scopes as `compilePolicy` takes them. A
- * document may be split into files of its folder. For Node, and what reads files as it does.
+ * Makes a policy from a YAML or JSON file: an OpenAPI document, or routes with their scopes as `compilePolicy` takes them.
+ * A document may be split into files of its folder. Needs Node's file system.
  *
- * Throws as `policyFromOpenAPI` does, each fault with its line.
+ * Throws as `policyFromOpenAPI` does; each fault has its line.
  */
 export function readPolicy<const Route extends string>(
   file: string,
@@ -99,19 +99,19 @@ function warnOfClosed(file: string, { length, 0: first }: readonly PolicyFault[]
   console.warn(`${many} closed by ${flattenControls(file)}. ${which}All of it: hallpass policy check.`);
 }
 
-/** What there is to say of a policy file. */
+/** What a policy file holds, and what is wrong with it. */
 export interface PolicyInspection {
   readonly table: PolicyTable;
   /** What keeps a policy from being made of it. */
   readonly faults: readonly PolicyFault[];
-  /** Extensions that look as if they decided who gets in, and are not read: one for each name. */
+  /** Extensions that look as if they decide who gets in, and are not read: one for each name. */
   readonly ignored: readonly PolicyFault[];
 }
 
 const NOTHING: PolicyTable = { routes: [], open: [], closed: [] };
 const NO_OBJECT = 'It holds no object. Is this the right file?';
 
-/** What `readPolicy` would make of a file, and all that keeps it from that. Throws a TypeError for bad options alone. */
+/** What `readPolicy` would make of a file, and everything that is wrong with it. Throws a TypeError for invalid options only. */
 export function inspectPolicy(file: string, options: PolicyFileOptions = {}): Promise<PolicyInspection> {
   checkOptions(options);
   return withDocument<Omit<PolicyInspection, 'faults'>>(
@@ -209,7 +209,7 @@ async function withDocument<Result extends object>(
   }
 }
 
-/** Routes and scopes, and no OpenAPI document of whatever version. */
+/** Whether a document is a map of routes and scopes, and not an OpenAPI document of any version. */
 function isRoutes(document: unknown): boolean {
   return (
     isObject(document) && !['openapi', 'swagger', 'paths', 'overlay'].some((name) => Object.hasOwn(document, name))
@@ -260,36 +260,36 @@ function checkOptions({ basePath = '' }: Pick<OpenAPIOptions, 'basePath'>): void
     compilePolicy<Readonly<Record<string, string>>>({ [`GET ${basePath}`]: '/any.read' });
     if (basePath !== '/') return;
   } catch {
-    // Said below.
+    // Reported below.
   }
   throw new TypeError("basePath must be empty, or a path such as '/v1': no slash at its end.");
 }
 
-/** A policy, if nothing stands in its way. */
+/** Compiles the policy. Throws a PolicyError if anything prevents that. */
 function settle(
   { table, faults }: Pick<PolicyInspection, 'table' | 'faults'>,
   { strict = false, routes }: Pick<OpenAPIOptions, 'strict' | 'routes'>,
 ): DocumentPolicy {
   const closed = table.closed.flatMap(({ fault }) => fault ?? []);
-  // Closed as a whole it is not a policy with a flaw but the wrong file, or one that says nothing of scopes.
+  // If everything is closed, it is probably the wrong file, or one without scopes.
   const isRefused = faults.length > 0 || (closed.length > 0 && (strict || table.routes.length === 0));
   const wrong = isRefused ? [...new Set([...faults, ...closed])] : compareRoutes(table, routes);
   if (wrong.length > 0) throw new PolicyError(wrong);
   return { ...compileTable(table), closed };
 }
 
-/** The routes that the code knows have to be there: a handler would wait for one that never comes. */
+/** Compares the document's routes with those that the code knows. They must be the same, or a handler is never called. */
 function compareRoutes({ routes }: PolicyTable, known: readonly string[] | undefined): readonly PolicyFault[] {
   if (known === undefined) return [];
   const there = new Set(routes.map(({ route }) => route));
-  const told = new Set(known);
+  const expected = new Set(known);
   const differ = (one: string, sentence: string): PolicyFault =>
     faultAt('stale', rootOf(inMemory(undefined)), `${sentence} ${PRINT_AGAIN}`, one);
   return [
     ...[...there]
-      .filter((route) => !told.has(route))
+      .filter((route) => !expected.has(route))
       .map((route) => differ(route, 'The code does not know this route.')),
-    ...[...told]
+    ...[...expected]
       .filter((route) => !there.has(route))
       .map((route) => differ(route, 'The code knows this route, and the policy does not.')),
   ];

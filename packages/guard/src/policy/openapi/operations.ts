@@ -1,6 +1,7 @@
 /**
- * The operations of an OpenAPI document (3.0 to 3.3), each with the method and the path that a guard will see. One that
- * is not understood, itself or in anything above it, is closed, and so is whatever request could be meant for it (ADR 27).
+ * Reads the operations of an OpenAPI document (3.0 to 3.3), each with the method and path that a guard will see. If
+ * anything in an operation or above it is not understood, the operation is closed, and so is every request that could be
+ * meant for it (ADR 27).
  */
 import { isObject } from '@hallpass/protocol';
 import type { ClosedPath } from '../closed_paths.ts';
@@ -34,39 +35,39 @@ export interface Operation {
   /** Method and path as a policy names them: `GET /v1/accounts/{accountID}`. */
   readonly route: string;
   readonly method: string;
-  /** The path as the document has it, without the server's. */
+  /** The path in the document, without that of the server. */
   readonly template: string;
-  /** The path in front of it. */
+  /** The path before it. */
   readonly prefix: string;
   /** The names of its path parameters, in order. */
   readonly parameters: readonly string[];
-  /** Where the operation is written, which a `$ref` may have moved. */
+  /** Where the operation is written, after following any `$ref`. */
   readonly spot: Spot;
-  /** The security of it or of its path item; undefined where both leave that to the document. */
+  /** Its own security or that of its path item; undefined if the document's applies. */
   readonly security: Spot | undefined;
 }
 
-/** An operation that no guard opens, and why. */
+/** An operation that the guard does not open, and why. */
 export interface ClosedOperation extends ClosedPath {
-  /** Undefined for what a route map closes on purpose. */
+  /** Undefined for public operations, and for routes that a route map closes on purpose. */
   readonly fault?: PolicyFault;
 }
 
 export interface OperationOptions {
   /**
-   * What stands before the paths of the document in the requests that the guard sees, such as `/v1`; empty where a proxy
-   * takes it off. Without it, what `servers` say.
+   * The path before those of the document in the requests that the guard sees, such as `/v1`; empty if a proxy removes it.
+   * Default: what `servers` say.
    */
   readonly basePath?: string;
 }
 
-/** What is read of a document. */
+/** What was read from a document. */
 export interface OperationsRead {
   readonly operations: readonly Operation[];
   readonly closed: readonly ClosedOperation[];
-  /** What keeps the document from being read at all. */
+  /** What keeps the whole document from being read. */
   readonly faults: readonly PolicyFault[];
-  /** What the guard passes over, although it looks as if it decided who gets in: one for each name. */
+  /** Extensions that look as if they decide who gets in, and are not read: one fault for each name. */
   readonly ignored: readonly PolicyFault[];
   readonly minor: number;
 }
@@ -74,12 +75,12 @@ export interface OperationsRead {
 const VERSION = `openapi must be a text such as '3.1.0'. Read are versions 3.0, 3.1, 3.2 and 3.3.`;
 const WRONG_FILE = 'Is this the right file?';
 
-/** What is read of a file that cannot be read at all, for this reason. */
+/** The result for a document that cannot be read at all, with the reason. */
 export function nothingRead(fault: PolicyFault): OperationsRead {
   return { operations: [], closed: [], faults: [fault], ignored: [], minor: 0 };
 }
 
-/** Every operation that can be named in a policy, and those that are closed. */
+/** Reads every operation: those that a policy can name, and those that are closed. */
 export function readOperations(source: Source, options: OperationOptions, files?: PolicyFiles): OperationsRead {
   const root = rootOf(source);
   const version = inside(root, 'openapi');
@@ -104,12 +105,12 @@ export function readOperations(source: Source, options: OperationOptions, files?
   if (operations.length + closed.length + faults.length === 0) {
     return nothingRead(faultAt('malformed', paths, `There is no operation in it. ${WRONG_FILE}`));
   }
-  // Without the path in front of them they are not the routes that they look like.
+  // With an unknown prefix, their routes are not what they look like.
   const routes = faults.length > 0 ? [] : operations;
   return { operations: routes, closed, faults, ignored: [...ignored.values()].map(printIgnored), minor };
 }
 
-/** What is found while a document is read. */
+/** Collects what is found while a document is read. */
 class Reading {
   readonly operations: Operation[] = [];
   readonly closed: ClosedOperation[] = [];
@@ -152,36 +153,36 @@ class Reading {
     const onReference = (spot: Spot): PolicyFault | undefined => besideReference((kind) => this.check(kind, spot));
     const found = follow(written, { noun, files, onReference });
     if (isFault(found) || found.source === this.#root.source) return found;
-    // To some tools what it leaves open is said by the security and the servers of that description, to others by ours.
+    // What it does not say itself, some tools take from that description's security and servers, others from ours.
     return at(found.source.document, ['openapi']) === undefined ? found : faultAt('bad_reference', written, ANOTHER);
   }
 
-  /** Whether an object has a member that is not understood and may be servers, or lead to some. */
+  /** Whether an object has a member that is not understood and may be `servers`, or lead to some. */
   hasMover(kind: ObjectKind, value: unknown): boolean {
-    // Of a list without an item the name alone tells servers (to some those of the document, to others none) from security.
+    // In an empty list, only the name tells servers from security. Tools disagree on what empty servers mean.
     return strangersOf(kind, value, this.#minor).some(([name, inner]) => mayMove(inner) || isMisspelt(name, 'servers'));
   }
 
-  /** Whether the requests for an operation may begin with another path than that of its path item. */
+  /** Whether the requests for an operation may have another prefix than its path item. */
   isMoved(operation: unknown): boolean {
     return mayMove(operation, 1) || this.hasMover('an operation', operation);
   }
 
-  /** The path before an operation: by its own servers, those of its path item, or those of the document. */
+  /** The prefix of an operation: from its own servers, its path item's, or the document's. */
   prefixOf(...owners: readonly Spot[]): string | PolicyFault {
     const { basePath } = this.#options;
     if (basePath !== undefined) return basePath;
     const owner = owners.find(({ value }) => isObject(value) && Object.hasOwn(value, 'servers'));
     if (owner === undefined) return this.rootPrefix();
     const servers = inside(owner, 'servers');
-    // To some an empty list is the document's servers, to others none.
+    // Some tools take an empty list for the document's servers, others for none.
     if (Array.isArray(servers.value) && servers.value.length === 0) {
       return faultAt('bad_server', servers, 'An empty list of servers is read in different ways. Take it away.');
     }
     return readPrefix(servers, this.check);
   }
 
-  /** That of the document's own servers, which everything else rests on: without it nothing is made of the document. */
+  /** The prefix from the document's own servers. Without it, nothing can be made of the document. */
   rootPrefix(): string {
     const { basePath } = this.#options;
     if (basePath !== undefined) return basePath;
@@ -193,7 +194,7 @@ class Reading {
     return this.#rootPrefix;
   }
 
-  /** `prefix` is undefined where it cannot be known: then whatever ends in this path is closed. */
+  /** Closes an operation. With an undefined `prefix`, every request whose path ends in this one is closed. */
   close({ method, template, prefix, except }: Omit<ClosedPath, 'route'>, fault: PolicyFault): void {
     const known = this.#options.basePath ?? prefix;
     const route = `${method} ${known ?? ''}${template}`;
@@ -221,12 +222,12 @@ function printIgnored({
   return faultAt('ignored', spot, `${quote(name)} is not read: security alone decides who gets in.${often}`);
 }
 
-/** Members that every operation of a path shares; what one of them leads to has to be understood as well. */
+/** Reads a path item. Its operations share its members, so if one is not understood, all of them are closed. */
 function readPathItem(reading: Reading, template: string, written: Spot): void {
   const { methods } = reading;
   const any = { method: '*', template, prefix: undefined };
   const item = reading.follow('a path item', written);
-  // What is not even an object hides nothing.
+  // A value that is not an object cannot hold servers.
   if (isFault(item)) {
     const prefix = isObject(written.value) ? undefined : reading.rootPrefix();
     return reading.close({ ...any, prefix }, item);
@@ -264,7 +265,7 @@ function readPathItem(reading: Reading, template: string, written: Spot): void {
       if (isOrdinary || !/^[A-Z][A-Z-]*$/.test(method)) {
         const prefix = reading.isMoved(more.value) ? undefined : prefixBeside(reading, { moves: false }, item);
         const fault = faultAt('bad_path', more, isOrdinary ? NO_ADDITION : NO_METHOD, `${method} ${template}`);
-        // Which method is meant by another word nobody knows: any that is not written beside it.
+        // Any other word may mean any method that the path item does not have.
         const closed = isOrdinary ? { method: method.toUpperCase() } : { method: '*', except: documented };
         reading.close({ template, prefix, ...closed }, fault);
       } else readOperation(reading, { method, template, item, written: more });
@@ -278,13 +279,13 @@ const ANOTHER =
 const NO_METHOD = "A method is a word in capitals, as in 'GET /accounts'.";
 const NO_ADDITION = 'This method has a member of its own in a path item. Write it there, in small letters.';
 
-/** What is not understood: the first fault, and whether anything there may be servers, or lead to some. */
+/** Something that is not understood: the first fault, and whether anything there may be servers, or lead to some. */
 interface Wrong {
   readonly fault: PolicyFault;
   readonly moves: boolean;
 }
 
-/** The first thing in a path item or an operation, or in its parameters, that is not understood. */
+/** The first thing that is not understood in a path item or an operation, or in its parameters. */
 function findWrong(reading: Reading, spot: Spot, kind: 'a path item' | 'an operation'): Wrong | undefined {
   const stranger = reading.check(kind, spot);
   if (stranger !== undefined) {
@@ -304,14 +305,14 @@ function findWrongParameter(reading: Reading, parameters: Spot): PolicyFault | u
     const found = follow(inside(parameters, String(index)), {
       noun: 'a parameter',
       files: reading.files,
-      // What stands beside the $ref of a parameter is ignored (3.0 §4.7.23), and so it is here.
+      // Members beside the $ref of a parameter are ignored, as the specification says (3.0 §4.7.23).
       onReference: () => undefined,
     });
     if (isFault(found)) return found;
     const stranger = reading.check('a parameter', found);
     if (stranger !== undefined) return faultAt('unknown_member', stranger.spot, stranger.sentence);
     const [where, style] = [inside(found, 'in').value, inside(found, 'style')];
-    // The segment of the path would hold more than the value: `;id=7`, `.7`.
+    // With other styles the segment holds more than the value: `;id=7`, `.7`.
     if (where === 'path' && style.value !== undefined && style.value !== 'simple') {
       return faultAt('unsupported', style, `A parameter of the path is the whole segment: style must be 'simple'.`);
     }
@@ -320,8 +321,8 @@ function findWrongParameter(reading: Reading, parameters: Spot): PolicyFault | u
 }
 
 /**
- * The path in front of what is not understood; undefined when it may be another one than that of its neighbours: a member
- * that nobody knows may be servers, misspelt, or lead to some.
+ * The prefix of something that is not understood; undefined if it may differ from that of its neighbours, because an
+ * unknown member may be a misspelt `servers`, or lead to some.
  */
 function prefixBeside(
   reading: Reading,
@@ -333,7 +334,7 @@ function prefixBeside(
   return typeof prefix === 'string' ? prefix : undefined;
 }
 
-/** Whether a value looks like servers or a reference, or has one inside, as an operation may, or a map of them. */
+/** Whether a value looks like servers or a reference, or contains one, as an operation or a map of operations may. */
 function mayMove(value: unknown, depth = 0): boolean {
   if (typeof value === 'string') return depth === 0 && /^\S*[#/.]\S*$/.test(value);
   if (Array.isArray(value)) return (value as readonly unknown[]).some((one) => typeof at(one, ['url']) === 'string');
@@ -383,7 +384,7 @@ export function parametersOf(path: string): readonly string[] {
   return [...path.matchAll(/\{([^{}]*)\}/g)].map(([, name = '']) => name);
 }
 
-/** What a policy has against a route, whatever its scope; undefined for one that it takes. */
+/** Why a policy cannot have a route, whatever its scope; undefined if it can. */
 export function routeFault(route: string, template: string): string | undefined {
   if (!template.startsWith('/')) return 'A path begins with a slash.';
   if (!/^[A-Z][A-Z-]* \//.test(route)) return NO_METHOD;
@@ -397,7 +398,7 @@ export function routeFault(route: string, template: string): string | undefined 
     return undefined;
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
-    // The route is said already.
+    // The fault names the route already.
     return message.replace(`Route '${route}': `, '');
   }
 }

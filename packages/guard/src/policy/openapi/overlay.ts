@@ -1,19 +1,19 @@
 /**
- * Overlays (OpenAPI Overlay Specification 1.0, 1.1): what is to be changed in a document, in a document of its own. Read
- * is the part of it that a draft writes: targets that name one place each.
+ * Applies overlays (OpenAPI Overlay Specification 1.0, 1.1): documents that change other documents. Only targets that name
+ * a single place are supported.
  */
 import { isObject } from '@hallpass/protocol';
 import { faultAt, inside, own, quote, rootOf, type Place, type PolicyFault, type Source } from './faults.ts';
 
-/** How deep an update may be nested. */
+/** The deepest nesting of an update. */
 const DEPTH_MAX = 64;
-/** How many members of an update may meet one of the document: aliases can make few lines without end. */
+/** The most members of an update that are merged with the document's. With aliases, a few lines can hold any number. */
 const MEMBERS_MAX = 100_000;
 
-/** The members of an overlay. Another one may be `actions`, misspelt, and would be passed over. */
+/** The members of an overlay. An unknown one is refused, because it may be a misspelt `actions`. */
 const MEMBERS: ReadonlySet<string> = new Set(['overlay', 'info', 'extends', 'actions']);
 
-/** The document with the actions of an overlay applied, in order, and what could not be applied. */
+/** Applies the actions of an overlay in order. Returns the changed document, and a fault for each action that failed. */
 export function applyOverlay(
   document: unknown,
   overlay: Source,
@@ -41,7 +41,7 @@ export function applyOverlay(
   return { document: result, faults };
 }
 
-/** The document after an action; a sentence when it cannot be done. */
+/** The document after an action, or a sentence that says why it failed. */
 function applyAction(document: unknown, action: unknown): { readonly document: unknown } | string {
   const target = isObject(action) ? own(action, 'target') : undefined;
   if (!isObject(action) || typeof target !== 'string') return 'An action must be an object with a target.';
@@ -57,7 +57,7 @@ function applyAction(document: unknown, action: unknown): { readonly document: u
   if (remove) {
     const name = place.at(-1);
     if (name === undefined) return 'The whole document cannot be removed.';
-    // What is to go may be gone already.
+    // It may be gone already.
     return changeAt(document, place.slice(0, -1), (value) => removeMember(value, name)) ?? { document };
   }
   if (update === undefined) return 'The action has neither an update nor remove: true.';
@@ -70,7 +70,7 @@ function applyAction(document: unknown, action: unknown): { readonly document: u
 
 type Changed = { readonly document: unknown } | string;
 
-/** A copy of the document with another value at a place; undefined when nothing is there. The rest of it is shared. */
+/** A copy of the document with the value at a place changed; undefined if nothing is there. The rest is shared. */
 function changeAt(document: unknown, place: Place, change: (value: unknown) => Changed): Changed | undefined {
   const [name, ...rest] = place;
   if (name === undefined) return change(document);
@@ -85,7 +85,7 @@ function removeMember(value: unknown, name: string): Changed {
   return { document: Object.fromEntries(Object.entries(value).filter(([key]) => key !== name)) };
 }
 
-/** As Overlay 1.1 has it: objects are merged, lists joined, everything else is replaced by its own kind. */
+/** Merges as Overlay 1.1 says: objects are merged, lists are joined, and other values are replaced by their own kind. */
 function merge(target: unknown, update: unknown, budget: { left: number }, depth = 0): Changed {
   budget.left -= 1;
   if (depth > DEPTH_MAX || budget.left < 0) return 'The update is too deep or too large.';
@@ -107,7 +107,7 @@ function merge(target: unknown, update: unknown, budget: { left: number }, depth
   return { document: update };
 }
 
-/** `fromEntries` makes own members of every name, `__proto__` included. */
+/** `fromEntries` makes an own member even of `__proto__`. */
 function withMember(record: Readonly<Record<string, unknown>>, name: string, value: unknown): object {
   return Object.fromEntries(new Map(Object.entries(record)).set(name, value));
 }
@@ -115,10 +115,10 @@ function withMember(record: Readonly<Record<string, unknown>>, name: string, val
 /** The most names in a target. */
 const TARGET_NAMES_MAX = 32;
 
-/** One step of a target (RFC 9535 §2.3.1, 2.5.1): `.name` or a quoted name in brackets. */
+/** One step of a target (RFC 9535 §2.3.1, 2.5.1): `.name`, or a quoted name in brackets. */
 const STEP = /^(?:\.([A-Za-z_][A-Za-z0-9_]*)|\[(?:'(?:[^'\\]|\\['\\])*'|"(?:[^"\\]|\\["\\])*")\])/;
 
-/** A target that names one place to that place; undefined for every other one. */
+/** Parses a target that names a single place; undefined for any other target. */
 function parseTarget(target: string): Place | undefined {
   if (!target.startsWith('$')) return undefined;
   const place: string[] = [];

@@ -1,35 +1,35 @@
 /**
- * Long YAML to a document, piece by piece. The reader's tree of a text takes some sixty times the text's memory, so a
- * map of many lines is cut between its members, and each piece is read as the document that it is by itself. A cut in
- * the wrong place leaves a piece that is no YAML, and is refused.
+ * Parses long YAML piece by piece. The parser's tree takes some sixty times the memory of the text, so a long map is cut
+ * between its members, and each piece is parsed as a document of its own. A cut in the wrong place leaves a piece that is
+ * not valid YAML, and the text is refused.
  */
 import { isObject } from '@hallpass/protocol';
 import { faultOnLine, PolicyError, quote, type Place, type PolicyFault, type Source } from './faults.ts';
 import { readYaml, twice, YAML_WHOLE_BYTES_MAX } from './yaml.ts';
 
-/** Members are read together up to about this many characters. */
+/** About how many characters of members are parsed together. */
 const PIECE_LENGTH_MAX = 256 * 1024;
 
 /** Some lines of a text. */
 interface Span {
   readonly start: number;
   readonly end: number;
-  /** How many lines of the text stand before it. */
+  /** The number of lines before it. */
   readonly line: number;
 }
 
-/** A map whose members are in pieces. */
+/** A map whose members were parsed in pieces. */
 interface Branch {
   readonly document: unknown;
-  /** By the name of a member: the span that it is read from, or the map that it is, and the line where it begins. */
+  /** For each member: the span that it was parsed from, or, if it was cut itself, its map and the line where it begins. */
   readonly members: ReadonlyMap<string, Span | (Branch & { readonly line: number })>;
 }
 
-/** The document of a text, or the faults that keep it from being read so. */
+/** Parses a text in pieces. Returns the faults if that is not possible. */
 export function readPieces(text: string, file: string, pieceLengthMax = PIECE_LENGTH_MAX): Source | PolicyFault[] {
   const whole = { text, file, pieceLengthMax };
   try {
-    // One document, whose start may be marked.
+    // One document, which may begin with a `---` line.
     const head = /^(?:(?:#[^\n]*)?\r?\n)*---[ \t]*(?:#[^\n]*)?\r?\n/.exec(text)?.[0] ?? '';
     const line = head.split('\n').length - 1;
     if (/^(?:---|\.\.\.|%)/m.test(text.slice(head.length))) return [faultOnLine(file, undefined, TOO_LONG)];
@@ -47,7 +47,7 @@ interface Text {
   readonly pieceLengthMax: number;
 }
 
-/** A map in block style. Throws a PolicyError. */
+/** Parses a map in block style. Throws a PolicyError. */
 function readMap(whole: Text, span: Span): Branch {
   const { text, file, pieceLengthMax } = whole;
   const refuse = (line: number, sentence: string): PolicyError =>
@@ -63,7 +63,7 @@ function readMap(whole: Text, span: Span): Branch {
     const inner = piece.end - piece.start > pieceLengthMax ? insideOf(text, piece) : undefined;
     if (inner !== undefined) {
       const [[name, nothing] = [], ...others] = Object.entries(parse(whole, { ...piece, end: inner.start }));
-      // `a: | # b:` ends in a colon as well, and what is below it is a text.
+      // `a: | # b:` ends in a colon too, but a block scalar follows it.
       if (name === undefined || nothing !== null || others.length > 0) throw refuse(piece.line, TOO_LONG);
       const branch = readMap(whole, inner);
       add(name, branch.document, { ...branch, line: piece.line });
@@ -72,7 +72,7 @@ function readMap(whole: Text, span: Span): Branch {
     if (piece.end - piece.start > YAML_WHOLE_BYTES_MAX) throw refuse(piece.line, TOO_LONG);
     for (const [name, value] of Object.entries(parse(whole, piece))) add(name, value, piece);
   }
-  // Makes own members of every name, `__proto__` included.
+  // `fromEntries` makes an own member even of `__proto__`.
   return { document: Object.fromEntries(entries), members };
 }
 
@@ -85,10 +85,10 @@ function parse({ text, file }: Text, { start, end, line }: Span): Readonly<Recor
   throw new PolicyError([faultOnLine(file, line + 1, TOO_LONG)]);
 }
 
-/** A line that begins a member of a map: no comment, no part of a list, no end of a bracket. */
+/** A line that begins a member of a map: not a comment, a list item or a closing bracket. */
 const MEMBER = /^( *)(?![ \t\r#}\]]|-(?:[ \t\r]|$))[^\n]/;
 
-/** A map between its members, as many together as make a piece. */
+/** Cuts a map between its members, into pieces of as many members as fit. */
 function cut({ text, file, pieceLengthMax }: Text, { start, end, line: first }: Span): readonly Span[] {
   const pieces: Span[] = [];
   let [piece, pieceLine, indent] = [start, first, undefined as number | undefined];
@@ -99,10 +99,10 @@ function cut({ text, file, pieceLengthMax }: Text, { start, end, line: first }: 
     if (spaces !== undefined) {
       indent ??= spaces;
       if (spaces === indent) {
-        // `? name` and `: value` are lines of one member.
+        // `? name` and `: value` are two lines of one member.
         if (/^ *[?:](?:\s|$)/.test(text.slice(at, next)))
           throw new PolicyError([faultOnLine(file, line + 1, TOO_LONG)]);
-        // With the one that ends here the piece would be too long: it ends before it, or is it alone.
+        // The member that ends here makes the piece too long, so the piece ends before it, or is that member only.
         if (at - piece > pieceLengthMax && last > piece) {
           pieces.push({ start: piece, end: last, line: pieceLine });
           [piece, pieceLine] = [last, lastLine(text, piece, last, pieceLine)];
@@ -123,7 +123,7 @@ function cut({ text, file, pieceLengthMax }: Text, { start, end, line: first }: 
   return [...pieces, { start: piece, end, line: pieceLine }];
 }
 
-/** The longest run of spaces before a name that is looked at. */
+/** The longest indentation that is recognised, in characters. */
 const INDENT_LENGTH_MAX = 200;
 
 function indentOf(line: string): number | undefined {
@@ -141,7 +141,7 @@ function lastLine(text: string, start: number, end: number, line: number): numbe
   return count;
 }
 
-/** What stands below a name that has a line to itself, if that is a map; undefined for everything else. */
+/** The map below a name that has a line to itself; undefined for anything else. */
 function insideOf(text: string, { start, end, line }: Span): Span | undefined {
   const first = endOfLine(text, start, end);
   const head = text.slice(start, first);
@@ -160,7 +160,7 @@ function insideOf(text: string, { start, end, line }: Span): Span | undefined {
   return undefined;
 }
 
-/** How many pieces that places were looked up in are kept: faults come in their order, from a few places at a time. */
+/** How many parsed pieces are kept to look up lines. Faults come in order, from a few places at a time. */
 const KEPT_MAX = 4;
 
 function lineFinder({ text, file }: Text, tree: Branch): Source['lineOf'] {

@@ -1,4 +1,4 @@
-/** Where a `$ref` leads: into the same document, or into a file beside it. */
+/** Follows a `$ref`, within its document or into a file beside it. */
 import { isObject } from '@hallpass/protocol';
 import {
   at,
@@ -15,13 +15,13 @@ import {
 import type { PolicyFiles } from './files.ts';
 import type { Stranger } from './members.ts';
 
-/** How many references may lead from one to the next. */
+/** The longest chain of references. */
 const REFERENCES_MAX = 16;
 
-/** Called with each object on the way that has a `$ref`, since what stands beside one may not be understood. */
+/** Called with each object that has a `$ref`, to check the other members beside it. */
 type OnReference = (spot: Spot) => PolicyFault | undefined;
 
-/** The fault of what stands beside a `$ref` and may not. */
+/** The fault of a member that may not be beside a `$ref`. */
 export function besideReference(check: (kind: 'a reference') => Stranger | undefined): PolicyFault | undefined {
   const stranger = check('a reference');
   return stranger === undefined ? undefined : faultAt('bad_reference', stranger.spot, BESIDE);
@@ -30,8 +30,8 @@ export function besideReference(check: (kind: 'a reference') => Stranger | undef
 const BESIDE = 'It stands beside a $ref, and tools read the two in different ways. Keep one of them.';
 
 /**
- * The object at a spot, or the one that its references lead to. A fault, when it is none: a reference out of what can be
- * read, one that leads on and on, and whatever `onReference` has against one.
+ * The object at a spot, or the one that its references lead to. A fault if there is no object, if a reference leaves what
+ * can be read or the chain is too long, or if `onReference` returns one.
  */
 export function follow(
   from: Spot,
@@ -73,7 +73,7 @@ function step(spot: Spot, files: PolicyFiles | undefined): Spot | PolicyFault {
     const sentence = `${quote(reference)} leads out of this document, and no other is read here. Bundle them into one, or use readPolicy.`;
     return faultAt('bad_reference', spot, sentence);
   }
-  // With $self, relative references begin somewhere else than at the file (OpenAPI 3.2 §4.1.2).
+  // With $self, relative references start elsewhere than at the file (OpenAPI 3.2 §4.1.2).
   if (isObject(source.document) && Object.hasOwn(source.document, '$self')) {
     return faultAt(
       'bad_reference',
@@ -89,7 +89,7 @@ function spotIn(source: Source, place: Place): Spot {
   return { ...rootOf(source), place, value: at(source.document, place) };
 }
 
-/** The pointer of a fragment (RFC 6901 §6) to a place; undefined when it is malformed. */
+/** Parses the JSON Pointer in a fragment (RFC 6901 §6); undefined if it is malformed. */
 function parsePointer(fragment: string): Place | undefined {
   if (fragment === '') return [];
   try {

@@ -1,11 +1,11 @@
-/** Which scope opens which operation, and which operations are closed. */
+/** Decides which scope opens which operation, and which operations are closed. */
 import { isObject, isScope, parseScope, type ScopeFault } from '@hallpass/protocol';
 import { ClosedPaths, plainNames } from '../closed_paths.ts';
 import { faultAt, inside, ofOperation, quote, rootOf, type PolicyFault, type Source, type Spot } from './faults.ts';
 import { parametersOf, routeFault, type ClosedOperation, type Operation, type OperationsRead } from './operations.ts';
 import type { Demand, SecurityReader } from './security.ts';
 
-/** An operation, and what opens it. */
+/** A route and the scope that opens it. */
 export interface PolicyRoute {
   /** As a policy names it: `GET /accounts/{accountID}`. */
   readonly route: string;
@@ -14,16 +14,16 @@ export interface PolicyRoute {
   readonly scope: string;
 }
 
-/** What the operations of a document come to. */
+/** What becomes of the operations of a document. */
 export interface PolicyTable {
   readonly routes: readonly PolicyRoute[];
-  /** Operations that ask for nothing. No guard opens them: serve them outside of it. */
+  /** Public operations, which ask for no token. The guard does not open them: serve them outside it. */
   readonly open: readonly ClosedOperation[];
-  /** Operations that no guard opens, each with the fault that closes it, unless a route map closes it on purpose. */
+  /** Closed operations, each with the fault that closes it, unless a route map closes it on purpose. */
   readonly closed: readonly ClosedOperation[];
 }
 
-/** A route that is not yet compared with the others. */
+/** A route that has not been compared with the others yet. */
 interface Candidate extends PolicyRoute {
   readonly spot: Spot;
 }
@@ -76,8 +76,8 @@ const ASK_FOR_ONE =
   'Its security asks for no scope. Name one there, or say security: [] and serve it outside the guard.';
 
 /**
- * Two templates that differ in the names of their parameters alone match the same requests, whichever is asked first. No
- * scope is right for both, so none of them is open.
+ * Closes routes that match the same requests, such as two templates that differ only in their parameters' names. Neither
+ * scope is right for both, so neither opens.
  */
 function closeDoubles({
   routes,
@@ -111,15 +111,15 @@ function closeDoubles({
   return { routes: left, open, closed: [...closed, ...doubles] };
 }
 
-/** What stands for a parameter's value, and is no text of a path. */
+/** Stands for a parameter's value; cannot be a literal of a path. */
 const NO_TEXT = '\u0002';
 
 type Named = Pick<Operation, 'route' | 'parameters'>;
 
-/** What a route map says of a route that it closes. */
+/** The scope that closes a route in a route map. */
 export const CLOSED_WORD = 'closed';
 
-/** Routes and their scopes, as `compilePolicy` takes them, to a table. A route of the scope `closed` is closed. */
+/** Reads a map of routes to scopes, as `compilePolicy` takes it. A route with the scope `closed` is closed. */
 export function readRouteMap(source: Source): { readonly table: PolicyTable; readonly faults: readonly PolicyFault[] } {
   const root = rootOf(source);
   const routes: Candidate[] = [];
@@ -145,11 +145,11 @@ export function readRouteMap(source: Source): { readonly table: PolicyTable; rea
   const table = closeDoubles({ routes, open: [], closed });
   const wrong = new Set(faults.map(({ operation }) => operation));
   const left = { ...table, routes: table.routes.filter(({ route }) => !wrong.has(route)) };
-  // It is written for a guard alone, so nothing in it is meant for another reader: whatever is wrong is to be mended.
+  // A route map is written for guards only. So unlike in an OpenAPI document, every fault is an error.
   return { table: left, faults: [...faults, ...table.closed.flatMap(({ fault }) => fault ?? [])] };
 }
 
-/** What to do about a text that is no scope. */
+/** What to do about a text that is not a scope. */
 const SCOPE_ADVICE: Readonly<Record<ScopeFault, string>> = {
   too_long: 'Make it shorter.',
   not_absolute: 'A scope begins with a slash, as in /accounts.read.',
@@ -163,7 +163,7 @@ const SCOPE_ADVICE: Readonly<Record<ScopeFault, string>> = {
   repeated_parameter: 'A parameter may be there once.',
 };
 
-/** What keeps a scope from opening a route; undefined when nothing does. */
+/** Why a scope cannot open a route; undefined if it can. */
 function scopeFault({ route, parameters }: Named, text: string, where: Spot): PolicyFault | undefined {
   const scope = parseScope(text);
   if (!isScope(scope)) {

@@ -1,4 +1,4 @@
-/** Which scope an operation asks for in its `security`. */
+/** Reads which scope an operation asks for in its `security`. */
 import { isObject, isScope, parseScope } from '@hallpass/protocol';
 import { faultAt, inside, isFault, own, quote, rootOf, type PolicyFault, type Source, type Spot } from './faults.ts';
 import type { PolicyFiles } from './files.ts';
@@ -6,14 +6,14 @@ import { findStranger } from './members.ts';
 import type { Operation } from './operations.ts';
 import { besideReference, follow } from './references.ts';
 
-/** What a document asks of a caller of an operation. */
+/** What an operation asks of a caller. */
 export type Demand =
   | { readonly asks: 'scope'; readonly scope: string; readonly spot: Spot }
   | { readonly asks: 'nothing' | 'no_scope' }
   | { readonly asks: 'too_much'; readonly because: string }
   | { readonly asks: 'malformed'; readonly fault: PolicyFault };
 
-/** For scopes that are words or URLs, the scopes of Hallpass that stand for them: `payments:read` to `/payments.read`. */
+/** From scopes that are words or URLs to Hallpass scopes: `payments:read` to `/payments.read`. */
 export type ScopeMapping = Readonly<Record<string, string>>;
 
 interface SecurityContext {
@@ -23,11 +23,11 @@ interface SecurityContext {
   readonly mapping: ScopeMapping;
 }
 
-/** Reads what operations of one document ask for: the scope of an operation's security, of its path item's, or of the document's. */
+/** Reads what the operations of one document ask for, in their own security, their path item's, or the document's. */
 export class SecurityReader {
   readonly #context: SecurityContext;
   readonly #schemes = new Map<string, Scheme | PolicyFault | undefined>();
-  /** What the document's own security asks for, which thousands of operations may leave it to. */
+  /** What the document's own security asks for; cached, because thousands of operations may rely on it. */
   #ofDocument: Demand | undefined;
 
   constructor(context: SecurityContext) {
@@ -43,8 +43,8 @@ export class SecurityReader {
   }
 
   /**
-   * The one scope that it asks for. Alternatives without scopes, of schemes that have none (`http`, `apiKey`,
-   * `mutualTLS`), may stand beside it.
+   * The one scope that an operation asks for. It may have alternatives of schemes without scopes (`http`, `apiKey`,
+   * `mutualTLS`).
    */
   demandOf(operation: Pick<Operation, 'security'>): Demand {
     if (operation.security !== undefined) return this.#read(operation.security);
@@ -83,7 +83,7 @@ export class SecurityReader {
       if (asked.length === 0 && hasScopes) found.bare = true;
       const names = new Set(asked);
       const mapped = new Set([...names].map((scope) => own(this.#context.mapping, scope) ?? scope));
-      // Two that are asked for at once must not become one that is less.
+      // Two scopes that are required at once must not be mapped to one that is less.
       if (mapped.size < names.size) collapsed.push(...names);
       for (const scope of mapped) if (typeof scope === 'string') found.scopes.add(scope);
     }
@@ -120,7 +120,7 @@ export class SecurityReader {
 
 interface Scheme {
   readonly since: number;
-  /** Whether a token without any scope would do, where none is asked for. */
+  /** Whether the scheme has scopes. If so, asking for none means that any token will do. */
   readonly hasScopes: boolean;
 }
 
@@ -148,7 +148,7 @@ function settle(
   },
   spot: Spot,
 ): Demand {
-  // Where anyone may come without a token, a guard would shut them out.
+  // A public operation. A guard would shut out callers without a token.
   if (found.anyone) return { asks: 'nothing' };
   const [scope, ...others] = found.scopes;
   if (scope === undefined) return { asks: 'no_scope' };
@@ -160,7 +160,7 @@ function settle(
   return { asks: 'scope', scope, spot };
 }
 
-/** A mapping from what a file holds; the faults are those that make it useless. */
+/** Reads a mapping of scopes. With faults it must not be used. */
 export function readMapping(source: Source): {
   readonly mapping: ScopeMapping;
   readonly faults: readonly PolicyFault[];

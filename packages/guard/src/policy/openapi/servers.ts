@@ -1,12 +1,12 @@
-/** What the `servers` of a description say about the path that requests begin with. */
+/** Reads from `servers` which path requests begin with. */
 import { isObject } from '@hallpass/protocol';
 import { faultAt, inside, own, quote, type PolicyFault, type Spot } from './faults.ts';
 import type { ObjectKind, Stranger } from './members.ts';
 
-/** Finds what is not understood in an object. */
+/** Finds a member that is not understood. */
 type Check = (kind: ObjectKind, spot: Spot) => Stranger | undefined;
 
-/** The one path that servers come to; a fault when they come to several, or to none for sure. */
+/** The one path that all servers share; a fault if they differ, or if one has no definite path. */
 export function readPrefix(servers: Spot, check: Check): string | PolicyFault {
   if (!Array.isArray(servers.value)) return faultAt('bad_server', servers, 'servers must be a list of objects.');
   const prefixes = new Set<string>();
@@ -40,13 +40,13 @@ function findStranger(server: Spot, check: Check): Stranger | undefined {
   );
 }
 
-/** The most paths that the variables of one server's URL may make. */
+/** The most paths that the variables of one server may produce. */
 const SERVER_PATHS_MAX = 100;
 
-/** Either may hold variables; whatever they are, the path begins behind it. */
+/** Scheme and host may contain variables. The path begins after them. */
 const SCHEME_AND_HOST = /^(?:[A-Za-z][A-Za-z0-9+.-]*:|\{[^{}/]*\}:)?\/\/[^/?#]*/;
 
-/** The paths of a server's URL, one for each value that its variables may have; undefined for what has none for sure. */
+/** The paths of a server's URL, one for each value of its variables; undefined if they are not definite. */
 function serverPaths(url: string, variables: unknown): readonly string[] | undefined {
   const path = url.replace(SCHEME_AND_HOST, '');
   if (path !== '' && !path.startsWith('/')) return undefined;
@@ -60,16 +60,16 @@ function serverPaths(url: string, variables: unknown): readonly string[] | undef
   return paths.map((text) => text.replace(/\/$/, ''));
 }
 
-/** The values that a variable may have; undefined when that cannot be said. */
+/** The values of a variable; undefined if they are not definite. */
 function valuesOf(variable: unknown): readonly string[] | undefined {
   if (!isObject(variable)) return undefined;
   const [listed, otherwise] = [own(variable, 'enum'), own(variable, 'default')];
   if (listed !== undefined && !Array.isArray(listed)) return undefined;
-  // A default that is not among the others is wrong, and yet the one that tools take.
+  // A default that is not among the enum's values is wrong, but tools use it.
   const values = [
     ...new Set<unknown>([...((listed ?? []) as readonly unknown[]), ...[otherwise].filter((one) => one !== undefined)]),
   ];
-  // As a file without quotes has it: `default: 2`.
+  // A number is what YAML makes of an unquoted `default: 2`.
   if (values.length === 0 || !values.every((value) => typeof value === 'string' || typeof value === 'number'))
     return undefined;
   return values.map(String);

@@ -1,16 +1,16 @@
-/** A table of routes to a policy. */
+/** Compiles a table of routes into a policy. */
 import { refuse } from '@hallpass/protocol';
 import { ClosedPaths, extentOf, plainNames } from '../closed_paths.ts';
 import type { PolicyTable } from './routes.ts';
 import { parsePath } from '../path.ts';
 import { compilePolicy, type Policy } from '../policy.ts';
 
-/** A scope for routes that are closed whatever a token holds; the match never gets as far as asking for it. */
+/** A placeholder scope for closed routes. They are refused before it matters. */
 const CLOSED = '/closed.closed';
 
 /**
- * The policy of a table. Operations that it does not open are in it nevertheless: `/accounts/export`, closed, must not
- * fall to `/accounts/{accountID}` and be opened by the scope of that, and neither must `/accounts/a1:export`.
+ * Compiles a table. The policy includes the operations that it does not open: if `/accounts/export` is closed, it must not
+ * be matched by `/accounts/{accountID}` and opened by that route's scope, and neither must `/accounts/a1:export`.
  */
 export function compileTable({ routes, open, closed }: PolicyTable): Policy {
   const heads = routes.some(({ method }) => method === 'HEAD') ? closeHeads({ routes, open, closed }) : [];
@@ -44,8 +44,8 @@ export function compileTable({ routes, open, closed }: PolicyTable): Policy {
 }
 
 /**
- * A framework answers HEAD by the handler of GET: where that has a path of its own, HEAD must not fall to a neighbour. An
- * operation for HEAD speaks for the requests of its own path alone, not for those of one that is like it.
+ * Frameworks answer HEAD with the handler of GET. So where a GET has a path, HEAD for that path must not be opened by a
+ * neighbouring route. An operation for HEAD counts for its own path only, not for a similar one.
  */
 function closeHeads({ routes, open, closed }: PolicyTable): PolicyTable['closed'] {
   const all = [...routes.map(({ path, ...one }) => ({ ...one, template: path, prefix: '' })), ...open, ...closed];

@@ -1,4 +1,4 @@
-/** YAML to a document, as a whole. */
+/** Parses YAML as a whole. */
 import {
   isAlias,
   isMap,
@@ -15,18 +15,21 @@ import {
 } from 'yaml';
 import { faultOnLine, PolicyError, quote, type PolicyFault, type Source } from './faults.ts';
 
-/** The longest YAML that is read as one whole, in characters: it takes some sixty times its size in memory. */
+/** The longest YAML that is parsed as a whole, in characters. The parser takes some sixty times that in memory. */
 export const YAML_WHOLE_BYTES_MAX = 8 * 1024 * 1024;
-/** How often anchors of a text may be used, each use counted with those inside of what it names. */
+/** The most uses of anchors in a text, counting those inside of what each use names. */
 const ALIASES_MAX = 10_000;
-/** How many faults of its syntax are told by themselves: a bracket that is missing has most of the others follow. */
+/** The most syntax faults that are listed: one missing bracket can cause many. */
 const SYNTAX_FAULTS_MAX = 20;
 
+/** How sentences about texts that cannot be parsed begin. */
 export const NOT_READ = 'This is not the YAML or JSON that is read here: ';
+/** The rest of such a sentence, for nesting that is too deep. */
 export const NESTED = 'nested too deep.';
+/** The sentence about a duplicate name. */
 export const twice = (name: string): string => `${name} is there twice. Keep one.`;
 
-/** `linesBefore`: how many lines of the file stand before the text. Throws a PolicyError with every fault. */
+/** Parses a text. `linesBefore`: how many lines of the file come before it. Throws a PolicyError with every fault. */
 export function readYaml(text: string, file: string, linesBefore = 0): Source {
   const lines = new LineCounter();
   const faults: PolicyFault[] = [];
@@ -35,12 +38,12 @@ export function readYaml(text: string, file: string, linesBefore = 0): Source {
   const document = parseDocument(text, {
     lineCounter: lines,
     prettyErrors: false,
-    // Whatever a %YAML directive says: `no` for false does not come back with version 1.1.
+    // Whatever a %YAML directive says, so that `no` never means false as in version 1.1.
     schema: 'core',
     version: '1.2',
     resolveKnownTags: false,
     stringKeys: true,
-    // Compares each name to each other one; ours below is linear.
+    // The library's check compares every name with every other; ours below is linear.
     uniqueKeys: false,
   });
   const wrong = [...document.errors, ...document.warnings];
@@ -66,17 +69,17 @@ export function readYaml(text: string, file: string, linesBefore = 0): Source {
 
 const QUOTE_IT = "Between brackets, put a scope that has a {parameter} in quotes: ['/orders/{orderID}.read'].";
 
-/** Whether the line of a fault has a scope such as `/orders/{orderID}.read` without quotes in brackets, where `{` begins a mapping. */
+/** Whether the faulty line has an unquoted scope such as `/orders/{orderID}.read` in brackets, where `{` begins a mapping. */
 function hasBareTemplate(text: string, offset: number): boolean {
   const start = text.lastIndexOf('\n', offset - 1) + 1;
   const end = text.indexOf('\n', offset);
   return /[[,]\s*\/[^'"\s,[\]]*\{/.test(text.slice(start, end === -1 ? undefined : end).slice(0, LINE_LOOKED_AT_MAX));
 }
 
-/** How much of a line is looked at, in characters: a whole file may be one. */
+/** How much of a line is searched, in characters: a whole file may be one line. */
 const LINE_LOOKED_AT_MAX = 1_000;
 
-/** Two readers may take different ones of two members of one name; and a merge key is a member to some, and not to us. */
+/** Refuses duplicate names, of which parsers take different ones, and merge keys, which only some parsers read. */
 function refuseDoubles(document: Document, addAt: (offset: number, sentence: string) => void): void {
   visit(document, {
     Map: (_key, map) => {
@@ -95,7 +98,7 @@ function refuseDoubles(document: Document, addAt: (offset: number, sentence: str
   });
 }
 
-/** Each map is gone through once, however many places of it are asked for. */
+/** Indexes each map once, however many of its places are looked up. */
 function lineFinder(document: Document, lines: LineCounter, linesBefore: number): Source['lineOf'] {
   const indexes = new Map<YAMLMap, ReadonlyMap<unknown, Pair>>();
   const membersOf = (map: YAMLMap): ReadonlyMap<unknown, Pair> => {

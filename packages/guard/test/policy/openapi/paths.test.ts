@@ -156,8 +156,22 @@ test('the path of the servers stands before each path, and has to be one', () =>
   assertFault(on({ url: 'https://one.example.com/v1' }, { url: 'https://two.example.com/v2' }), ambiguous);
   assertFault(named({ default: 'v2', enum: ['v1', 'v2'] }), ambiguous);
   const unclear = [
-    ...['v1', './v1', 'https://x.example.com/{base}', '{a{b}://h/v1', '{a}b}://h/v1', '{a://h/v1', 'a}://h/v1'],
-    ...['x https://h/v1', 'https://h?q/v1', 'https://h#f/v1', 'https:/h/v1', '/v1?q', '/v1#f', '/v1{', '/v1}', '\n/v1'],
+    'v1',
+    './v1',
+    'https://x.example.com/{base}',
+    '{a{b}://h/v1',
+    '{a}b}://h/v1',
+    '{a://h/v1',
+    'a}://h/v1',
+    'x https://h/v1',
+    'https://h?q/v1',
+    'https://h#f/v1',
+    'https:/h/v1',
+    '/v1?q',
+    '/v1#f',
+    '/v1{',
+    '/v1}',
+    '\n/v1',
   ].map((url) => ({ url }));
   for (const server of [...unclear, {}, 7, null, { url: 7 }, { url: ['/v1'] }, ['/v1']]) {
     assertFault(on(server), /^bad_server \/servers: .*does not say which path/);
