@@ -136,7 +136,7 @@ function addRoute(methods: Map<string, Node>, key: string, scopeText: string): v
       node = next;
       continue;
     }
-    if (parameters.includes(name)) throw new TypeError(`Route '${key}': {${name}} is there twice.`);
+    if (parameters.includes(name)) throw new TypeError(`Route '${key}': {${name}} is used twice.`);
     parameters.push(name);
     node = node.parameter ??= emptyNode();
   }

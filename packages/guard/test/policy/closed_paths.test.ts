@@ -20,7 +20,7 @@ function beside(template: string, more: Members = {}): Members {
   });
 }
 
-test('one path that a guard cannot match is closed by itself, and the others are guarded', () => {
+test('a path that a guard cannot match is closed, and the others stay guarded', () => {
   const document = api({
     '/items/{id}': { get: asks('/items/{id}.read') },
     '/items/{id}:archive': { post: asks('/items/{id}.write') },
@@ -36,7 +36,7 @@ test('one path that a guard cannot match is closed by itself, and the others are
   assert.equal(faultsOf(document).length, 2);
 });
 
-test('a request that may be meant for a closed path is not opened by a neighbour; the nearest other request is', () => {
+test('a request that may be meant for a closed path is not opened by a neighbour, and the most similar other request is', () => {
   const cases: readonly (readonly [template: string, shut: readonly string[], open: readonly string[]])[] = [
     [
       '/items/{id}:archive',
@@ -79,7 +79,7 @@ test('a request that may be meant for a closed path is not opened by a neighbour
   }
 });
 
-test('a route that is narrower than a closed path stays open, by texts from the left (OpenAPI §4.8.8.1)', () => {
+test('a route that is more specific than a closed path stays open, compared from the left (OpenAPI §4.8.8.1)', () => {
   const policy = policyFromOpenAPI(
     api({
       '/items/{id}.json': { get: asks('/special.read') },
@@ -94,7 +94,7 @@ test('a route that is narrower than a closed path stays open, by texts from the 
   assert.equal(meets(policy, 'GET', '/items/x'), '/item.read');
 });
 
-test('a method that is closed is closed alone, but for HEAD, which frameworks answer by the handler of GET', () => {
+test('closing a method closes no other, except HEAD with GET, since frameworks answer HEAD with the handler of GET', () => {
   const all = asks('/any.any');
   const policy = policyFromOpenAPI(
     api({
@@ -111,7 +111,7 @@ test('a method that is closed is closed alone, but for HEAD, which frameworks an
   for (const path of ['/export', '/report']) assert.equal(meets(policy, 'HEAD', path), 'route_not_allowed', path);
 });
 
-test('HEAD is closed as far as the GET that it follows, whatever operation for HEAD has a path that looks like its own', () => {
+test('HEAD is closed wherever its GET is, even if a similar path has an operation for HEAD', () => {
   // A parameter that holds slashes is not one of a segment.
   const files = policyFromOpenAPI(
     api({
@@ -135,7 +135,7 @@ test('HEAD is closed as far as the GET that it follows, whatever operation for H
   assert.equal(meets(reports, 'HEAD', '/v2/other'), '/any.read');
 });
 
-test('a server misspelt at one HEAD opens no other', () => {
+test('misspelt servers at one HEAD do not open another', () => {
   const withServer = (server: object): ReturnType<typeof policyFromOpenAPI> =>
     policyFromOpenAPI(
       api(
@@ -155,7 +155,7 @@ test('a server misspelt at one HEAD opens no other', () => {
   }
 });
 
-test('what may be servers, misspelt, closes its path behind any other, whatever else there is not understood', () => {
+test('a member that may be misspelt servers closes its path behind any prefix', () => {
   const meeting = (item: object, url: string): string =>
     meets(
       policyFromOpenAPI(
@@ -187,7 +187,7 @@ test('what may be servers, misspelt, closes its path behind any other, whatever 
   }
 });
 
-test('a path without a slash at its start, behind what is not known, may be the end of a segment', () => {
+test('a path without a leading slash, behind an unknown prefix, may be the end of a segment', () => {
   const policy = policyFromOpenAPI(
     api({
       a: { get: { ...asks('/a.read'), servers: [{ url: '/{unknown}' }] } },
@@ -200,7 +200,7 @@ test('a path without a slash at its start, behind what is not known, may be the 
   assert.equal(meets(policy, 'GET', '/data'), '/data.read');
 });
 
-test('what is not read may be of any method, and behind any path; with a base path behind that alone', () => {
+test('a path item that cannot be read may have any method and any prefix, or only the base path if there is one', () => {
   const document = api({
     '/payouts': { $ref: 'payouts.yaml' },
     '/{one}': { post: asks('/any.write') },
@@ -214,7 +214,7 @@ test('what is not read may be of any method, and behind any path; with a base pa
   assert.equal(meets(based, 'POST', '/v2/payouts'), '/any.write');
 });
 
-test('routes that a closed operation covers whole are closed too, and say by which', () => {
+test('a route that a closed operation covers completely is closed too, and the fault names that operation', () => {
   const document = api({
     '/reports': { get: asks('/reports.read') },
     '/reports?kind=secret': { get: asks('/secrets.read') },
@@ -226,7 +226,7 @@ test('routes that a closed operation covers whole are closed too, and say by whi
   assert.match(faultsOf(document).join('\n'), /^ambiguous \/paths\/~1reports\/get: .*'GET \/reports\?kind=secret'/m);
 });
 
-test('one route that two servers come to, or that differs by case from a closed one, is not opened by either', () => {
+test('a route that two servers share, or that differs from a closed one by case only, is not opened', () => {
   const document = api({
     '/a': { get: { ...asks('/a.read'), servers: [{ url: '/v1' }] } },
     '/v1/a': { get: asks('/weak.read') },
@@ -241,7 +241,7 @@ test('one route that two servers come to, or that differs by case from a closed 
   assert.match(faultsOf(document).join('\n'), /^ambiguous \/paths\/~1a\/get: .*'GET \/v1\/a'/m);
 });
 
-test('a closed GET with a slash at its end leaves the HEAD beside it alone', () => {
+test('a closed GET with a trailing slash does not close the HEAD beside it', () => {
   const policy = policyFromOpenAPI(
     api({ '/r/{id}/': { get: asks('/r.read') }, '/r/{other}': { head: asks('/r.read'), put: asks('/r.write') } }),
   );
@@ -249,7 +249,7 @@ test('a closed GET with a slash at its end leaves the HEAD beside it alone', () 
   assert.equal(meets(policy, 'GET', '/r/1'), 'route_not_allowed');
 });
 
-test('patterns of many parts are compared in time that a long request does not multiply', () => {
+test('comparing long patterns with a long request takes linear time', () => {
   const parts = Array.from({ length: 30 }, (_, index) => `{p${index}}`).join('-a-');
   const policy = policyFromOpenAPI(beside(`/${parts}`));
   assert.equal(meets(policy, 'GET', `/${'-a'.repeat(4_000)}`), 'route_not_allowed');
@@ -257,7 +257,7 @@ test('patterns of many parts are compared in time that a long request does not m
 });
 
 /** What the router of a framework runs, and what the policy says, for an API that has such paths. */
-test('what a real router gives to the handler of a closed path the policy never opens', async () => {
+test('the policy never opens a request that a real router gives to the handler of a closed path', async () => {
   const document = api({
     '/items/{id}': { post: asks('/items.read') },
     '/items/{id}:archive': { post: asks('/items.archive') },

@@ -11,7 +11,7 @@ function escape(byte: number): string {
   return `%${byte.toString(16).padStart(2, '0')}`;
 }
 
-test('of 256 characters a segment has, raw, those of RFC 3986 less the semicolon: 78 (§3.3)', () => {
+test('a raw segment may have the 78 characters of RFC 3986 §3.3 without the semicolon, of all 256', () => {
   let accepted = 0;
   for (let code = 0; code < 256; code++) {
     const character = String.fromCharCode(code);
@@ -30,7 +30,7 @@ test('of 256 characters a segment has, raw, those of RFC 3986 less the semicolon
   assert.deepEqual(parsePath('/a?b'), ['a']);
 });
 
-test('of 256 escapes a segment has those of what is printable, harmless, and needs one, in either case: 25 (RFC 3986 §2.3)', () => {
+test('of all 256 escapes, the 25 of printable, harmless characters that need one are accepted, in either case (RFC 3986 §2.3)', () => {
   let accepted = 0;
   for (let byte = 0; byte < 256; byte++) {
     const character = String.fromCharCode(byte);
@@ -45,7 +45,7 @@ test('of 256 escapes a segment has those of what is printable, harmless, and nee
   assert.equal(accepted, 95 - 66 - 4);
 });
 
-test('beyond ASCII all is taken but the control characters, escaped as UTF-8 has it (RFC 3629 §3)', () => {
+test('beyond ASCII, everything except control characters is accepted, escaped as UTF-8 (RFC 3629 §3)', () => {
   for (let code = 0x80; code <= 0x17f; code++) {
     const character = String.fromCharCode(code);
     const expected = code < 0xa0 ? undefined : [`a${character}`];
@@ -54,21 +54,21 @@ test('beyond ASCII all is taken but the control characters, escaped as UTF-8 has
   assert.deepEqual(parsePath('/%E2%82%AC/%f0%9f%98%80'), ['€', '😀']);
 });
 
-test('a path is 8192 characters at the most, without its origin and its query', () => {
+test('a path has at most 8192 characters, not counting origin and query', () => {
   const longest = `/${'a'.repeat(8_191)}`;
   assert.deepEqual(parsePath(longest), [longest.slice(1)]);
   assert.deepEqual(parsePath(`https://api.example.com${longest}?${'x'.repeat(9_000)}`), [longest.slice(1)]);
   assert.equal(parsePath(`${longest}a`), undefined);
 });
 
-test('dot segments are refused wherever they are, and dots within a segment are not', () => {
+test('dot segments are refused anywhere, and dots within a segment are accepted', () => {
   for (const path of ['/.', '/..', '/a/.', '/a/..', '/./a', '/../a', '/%41/..', '/%20/.', '/%20/..'])
     assert.equal(parsePath(path), undefined, path);
   for (const path of ['/...', '/.a', '/a.', '/a..b', '/..a']) assert.deepEqual(parsePath(path), [path.slice(1)]);
   assert.deepEqual(parsePath('/a.b/%20'), ['a.b', ' ']);
 });
 
-test('the root has no segments; nothing else without a slash, or with one too many, is a path', () => {
+test('the root has no segments; paths with a missing or extra slash are refused', () => {
   assert.deepEqual(parsePath('/'), []);
   assert.deepEqual(parsePath('/?/a'), []);
   assert.deepEqual(parsePath('http://api/'), []);
@@ -90,7 +90,7 @@ test('the root has no segments; nothing else without a slash, or with one too ma
     assert.equal(parsePath(url), undefined, url);
 });
 
-test('what comes before the path is an origin of the web, in either case, and nothing else is cut away', () => {
+test('only an http or https origin is removed before the path, in either case', () => {
   for (const [url, path] of [
     ['http://api/a', '/a'],
     ['https://api/a', '/a'],
@@ -116,7 +116,7 @@ test('what comes before the path is an origin of the web, in either case, and no
   assert.equal(parsePath('/http://api/a'), undefined);
 });
 
-test('the address that a client called is the public one with the path, and nothing that would become part of the host', () => {
+test('the address that a client called is publicURL with the path, and nothing can become part of the host', () => {
   const publicURL = 'https://api.example.com';
   for (const [url, address] of [
     ['/a?b=1', 'https://api.example.com/a?b=1'],

@@ -38,7 +38,7 @@ function routeOf(method: string, url: string): string {
   return isRefusal(match) ? match.refused : match.route;
 }
 
-test('a policy that cannot be meant is a TypeError that says which route and why', () => {
+test('an invalid policy is a TypeError that says which route and why', () => {
   compilePolicy({ 'GET /accounts/{id}': '/accounts/{id}.read' });
   const wrong: readonly (readonly [Readonly<Record<string, string>>, RegExp])[] = [
     [{ '/accounts': '/a.read' }, /write it as 'GET \/path'/],
@@ -60,7 +60,7 @@ test('a policy that cannot be meant is a TypeError that says which route and why
     [{ 'GET /x{id}': '/a/{id}.read' }, /'x\{id\}' is neither a plain segment/],
     [{ 'GET /{id': '/a.read' }, /is neither a plain segment/],
     [{ 'GET /{}': '/a.read' }, /is neither a plain segment/],
-    [{ 'GET /{a}/{a}': '/a.read' }, /\{a\} is there twice/],
+    [{ 'GET /{a}/{a}': '/a.read' }, /\{a\} is used twice/],
     [{ 'GET /{a}': '/a/{b}.read' }, /the scope's \{b\} is no parameter of the path/],
     [{ 'GET /a': 'a.read' }, /'a\.read' is not a scope \(it does not begin with a slash\)/],
     [{ 'GET /a': '/a' }, /'\/a' is not a scope \(it has no verb after its last dot\)/],
@@ -83,7 +83,7 @@ test('a policy that cannot be meant is a TypeError that says which route and why
   }
 });
 
-test('a literal wins over a parameter, leftmost first, in whatever order they were named', () => {
+test('a literal wins over a parameter, leftmost first, in whatever order they are listed', () => {
   assert.equal(routeOf('GET', '/accounts/me'), 'GET /accounts/me');
   assert.equal(routeOf('GET', '/accounts/mee'), 'GET /accounts/{accountID}');
   assert.equal(routeOf('GET', '/accounts/me/settings'), 'GET /accounts/me/settings');
@@ -107,7 +107,7 @@ test('a literal wins over a parameter, leftmost first, in whatever order they we
   }
 });
 
-test('what a path bound on a way that led nowhere is not among the values of the route that was found', () => {
+test('values captured before backtracking are not among the values of the route', () => {
   const two = compilePolicy({ 'GET /k/{x}/end': '/{x}.read', 'GET /{a}/{b}/{c}': '/{a}/{b}/{c}.read' });
   const match = two.match('GET', '/k/1/2');
   assert.ok(!isRefusal(match));
@@ -115,7 +115,7 @@ test('what a path bound on a way that led nowhere is not among the values of the
   assert.equal(match.scope.text, '/k/1/2.read');
 });
 
-test('the method is compared to the letter: HEAD is not GET, get is not GET', async () => {
+test('the method is case-sensitive, and HEAD is not GET', async () => {
   assertAllowed(await guard.checkRoute(policy, bearer(everything, 'GET')));
   for (const method of ['HEAD', 'get', 'Get', 'OPTIONS', 'TRACE', 'PUT', 'GET ', '', 'constructor', '__proto__']) {
     assertDenied(await guard.checkRoute(policy, bearer(everything, method)), 403, method);
@@ -143,7 +143,7 @@ test('headers that a proxy may send about another method, path or host change no
   assertAllowed(await guard.checkRoute(policy, { method: 'GET', url: '/accounts', headers }));
 });
 
-test('headers that frameworks take in the place of the method or the path are refused, whatever they say', async () => {
+test('headers that frameworks use instead of the method or path are refused, whatever their value', async () => {
   const readOnly = await issuer.token({ scope: '/accounts.read' });
   const overrides = {
     'x-http-method-override': 'DELETE',
@@ -305,7 +305,7 @@ const HOSTILE: Readonly<Record<string, readonly string[]>> = {
   ],
 };
 
-test('a path that two programs could read differently is never let in; the plain one beside it is (CWE-551, GD-25)', async () => {
+test('a path that two programs could read differently is refused, and the plain one beside it is not (CWE-551, GD-25)', async () => {
   let tried = 0;
   for (const [plain, hostile] of Object.entries(HOSTILE)) {
     assertAllowed(await guard.checkRoute(policy, bearer(everything, 'GET', plain)), plain);
@@ -322,7 +322,7 @@ test('a path that two programs could read differently is never let in; the plain
   assertDenied(await guard.checkRoute(policy, bearer(everything, 'GET', `/${'a'.repeat(9_000)}`)), 400);
 });
 
-test('the handler gets the very values that were decided on, decoded once (contract §8)', async () => {
+test('the handler gets exactly the values that were checked, decoded once (contract §8)', async () => {
   const decision = await guard.checkRoute(policy, bearer(everything, 'GET', '/files/%C3%A9%20%F0%9F%8E%AB%3F'));
   assert.ok(decision.allowed);
   assert.deepEqual(decision.values, { name: 'é 🎫?' });
@@ -335,7 +335,7 @@ test('the handler gets the very values that were decided on, decoded once (contr
   }
 });
 
-test('no text as method or path throws, and what matches is written back to the same path', () => {
+test('no method or path throws, and a match prints back to the same path', () => {
   const pieces = fc.constantFrom(
     '/',
     '/',
@@ -401,7 +401,7 @@ test('no text as method or path throws, and what matches is written back to the 
   assert.ok(matched > caseCount(20), String(matched));
 });
 
-test('a policy keeps nothing between requests: a thousand in turn are decided alike (CVE-2026-35040)', () => {
+test('a policy keeps nothing between requests: a thousand in a row are decided the same way (CVE-2026-35040)', () => {
   for (let round = 0; round < 1000; round++) {
     assert.equal(routeOf('GET', '/accounts/a1'), 'GET /accounts/{accountID}');
     assert.equal(routeOf('GET', '/accounts/a1;'), 'malformed_path');
@@ -409,7 +409,7 @@ test('a policy keeps nothing between requests: a thousand in turn are decided al
   }
 });
 
-test('a value that is a literal but for its case is nobody’s: a router that minds no case would take it for the literal', () => {
+test('a value that differs from a literal only by case matches nothing, because a case-insensitive router would take it for the literal', () => {
   const cased = compilePolicy({
     'GET /accounts/mine': '/accounts/mine.read',
     'GET /accounts/mine/limits': '/accounts/mine/limits.read',
@@ -429,7 +429,7 @@ test('a value that is a literal but for its case is nobody’s: a router that mi
   assert.equal(opens('/accounts/mine/transfers'), 'GET /accounts/{accountID}/transfers');
 });
 
-test('nor in the place of a parameter that is met on the way back from the literal', () => {
+test('the same holds for a parameter that is reached by backtracking from the literal', () => {
   const cased = compilePolicy({ 'GET /admin/keys': '/keys.write', 'GET /{tenant}/{page}': '/{tenant}/{page}.read' });
   for (const [path, route] of [
     ['/admin/keys', 'GET /admin/keys'],

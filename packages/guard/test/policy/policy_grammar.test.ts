@@ -20,7 +20,7 @@ function found(policy: Policy, url: string, method = 'GET'): unknown {
   return isRefusal(match) ? match.refused : [match.route, match.scope.text, ...Object.entries(match.values).flat()];
 }
 
-test('a literal of a route has the characters of a path that need no escape, and no others', () => {
+test('a literal has only characters that need no escape in a path', () => {
   const plain = "ABCXYZabcxyz0189._~!$&'()*+,=:@-";
   for (let code = 0; code < 0x180; code++) {
     const character = String.fromCharCode(code);
@@ -41,7 +41,7 @@ test('a literal of a route has the characters of a path that need no escape, and
   }
 });
 
-test('a parameter of a route is a whole segment of letters, digits, `_` and `-`, once', () => {
+test('a parameter is a whole segment of letters, digits, `_` and `-`, and its name is used once', () => {
   for (const name of ['a', 'A', 'z9', '_', 'a-b', 'Z_-0', 'constructor']) {
     const route = `GET /x/{${name}}`;
     assert.deepEqual(found(compile({ [route]: `/x/{${name}}.read` }), '/x/v'), [route, '/x/v.read', name, 'v']);
@@ -52,7 +52,7 @@ test('a parameter of a route is a whole segment of letters, digits, `_` and `-`,
       `Route 'GET /${segment}': '${segment}' is neither a plain segment nor a {parameter}.`,
     );
   }
-  refused({ 'GET /{a}/{b}/{a}': '/x.read' }, "Route 'GET /{a}/{b}/{a}': {a} is there twice.");
+  refused({ 'GET /{a}/{b}/{a}': '/x.read' }, "Route 'GET /{a}/{b}/{a}': {a} is used twice.");
 });
 
 test('a route is a method in capitals, one space and a path', () => {
@@ -79,7 +79,7 @@ test('a route is a method in capitals, one space and a path', () => {
   assert.throws(() => compile({ 'GET /a\n/b': '/a.read' }), TypeError);
 });
 
-test('a scope of a route is one, has no parameter of its own, and is in the catalogue where there is one', () => {
+test('the scope of a route is valid, has only parameters of the route, and is in the catalogue if there is one', () => {
   refused({ 'GET /a': 'a' }, "Route 'GET /a': 'a' is not a scope (it does not begin with a slash).");
   refused({ 'GET /{a}': '/{a}/{b}/{c}.read' }, "Route 'GET /{a}': the scope's {b} is no parameter of the path.");
   refused({ 'GET /a': '/{a}.read' }, "Route 'GET /a': the scope's {a} is no parameter of the path.");
@@ -91,7 +91,7 @@ test('a scope of a route is one, has no parameter of its own, and is in the cata
   refused({ 'GET /a': '/a.read' }, "Route 'GET /a': '/a.read' is not among the scopes.", { scopes: [] });
 });
 
-test('two routes for the same requests are a mistake, also the same one by another name', () => {
+test('two routes that match the same requests are an error, even with different parameter names', () => {
   refused(
     { 'GET /{a}/x': '/1.read', 'GET /{b}/x': '/2.read' },
     "Routes 'GET /{a}/x' and 'GET /{b}/x' match the same requests.",
@@ -100,7 +100,7 @@ test('two routes for the same requests are a mistake, also the same one by anoth
   compile({ 'GET /{a}/x': '/1.read', 'POST /{b}/x': '/2.read', 'GET /{c}/y': '/3.read', 'GET /{d}': '/4.read' });
 });
 
-test('a policy tells its scopes, each once, in order', () => {
+test('a policy lists its scopes, each once, sorted', () => {
   const policy = compile({ 'GET /b': '/b.read', 'GET /a': '/a.read', 'POST /b': '/b.read', 'GET /{c}': '/{c}.read' });
   assert.deepEqual(
     policy.scopes.map(({ text }) => text),
@@ -109,7 +109,7 @@ test('a policy tells its scopes, each once, in order', () => {
   assert.deepEqual(compile({}).scopes, []);
 });
 
-test('a value that its scope cannot hold is refused, and the log is told why', () => {
+test('a value that no scope can hold is refused, and the reason is logged', () => {
   const policy = compile({ 'GET /{a}': '/{a}.read', 'GET /x/{b}': '/x.read' });
   assert.deepEqual(policy.match('GET', '/%20'), {
     refused: 'value_not_allowed',
@@ -127,7 +127,7 @@ test('a value that its scope cannot hold is refused, and the log is told why', (
   assert.deepEqual(policy.match('PUT', '/a'), { refused: 'route_not_allowed' });
 });
 
-test('the literal is taken before the parameter, with a way back, and what was bound on the way is forgotten', () => {
+test('the literal is tried before the parameter, with backtracking, and values captured before it are dropped', () => {
   const policy = compile({
     'GET /': '/root.read',
     'GET /k/{x}/end': '/1.read',
@@ -145,7 +145,7 @@ test('the literal is taken before the parameter, with a way back, and what was b
   assert.equal(found(policy, '/j/m'), 'route_not_allowed');
 });
 
-test('what is a literal but for its case is refused wherever the literal could stand', () => {
+test('a value that differs from a literal only by case is refused wherever the literal could be', () => {
   const policy = compile({ 'GET /Ab/cD': '/1.read', 'GET /{a}/{b}': '/2.read', 'GET /{a}': '/3.read' });
   assert.deepEqual(found(policy, '/Ab/cD'), ['GET /Ab/cD', '/1.read']);
   assert.deepEqual(found(policy, '/Ab/x'), ['GET /{a}/{b}', '/2.read', 'a', 'Ab', 'b', 'x']);

@@ -142,7 +142,7 @@ test('any number of routes of up to two segments: all 8,192 policies with every 
   assert.equal(compare(policies, paths).cells, 2 ** 13 * 13);
 });
 
-test('two routes that differ in the names of their parameters alone are no policy: 90 of them', () => {
+test('two routes that differ only in parameter names are refused: 90 pairs', () => {
   let policies = 0;
   for (const pattern of PATTERNS.filter((places) => places.includes(ANY))) {
     const routes = { [routeOf(pattern, 'x')]: '/r.read', [routeOf(pattern, 'y')]: '/r.read' };
@@ -152,7 +152,7 @@ test('two routes that differ in the names of their parameters alone are no polic
   assert.equal(policies, 121 - (1 + 2 + 4 + 8 + 16));
 });
 
-test('a scope that holds every parameter is filled with the very values, or refused for what no scope can hold: 14,641 cells', () => {
+test('a scope with every parameter is filled with exactly the values, or refused for a value that no scope can hold: 14,641 cells', () => {
   let cells = 0;
   for (const pattern of PATTERNS) {
     const places = pattern.map((place, at) => (place === ANY ? `{x${at + 1}}` : place));
@@ -171,7 +171,7 @@ test('a scope that holds every parameter is filled with the very values, or refu
   assert.equal(cells, 121 * 121);
 });
 
-test('a path with braces that are not escaped is no path, whatever the policy has in that place: 10,890 cells', () => {
+test('a path with unescaped braces is refused, whatever the policy has in that place: 10,890 cells', () => {
   let cells = 0;
   for (const pattern of PATTERNS) {
     const policy = policyOf([pattern]);

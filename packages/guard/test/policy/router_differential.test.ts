@@ -90,14 +90,14 @@ function assertTelling(runs: readonly Run[]): void {
 }
 
 for (const [name, app] of Object.entries(APPS)) {
-  test(`${name}: what runs is the route that was decided on, with the same values, in ${REQUESTS} requests`, async () => {
+  test(`${name}: the handler that runs is the route that was checked, with the same values, in ${REQUESTS} requests`, async () => {
     const runs = await runAll(app);
     assert.deepEqual(disagreements(runs), []);
     assertTelling(runs);
   });
 }
 
-test('what the policy opens every framework serves: nobody is of another mind about what a good path is', async () => {
+test('every framework serves what the policy opens', async () => {
   // An origin in capitals is none to Fastify, which answers 404.
   const open = requests.filter(
     ({ method, path }) => !path.startsWith('HTTP:') && 'route' in policy.match(method, path),
@@ -112,12 +112,12 @@ test('what the policy opens every framework serves: nobody is of another mind ab
   }
 });
 
-test('the comparison tells a router that takes parameters before literals', async () => {
+test('the comparison notices a router that prefers parameters to literals', async () => {
   const found = disagreements(await runAll(onExpress({ routes: ROUTES.toReversed() })));
   assert.ok(found.length > REQUESTS / 40, `${found.length}`);
 });
 
-test('the comparison tells a guard that was shown a tidier path than the router', async () => {
+test('the comparison notices a guard that sees a cleaner path than the router', async () => {
   const tidy = onExpress({
     before: (request, _response, next) => {
       request.originalUrl = request.originalUrl.replace(/(?<=.)\/$/, '').replaceAll('%25', '');

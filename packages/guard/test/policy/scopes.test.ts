@@ -11,7 +11,7 @@ async function transfers(scope: string, accountID: string): ReturnType<typeof gu
   return await guard.check(bearer(await issuer.token({ scope })), TRANSFERS, { accountID });
 }
 
-test('a token opens the very scopes that it holds, and each request needs one of them (contract §7)', async () => {
+test('a token opens exactly the scopes that it has (contract §7)', async () => {
   const held = ['/accounts.read', '/accounts.write', '/accounts/a1.read', '/accounts/a1/transfers.read', '/ping.read'];
   for (const one of held) {
     for (const wanted of held) {
@@ -26,7 +26,7 @@ test('a token opens the very scopes that it holds, and each request needs one of
   }
 });
 
-test('read never opens write, nor write read, nor an unknown verb anything (contract §7)', async () => {
+test('read never opens write, write never opens read, and an unknown verb opens nothing (contract §7)', async () => {
   for (const verb of ['read', 'write', 'admin', 'readwrite', 'read-write']) {
     for (const wanted of ['read', 'write']) {
       const decision = await check(await issuer.token({ scope: `/accounts.${verb}` }), `/accounts.${wanted}`);
@@ -42,7 +42,7 @@ test('a filled scope opens its own account and no other', async () => {
     assertDenied(await transfers(scope, other), 403, other);
 });
 
-test('a value that cannot stand in a scope is refused, and never fills a template with more than a segment', async () => {
+test('a value that no scope can hold is refused, and never fills more than one segment', async () => {
   const scope = '/accounts/a1/transfers.read /accounts/x/y/transfers.read /accounts/*/transfers.read';
   assertAllowed(await transfers(scope, 'a1'));
   for (const value of [
@@ -104,7 +104,7 @@ test('a malformed scope in a signed token opens nothing (GD-26)', async () => {
   for (const scope of scopes) assertDenied(await transfers(scope, 'a1'), 403, scope);
 });
 
-test('every scope of up to four segments on two letters opens itself alone, against a plain comparison', async () => {
+test('every scope of up to four segments of two letters opens only itself, compared with plain equality', async () => {
   const paths = ['/a', '/b'];
   for (let from = 0, length = 2; length <= 4; length++) {
     const until = paths.length;
@@ -120,7 +120,7 @@ test('every scope of up to four segments on two letters opens itself alone, agai
   }
 });
 
-test('templates of up to four segments, filled every way, open what equals their text and nothing else', async () => {
+test('templates of up to four segments, filled in every way, open only what equals their text', async () => {
   const parts = ['a', 'b', '{p}'];
   const templates = parts.flatMap((one) => [
     [one],
@@ -140,7 +140,7 @@ test('templates of up to four segments, filled every way, open what equals their
   }
 });
 
-test('the same token is judged anew for each scope: no answer is remembered (CVE-2021-32701)', async () => {
+test('the same token is checked again for each scope: no answer is reused (CVE-2021-32701)', async () => {
   const token = await issuer.token({ scope: '/accounts.read' });
   for (let round = 0; round < 500; round++) {
     assertAllowed(await check(token, '/accounts.read'));
@@ -148,7 +148,7 @@ test('the same token is judged anew for each scope: no answer is remembered (CVE
   }
 });
 
-test('a mistake in the call is a TypeError for who calls, whoever the request is from', async () => {
+test('a wrong call of check is a TypeError, whatever the request', async () => {
   const token = await issuer.token();
   const text: string = '/accounts/{accountID}.read';
   await assert.rejects(check(token, 'accounts'), /^TypeError: 'accounts' is not a scope/);

@@ -109,7 +109,7 @@ suite('policy', { concurrency: 3 }, () => {
     writeFileSync(path('extended.yaml'), SETTLED.replace('security: []', 'security: []\n      x-required-role: admin'));
     const { code, stderr } = await run('check', path('extended.yaml'), '--strict');
     assert.equal(code, 0);
-    assert.match(stderr, /extended\.yaml:\d+: 'x-required-role' is not read: security alone decides who gets in\./);
+    assert.match(stderr, /extended\.yaml:\d+: 'x-required-role' is not read: only security decides who gets in\./);
   });
 
   test('check fails when nothing opens, with a line for each fault, where it is and what to do', async (t) => {
@@ -122,7 +122,7 @@ suite('policy', { concurrency: 3 }, () => {
     assert.equal(lines.length, 6, stderr);
     assert.equal(
       lines[0],
-      `error: ${file}:6: GET /v1/accounts: Its security asks for no scope. Name one there, or say security: [] and serve it outside the guard.`,
+      `error: ${file}:6: GET /v1/accounts: Its security asks for no scope. Name one there, or write security: [] and serve it outside the guard.`,
     );
     assert.equal(lines[5], 'error: It opens no operation. hallpass policy draft proposes scopes.');
     const json = await run('check', file, '--json');

@@ -21,7 +21,7 @@ export async function readSource(file: string): Promise<Source> {
     for await (const chunk of source) chunks.push(chunk);
   } catch {
     const source = { file, document: undefined, lineOf: () => undefined };
-    const sentence = 'This file cannot be read. Is there one of that name?';
+    const sentence = 'This file cannot be read. Does it exist?';
     throw new PolicyError([faultAt('unreadable', { source, place: [] }, sentence)]);
   }
   return parsePolicyText(Buffer.concat(chunks), file);
@@ -97,8 +97,8 @@ export async function openFiles(root: Source & { readonly file: string }): Promi
 }
 
 const BESIDE =
-  'is not read: a $ref may lead to files in the folder of this description, and nowhere else. Bundle them into one first.';
-const UNREADABLE = 'cannot be read. Is there a file of that name?';
+  'is not read: a $ref may only lead to files in the folder of this description. Bundle them into one first.';
+const UNREADABLE = 'cannot be read. Does the file exist?';
 const TOO_MANY = `is one of more than ${POLICY_FILES_MAX} files. Bundle them into one first.`;
 
 function decode(reference: string): string | undefined {

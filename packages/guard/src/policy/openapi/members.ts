@@ -109,9 +109,9 @@ export function strangersOf(kind: ObjectKind, value: unknown, minor: number): re
 
 function adviceFor(name: string, known: ReadonlyMap<string, Since>): string {
   const from = known.get(name);
-  if (from !== undefined) return `It is one from OpenAPI 3.${from} on.`;
+  if (from !== undefined) return `It exists since OpenAPI 3.${from}.`;
   const meant = [...known.keys()].find((one) => isMisspelt(name, one));
-  return meant === undefined ? 'Take it away, or begin its name with x-.' : `Did you mean ${quote(meant)}?`;
+  return meant === undefined ? 'Remove it, or begin its name with x-.' : `Did you mean ${quote(meant)}?`;
 }
 
 /** Whether a name is probably a misspelling of another. */

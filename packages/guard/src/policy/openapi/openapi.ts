@@ -109,7 +109,7 @@ export interface PolicyInspection {
 }
 
 const NOTHING: PolicyTable = { routes: [], open: [], closed: [] };
-const NO_OBJECT = 'It holds no object. Is this the right file?';
+const NO_OBJECT = 'It does not hold an object. Is this the right file?';
 
 /** What `readPolicy` would make of a file, and everything that is wrong with it. Throws a TypeError for invalid options only. */
 export function inspectPolicy(file: string, options: PolicyFileOptions = {}): Promise<PolicyInspection> {

@@ -72,7 +72,7 @@ export interface OperationsRead {
   readonly minor: number;
 }
 
-const VERSION = `openapi must be a text such as '3.1.0'. Read are versions 3.0, 3.1, 3.2 and 3.3.`;
+const VERSION = `openapi must be a string such as '3.1.0'. Versions 3.0, 3.1, 3.2 and 3.3 are supported.`;
 const WRONG_FILE = 'Is this the right file?';
 
 /** The result for a document that cannot be read at all, with the reason. */
@@ -91,8 +91,7 @@ export function readOperations(source: Source, options: OperationOptions, files?
   const stranger = reading.check('the document', root);
   if (stranger !== undefined) return nothingRead(faultAt('unknown_member', stranger.spot, stranger.sentence));
   const paths = inside(root, 'paths');
-  if (!isObject(paths.value))
-    return nothingRead(faultAt('malformed', paths, `There is no object of paths. ${WRONG_FILE}`));
+  if (!isObject(paths.value)) return nothingRead(faultAt('malformed', paths, `It has no paths object. ${WRONG_FILE}`));
   if (Object.hasOwn(paths.value, '$ref')) {
     return nothingRead(
       faultAt('bad_reference', inside(paths, '$ref'), 'paths as a whole may not be a $ref. Bundle it first.'),
@@ -103,7 +102,7 @@ export function readOperations(source: Source, options: OperationOptions, files?
   }
   const { operations, closed, faults, ignored } = reading;
   if (operations.length + closed.length + faults.length === 0) {
-    return nothingRead(faultAt('malformed', paths, `There is no operation in it. ${WRONG_FILE}`));
+    return nothingRead(faultAt('malformed', paths, `It has no operations. ${WRONG_FILE}`));
   }
   // With an unknown prefix, their routes are not what they look like.
   const routes = faults.length > 0 ? [] : operations;
@@ -177,7 +176,7 @@ class Reading {
     const servers = inside(owner, 'servers');
     // Some tools take an empty list for the document's servers, others for none.
     if (Array.isArray(servers.value) && servers.value.length === 0) {
-      return faultAt('bad_server', servers, 'An empty list of servers is read in different ways. Take it away.');
+      return faultAt('bad_server', servers, 'Tools disagree on an empty list of servers. Remove it.');
     }
     return readPrefix(servers, this.check);
   }
@@ -219,7 +218,7 @@ function printIgnored({
   readonly times: number;
 }): PolicyFault {
   const often = times === 1 ? '' : ` There are ${times} of them.`;
-  return faultAt('ignored', spot, `${quote(name)} is not read: security alone decides who gets in.${often}`);
+  return faultAt('ignored', spot, `${quote(name)} is not read: only security decides who gets in.${often}`);
 }
 
 /** Reads a path item. Its operations share its members, so if one is not understood, all of them are closed. */
@@ -275,9 +274,9 @@ function readPathItem(reading: Reading, template: string, written: Spot): void {
 }
 
 const ANOTHER =
-  'It leads into another description, with a security and servers of its own. Refer to a file of the operation alone.';
+  'It leads into another description, with its own security and servers. Refer to a file of the operation alone.';
 const NO_METHOD = "A method is a word in capitals, as in 'GET /accounts'.";
-const NO_ADDITION = 'This method has a member of its own in a path item. Write it there, in small letters.';
+const NO_ADDITION = 'This method has a member of its own in a path item. Write it there, in lower case.';
 
 /** Something that is not understood: the first fault, and whether anything there may be servers, or lead to some. */
 interface Wrong {
@@ -388,10 +387,9 @@ export function parametersOf(path: string): readonly string[] {
 export function routeFault(route: string, template: string): string | undefined {
   if (!template.startsWith('/')) return 'A path begins with a slash.';
   if (!/^[A-Z][A-Z-]* \//.test(route)) return NO_METHOD;
-  if (template !== '/' && template.endsWith('/'))
-    return 'A guard lets no path with a slash at its end in. Take it off.';
+  if (template !== '/' && template.endsWith('/')) return 'A guard refuses paths that end in a slash. Remove it.';
   if (/[^/]\{|\}[^/]/.test(template)) {
-    return 'A parameter has to be a whole segment of the path, as in /accounts/{accountID}: no part of one can be bound.';
+    return 'A parameter has to be a whole segment of the path, as in /accounts/{accountID}.';
   }
   try {
     compilePolicy<Readonly<Record<string, string>>>({ [route]: '/any.read' });

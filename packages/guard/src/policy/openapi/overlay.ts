@@ -25,7 +25,7 @@ export function applyOverlay(
   });
   const version = inside(root, 'overlay').value;
   if (!isObject(root.value) || typeof version !== 'string' || !/^1\.[01]\./.test(version)) {
-    return refuse('overlay', `An overlay says overlay: '1.0.0', as a text. Is this the right file?`);
+    return refuse('overlay', `An overlay says overlay: '1.0.0', as a string. Is this the right file?`);
   }
   const stranger = Object.keys(root.value).find((name) => !MEMBERS.has(name) && !name.startsWith('x-'));
   if (stranger !== undefined) return refuse(stranger, `${quote(stranger)} is not a member of an overlay.`);
@@ -47,11 +47,11 @@ function applyAction(document: unknown, action: unknown): { readonly document: u
   if (!isObject(action) || typeof target !== 'string') return 'An action must be an object with a target.';
   const place = parseTarget(target);
   if (place === undefined) {
-    return `The target ${quote(target)} is not read. Name one place by its names: $.paths['/accounts'].get`;
+    return `The target ${quote(target)} is not supported. Name a single place, as in $.paths['/accounts'].get`;
   }
   const known = ['target', 'description', 'update', 'remove'];
   const stranger = Object.keys(action).find((name) => !known.includes(name) && !name.startsWith('x-'));
-  if (stranger !== undefined) return `${quote(stranger)} is not read in an action. Use update or remove.`;
+  if (stranger !== undefined) return `${quote(stranger)} is not supported in an action. Use update or remove.`;
   const [remove = false, update] = [own(action, 'remove'), own(action, 'update')];
   if (typeof remove !== 'boolean') return 'remove must be true or false.';
   if (remove) {
@@ -64,7 +64,7 @@ function applyAction(document: unknown, action: unknown): { readonly document: u
   const changed = changeAt(document, place, (value) => merge(value, update, { left: MEMBERS_MAX }));
   return (
     changed ??
-    `There is nothing at ${quote(target)}: the document has changed since. Take the action away, or mend its target.`
+    `There is nothing at ${quote(target)}. Has the document changed? Remove the action, or correct its target.`
   );
 }
 
@@ -81,7 +81,7 @@ function changeAt(document: unknown, place: Place, change: (value: unknown) => C
 }
 
 function removeMember(value: unknown, name: string): Changed {
-  if (!isObject(value)) return 'Members of objects alone can be removed.';
+  if (!isObject(value)) return 'Only members of objects can be removed.';
   return { document: Object.fromEntries(Object.entries(value).filter(([key]) => key !== name)) };
 }
 
@@ -102,7 +102,7 @@ function merge(target: unknown, update: unknown, budget: { left: number }, depth
     return { document: [...(target as readonly unknown[]), ...[update].flat()] };
   }
   if (depth === 0 || [target, update].some((value) => isObject(value) || Array.isArray(value))) {
-    return 'The update is of another kind than what it is merged with.';
+    return 'The update is of a different kind than what it is merged with.';
   }
   return { document: update };
 }

@@ -76,7 +76,7 @@ function readMap(whole: Text, span: Span): Branch {
   return { document: Object.fromEntries(entries), members };
 }
 
-const TOO_LONG = `YAML of more than ${YAML_WHOLE_BYTES_MAX} bytes is read piece by piece, and this part of it has no pieces. Write the file as JSON.`;
+const TOO_LONG = `YAML of more than ${YAML_WHOLE_BYTES_MAX} bytes is parsed in pieces, and this part cannot be divided. Write the file as JSON.`;
 
 function parse({ text, file }: Text, { start, end, line }: Span): Readonly<Record<string, unknown>> {
   const { document } = readYaml(text.slice(start, end), file, line);

@@ -27,7 +27,7 @@ export function besideReference(check: (kind: 'a reference') => Stranger | undef
   return stranger === undefined ? undefined : faultAt('bad_reference', stranger.spot, BESIDE);
 }
 
-const BESIDE = 'It stands beside a $ref, and tools read the two in different ways. Keep one of them.';
+const BESIDE = 'It is beside a $ref, and tools disagree on which of the two counts. Keep one of them.';
 
 /**
  * The object at a spot, or the one that its references lead to. A fault if there is no object, if a reference leaves what
@@ -55,14 +55,14 @@ export function follow(
     if (isFault(next)) return next;
     spot = next;
   }
-  return faultAt('bad_reference', from, `Its $ref leads on and on: more than ${REFERENCES_MAX} times.`);
+  return faultAt('bad_reference', from, `Its chain of references is longer than ${REFERENCES_MAX}.`);
 }
 
 const capital = (noun: string): string => noun.charAt(0).toUpperCase() + noun.slice(1);
 
 function step(spot: Spot, files: PolicyFiles | undefined): Spot | PolicyFault {
   const { value: reference, source } = spot;
-  if (typeof reference !== 'string') return faultAt('bad_reference', spot, 'A $ref must be a text.');
+  if (typeof reference !== 'string') return faultAt('bad_reference', spot, 'A $ref must be a string.');
   const [file = '', ...fragments] = reference.split('#');
   const target = fragments.length > 1 ? undefined : parsePointer(fragments[0] ?? '');
   if (target === undefined) {

@@ -73,7 +73,7 @@ function demandFault(operation: Operation, demand: Demand): PolicyFault | undefi
 }
 
 const ASK_FOR_ONE =
-  'Its security asks for no scope. Name one there, or say security: [] and serve it outside the guard.';
+  'Its security asks for no scope. Name one there, or write security: [] and serve it outside the guard.';
 
 /**
  * Closes routes that match the same requests, such as two templates that differ only in their parameters' names. Neither
@@ -135,7 +135,7 @@ export function readRouteMap(source: Source): { readonly table: PolicyTable; rea
     const fault = path === '' ? "Write it as 'GET /path'." : routeFault(route, path);
     const one = { route, parameters: parametersOf(path) };
     if (fault !== undefined) faults.push(faultAt('bad_path', spot, fault, route));
-    else if (typeof scope !== 'string') faults.push(faultAt('malformed', spot, 'Its scope must be a text.', route));
+    else if (typeof scope !== 'string') faults.push(faultAt('malformed', spot, 'Its scope must be a string.', route));
     else {
       const wrong = scopeFault(one, scope, spot);
       if (wrong !== undefined) faults.push(wrong);
@@ -154,13 +154,13 @@ const SCOPE_ADVICE: Readonly<Record<ScopeFault, string>> = {
   too_long: 'Make it shorter.',
   not_absolute: 'A scope begins with a slash, as in /accounts.read.',
   no_verb: 'A scope ends in a dot and a verb, as in /accounts.read.',
-  bad_verb: 'The verb, after the last dot, is made of small letters and hyphens, as in /accounts.read.',
-  empty_segment: 'A segment is empty. Take a slash away.',
-  dot_segment: 'Dots may stand inside a segment alone.',
+  bad_verb: 'The verb, after the last dot, is made of lower-case letters and hyphens, as in /accounts.read.',
+  empty_segment: 'A segment is empty. Remove a slash.',
+  dot_segment: 'Dots are allowed only inside a segment.',
   segment_too_long: 'Make its segments shorter.',
   bad_character: 'Segments are made of letters, digits, and _ ~ - or dots inside.',
   bad_parameter: 'A parameter is a whole segment, as in /accounts/{accountID}.read.',
-  repeated_parameter: 'A parameter may be there once.',
+  repeated_parameter: 'A parameter may be used only once.',
 };
 
 /** Why a scope cannot open a route; undefined if it can. */

@@ -171,7 +171,7 @@ export function readMapping(source: Source): {
   }
   const faults = Object.entries(root.value).flatMap(([name, scope]) => {
     if (typeof scope === 'string' && isScope(parseScope(scope))) return [];
-    const said = typeof scope === 'string' ? quote(scope) : 'What stands for it';
+    const said = typeof scope === 'string' ? quote(scope) : 'Its value';
     return [faultAt('bad_scope', inside(root, name), `${quote(name)}: ${said} is not a scope, as /payments.read is.`)];
   });
   const mapping = Object.fromEntries(

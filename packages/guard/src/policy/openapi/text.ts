@@ -18,7 +18,7 @@ export function parsePolicyText(bytes: Uint8Array, file: string, bytesMax = POLI
   const refuse = (sentence: string): PolicyError => new PolicyError([faultOnLine(file, undefined, sentence)]);
   if (bytes.length > bytesMax) {
     throw refuse(
-      `The file is longer than ${POLICY_FILE_BYTES_MAX} bytes, or is so with the others. Leave out what is not about operations.`,
+      `The file is longer than ${POLICY_FILE_BYTES_MAX} bytes, alone or with the others. Leave out what is not about operations.`,
     );
   }
   let text: string;

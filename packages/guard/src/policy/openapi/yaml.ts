@@ -23,11 +23,11 @@ const ALIASES_MAX = 10_000;
 const SYNTAX_FAULTS_MAX = 20;
 
 /** How sentences about texts that cannot be parsed begin. */
-export const NOT_READ = 'This is not the YAML or JSON that is read here: ';
+export const NOT_READ = 'This YAML or JSON is not accepted: ';
 /** The rest of such a sentence, for nesting that is too deep. */
-export const NESTED = 'nested too deep.';
+export const NESTED = 'nested too deeply.';
 /** The sentence about a duplicate name. */
-export const twice = (name: string): string => `${name} is there twice. Keep one.`;
+export const twice = (name: string): string => `${name} is given twice. Keep one.`;
 
 /** Parses a text. `linesBefore`: how many lines of the file come before it. Throws a PolicyError with every fault. */
 export function readYaml(text: string, file: string, linesBefore = 0): Source {
@@ -51,7 +51,7 @@ export function readYaml(text: string, file: string, linesBefore = 0): Source {
     throw new PolicyError([faultOnLine(file, undefined, `${NOT_READ}${NESTED}`)]);
   }
   for (const [index, { message, pos }] of wrong.slice(0, SYNTAX_FAULTS_MAX + 1).entries()) {
-    const more = `There are ${wrong.length - index} more from here on. Mend those before: they may be what causes these.`;
+    const more = `There are ${wrong.length - index} more from here on. Fix the ones above first: they may cause these.`;
     const said = `${NOT_READ}${message.replace(/\.$/, '')}.${hasBareTemplate(text, pos[0]) ? ` ${QUOTE_IT}` : ''}`;
     addAt(pos[0], index < SYNTAX_FAULTS_MAX ? said : more);
   }
@@ -90,7 +90,7 @@ function refuseDoubles(document: Document, addAt: (offset: number, sentence: str
         const name = String(key.value);
         if (names.has(name)) addAt(offset, twice(quote(name)));
         if (name === '<<' && key.type === Scalar.PLAIN) {
-          addAt(offset, 'Merge keys (<<) are not read. Write out what is merged.');
+          addAt(offset, 'Merge keys (<<) are not supported. Write out what they merge.');
         }
         names.add(name);
       }

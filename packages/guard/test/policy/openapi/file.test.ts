@@ -36,7 +36,7 @@ test('an OpenAPI file, as YAML or as JSON, is a policy', async () => {
   );
 });
 
-test('so are routes and their scopes, as compilePolicy takes them', async () => {
+test('a map of routes to scopes is a policy too', async () => {
   const routes = `GET /accounts: /accounts.read\n'GET /accounts/{accountID}': '/accounts/{accountID}.read'\n`;
   for (const text of [routes, `{"GET /accounts": "/accounts.read", "GET /accounts/{a}": "/accounts/{a}.read"}`]) {
     const policy = await readPolicy(fileOf(text, 'json'));
@@ -47,7 +47,7 @@ test('so are routes and their scopes, as compilePolicy takes them', async () => 
   assert.equal(meets(await readPolicy(fileOf('{}')), 'GET', '/'), 'route_not_allowed');
 });
 
-test('routes that cannot be meant are all named, each with its line', async () => {
+test('all bad routes of a route map are named, each with its line', async () => {
   const faults = await faultsIn(
     `GET /a: a\nget /b: /b.read\nGET /c/{d}: /c/{e}.read\nGET /f/{g}: /f.read\nGET /f/{h}: /f.read\nGET /i: 7\nGET /j:\n  - /j.read\n`,
   );
@@ -69,7 +69,7 @@ test('routes that cannot be meant are all named, each with its line', async () =
   assert.match(await faultsIn('GET /a: /a.read', { basePath: '/v1' }), /base path is for OpenAPI documents/);
 });
 
-test('a fault has the line of what is wrong, or of what it is in', async () => {
+test('a fault has the line of what is wrong, or of what contains it', async () => {
   assert.match(
     await faultsIn(edited("['/accounts/{accountID}.read']", "['/accounts/{id}.read']")),
     /^:12: GET .*\{id\}/,
@@ -84,13 +84,13 @@ test('a fault has the line of what is wrong, or of what it is in', async () => {
   assert.match(await faultsIn(edited('paths:', 'Paths:')), /^:3: 'Paths' is not a member .* Did you mean 'paths'\?$/);
 });
 
-test('a name that is there twice is refused, at whatever depth: two readers could take different ones', async () => {
-  assert.match(await faultsIn(`${LEDGER_FILE}paths: {}\n`), /^:19: 'paths' is there twice/);
-  assert.match(await faultsIn(edited('    post:', '    get:')), /^:8: 'get' is there twice/);
-  assert.match(await faultsIn(`${LEDGER_FILE}x-deep: [{ a: { b: 1, "b": 2 } }]\n`), /^:19: 'b' is there twice/);
-  assert.match(await faultsIn('{"GET /a": "/a.read", "GET /a": "/b.read"}'), /^:1: 'GET \/a' is there twice/);
-  assert.match(await faultsIn(`${LEDGER_FILE}x: { 1: a, '1': b }\n`), /'1' is there twice/);
-  assert.match(await faultsIn(`${LEDGER_FILE}__proto__: {}\n__proto__: {}\n`), /'__proto__' is there twice/);
+test('a duplicate name is refused at any depth, because parsers take different ones', async () => {
+  assert.match(await faultsIn(`${LEDGER_FILE}paths: {}\n`), /^:19: 'paths' is given twice/);
+  assert.match(await faultsIn(edited('    post:', '    get:')), /^:8: 'get' is given twice/);
+  assert.match(await faultsIn(`${LEDGER_FILE}x-deep: [{ a: { b: 1, "b": 2 } }]\n`), /^:19: 'b' is given twice/);
+  assert.match(await faultsIn('{"GET /a": "/a.read", "GET /a": "/b.read"}'), /^:1: 'GET \/a' is given twice/);
+  assert.match(await faultsIn(`${LEDGER_FILE}x: { 1: a, '1': b }\n`), /'1' is given twice/);
+  assert.match(await faultsIn(`${LEDGER_FILE}__proto__: {}\n__proto__: {}\n`), /'__proto__' is given twice/);
   // Both, and where each is.
   assert.match(await faultsIn(`${LEDGER_FILE}paths: {}\nopenapi: 3\n`), /^:19: .*\n:20: /);
 });
@@ -110,7 +110,7 @@ test('tags, merge keys and a second document are refused, with their lines', asy
   assert.equal((await inspectPolicy(fileOf(`${LEDGER_FILE}x-a: { '<<': 1 }\n`))).faults.length, 0);
 });
 
-test('a word of YAML 1.1 is a text, and stays one whatever the file says of its version', async () => {
+test('a word such as `no` is a string, even if the file claims to be YAML 1.1', async () => {
   const policy = await readPolicy(fileOf(`%YAML 1.1\n---\nGET /no: /no.read\nGET /on/{on}: /on/{on}.read\n`));
   assert.equal(meets(policy, 'GET', '/no'), '/no.read');
   assert.equal(meets(policy, 'GET', '/on/1'), '/on/1.read');
@@ -119,20 +119,20 @@ test('a word of YAML 1.1 is a text, and stays one whatever the file says of its 
   assert.match(faults[0]?.sentence ?? '', /remove must be true or false/);
 });
 
-test('what is no YAML says where it ends to be any', async () => {
-  assert.match(await faultsIn('a: [1\nb: 2\n'), /^:\d: This is not the YAML or JSON/);
+test('a file that is neither YAML nor JSON is refused with the line of the fault', async () => {
+  assert.match(await faultsIn('a: [1\nb: 2\n'), /^:\d: This YAML or JSON is not accepted/);
   assert.match(await faultsIn('a:\n\t- b\n'), /^:2: .*tab/i);
-  assert.match(await faultsIn('{"a": '), /not the YAML or JSON/);
-  assert.match(await faultsIn('a: *nowhere\n'), /not the YAML or JSON/);
-  assert.match(await faultsIn('? [a, b]\n: c\n'), /not the YAML or JSON/);
-  assert.match(await faultsIn(Uint8Array.of(0xff, 0xfe, 0x61)), /not the YAML or JSON/);
+  assert.match(await faultsIn('{"a": '), /YAML or JSON is not accepted/);
+  assert.match(await faultsIn('a: *nowhere\n'), /YAML or JSON is not accepted/);
+  assert.match(await faultsIn('? [a, b]\n: c\n'), /YAML or JSON is not accepted/);
+  assert.match(await faultsIn(Uint8Array.of(0xff, 0xfe, 0x61)), /YAML or JSON is not accepted/);
   for (const text of ['', '# nothing\n', 'text', '7', '[]', 'null'])
-    assert.match(await faultsIn(text), /holds no object/);
+    assert.match(await faultsIn(text), /does not hold an object/);
   assert.match(await faultsIn('overlay: 1.0.0\nactions: []\n'), /overlay/);
-  assert.match(await faultsIn('swagger: "2.0"\npaths: {}\n'), /Read are versions 3\.0/);
+  assert.match(await faultsIn('swagger: "2.0"\npaths: {}\n'), /Versions 3\.0/);
 });
 
-test('names of the prototype are names like any other', async () => {
+test('names such as __proto__ are like any other', async () => {
   const policy = await readPolicy(
     fileOf(`GET /__proto__: /__proto__.read\nGET /constructor/{__proto__}: /constructor/{__proto__}.read\n`),
   );
@@ -142,7 +142,7 @@ test('names of the prototype are names like any other', async () => {
   assert.match(await faultsIn('__proto__: { openapi: 3.1.0 }\n'), /^:1: __proto__: /);
 });
 
-test('a file that is not there is a sentence', async () => {
+test('a missing file is a PolicyError', async () => {
   for (const file of [join(folder, 'none.yaml'), folder]) {
     await assert.rejects(readPolicy(file), { name: 'PolicyError', message: /This file cannot be read/ });
   }
@@ -185,18 +185,18 @@ actions:
     '$.a-b',
     '$.',
   ]) {
-    await refuses(`{ target: ${JSON.stringify(target)}, update: {} }`, /Name one place by its names/);
+    await refuses(`{ target: ${JSON.stringify(target)}, update: {} }`, /Name a single place, as in/);
   }
-  await refuses('{ target: "$.paths[\'/gone\'].get", update: { a: 1 } }', /has changed since/);
+  await refuses('{ target: "$.paths[\'/gone\'].get", update: { a: 1 } }', /Has the document changed/);
   await refuses('{ target: $, remove: true }', /whole document/);
   await refuses('{ target: "$.paths[\'/accounts\'].get" }', /neither an update nor remove/);
-  await refuses('{ target: "$.paths[\'/accounts\'].get", update: text }', /another kind/);
-  await refuses('{ target: "$.paths[\'/accounts\']", update: { get: text } }', /another kind/);
-  await refuses('{ target: $, update: {}, copy: $.paths }', /'copy' is not read/);
+  await refuses('{ target: "$.paths[\'/accounts\'].get", update: text }', /a different kind/);
+  await refuses('{ target: "$.paths[\'/accounts\']", update: { get: text } }', /a different kind/);
+  await refuses('{ target: $, update: {}, copy: $.paths }', /'copy' is not supported/);
   await refuses('{ target: $, update: {}, remove: yes }', /true or false/);
   await refuses('{ update: {} }', /with a target/);
-  await refuses(`{ target: $.paths${'.a'.repeat(40)}, update: {} }`, /Name one place/);
-  await refuses('{ target: $.__proto__, update: { a: 1 } }', /has changed since/);
+  await refuses(`{ target: $.paths${'.a'.repeat(40)}, update: {} }`, /Name a single place/);
+  await refuses('{ target: $.__proto__, update: { a: 1 } }', /Has the document changed/);
   // What is to go may be gone already.
   const gone = fileOf('overlay: 1.0.0\nactions:\n  - { target: "$.paths[\'/gone\'].get", remove: true }\n');
   assert.deepEqual((await inspectPolicy(file, { overlay: gone })).faults, []);
@@ -210,7 +210,7 @@ actions:
   }
 });
 
-test('lists that meet in an overlay are joined, so an operation may come to ask for too much', async () => {
+test('an overlay joins lists, so an operation may end up asking for too much', async () => {
   const overlay = fileOf(`overlay: 1.1.0
 actions:
   - target: $.paths['/accounts'].get
@@ -226,10 +226,10 @@ actions:
 const NO_TABLE = { routes: [], open: [], closed: [] };
 
 test('a file that cannot be read at all has an empty table, no operations, and the one fault that says why', async () => {
-  const unreadable = 'This file cannot be read. Is there one of that name?';
-  const noObject = 'It holds no object. Is this the right file?';
+  const unreadable = 'This file cannot be read. Does it exist?';
+  const noObject = 'It does not hold an object. Is this the right file?';
   const anOverlay = 'This is an overlay. Name the file that it changes, and this one with --overlay.';
-  const version = "openapi must be a text such as '3.1.0'. Read are versions 3.0, 3.1, 3.2 and 3.3.";
+  const version = "openapi must be a string such as '3.1.0'. Versions 3.0, 3.1, 3.2 and 3.3 are supported.";
   const nothing: readonly (readonly [string, string, string, string])[] = [
     [join(folder, 'none.yaml'), 'unreadable', '', unreadable],
     [fileOf('7'), 'malformed', '', noObject],
@@ -258,7 +258,7 @@ test('a file that cannot be read at all has an empty table, no operations, and t
   }
 });
 
-test('what is found is in the table, whatever is wrong beside it', async () => {
+test('the table has what is right, whatever else is wrong', async () => {
   const { table, faults } = await inspectPolicy(fileOf('GET /a: /a.read\nGET /b: b\n'));
   assert.deepEqual(
     table.routes.map(({ route }) => route),
@@ -273,7 +273,7 @@ test('what is found is in the table, whatever is wrong beside it', async () => {
   assert.deepEqual((await inspectPolicy(fileOf('GET /a: /a.read\n'))).faults, []);
 });
 
-test('an overlay of which an action cannot be done leaves nothing but that to say', async () => {
+test('if an overlay fails, only its own faults are reported', async () => {
   const overlay = { overlay: '1.0.0', actions: [{ target: '$.gone', update: {} }] };
   const file = fileOf('openapi: 2.0.0\n');
   const inspected = await inspectPolicy(file, { overlay: fileOf(JSON.stringify(overlay)) });
@@ -294,13 +294,13 @@ test('an overlay of which an action cannot be done leaves nothing but that to sa
   );
 });
 
-test('options that cannot be meant are said before a file is read', async () => {
+test('invalid options are reported before the file is read', async () => {
   const none = join(folder, 'none.yaml');
   assert.throws(() => inspectPolicy(none, { basePath: 'v1' }), /^TypeError: basePath must be empty, or a path such as/);
   await assert.rejects(readPolicy(none, { basePath: 'v1/' }), TypeError);
 });
 
-test('what the code knows is compared once nothing else is wrong', async () => {
+test('the routes that the code knows are compared once nothing else is wrong', async () => {
   const routes = ['GET /gone'];
   const good = api({ '/a': { get: asks('/a.read') } });
   const bad = api({ '/a': { get: asks('a') } });
@@ -316,7 +316,7 @@ test('what the code knows is compared once nothing else is wrong', async () => {
   await assert.rejects(readPolicy(fileOf('GET /a: /a.read\n'), { routes }), /The code knows this route/);
 });
 
-test('what is closed is told once, to the console or to whom it is asked for', async (t) => {
+test('closed operations are reported once, to the console or to onClosed', async (t) => {
   const warned: string[] = [];
   t.mock.method(console, 'warn', (text: string) => warned.push(text));
   const file = fileOf(edited('    post:\n      security: []\n', '    post: {}\n    put: {}\n'));

@@ -75,11 +75,11 @@ test('a fault in another file has that file and its line', async () => {
   });
   assert.deepEqual(await closedIn(own), [
     "payouts.yaml:2 'securty' is not a member of an operation in OpenAPI 3.0. Did you mean 'security'?",
-    "twice.yaml:3 'get' is there twice. Keep one.",
+    "twice.yaml:3 'get' is given twice. Keep one.",
   ]);
 });
 
-test('an operation of another whole description is not taken: its security may be said there', async () => {
+test('an operation in another complete description is refused, because its security may be defined there', async () => {
   const own = filesOf({
     'openapi.yaml': rootWith(
       '/payouts: { post: { $ref: other.yaml#/paths/~1payouts/post } }',
@@ -96,7 +96,7 @@ test('an operation of another whole description is not taken: its security may b
   assert.match(table.closed[0]?.fault?.sentence ?? '', /leads into another description/);
 });
 
-test('a reference out of the folder is not followed, whatever it looks like', async () => {
+test('a reference out of the folder is not followed, however it is written (CWE-22)', async () => {
   const outside = filesOf({ 'secret.yaml': PAYOUTS });
   const own = filesOf({ 'openapi.yaml': '', 'inner/payouts.yaml': PAYOUTS, 'inner/root.yaml': '' });
   symlinkSync(join(outside, 'secret.yaml'), join(own, 'link.yaml'));
@@ -124,7 +124,7 @@ test('a reference out of the folder is not followed, whatever it looks like', as
   for (const reference of references) {
     writeFileSync(join(own, 'openapi.yaml'), rootWith(`/payouts: { post: { $ref: ${JSON.stringify(reference)} } }`));
     const [said = '', ...others] = await closedIn(own);
-    assert.match(said, /^openapi\.yaml:9 .*(?:is not read: a \$ref may lead|cannot be read)/, reference);
+    assert.match(said, /^openapi\.yaml:9 .*(?:is not read: a \$ref may only lead|cannot be read)/, reference);
     assert.deepEqual(others, []);
   }
   // Below the root is inside, above it is not, whoever refers to it.
@@ -134,7 +134,7 @@ test('a reference out of the folder is not followed, whatever it looks like', as
   assert.match((await closedIn(own, 'inner/root.yaml')).join(), /is not read/);
 });
 
-test('a pipe is not waited for, and files together are no longer than one may be', async () => {
+test('a pipe is not read, and all files together may be no longer than one', async () => {
   const own = filesOf({ 'openapi.yaml': rootWith('/payouts: { post: { $ref: pipe.yaml } }') });
   execFileSync('mkfifo', [join(own, 'pipe.yaml')]);
   assert.match((await closedIn(own)).join(), /cannot be read/);
@@ -149,7 +149,7 @@ test('a pipe is not waited for, and files together are no longer than one may be
     table.routes.map(({ route }) => route),
     ['GET /basics', 'GET /one', 'GET /two'],
   );
-  assert.match(table.closed[0]?.fault?.sentence ?? '', /longer than 67108864 bytes, or is so with the others/);
+  assert.match(table.closed[0]?.fault?.sentence ?? '', /longer than 67108864 bytes, alone or with the others/);
 });
 
 test(`a description has at most ${POLICY_FILES_MAX} other files`, async () => {
@@ -163,7 +163,7 @@ test(`a description has at most ${POLICY_FILES_MAX} other files`, async () => {
   assert.match(table.closed[0]?.fault?.sentence ?? '', /is one of more than 1000 files/);
 });
 
-test('references in a ring, and relative ones in a document with $self, are closed', async () => {
+test('circular references, and relative ones in a document with $self, close their operations', async () => {
   const own = filesOf({
     'openapi.yaml': rootWith('/payouts: { $ref: a.yaml }'),
     'a.yaml': '$ref: b.yaml\n',
@@ -171,6 +171,6 @@ test('references in a ring, and relative ones in a document with $self, are clos
     'self.yaml': `$self: https://api.example.com/openapi.yaml\n${rootWith('/payouts: { post: { $ref: payouts.yaml } }').replace('3.0.3', '3.2.0')}`,
     'payouts.yaml': PAYOUTS,
   });
-  assert.match((await closedIn(own)).join(), /leads on and on/);
+  assert.match((await closedIn(own)).join(), /chain of references is longer/);
   assert.match((await closedIn(own, 'self.yaml')).join(), /^self\.yaml:10 .*\$self/);
 });

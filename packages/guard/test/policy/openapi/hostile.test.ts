@@ -9,12 +9,12 @@ import { caseCount } from '../../../../../testing/case_count.ts';
 
 const { fileOf, faultsIn } = openFolder();
 
-test('a bomb of aliases, a file that is too deep and one that is too long are refused, soon', async () => {
+test('alias bombs, and files that are too deep or too long, are refused quickly', async () => {
   const laughs = ['a0: &a0 [x]'];
   for (let level = 1; level < 30; level++) {
     laughs.push(`a${level}: &a${level} [${Array.from({ length: 10 }, () => `*a${level - 1}`).join(', ')}]`);
   }
-  assert.match(await faultsIn(laughs.join('\n')), /not the YAML or JSON that is read here: Excessive alias count/);
+  assert.match(await faultsIn(laughs.join('\n')), /YAML or JSON is not accepted: Excessive alias count/);
   // What has itself inside is finite as long as nobody follows it: two updates that meet would.
   const round = fileOf(`${LEDGER_FILE}x-round: &round { one: *round, two: *round }\n`);
   assert.deepEqual((await inspectPolicy(round)).faults, []);
@@ -22,8 +22,8 @@ test('a bomb of aliases, a file that is too deep and one that is too long are re
   const overlay = fileOf(`overlay: 1.0.0\nactions:\n  - ${action}\n`);
   const { faults } = await inspectPolicy(round, { overlay });
   assert.match(faults[0]?.sentence ?? '', /too deep or too large/);
-  assert.match(await faultsIn('['.repeat(200_000)), /not the YAML or JSON/);
-  assert.match(await faultsIn(`${'{"a":'.repeat(100_000)}1${'}'.repeat(100_000)}`), /not the YAML or JSON/);
+  assert.match(await faultsIn('['.repeat(200_000)), /YAML or JSON is not accepted/);
+  assert.match(await faultsIn(`${'{"a":'.repeat(100_000)}1${'}'.repeat(100_000)}`), /YAML or JSON is not accepted/);
   assert.match(await faultsIn(new Uint8Array(POLICY_FILE_BYTES_MAX + 1).fill(0x20)), /longer than 67108864 bytes/);
   // Its names are compared once each, not with each other.
   const many = Array.from({ length: 50_000 }, (_, at) => `GET /a${at}: /a${at}.read`).join('\n');
@@ -33,7 +33,7 @@ test('a bomb of aliases, a file that is too deep and one that is too long are re
   assert.equal(bad.faults[49_999]?.line, 50_000);
 });
 
-test('whatever bytes a file has, they make a policy or a PolicyError', async () => {
+test('any bytes make a policy or a PolicyError (property)', async () => {
   const piece = fc.constantFrom(
     'openapi: 3.1.0\n',
     'paths:\n',

@@ -36,10 +36,10 @@ test('a file that is not a mapping is refused, and each bad line is named', asyn
   for (const [text, message] of [
     ["'a:read': /a.read\n", /^accepted$/],
     ["'a:read': a.read\n", /^:1: 'a:read': 'a\.read' is not a scope/],
-    ["'b:read': /b.read\n'a:read': [/a.read]\n", /^:2: 'a:read': What stands for it is not a scope/],
+    ["'b:read': /b.read\n'a:read': [/a.read]\n", /^:2: 'a:read': Its value is not a scope/],
     ['- /a.read\n', /Is this the right file\?$/],
     ['openapi: 3.1.0\npaths: {}\n', /Is this the right file\?$/],
-    ["'a:read': /a.read\n'a:read': /b.read\n", /is there twice/],
+    ["'a:read': /a.read\n'a:read': /b.read\n", /is given twice/],
     // A misspelt name leaves its operation closed.
     ["'a:raed': /a.read\n", /not a scope\. A scope begins with a slash.*hallpass policy scopes/],
   ] as const) {

@@ -55,7 +55,7 @@ async function opens(token: string, method: string, path: string): Promise<strin
   return decision.allowed ? decision.route : undefined;
 }
 
-test('every operation with every scope: the cells that open are those of the document, and no others', async () => {
+test('every operation with every scope: only the cells of the document open', async () => {
   assert.ok(operations.length >= 40 && tokens.size >= 50, `${operations.length} × ${tokens.size}`);
   let [opened, shut] = [0, 0];
   for (const { method, path, scope } of operations) {
@@ -99,7 +99,7 @@ test('without the path of the server, or with it twice, nothing opens', async ()
   }
 });
 
-test('what is served outside of the guard does not fall to a neighbour with a parameter', async () => {
+test('a public operation is not opened by a neighbour with a parameter', async () => {
   const asAccount = await issuer.token({ scope: '/accounts/export.read /accounts/export.write' });
   assert.equal(await opens(asAccount, 'GET', '/v1/accounts/export'), undefined);
   // The neighbour, and the method that has no such literal: both belong to the route with the parameter.

@@ -1,4 +1,4 @@
-/** Nothing at or above an operation is passed over because it is unknown: a policy is never more open than its file. */
+/** No unknown member at or above an operation is ignored, so a policy is never more open than its file (ADR 27). */
 import { inspectPolicy, policyFromOpenAPI, PolicyError } from '@hallpass/guard/openapi';
 import * as fc from 'fast-check';
 import assert from 'node:assert/strict';
@@ -8,7 +8,7 @@ import { api, asks, assertFault, faultsOf, meets, openFolder, SCHEMES, type Memb
 const { fileOf } = openFolder();
 const WEAK = { security: [{ Hallpass: ['/basics.read'] }] };
 
-test('security at a path item is that of its operations from 3.3 on, and closes them before', () => {
+test('security at a path item applies to its operations since 3.3, and closes them in earlier versions', () => {
   const paths = { '/payouts': { security: [{ Hallpass: ['/payouts.write'] }], post: {}, get: asks('/payouts.read') } };
   const policy = policyFromOpenAPI(api(paths, { ...WEAK, openapi: '3.3.0' }));
   assert.equal(meets(policy, 'POST', '/payouts'), '/payouts.write');
@@ -16,12 +16,12 @@ test('security at a path item is that of its operations from 3.3 on, and closes 
   for (const openapi of ['3.0.3', '3.1.0', '3.2.0']) {
     assertFault(
       api(paths, { ...WEAK, openapi }),
-      /^unknown_member \/paths\/~1payouts\/security: .* from OpenAPI 3\.3 on/,
+      /^unknown_member \/paths\/~1payouts\/security: .* since OpenAPI 3\.3\./,
     );
   }
 });
 
-test('each member is one of the versions that have it', () => {
+test('each member is accepted only in the versions that have it', () => {
   const at = (openapi: string, item: Members, root: Members = {}): string =>
     faultsOf(api({ '/a': item }, { openapi, ...root })).join('\n');
   for (const [since, item, root] of [
@@ -33,7 +33,7 @@ test('each member is one of the versions that have it', () => {
   ] as const) {
     assert.equal(at(since, item, root), '', since);
     const before = since === '3.2.0' ? '3.1.0' : '3.0.3';
-    assert.match(at(before, item, root), /^unknown_member .* from OpenAPI 3\.\d on/, since);
+    assert.match(at(before, item, root), /^unknown_member .* since OpenAPI 3\.\d\./, since);
   }
   const oauth = { Hallpass: { ...SCHEMES.Hallpass, deprecated: false, oauth2MetadataUrl: 'https://a.example/' } };
   const paths = { '/a': { get: asks('/a.read') } };
@@ -41,7 +41,7 @@ test('each member is one of the versions that have it', () => {
   assert.match(faultsOf(api(paths, { components: { securitySchemes: oauth } })).join(), /^unknown_member .*deprecated/);
 });
 
-test('a member that is misspelt closes its operation, and is named with what was meant', () => {
+test('a misspelt member closes its operation, and the fault suggests the right name', () => {
   const inside = (get: Members): Members => api({ '/a': { get }, '/b': { get: asks('/b.read') } }, WEAK);
   for (const name of [
     'securty',
@@ -61,16 +61,16 @@ test('a member that is misspelt closes its operation, and is named with what was
     assert.equal(meets(policy, 'GET', '/b'), '/b.read', name);
   }
   assertFault(inside({ securty: [] }), /Did you mean 'security'\?$/);
-  assertFault(inside({ auth: [] }), /Take it away, or begin its name with x-\.$/);
+  assertFault(inside({ auth: [] }), /Remove it, or begin its name with x-\.$/);
 });
 
-test('members of Swagger 2.0 that are left behind, and extensions, close nothing', () => {
+test('extensions and leftover members of Swagger 2.0 close nothing', () => {
   const get = { ...asks('/a.read'), consumes: ['text/plain'], produces: [], schemes: [], 'x-anything': {} };
   const parameters = [{ name: 'id', in: 'path', required: true, type: 'string', format: 'uuid', 'x-more': 1 }];
   assert.deepEqual(faultsOf(api({ '/{id}': { get: { ...get, parameters }, 'x-a': 1 }, 'x-b': 7 }, { 'x-c': 1 })), []);
 });
 
-test('extensions that look as if they decided who gets in are named once each, with how often they are there', async () => {
+test('extensions that look as if they decide who gets in are reported once each, with their number', async () => {
   const get = { ...asks('/a.read'), 'x-required-scopes': ['/more.read'], 'x-internal': true };
   const document = api({
     '/a': { get, put: { ...get } },
@@ -81,8 +81,8 @@ test('extensions that look as if they decided who gets in are named once each, w
   assert.deepEqual(
     ignored.map(({ kind, sentence }) => `${kind} ${sentence}`),
     [
-      "ignored 'x-required-scopes' is not read: security alone decides who gets in. There are 2 of them.",
-      "ignored 'x-auth-type' is not read: security alone decides who gets in.",
+      "ignored 'x-required-scopes' is not read: only security decides who gets in. There are 2 of them.",
+      "ignored 'x-auth-type' is not read: only security decides who gets in.",
     ],
   );
   assert.ok((ignored[0]?.line ?? 0) > 1);
@@ -90,7 +90,7 @@ test('extensions that look as if they decided who gets in are named once each, w
   assertFault(api({ '/a': { get: { ...asks('/a.read'), 'x-hallpass-unsure': 'Is it?' } } }), /^unknown_member /);
 });
 
-test('what stands in a parameter, a server or a scheme is understood, or closes what needs it', () => {
+test('an unknown member of a parameter, server or scheme closes whatever needs it', () => {
   const parameter = (more: Members): Members =>
     api({ '/{id}': { get: { ...asks('/a.read'), parameters: [{ name: 'id', in: 'path', ...more }] } } });
   assert.deepEqual(faultsOf(parameter({ style: 'simple' })), []);
@@ -117,7 +117,7 @@ test('what stands in a parameter, a server or a scheme is understood, or closes 
   assertFault(api({ '/a': { get: { ...asks('/a.read'), servers: [] } } }), /^bad_server .*empty list/);
 });
 
-test('a document with a member of its own is not read; nor one whose paths are elsewhere', () => {
+test('a document with an unknown member is refused, and so is one whose paths are elsewhere', () => {
   const paths = { '/a': { get: asks('/a.read') } };
   for (const name of ['securty', 'Servers', 'path', 'host', 'basePath', 'x_security']) {
     assertFault(api(paths, { [name]: {} }), new RegExp(`^unknown_member /${name}: `));
@@ -217,7 +217,7 @@ const URLS = ['', '/v1', '/v2'].flatMap((prefix) =>
 );
 const REQUESTS = ['GET', 'POST', 'LOCK', 'HEAD'].flatMap((method) => URLS.map((url) => [method, url] as const));
 
-/** Every object at or above an operation, by the names that lead to it; those whose names are not members are left out. */
+/** The places of all objects at or above an operation, except maps, whose names are not members. */
 function objectsOf(whole: Members): readonly (readonly string[])[] {
   const found: (readonly string[])[] = [];
   const walk = (value: unknown, place: readonly string[]): void => {
@@ -266,7 +266,7 @@ const MISSPELLINGS: readonly ((name: string) => string)[] = [
 ];
 const STRANGERS = ['securty', '__proto__', 'constructor', 'Security', 'gett', 'roles', 'allow', '$Ref', 'override'];
 
-test('whatever member is added or misspelt at or above an operation, no request needs less than before', () => {
+test('no member added or misspelt at or above an operation makes a request need less (property)', () => {
   const values: fc.Arbitrary<unknown> = fc.oneof(
     security,
     servers,

@@ -33,7 +33,7 @@ test('each operation is opened by its scope, filled from the path by name', () =
   );
 });
 
-test('it decides as a policy written by hand does', () => {
+test('it decides exactly like a policy written by hand', () => {
   const routes = {
     'GET /v1/accounts/{accountID}': '/accounts/{accountID}.read',
     'GET /v1/accounts/me': '/me.read',
@@ -54,7 +54,7 @@ test('it decides as a policy written by hand does', () => {
   );
 });
 
-test('versions 3.0 to 3.3 are read, and no others', () => {
+test('versions 3.0 to 3.3 are supported, and no others', () => {
   const paths = { '/a': { get: asks('/a.read') } };
   for (const openapi of ['3.0.0', '3.0.4', '3.1.1', '3.2.0', '3.2', '3.3.0']) {
     assert.equal(opened(api(paths, { openapi }), '/a'), '/a.read', openapi);
@@ -63,12 +63,13 @@ test('versions 3.0 to 3.3 are read, and no others', () => {
     assertFault(api(paths, { openapi }), /^unsupported \/openapi: .*3\.0, 3\.1, 3\.2 and 3\.3/);
   }
   assertFault({ swagger: '2.0', paths }, /^unsupported/);
-  for (const nothing of [undefined, null, 'text', 7, [], () => ({})]) assertFault(nothing, /^malformed : .*no object/);
-  assertFault(api(undefined), /no object of paths/);
-  assertFault(api({}), /no operation in it/);
+  for (const nothing of [undefined, null, 'text', 7, [], () => ({})])
+    assertFault(nothing, /^malformed : .*not hold an object/);
+  assertFault(api(undefined), /no paths object/);
+  assertFault(api({}), /no operations/);
 });
 
-test('the security of the document is that of each operation without one of its own', () => {
+test('the security of the document applies to operations without their own', () => {
   const document = api(
     { '/a': { get: {}, put: asks('/a.write'), post: { security: [] } } },
     { security: [{ Hallpass: ['/all.read'] }] },
@@ -76,7 +77,7 @@ test('the security of the document is that of each operation without one of its 
   assert.equal(opened(document, '/a'), '/all.read');
   assert.equal(opened(document, '/a', {}, 'PUT'), '/a.write');
   assert.equal(opened(document, '/a', {}, 'POST'), 'route_not_allowed');
-  // A null is neither a security of its own nor none.
+  // A null is neither a security nor the absence of one.
   assertFault(
     api({ '/a': { get: { security: null } } }, { security: [{ Hallpass: ['/all.read'] }] }),
     /^malformed \/paths\/~1a\/get\/security: security must be a list/,
@@ -125,13 +126,13 @@ test('an operation without a scope is closed and named; with strict there is no 
   }
 });
 
-test('an operation that asks for nothing stays closed: it is to be served outside of the guard', () => {
+test('a public operation stays closed, to be served outside the guard', () => {
   for (const security of [[], [{}], [{ Hallpass: ['/a.read'] }, {}]]) {
     assert.equal(opened(securedBy(security), '/a'), 'route_not_allowed', JSON.stringify(security));
   }
 });
 
-test('what is closed does not fall to a neighbour with a parameter', () => {
+test('a closed operation is not opened by a neighbour with a parameter', () => {
   const paths = {
     '/accounts/{id}': { get: asks('/accounts.read') },
     '/accounts/status': { get: { security: [] } },
@@ -147,7 +148,7 @@ test('what is closed does not fall to a neighbour with a parameter', () => {
   );
 });
 
-test('a security that is malformed, or of a scheme that nobody knows, is refused', () => {
+test('a malformed security, or one with an unknown scheme, is refused', () => {
   for (const security of ['x', {}, 7, [7], [null], [['/a.read']], [{ Hallpass: '/a.read' }], [{ Hallpass: [7] }]]) {
     assertFault(securedBy(security), /^malformed \/paths\/~1a\/get\/security: /);
   }
@@ -165,13 +166,16 @@ test('each fault of a scope says what to do about it', () => {
     ],
     ['', 'A scope begins with a slash, as in /accounts.read. Or map it: hallpass policy scopes proposes how.'],
     ['/accounts', 'A scope ends in a dot and a verb, as in /accounts.read.'],
-    ['/accounts.Read', 'The verb, after the last dot, is made of small letters and hyphens, as in /accounts.read.'],
-    ['//accounts.read', 'A segment is empty. Take a slash away.'],
-    ['/a/../b.read', 'Dots may stand inside a segment alone.'],
+    [
+      '/accounts.Read',
+      'The verb, after the last dot, is made of lower-case letters and hyphens, as in /accounts.read.',
+    ],
+    ['//accounts.read', 'A segment is empty. Remove a slash.'],
+    ['/a/../b.read', 'Dots are allowed only inside a segment.'],
     [`/${'a'.repeat(200)}.read`, 'Make its segments shorter.'],
     ['/a b.read', 'Segments are made of letters, digits, and _ ~ - or dots inside.'],
     ['/a/x{b}.read', 'A parameter is a whole segment, as in /accounts/{accountID}.read.'],
-    ['/{a}/{a}.read', 'A parameter may be there once.'],
+    ['/{a}/{a}.read', 'A parameter may be used only once.'],
   ];
   for (const [scope, sentence] of advice) {
     const [fault = ''] = faultsOf(securedBy([{ Hallpass: [scope] }]));
@@ -197,14 +201,14 @@ test('a security scheme has a type of its version, and one with scopes may not b
   }
 });
 
-test('options that cannot be meant are a TypeError', () => {
+test('invalid options are a TypeError', () => {
   const document = api({ '/a': { get: asks('/a.read') } });
   for (const basePath of ['v1', '/v1/', '/', 'https://api.example.com', '/a//b', '/v1?x', '/..', '/{a']) {
     assert.throws(() => policyFromOpenAPI(document, { basePath }), /^TypeError: basePath must be/, basePath);
   }
 });
 
-test('the compiler knows the routes that it is told, and they have to be those of the document', () => {
+test('the routes that you pass are known to the compiler, and must be those of the document', () => {
   const paths = { '/a/{id}': { get: asks('/a/{id}.read') }, '/b': { get: asks('/b.read'), put: { security: [] } } };
   const routes = ['GET /a/{id}', 'GET /b'] as const;
   const policy = policyFromOpenAPI(api(paths), { routes });
@@ -217,11 +221,11 @@ test('the compiler knows the routes that it is told, and they have to be those o
   assert.match(stale(['GET /b']).join('\n'), /^stale : The code does not know this route\. .*hallpass policy types\.$/);
   assert.match(stale([...routes, 'GET /c']).join('\n'), /^stale : The code knows this route, and the policy does not/);
   assert.equal(stale([]).length, 2);
-  // What is closed never comes to a handler.
+  // A closed operation never reaches a handler.
   assert.equal(stale([...routes, 'PUT /b']).length, 1);
 });
 
-test('everything that is wrong is said at once, each with its operation and its place', () => {
+test('all faults are reported at once, each with its operation and its place', () => {
   const document = api({
     '/a': { get: asks('a'), put: {}, post: asks('/a.write') },
     '/b/{x}': { get: asks('/b/{y}.read') },
@@ -282,7 +286,7 @@ test('a sentence repeats 120 characters of a document at most, and none that mov
   assert.equal(repeated(`${longest}y`), `'${longest}...'`);
 });
 
-test('an overlay that is small, and endless where it is followed, is refused', () => {
+test('a small overlay that expands without end is refused', () => {
   let bomb: Members = { leaf: 1 };
   for (let level = 0; level < 30; level++) bomb = { one: bomb, two: bomb, three: bomb };
   const document = api({ '/a': { get: asks('/a.read') } }, { 'x-bomb': bomb });
@@ -291,7 +295,7 @@ test('an overlay that is small, and endless where it is followed, is refused', (
   assert.deepEqual(faultsOf({ ...document, 'x-bomb': {} }, { overlay }), []);
 });
 
-test('whatever a document is, it makes a policy or a PolicyError, and nobody’s prototype', () => {
+test('any document makes a policy or a PolicyError, and changes no prototype', () => {
   const name = fc.constantFrom(
     'openapi',
     'paths',

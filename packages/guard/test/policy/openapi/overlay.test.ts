@@ -1,4 +1,4 @@
-/** Overlays: which place a target names, what an update makes of it, and what is refused. */
+/** Overlays: which targets are supported, what an update does, and what is refused. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { applyOverlay } from '../../../src/policy/openapi/overlay.ts';
@@ -20,14 +20,14 @@ function apply(document: unknown, overlay: unknown): Applied {
 const run = (document: unknown, ...actions: readonly unknown[]): Applied =>
   apply(document, { overlay: '1.0.0', actions });
 
-/** What a document becomes by one action that can be done. */
+/** The document after one action, which must succeed. */
 function changed(document: unknown, action: Members): unknown {
   const { document: after, faults } = run(document, action);
   assert.deepEqual(faults, [], JSON.stringify(action));
   return after;
 }
 
-/** The sentence with which one action is refused; the document is as it was. */
+/** The sentence that refuses an action. The document must be unchanged. */
 function refused(document: unknown, action: unknown): string {
   const { document: after, faults } = run(document, action);
   assert.equal(after, document);
@@ -36,15 +36,15 @@ function refused(document: unknown, action: unknown): string {
 }
 
 const TOO_MUCH = 'The update is too deep or too large.';
-const KIND = 'The update is of another kind than what it is merged with.';
+const KIND = 'The update is of a different kind than what it is merged with.';
 
-test('an overlay says that it is one, of version 1.0 or 1.1, and has a list of actions', () => {
+test('an overlay has version 1.0 or 1.1 and a list of actions', () => {
   const document = { a: 1 };
   const update = [{ target: '$', update: { b: 2 } }];
   for (const overlay of ['1.0.0', '1.1.0', '1.0.7']) {
     assert.deepEqual(apply(document, { overlay, actions: update }), { document: { a: 1, b: 2 }, faults: [] });
   }
-  const version = "bad_overlay /overlay An overlay says overlay: '1.0.0', as a text. Is this the right file?";
+  const version = "bad_overlay /overlay An overlay says overlay: '1.0.0', as a string. Is this the right file?";
   for (const overlay of ['1.2.0', '2.0.0', '1.0', '11.0.0', 'x1.0.0', '', 1, null, undefined, ['1.0.0']]) {
     assert.deepEqual(apply(document, { overlay, actions: update }), { document, faults: [version] }, String(overlay));
   }
@@ -60,7 +60,7 @@ test('an overlay says that it is one, of version 1.0 or 1.1, and has a list of a
   assert.deepEqual(apply(document, { overlay: '1.0.0', actions: [] }), { document, faults: [] });
 });
 
-test('actions are applied in order, each to what the one before has left; a bad one is named and passed over', () => {
+test('actions are applied one after another; a bad one is reported and skipped', () => {
   const { document, faults } = run(
     { a: {} },
     { target: '$.a', update: { b: {} } },
@@ -70,12 +70,12 @@ test('actions are applied in order, each to what the one before has left; a bad 
   );
   assert.deepEqual(document, { a: { b: { c: 1 } } });
   assert.deepEqual(faults, [
-    "bad_overlay /actions/1 There is nothing at '$.none': the document has changed since. Take the action away, or mend its target.",
+    "bad_overlay /actions/1 There is nothing at '$.none'. Has the document changed? Remove the action, or correct its target.",
     'bad_overlay /actions/3 An action must be an object with a target.',
   ]);
 });
 
-test('an action has a target and either an update or remove: true; other members are for people, or refused', () => {
+test('an action has a target and either an update or remove: true; unknown members are refused', () => {
   const document = { a: { b: 1 } };
   for (const action of [undefined, null, 7, 'text', [], {}, { target: 7 }, { update: {} }]) {
     assert.equal(refused(document, action), 'An action must be an object with a target.');
@@ -87,15 +87,15 @@ test('an action has a target and either an update or remove: true; other members
   assert.equal(refused(document, { target: '$', remove: true }), 'The whole document cannot be removed.');
   assert.equal(
     refused(document, { target: '$.a', update: {}, copy: '$' }),
-    "'copy' is not read in an action. Use update or remove.",
+    "'copy' is not supported in an action. Use update or remove.",
   );
-  assert.match(refused(document, { target: '$.a', update: {}, 'not-x-': 1 }), /^'not-x-' is not read/);
+  assert.match(refused(document, { target: '$.a', update: {}, 'not-x-': 1 }), /^'not-x-' is not supported/);
   const said = { target: '$.a', update: { c: 2 }, description: 'why', 'x-note': 1 };
   assert.deepEqual(changed(document, said), { a: { b: 1, c: 2 } });
   assert.deepEqual(changed(document, { target: '$.a', update: { c: 2 }, remove: false }), { a: { b: 1, c: 2 } });
 });
 
-test('what is removed is gone, and nothing else; what was not there need not go', () => {
+test('removing takes away one member only, which need not exist', () => {
   const document = { a: { b: 1, c: 2 }, d: [1] };
   assert.deepEqual(changed(document, { target: '$.a.b', remove: true }), { a: { c: 2 }, d: [1] });
   assert.deepEqual(changed(document, { target: '$.a', remove: true }), { d: [1] });
@@ -104,7 +104,7 @@ test('what is removed is gone, and nothing else; what was not there need not go'
     assert.deepEqual(changed(document, { target, remove: true }), document, target);
   }
   for (const target of ['$.d.length', '$.a.b.c']) {
-    assert.equal(refused(document, { target, remove: true }), 'Members of objects alone can be removed.');
+    assert.equal(refused(document, { target, remove: true }), 'Only members of objects can be removed.');
   }
 });
 
@@ -141,11 +141,11 @@ test('objects are merged, lists are joined, and everything else is replaced by i
   for (const target of ['$.list.length', "$.list['0']", '$.text.length', '$.none.a']) {
     assert.match(refused({ ...document, none: null }, { target, update: {} }), /^There is nothing at '/, target);
   }
-  // What it was made from is as it was.
+  // The original is unchanged.
   assert.deepEqual(document, { o: { a: 1, deep: { x: [1], y: 'one' } }, list: [1, 2], text: 'old' });
 });
 
-test('a name of the prototype is a name like any other', () => {
+test('names such as __proto__ are like any other', () => {
   const named = (name: string, value: unknown): Members => Object.fromEntries([[name, value]]);
   const document = named('__proto__', { a: 1 });
   const after = changed(document, { target: '$.__proto__', update: { b: 2 } });
@@ -159,7 +159,7 @@ test('a name of the prototype is a name like any other', () => {
   }
 });
 
-test('an update may be nested 64 deep, and meet 100,000 members', () => {
+test('an update may be nested 64 deep and merge 100,000 members', () => {
   const nested = (depth: number): Members => {
     let inner: Members = { leaf: 1 };
     for (let level = 1; level < depth; level++) inner = { a: inner };
@@ -167,7 +167,7 @@ test('an update may be nested 64 deep, and meet 100,000 members', () => {
   };
   assert.deepEqual(changed(nested(64), { target: '$', update: nested(64) }), nested(64));
   assert.equal(refused(nested(65), { target: '$', update: nested(65) }), TOO_MUCH);
-  // What meets nothing is not gone through.
+  // A value that is merged with nothing is not traversed.
   assert.deepEqual(changed({}, { target: '$', update: nested(70) }), nested(70));
   const wide = (count: number): Members =>
     Object.fromEntries(Array.from({ length: count }, (_, index) => [`m${index}`, index]));
@@ -175,7 +175,7 @@ test('an update may be nested 64 deep, and meet 100,000 members', () => {
   assert.equal(refused(wide(100_000), { target: '$', update: wide(100_000) }), TOO_MUCH);
 });
 
-test('a target names one place by its names', () => {
+test('a target names a single place', () => {
   const names: readonly (readonly [string, readonly string[]])[] = [
     ['$', []],
     ['$.paths', ['paths']],
@@ -200,7 +200,7 @@ test('a target names one place by its names', () => {
   }
 });
 
-test('a member of an overlay that is not known may be one of its own, misspelt', () => {
+test('an unknown member of an overlay is refused, because it may be misspelt', () => {
   const actions = [{ target: '$', update: { b: 2 } }];
   const { document, faults } = apply({ a: 1 }, { overlay: '1.0.0', actions, action: [] });
   assert.deepEqual([document, faults], [{ a: 1 }, ["bad_overlay /action 'action' is not a member of an overlay."]]);
@@ -208,7 +208,7 @@ test('a member of an overlay that is not known may be one of its own, misspelt',
   assert.deepEqual(apply({ a: 1 }, known), { document: { a: 1, b: 2 }, faults: [] });
 });
 
-test('a target that is of another form names nothing', () => {
+test('targets of any other form are refused', () => {
   for (const target of [
     '',
     'a',
@@ -245,11 +245,11 @@ test('a target that is of another form names nothing', () => {
   ]) {
     assert.match(
       refused({ a: {} }, { target, update: {} }),
-      /^The target '.*' is not read\. Name one place by its names: \$\.paths\['\/accounts'\]\.get$/,
+      /^The target '.*' is not supported\. Name a single place, as in \$\.paths\['\/accounts'\]\.get$/,
       target,
     );
   }
   const deep = (depth: number): string => `$${'.a'.repeat(depth)}`;
   assert.match(refused({ a: {} }, { target: deep(32), update: {} }), /^There is nothing at/);
-  assert.match(refused({ a: {} }, { target: deep(33), update: {} }), /^The target .* is not read/);
+  assert.match(refused({ a: {} }, { target: deep(33), update: {} }), /^The target .* is not supported/);
 });

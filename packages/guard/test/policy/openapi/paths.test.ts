@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { api, asks, assertFault, faultsOf, meets, opened, type Members } from './harness.ts';
 
-test('a parameter that the path has not is named, with the one that it may be', () => {
+test('a scope parameter that is not in the path is named, with a suggestion where there is one', () => {
   const at = (path: string, scope: string): Members => api({ [path]: { get: asks(scope) } });
   assertFault(
     at('/accounts/{id}/transfers', '/accounts/{accountID}/transfers.read'),
@@ -13,9 +13,9 @@ test('a parameter that the path has not is named, with the one that it may be', 
   assertFault(at('/{a}/{b}', '/x/{c}.read'), /The path has \{a\}, \{b\}/);
   assertFault(at('/{a}/{b}', '/{a}/{c}.read'), /what the path calls \{b\}, write '\/\{a\}\/\{b\}\.read'/);
   assertFault(at('/{a}', '/{c}/{d}.read'), /\{c\}.*The path has \{a\}/);
-  // Names are compared to the letter; a slip in one would open another account.
+  // Names are case-sensitive: a guess could open another account.
   assertFault(at('/accounts/{accountId}', '/accounts/{accountID}.read'), /\{accountID\}/);
-  // An inherited name is none.
+  // Inherited names do not count.
   assertFault(at('/accounts/{id}', '/accounts/{constructor}.read'), /\{constructor\}/);
   assert.equal(opened(at('/accounts/{__proto__}', '/accounts/{__proto__}.read'), '/accounts/a1'), '/accounts/a1.read');
 });
@@ -25,7 +25,7 @@ test('paths that a guard cannot bind are refused', () => {
   const wrong: readonly (readonly [string, RegExp])[] = [
     ['accounts', /begins with a slash/],
     ['', /begins with a slash/],
-    ['/accounts/', /slash at its end/],
+    ['/accounts/', /end in a slash/],
     ['//accounts', /plain segment/],
     ['/accounts/{id}.json', /whole segment/],
     ['/accounts/v{id}', /whole segment/],
@@ -34,7 +34,7 @@ test('paths that a guard cannot bind are refused', () => {
     ['/accounts/{id', /plain segment/],
     ['/accounts/{}', /plain segment/],
     ['/accounts/{account.id}', /plain segment/],
-    ['/accounts/{a}/{a}', /\{a\} is there twice/],
+    ['/accounts/{a}/{a}', /\{a\} is used twice/],
     ['/a/../b', /plain segment/],
     ['/a b', /plain segment/],
     ['/a?b=c', /plain segment/],
@@ -51,7 +51,7 @@ test('paths that a guard cannot bind are refused', () => {
   assert.equal(opened(at('/'), '/'), '/a.read');
 });
 
-test('two templates that match the same requests are refused, whatever opens them', () => {
+test('two templates that match the same requests are both closed, whatever opens them', () => {
   const same = (first: Members, second: Members): Members =>
     api({ '/a/{b}/c': { get: first }, '/a/{d}/c': { get: second } });
   const first = /^ambiguous \/paths\/~1a~1\{b\}~1c\/get: It matches the same requests as 'GET \/a\/\{d\}\/c'/;
@@ -63,7 +63,7 @@ test('two templates that match the same requests are refused, whatever opens the
   assert.equal(opened(apart, '/a/1/c', {}, 'PUT'), '/y.read');
 });
 
-test('methods: each that OpenAPI has, and 3.2 has more', () => {
+test('every method of OpenAPI is read, and since 3.2 others too', () => {
   const names = ['get', 'put', 'post', 'delete', 'options', 'head', 'patch', 'trace', 'query'];
   const document = api(
     {
@@ -86,7 +86,7 @@ test('methods: each that OpenAPI has, and 3.2 has more', () => {
   assertFault(api({ '/a': 'text' }), /^malformed \/paths\/~1a: A path item must be an object/);
 });
 
-test('a path item may be written elsewhere in the document, and nowhere else', () => {
+test('a path item may be a reference within the document, and no further', () => {
   const refer = (reference: unknown, more: Members = {}): Members =>
     api(
       { '/a~b': { $ref: reference, ...more } },
@@ -107,7 +107,7 @@ test('a path item may be written elsewhere in the document, and nowhere else', (
   for (const reference of ['other.yaml', './other.yaml#/a', 'https://api.example.com/x']) {
     assertFault(refer(reference), /^bad_reference \/paths\/~1a~0b\/\$ref: .*no other is read here/);
   }
-  for (const reference of [7, null, {}]) assertFault(refer(reference), /^bad_reference .*must be a text/);
+  for (const reference of [7, null, {}]) assertFault(refer(reference), /^bad_reference .*must be a string/);
   assertFault(refer('#a'), /not a JSON Pointer/);
   assertFault(refer('#/x-items/none'), /leads to what is not a path item/);
   assertFault(refer('#/constructor'), /leads to what is not a path item/);
@@ -119,13 +119,13 @@ test('a path item may be written elsewhere in the document, and nowhere else', (
   for (const wrong of ['#/~', '#/~2', '#/a~', '#/a/~', '#/~/a', '#/a#/b', '#/x-items/a~2b']) {
     assertFault(refer(wrong), /not a JSON Pointer/);
   }
-  assertFault(refer('#/x-items/round'), /on and on/);
+  assertFault(refer('#/x-items/round'), /chain of references is longer/);
   for (const beside of ['get', 'additionalOperations', 'servers', 'security', 'parameters']) {
-    assertFault(refer('#/x-items/on', { [beside]: {} }), /stands beside a \$ref/);
+    assertFault(refer('#/x-items/on', { [beside]: {} }), /is beside a \$ref/);
   }
 });
 
-test('the path of the servers stands before each path, and has to be one', () => {
+test('the path of the servers comes before each path, and there must be only one', () => {
   const on = (...servers: readonly unknown[]): Members => api({ '/a': { get: asks('/a.read') } }, { servers });
   const prefixes: readonly (readonly [string, string])[] = [
     ['https://api.example.com', ''],
@@ -184,7 +184,7 @@ test('the path of the servers stands before each path, and has to be one', () =>
   );
 });
 
-test('the servers of an operation or of its path item stand in place of the others, and a base path in place of all', () => {
+test('the servers of an operation or path item replace those of the document, and a base path replaces all of them', () => {
   const document = api(
     {
       '/a': { get: asks('/a.read'), put: { ...asks('/a.write'), servers: [{ url: '/put' }] } },
@@ -193,7 +193,7 @@ test('the servers of an operation or of its path item stand in place of the othe
     },
     { servers: [{ url: '/v1' }, { url: 'v2' }] },
   );
-  // The document's own are of no use, which is said once, not for every operation that needs them.
+  // A fault of the document's servers is reported once, not for every operation that needs them.
   assertFault(document, /^bad_server \/servers: 'v2' does not say/);
   const policy = policyFromOpenAPI({ ...document, servers: [{ url: '/v1' }] });
   assert.equal(meets(policy, 'GET', '/v1/a'), '/a.read');
@@ -251,7 +251,7 @@ test('a reference is followed 16 times, and the names in a pointer are unescaped
     return api({ '/a': { $ref: '#/x-p/1' } }, { 'x-p': Object.fromEntries(items) });
   };
   assert.equal(opened(chain(16), '/a'), '/a.read');
-  assertFault(chain(17), /^bad_reference \/paths\/~1a: Its \$ref leads on and on: more than 16 times\.$/);
+  assertFault(chain(17), /^bad_reference \/paths\/~1a: Its chain of references is longer than 16\.$/);
   for (const name of ['/', '~', '~1', '~0', 'a/b~c', '~/']) {
     const pointer = `#/x-p/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`;
     const document = api({ '/a': { $ref: pointer } }, { 'x-p': { [name]: { get: asks('/a.read') } } });

@@ -1,4 +1,4 @@
-/** Long files: YAML read in pieces and JSON read by itself are what the whole read as YAML is, or nothing. */
+/** Long files: YAML parsed in pieces, and JSON, give the same as YAML parsed as a whole, or are refused. */
 import * as fc from 'fast-check';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -26,7 +26,7 @@ function assertSame(one: Source, other: Source, text: string): void {
   }
 }
 
-/** Lines that a cut could take for something else than they are. */
+/** Lines that are easily mistaken when a text is cut. */
 const line = fc.tuple(
   fc.constantFrom(0, 0, 2, 2, 4, 6),
   fc.constantFrom(
@@ -74,7 +74,7 @@ const line = fc.tuple(
   ),
 );
 
-test('whatever lines a text has, its pieces are read as the whole is, or not at all', () => {
+test('any text parses in pieces as it does as a whole, or is refused (property)', () => {
   const text = fc
     .array(line, { maxLength: 14 })
     .map((lines) => lines.map(([indent, content]) => `${' '.repeat(indent)}${content}\n`).join(''));
@@ -92,7 +92,7 @@ test('whatever lines a text has, its pieces are read as the whole is, or not at 
   assert.ok(read > caseCount(25), String(read));
 });
 
-test('a document of whatever values, as it is commonly printed, is read in pieces', () => {
+test('a document as it is commonly printed is parsed in pieces (property)', () => {
   const value = fc.object({
     maxDepth: 4,
     maxKeys: 5,
@@ -120,7 +120,7 @@ test('a document of whatever values, as it is commonly printed, is read in piece
   assert.ok(read > caseCount(75), String(read));
 });
 
-test('JSON is read as the YAML that it is, lines and all', () => {
+test('JSON parses as the YAML that it is, with the same lines (property)', () => {
   const value = fc.object({ maxDepth: 4, maxKeys: 5, key: fc.string({ unit: 'binary', maxLength: 6 }) });
   fc.assert(
     fc.property(value, fc.constantFrom(0, 1, 2, '\t'), (whole, indent) => {
@@ -137,7 +137,7 @@ test('JSON is read as the YAML that it is, lines and all', () => {
     assert.equal(readJson(text, FILE), undefined, text);
 });
 
-test('of JSON a name twice, at whatever depth and however written, has its line', () => {
+test('a duplicate name in JSON is reported with its line, at any depth and however it is escaped', () => {
   const said = (text: string): string => {
     try {
       readJson(text, FILE);
@@ -149,10 +149,10 @@ test('of JSON a name twice, at whatever depth and however written, has its line'
   };
   assert.equal(
     said('{"a": 1,\n "b": [{"c": 1, "d": {}, "c": 2}],\n "\\u0061": 2}'),
-    `${FILE}:2: 'c' is there twice. Keep one.\n${FILE}:3: 'a' is there twice. Keep one.`,
+    `${FILE}:2: 'c' is given twice. Keep one.\n${FILE}:3: 'a' is given twice. Keep one.`,
   );
   assert.equal(said('{"a": {"a": [{"a": 1}, {"a": 1}]}, "b": "\\": {\\"a\\": 1", "c": "a"}'), 'read');
-  assert.match(said(`${'['.repeat(1_001)}${']'.repeat(1_001)}`), /nested too deep/);
+  assert.match(said(`${'['.repeat(1_001)}${']'.repeat(1_001)}`), /nested too deeply/);
   assert.equal(said(`${'['.repeat(1_000)}${']'.repeat(1_000)}`), 'read');
 });
 
@@ -167,7 +167,7 @@ function longYaml(): string {
   return `openapi: 3.0.3\npaths:\n${many(operation, 3_000)}components:\n  schemas:\n${many(schema, 3_000)}  securitySchemes:\n    Hallpass: { type: oauth2 }\n`;
 }
 
-test('a long file is read in pieces, and a fault in it has its line', () => {
+test('a long file is parsed in pieces, and its faults have lines', () => {
   const text = longYaml();
   assert.ok(text.length > 1024 * 1024);
   const source = parsePolicyText(new TextEncoder().encode(text), FILE);
@@ -187,11 +187,11 @@ test('a long file is read in pieces, and a fault in it has its line', () => {
   const twice = `${text}  schemas: {}\npaths: {}\n`;
   assert.throws(() => parsePolicyText(new TextEncoder().encode(twice), FILE), {
     name: 'PolicyError',
-    message: new RegExp(`${lines.length}: 'schemas' is there twice`),
+    message: new RegExp(`${lines.length}: 'schemas' is given twice`),
   });
 });
 
-test('what is long and has no pieces is read whole up to 8 MiB, and then refused with what to do', () => {
+test('YAML that cannot be cut is parsed as a whole up to 8 MiB, and refused beyond with what to do', () => {
   const anchored = (length: number): Uint8Array =>
     new TextEncoder().encode(
       `a: &x [1]\n${`b: ${'y'.repeat(300_000)}\n`.replace(/^b/, 'c')}${Array.from({ length }, (_, index) => `k${index}: ${'z'.repeat(300_000)}\n`).join('')}last: *x\n`,
@@ -201,6 +201,6 @@ test('what is long and has no pieces is read whole up to 8 MiB, and then refused
   const flow = new TextEncoder().encode(`a: [${'x, '.repeat(3 * 1024 * 1024)}]\n`);
   assert.throws(
     () => parsePolicyText(flow, FILE),
-    /^PolicyError: api\.yaml:1: .*has no pieces\. Write the file as JSON\./,
+    /^PolicyError: api\.yaml:1: .*cannot be divided\. Write the file as JSON\./,
   );
 });

@@ -26,10 +26,10 @@ test('a bad line of a route map is named, and what else is wrong with it does no
   for (const [route, scope, ...wanted] of [
     ...['GET', '', '/a', 'GET a', 'GET a/', 'GET  /a'].map((text) => [text, '/a.read', shape] as const),
     ...['get /a', 'Get /a', '-GET /a', 'GET1 /a', 'ÄT /a'].map((text) => [text, '/a.read', method] as const),
-    ['GET /a/', '/a.read', 'bad_path A guard lets no path with a slash at its end in. Take it off.'],
+    ['GET /a/', '/a.read', 'bad_path A guard refuses paths that end in a slash. Remove it.'],
     ['GET /a\nb', '/a.read', "bad_path write it as 'GET /path'."],
-    ['GET /a', 7, 'malformed Its scope must be a text.'],
-    ['GET /a', null, 'malformed Its scope must be a text.'],
+    ['GET /a', 7, 'malformed Its scope must be a string.'],
+    ['GET /a', null, 'malformed Its scope must be a string.'],
     ['GET a', 'closed', shape],
     ['get /a', 'closed', method],
   ] as const) {
