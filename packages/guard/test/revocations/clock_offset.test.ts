@@ -33,7 +33,7 @@ suite('a clock that is behind', () => {
       headers['WWW-Authenticate'] ?? '',
       /^Bearer realm="[^"]*", error="invalid_token", error_description="/,
     );
-    assert.match(body.error_description, /clock of this API/);
+    assert.match(body.error_description, /clocks of this API/);
     assert.doesNotMatch(body.error_description, /Ask for a new/);
     assert.match(
       because,
