@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { readImportGraph, reach } from './import_graph.ts';
+import { findCircles, reach, readImportGraph } from './import_graph.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
@@ -159,6 +159,29 @@ test('a grant cannot sign, write or answer: nothing that can is in its reach', (
     assert.doesNotMatch(text, /import[^;]*\bStore\b[^;]*from '[^']*store\/store\.ts'/, file);
     assert.doesNotMatch(text, /from 'node:|\b(?:sealRefreshToken|printSigningInput|RefreshKey|Random)\b/, file);
   }
+});
+
+/** Every folder of code. In a circle, type-only ones included, no file can be understood before the others. */
+const CODE = ['protocol', 'server', 'guard', 'client']
+  .map((name) => `packages/${name}/src`)
+  .concat(['testing', 'rigs', 'fuzz', 'bench', 'e2e']);
+
+test('no file imports itself through others, not even for types', () => {
+  const graph = readImportGraph(CODE);
+  assert.ok(graph.size > 300, `${graph.size} files were read`);
+  assert.deepEqual(findCircles(graph), []);
+});
+
+test('a circle through a third file is found, and a shared import is not one', () => {
+  const shared = [
+    ['a', ['b', 'c']],
+    ['b', ['c']],
+    ['c', []],
+  ] as const;
+  assert.deepEqual(findCircles(new Map<string, readonly string[]>(shared)), []);
+  const closed = new Map<string, readonly string[]>([...shared, ['c', ['a']]]);
+  assert.deepEqual(findCircles(closed), [['a', 'b', 'c']]);
+  assert.deepEqual(findCircles(new Map([['a', ['a']]])), [['a']]);
 });
 
 test('an engine of the store is named in serving alone: everything else knows the port', () => {

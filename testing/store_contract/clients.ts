@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { NOW, clientRecord, eventRecord, readFeed, revocationBefore } from './records.ts';
-import type { StoreTest } from './contract.ts';
+import type { StoreTest } from './store_test.ts';
 
 /** A use of one of the client's secrets. */
 const use = (secretId: string, usedAt: number) => ({ clientId: 'client', secretId, usedAt });

@@ -12,21 +12,13 @@ import { testGrants } from './grants.ts';
 import { testModel } from './model.ts';
 import { testPredecessors } from './predecessors.ts';
 import { testRevocations } from './revocations.ts';
+import type { Stores, StoreTest } from './store_test.ts';
 
 /** Makes an empty place for a store that is removed with the test. Each call of the result opens that place again. */
 export type OpenStore = (t: TestContext) => () => Promise<Store>;
 
-/** What a test of the contract uses. */
-interface Stores {
-  readonly open: () => Promise<Store>;
-  readonly close: (store: Store) => Promise<void>;
-}
-
 /** Far more than any of these tests takes. It ends a test that waits for something that never happens. */
 const TIMEOUT_MS = 120_000;
-
-/** Adds a test on a fresh store. */
-export type StoreTest = (behaviour: string, body: (stores: Stores, t: TestContext) => Promise<void>) => void;
 
 /** Adds the whole suite for one engine. */
 export function testStoreContract(name: string, { open }: { readonly open: OpenStore }): void {

@@ -12,7 +12,7 @@ import {
   revocationRecord,
   rotationRecord,
 } from './records.ts';
-import type { StoreTest } from './contract.ts';
+import type { StoreTest } from './store_test.ts';
 
 const tokens = (...ids: readonly string[]) => ids.map((id) => revocationRecord('token', id));
 

@@ -3,7 +3,7 @@ import { mock } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FOLLOWERS_PER_CLIENT_MAX, type FollowerCount, type Store } from '../../packages/server/src/store/store.ts';
 import { NOW, followerRecord, revocationRecord } from './records.ts';
-import type { StoreTest } from './contract.ts';
+import type { StoreTest } from './store_test.ts';
 
 const NOW_MS = NOW * 1000;
 /** Signs of life before this do not count. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { NOW, revocationBefore, revocationRecord, rotationRecord } from './records.ts';
-import type { StoreTest } from './contract.ts';
+import type { StoreTest } from './store_test.ts';
 
 /** Rotations: one per generation, and none of a revoked grant. */
 export function testGrants(storeTest: StoreTest): void {

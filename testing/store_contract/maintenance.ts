@@ -12,7 +12,7 @@ import {
   revocationRecord,
   rotationRecord,
 } from './records.ts';
-import type { StoreTest } from './contract.ts';
+import type { StoreTest } from './store_test.ts';
 
 const TOKEN = { jti: 'jti', grantId: 'grant', clientId: 'client', issuedAt: NOW };
 /** How far apart the clocks of instances on one store may be, in seconds (contract, Many instances). */

@@ -12,7 +12,7 @@ import {
   revocationRecord,
   rotationRecord,
 } from './records.ts';
-import type { StoreTest } from './contract.ts';
+import type { StoreTest } from './store_test.ts';
 
 /** For a long run, set RUNS=5000. */
 const RUNS = Number(process.env['RUNS'] ?? 60);

@@ -5,7 +5,7 @@ import {
   type Store,
 } from '../../packages/server/src/store/store.ts';
 import { clientRecord, eventRecord, NOW, rotationRecord } from './records.ts';
-import type { StoreTest } from './contract.ts';
+import type { StoreTest } from './store_test.ts';
 
 /** A predecessor that was presented, and is suspicious. */
 function shown(generation: number, { at = NOW, ...more }: Partial<PredecessorShown> & { at?: number } = {}) {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { RevocationSubject } from '../../packages/server/src/store/store.ts';
 import { NOW, eventRecord, readFeed, revocationBefore, revocationRecord } from './records.ts';
-import type { StoreTest } from './contract.ts';
+import type { StoreTest } from './store_test.ts';
 
 /** Which revocations apply to which tokens: the truth table of `isRevoked`. */
 const SUBJECT: RevocationSubject = { jti: 'jti', grantId: 'grant', clientId: 'client', issuedAt: NOW };
