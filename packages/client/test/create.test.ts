@@ -21,7 +21,7 @@ test('create posts a form that a browser sends without a preflight (Fetch §2.2.
   );
 });
 
-test('create gives the shapes of the seed page, and the raw answer can still be read', async (t) => {
+test('create returns the shapes of the seed page, and the raw answer is unread', async (t) => {
   const server = await startServer(t, { status: 200, headers: { 'x-request-id': 'r-1' }, body: TOKENS });
   const answer = await hallpassOf(server).accessToken.create(FIRST);
   assert.equal(answer.statusCode, 200);
@@ -53,13 +53,13 @@ test('a refresh sends the refresh token, and the scope only if there is one (RFC
   );
 });
 
-test('a refresh token beside client_credentials, as the seed type allows it, stays at home', async (t) => {
+test('a refresh token passed with client_credentials is not sent (seed: the type allows it)', async (t) => {
   const server = await startServer(t, { status: 200, body: TOKENS });
   await hallpassOf(server).accessToken.create({ ...FIRST, refreshToken: REFRESH_TOKEN });
   assert.equal(new URLSearchParams(server.asked[0]?.body).has('refresh_token'), false);
 });
 
-test('resource goes once or several times (RFC 8707 §2)', async (t) => {
+test('resource is sent once for each value (RFC 8707 §2)', async (t) => {
   const server = await startServer(t, { status: 200, body: TOKENS });
   const { accessToken } = hallpassOf(server);
   await accessToken.create({ ...FIRST, resource: 'https://a.example' });
@@ -68,14 +68,14 @@ test('resource goes once or several times (RFC 8707 §2)', async (t) => {
   assert.deepEqual(resources, [['https://a.example'], ['https://a.example', 'https://b.example']]);
 });
 
-test('characters that a form gives a meaning arrive as they were', async (t) => {
+test('characters with a meaning in forms arrive unchanged', async (t) => {
   const server = await startServer(t, { status: 200, body: TOKENS });
   const clientSecret = 'a&b=c+d%20e f\u00e9\u{1f511}';
   await hallpassOf(server).accessToken.create({ ...FIRST, clientSecret });
   assert.equal(new URLSearchParams(server.asked[0]?.body).get('client_secret'), clientSecret);
 });
 
-test('an answer may lack what is optional, hold what nobody knows, and write token_type its own way (RFC 6749 §5.1)', async (t) => {
+test('an answer may lack optional members, have unknown ones, and write token_type in any case (RFC 6749 §5.1)', async (t) => {
   const body = { access_token: 'opaque', token_type: 'bEARER', shoe_size: 46, __proto__x: {}, refresh_token: '' };
   const server = await startServer(t, { status: 200, body });
   const { accessTokenResponse } = await hallpassOf(server).accessToken.create(FIRST);
@@ -107,7 +107,7 @@ for (const [what, told] of [
   });
 }
 
-test('what cannot work is refused before anything is sent', async (t) => {
+test('arguments that cannot work are refused before anything is sent', async (t) => {
   const server = await startServer(t, { status: 200, body: TOKENS });
   const { accessToken } = hallpassOf(server);
   const wrong: [unknown, RegExp][] = [

@@ -32,7 +32,7 @@ for (const [status, code, advice] of [
   });
 }
 
-test('the answer comes with the error, unread', async (t) => {
+test('the error holds the answer, unread', async (t) => {
   const server = await startServer(t, { status: 400, body: { error: 'invalid_scope', extra: 1 } });
   const [settled] = await Promise.allSettled([hallpassOf(server).accessToken.create(FIRST)]);
   assert.ok(settled.status === 'rejected' && settled.reason instanceof HallpassError);
@@ -74,7 +74,7 @@ function full(bytes: number): string {
 }
 
 test(
-  'an answer of 64 KiB is read, one byte more is not (and not received to its end)',
+  'an answer of 64 KiB is read; one byte more is refused and not received to its end',
   { timeout: 60_000 },
   async (t) => {
     const frame = full(0).length;
@@ -117,7 +117,7 @@ test('a redirect is not followed, with or without the secret (SDK-05)', async (t
   assert.equal(elsewhere.asked.length, 0);
 });
 
-test('no server at all: the message has the word of the system', async (t) => {
+test('without a server, the message has the error code of the system', async (t) => {
   const server = await startServer(t);
   const unused = createServer();
   await new Promise<void>((resolve) => {
@@ -137,7 +137,7 @@ test('a status that no Response can have is unexpected, not a crash', async (t) 
   await assert.rejects(hallpassOf(server).accessToken.create(FIRST), { code: 'unexpected_answer', statusCode: 999 });
 });
 
-test('a fetch of the caller is used, as a function and with what keeps credentials at home', async () => {
+test('a custom fetch is called as a function, with the options that protect credentials', async () => {
   const seen: RequestInit[] = [];
   function fetch(this: unknown, _input: unknown, init?: RequestInit): Promise<Response> {
     // A browser's own fetch throws "Illegal invocation" when it is called as a method of something else.

@@ -4,7 +4,7 @@ import { hallpassOf, startServer } from './server.ts';
 
 const security = { accessToken: 'eyJ.secret-access.1' };
 
-test('ping shows the access token and gives the status (contract §2)', async (t) => {
+test('ping sends the access token and returns the status (contract §2)', async (t) => {
   const server = await startServer(t, { status: 200 });
   const answer = await hallpassOf(server, { security }).ping();
   assert.equal(answer.statusCode, 200);
@@ -16,7 +16,7 @@ test('ping shows the access token and gives the status (contract §2)', async (t
 });
 
 for (const none of [undefined, {}, { accessToken: '' }, { accessToken: undefined }]) {
-  test(`ping with security ${JSON.stringify(none)} says what to do (seed: an empty token is none)`, async (t) => {
+  test(`ping with security ${JSON.stringify(none)} says what to do (seed: an empty token counts as absent)`, async (t) => {
     const server = await startServer(t, { status: 200 });
     await assert.rejects(hallpassOf(server, { security: none }).ping(), {
       name: 'HallpassError',
@@ -28,7 +28,7 @@ for (const none of [undefined, {}, { accessToken: '' }, { accessToken: undefined
 }
 
 for (const accessToken of ['two words', 'line\nbreak', 'caf\u00e9', 'quote"']) {
-  test(`ping does not send ${JSON.stringify(accessToken)} as a token, nor repeat it (RFC 6750 §2.1)`, async (t) => {
+  test(`ping neither sends nor repeats ${JSON.stringify(accessToken)} (RFC 6750 §2.1)`, async (t) => {
     const server = await startServer(t, { status: 200 });
     await assert.rejects(
       hallpassOf(server, { security: { accessToken } }).ping(),

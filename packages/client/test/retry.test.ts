@@ -21,7 +21,7 @@ for (const [what, told] of [
   ['a connection that is lost', hangUp],
   ['an answer that breaks off', breakOff],
 ] as const) {
-  test(`after ${what} the same bytes are sent again (contract §3: that is safe)`, async (t) => {
+  test(`after ${what} the same bytes are sent again (contract §3)`, async (t) => {
     const server = await startServer(t, told, told, GOOD);
     const answer = await hallpassOf(server).accessToken.create(FIRST);
     assert.equal(answer.statusCode, 200);
@@ -29,7 +29,7 @@ for (const [what, told] of [
     assert.equal(new Set(server.asked.map(({ body }) => body)).size, 1);
   });
 
-  test(`after ${what} on the third attempt it is enough`, async (t) => {
+  test(`after ${what} on the third attempt it gives up`, async (t) => {
     const server = await startServer(t, told);
     await assert.rejects(hallpassOf(server).accessToken.create(FIRST), { name: 'HallpassError' });
     assert.equal(server.asked.length, 3);
@@ -59,7 +59,7 @@ for (const [what, told] of [
   });
 }
 
-test('the waits grow and are spread (SDK-07)', async (t) => {
+test('the waits grow and are spread at random (SDK-07)', async (t) => {
   const server = await startServer(t, AWAY);
   for (const [random, slept] of [
     [0, [125, 250]],
@@ -97,7 +97,7 @@ for (const [retryAfter, wait] of [
   });
 }
 
-test('an answer that does not come is given up, hung up on, and asked for again', async (t) => {
+test('a request without an answer times out, its connection is closed, and it is sent again', async (t) => {
   const time = testTime();
   let hungUp = 0;
   const never: Answer = (response) => {
@@ -118,7 +118,7 @@ test('an answer that does not come is given up, hung up on, and asked for again'
   assert.ok(hungUp >= 4, `${hungUp} of 5 given-up answers were hung up on`);
 });
 
-test('a body that does not end is given up as well', async (t) => {
+test('a body that does not end times out too', async (t) => {
   const time = testTime();
   const server = await startServer(t, (response) => {
     response.writeHead(200);
@@ -131,7 +131,7 @@ test('a body that does not end is given up as well', async (t) => {
   });
 });
 
-test('a fetch that does not heed its signal is given up all the same', async () => {
+test('a fetch that ignores its signal times out all the same', async () => {
   const time = testTime();
   const deaf = (): Promise<Response> => {
     queueMicrotask(time.endAllTimers);

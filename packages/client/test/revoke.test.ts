@@ -26,7 +26,7 @@ test('revoke posts a form and resolves with 200 (seed; RFC 7009 §2.1)', async (
   );
 });
 
-test('a revocation is acknowledged by 200 or 204, with no body or a JSON one (RFC 7009 §2.2)', async (t) => {
+test('200 or 204, without a body or with JSON, acknowledges a revocation (RFC 7009 §2.2)', async (t) => {
   const server = await startServer(t, { status: 204 });
   const { accessToken } = hallpassOf(server);
   const answer = await accessToken.revoke({ ...KEY, token: 'x' });
@@ -36,7 +36,7 @@ test('a revocation is acknowledged by 200 or 204, with no body or a JSON one (RF
   assert.equal((await accessToken.revoke({ ...KEY, token: 'x' })).statusCode, 200);
 });
 
-test('revoke may wait for guards, and says how many have confirmed', async (t) => {
+test('revoke can wait for guards, and reports how many have confirmed', async (t) => {
   const server = await startServer(t, { status: 200, headers: { 'hallpass-guards': 'confirmed=19, connected=20' } });
   const { accessToken } = hallpassOf(server);
   const waited = await accessToken.revoke({ ...REVOKE, waitSeconds: 10 });
@@ -49,7 +49,7 @@ test('revoke may wait for guards, and says how many have confirmed', async (t) =
   assert.equal(server.asked.at(-1)?.path, '/oauth2/revoke?wait=0');
 });
 
-test('a page that answers everything with 200 is no acknowledgement', async (t) => {
+test('a web page with status 200 does not acknowledge a revocation', async (t) => {
   const server = await startServer(t, { status: 200, headers: { 'content-type': 'text/html' }, body: '<p>Welcome' });
   await assert.rejects(hallpassOf(server).accessToken.revoke(REVOKE), { code: 'unexpected_answer', statusCode: 200 });
 });

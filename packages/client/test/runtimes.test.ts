@@ -27,7 +27,7 @@ for (const [what, request, wanted] of [
   ['has no cookies and no cache', refusing('cache', 'credentials'), {}],
   ['has no Request at all', undefined, { credentials: 'omit', cache: 'no-store' }],
 ] as const) {
-  test(`a runtime that ${what} is asked with the options that it takes`, async (t) => {
+  test(`a runtime that ${what} gets only the options that it accepts`, async (t) => {
     setRequest(t, request);
     let seen: RequestInit = {};
     const fetch: typeof globalThis.fetch = (_input, init = {}) => {
@@ -72,7 +72,7 @@ for (const [what, bodyOf] of [
   ['streams of texts', (text: string) => Readable.from([text])],
   ['no streams, and a text alone (React Native)', () => undefined],
 ] as const) {
-  test(`a fetch with ${what}: a token that was issued is not lost`, async () => {
+  test(`a fetch with ${what}: an issued token is not lost`, async () => {
     const { fetch, count } = fetchWith(JSON.stringify(TOKENS), bodyOf);
     const answer = await hallpassOf(HOSTED, { fetch }).accessToken.create(FIRST);
     assert.equal(answer.accessTokenResponse?.accessToken, TOKENS.access_token);

@@ -37,7 +37,7 @@ test('a Hallpass object prints no secret, idle or with a refresh under way', asy
   assertPrintsNoSecret(hallpass);
 });
 
-test('an answer prints no token, and still gives it to whoever asks by name', async (t) => {
+test('printing an answer shows no token; reading it by name returns it', async (t) => {
   const server = await startServer(t, { status: 200, body: TOKENS });
   const answer = await hallpassOf(server).accessToken.create(request);
   const deep = { depth: Infinity, showHidden: true, getters: true } as const;
@@ -61,7 +61,7 @@ const COPIED = {
   refreshToken: TOKENS.refresh_token,
 };
 
-test('a copy of an answer holds the tokens, and may be sent on (ADR 42)', async (t) => {
+test('a copy of an answer holds the tokens and can be sent on (ADR 42)', async (t) => {
   const server = await startServer(t, { status: 200, body: TOKENS });
   const { accessTokenResponse } = await hallpassOf(server).accessToken.create(request);
   assert.ok(accessTokenResponse !== undefined);
@@ -83,7 +83,7 @@ test('an answer without a refresh token is copied without one', async (t) => {
   assert.equal(JSON.stringify({ ...accessTokenResponse }), '{"tokenType":"Bearer","accessToken":"a"}');
 });
 
-test('turning an answer into JSON throws, and says what to do: it neither drops the tokens nor logs them', async (t) => {
+test('serialising an answer to JSON throws and says what to do: it neither drops nor logs the tokens', async (t) => {
   const server = await startServer(t, { status: 200, body: TOKENS });
   const answer = await hallpassOf(server).accessToken.create(request);
   for (const value of [answer, answer.accessTokenResponse, [answer.accessTokenResponse]]) {
@@ -110,7 +110,7 @@ const echo: Answer = (response, { body, headers }) => {
   response.end(JSON.stringify({ error: 'invalid_request', error_description }));
 };
 
-test('a server that quotes its request does not get our secrets into our logs', async (t) => {
+test('a server that quotes its request does not put our secrets into our logs', async (t) => {
   const server = await startServer(t, echo);
   const hallpass = hallpassOf(server, { security });
   const calls = [
@@ -143,7 +143,7 @@ test('an error code or a request id that is the secret is not repeated', async (
   });
 });
 
-test('a placeholder that is part of ordinary words hides no error code, and is concealed once', async (t) => {
+test('a secret that is part of ordinary words hides no error code, and is concealed once', async (t) => {
   const error_description = 'Client authentication failed. Check client_id and client_secret.';
   const server = await startServer(t, { status: 401, body: { error: 'invalid_client', error_description } });
   const credentials = { clientId: FIRST.clientId, clientSecret: 'client' };
@@ -158,7 +158,7 @@ test('a placeholder that is part of ordinary words hides no error code, and is c
   });
 });
 
-test('control characters of a server do not reach a log line', async (t) => {
+test('control characters in an answer do not reach a log line', async (t) => {
   const error_description = 'one\ntwo\u001b[31m\u202e';
   const server = await startServer(t, { status: 400, body: { error: 'invalid_request', error_description } });
   await assert.rejects(hallpassOf(server).accessToken.create(FIRST), { description: 'one?two?[31m?' });
@@ -167,7 +167,7 @@ test('control characters of a server do not reach a log line', async (t) => {
 const tellingFetch: typeof globalThis.fetch = (_input, init) =>
   Promise.reject(new TypeError(`cannot send ${JSON.stringify(init)}`, { cause: { code: `E${SECRET}` } }));
 
-test('an error of fetch that quotes its request is not handed on', async () => {
+test('an error of fetch that quotes its request is not passed on', async () => {
   const server = { url: 'https://auth.example.com', asked: [], tell: () => undefined };
   const hallpass = hallpassOf(server, { fetch: tellingFetch, security });
   for (const call of [() => hallpass.accessToken.create(request), () => hallpass.ping()]) {
@@ -179,7 +179,7 @@ test('an error of fetch that quotes its request is not handed on', async () => {
   }
 });
 
-test('an error in JSON has what a log needs', async (t) => {
+test('an error serialised to JSON has what a log needs', async (t) => {
   const server = await startServer(t, {
     status: 401,
     headers: { 'x-request-id': 'r1' },

@@ -60,7 +60,7 @@ for (const serverURL of BAD) {
   });
 }
 
-test('what is no text is no serverURL', () => {
+test('a value that is not a string is refused as serverURL', () => {
   for (const options of [undefined, null, {}, { serverURL: undefined }, { serverURL: 7 }, { serverURL: {} }]) {
     assert.throws(() => Reflect.construct(Hallpass, [options]), { name: 'HallpassError', code: 'bad_argument' });
   }
@@ -79,7 +79,7 @@ for (const [prefix, path] of [
   });
 }
 
-test('limits are whole, positive and small enough for a timer', () => {
+test('limits must be positive and small enough for a timer', () => {
   const serverURL = 'https://auth.example.com';
   for (const timeoutSeconds of [0, -1, Number.NaN, Infinity, 601, 2 ** 31]) {
     assert.throws(() => new Hallpass({ serverURL, timeoutSeconds }), {

@@ -30,7 +30,7 @@ test('each of those callers can read the raw answer', async (t) => {
   assert.deepEqual(await two.rawResponse.json(), TOKENS);
 });
 
-test('each of those callers gets an error of its own', async (t) => {
+test('each of those callers gets a separate error', async (t) => {
   const server = await startServer(t, slowly(400, { error: 'invalid_grant' }));
   const { accessToken } = hallpassOf(server);
   const settled = await Promise.allSettled([accessToken.create(REFRESH), accessToken.create(REFRESH)]);
@@ -42,7 +42,7 @@ test('each of those callers gets an error of its own', async (t) => {
   assert.equal(server.asked.length, 1);
 });
 
-test('a refresh that is done is not joined: nothing is kept, good or bad', async (t) => {
+test('a finished refresh is not shared, whether it succeeded or failed', async (t) => {
   const server = await startServer(t, { status: 400, body: { error: 'invalid_grant' } }, { status: 200, body: TOKENS });
   const { accessToken } = hallpassOf(server);
   await assert.rejects(accessToken.create(REFRESH), { code: 'invalid_grant' });
@@ -59,7 +59,7 @@ for (const [what, other] of [
   ['scope', { scope: '/a.read' }],
   ['resource', { resource: 'https://a.example' }],
 ] as const) {
-  test(`refreshes that differ in the ${what} are not one (SDK-01)`, async (t) => {
+  test(`refreshes with a different ${what} do not share a request (SDK-01)`, async (t) => {
     const server = await startServer(t, echo);
     const { accessToken } = hallpassOf(server);
     const [one, two] = await Promise.all([accessToken.create(REFRESH), accessToken.create({ ...REFRESH, ...other })]);
@@ -68,7 +68,7 @@ for (const [what, other] of [
   });
 }
 
-test('an absent, an empty and a one-element form of the same request are one', async (t) => {
+test('absent, empty and one-element forms of the same request share one request', async (t) => {
   const server = await startServer(t, slowly(200, TOKENS));
   const { accessToken } = hallpassOf(server);
   const resource = 'https://a.example';
@@ -81,7 +81,7 @@ test('an absent, an empty and a one-element form of the same request are one', a
   assert.equal(server.asked.length, 2);
 });
 
-test('first tokens are never shared: each is a grant of its own (contract §1)', async (t) => {
+test('first tokens are never shared: each is a separate grant (contract §1)', async (t) => {
   const server = await startServer(t, slowly(200, TOKENS));
   const { accessToken } = hallpassOf(server);
   await Promise.all([accessToken.create(FIRST), accessToken.create(FIRST)]);

@@ -46,7 +46,7 @@ function makeCertificate(t: TestContext): { readonly key: Buffer; readonly cert:
   return made.status === 0 ? { key: readFileSync(key), cert: readFileSync(cert) } : undefined;
 }
 
-test('a certificate that nobody vouches for is named, with its cause, and asked for once', async (t) => {
+test('an untrusted certificate is reported with its cause, after one attempt', async (t) => {
   const made = makeCertificate(t);
   if (made === undefined) return t.skip('There is no openssl to make a certificate with.');
   let served = 0;
@@ -63,7 +63,7 @@ test('a certificate that nobody vouches for is named, with its cause, and asked 
   assert.deepEqual([count(), served, time.slept.length], [1, 0, 0]);
 });
 
-test('a server that speaks no TLS at an https address is named, and asked for once', async (t) => {
+test('a server without TLS at an https address is reported after one attempt', async (t) => {
   const plain = createServer((socket) => {
     socket.on('error', () => undefined);
     socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n');
@@ -75,7 +75,7 @@ test('a server that speaks no TLS at an https address is named, and asked for on
   assert.equal(count(), 1);
 });
 
-test('a connection that is lost during the handshake may come back: it is asked for again', async (t) => {
+test('a connection that is lost during the handshake is tried again', async (t) => {
   const broken = createServer((socket) => {
     socket.on('error', () => undefined);
     socket.once('data', () => socket.destroy());
@@ -109,7 +109,7 @@ for (const [code, wanted, attempts] of [
   });
 }
 
-test('a cause says nothing of the request, and nothing that a terminal obeys', async () => {
+test('a cause holds nothing of the request, and no control characters', async () => {
   const fetch: typeof globalThis.fetch = (_input, init) => {
     const said = new Error(`cannot send ${JSON.stringify(init)} \u001b[31m`);
     return Promise.reject(Object.assign(said, { code: 'CERT_HAS_EXPIRED' }));

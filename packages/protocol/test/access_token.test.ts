@@ -38,14 +38,14 @@ test('header and claims are exactly those of the profile (contract §5; RFC 9068
   assert.equal(printSigningInput(HEADER, dropped), printSigningInput(HEADER, CLAIMS));
 });
 
-test('what is published of tokens is what it was: algorithms, limits and the mark of opaque ones (contract §5)', () => {
+test('the published constants of tokens: algorithms, limits and the prefix of opaque ones (contract §5)', () => {
   assert.deepEqual(SIGNING_ALGORITHMS, ['ES256', 'EdDSA', 'RS256']);
   assert.equal(ACCESS_TOKEN_LENGTH_MAX, 14_336);
   assert.equal(ACCESS_TOKEN_SECONDS_MAX, 3_600);
   assert.equal(OPAQUE_TOKEN_PREFIX, 'hpat_');
 });
 
-test('a token parses to its parts, and its claims to what was printed', () => {
+test('a token parses into its parts, and its claims into what was printed', () => {
   const text = fc.string({ unit: 'grapheme', minLength: 1 });
   const seconds = fc.integer({ min: 0, max: 2 ** 40 });
   fc.assert(
@@ -89,26 +89,26 @@ for (const [what, token] of [
   ['a header that is no JSON', `AAAA.e30.AAAA`],
   ['a header with unused bits', `${HEADER}B.e30.AAAA`],
 ] as const) {
-  test(`a token with ${what} is none (RFC 7515 §7.1)`, () => {
+  test(`a token with ${what} is refused (RFC 7515 §7.1)`, () => {
     assert.ok(parseAccessToken(TOKEN));
     assert.equal(parseAccessToken(token), undefined);
   });
 }
 
-test('claims with a second spelling are those of no token, before anything is verified', () => {
+test('claims in a second spelling are refused before anything is verified', () => {
   for (const payload of ['e31', 'e30=', 'e3+9', 'e 30', 'e30\n']) {
     assert.equal(parseAccessToken(`${HEADER}.${payload}.AAAA`), undefined, payload);
   }
   assert.ok(parseAccessToken(`${HEADER}.e30.AAAA`));
 });
 
-test('a token of 14336 characters is looked at, a longer one is not', () => {
+test('a token of 14336 characters is parsed, a longer one is not', () => {
   const longest = `${HEADER}.${'A'.repeat(ACCESS_TOKEN_LENGTH_MAX - HEADER.length - 6)}.AAAA`;
   assert.ok(parseAccessToken(longest));
   assert.equal(parseAccessToken(longest.replace('.', '.A')), undefined);
 });
 
-test('claims that cannot be read are no claims, and no text throws', () => {
+test('claims that cannot be read are undefined, and no text throws', () => {
   for (const payload of ['', 'AAAA', 'e30=', '*', encode([]), encode('x'), encode({})]) {
     assert.equal(parseAccessToken(`${HEADER}.${payload}.AAAA`)?.claims(), undefined);
   }
@@ -152,14 +152,14 @@ for (const [what, wrong] of [
   });
 }
 
-test('a bound token keeps its key, and claims that nobody knows are dropped', () => {
+test('a bound token keeps its key, and unknown claims are dropped', () => {
   const bound = { ...CLAIMS, cnf: { jkt: 'thumb' } };
   assert.deepEqual(parseAccessTokenClaims({ ...bound, admin: true }), bound);
   for (const value of [null, undefined, 7, 'x', [CLAIMS], Object.assign([], CLAIMS)])
     assert.equal(parseAccessTokenClaims(value), undefined);
 });
 
-test('a time before which a token is not good is kept with the other claims, and is a date or nothing (RFC 7519 §4.1.5)', () => {
+test('nbf is kept with the other claims, and must be a NumericDate (RFC 7519 §4.1.5)', () => {
   for (const more of [{}, { nbf: 0 }, { nbf: 1_900_000_000 }, { cnf: { jkt: 'a' } }, { nbf: 1, cnf: { jkt: 'a' } }]) {
     assert.deepStrictEqual(parseAccessTokenClaims({ ...CLAIMS, ...more }), { ...CLAIMS, ...more });
   }
@@ -169,7 +169,7 @@ test('a time before which a token is not good is kept with the other claims, and
   }
 });
 
-test('an audience is compared to the letter (RFC 7519 §4.1.3)', () => {
+test('an audience is compared character by character (RFC 7519 §4.1.3)', () => {
   for (const aud of ['https://a.example', ['https://b.example', 'https://a.example']]) {
     assert.ok(isMeantFor(aud, 'https://a.example'));
     for (const other of ['https://a.example/', 'https://A.example', 'a.example', ''])

@@ -6,7 +6,7 @@ import { test } from 'node:test';
 const someBytes = fc.uint8Array({ maxLength: 64 });
 const someBase64url = fc.string({ unit: fc.constantFrom(...Array.from('ABCDwxyz0189-_')), maxLength: 12 });
 
-test('base64url: what was printed parses to the same bytes, and Buffer agrees (RFC 7515 §2)', () => {
+test('base64url: printed bytes parse to the same bytes, and Buffer agrees (RFC 7515 §2)', () => {
   fc.assert(
     fc.property(someBytes, (bytes) => {
       const text = printBase64url(bytes);
@@ -16,7 +16,7 @@ test('base64url: what was printed parses to the same bytes, and Buffer agrees (R
   );
 });
 
-test('base64url: every text that is accepted is the one text for its bytes (RFC 4648 §3.5)', () => {
+test('base64url: every accepted text is the only text for its bytes (RFC 4648 §3.5)', () => {
   fc.assert(
     fc.property(fc.oneof(someBase64url, fc.string()), (text) => {
       const bytes = parseBase64url(text);
@@ -44,7 +44,7 @@ for (const [good, bad, why] of [
   });
 }
 
-test('UTF-8: text comes back as it was, a byte order mark included', () => {
+test('UTF-8: text comes back unchanged, byte order mark included', () => {
   fc.assert(
     fc.property(fc.string({ unit: 'grapheme' }), (text) => {
       assert.equal(parseUtf8(utf8(`\ufeff${text}`)), `\ufeff${text}`);

@@ -7,12 +7,12 @@ test('without credentials the challenge has no error code (RFC 6750 §3.1)', () 
   assert.equal(printChallenge(refuse('missing_credentials'), { realm: 'api' }), 'Bearer realm="api"');
 });
 
-test('with a token that is not good it has one, and no scope (RFC 6750 §3)', () => {
+test('with an invalid token the challenge has an error code, and no scope (RFC 6750 §3)', () => {
   const challenge = printChallenge(refuse('token_not_good', { subject: '/a.read' }), { realm: 'api' });
   assert.match(challenge, /^Bearer realm="api", error="invalid_token", error_description="[^"]+"$/);
 });
 
-test('insufficient_scope names the scope that is missing (RFC 6750 §3)', () => {
+test('insufficient_scope names the missing scope (RFC 6750 §3)', () => {
   const challenge = printChallenge(refuse('insufficient_scope', { subject: '/a.read' }), { realm: 'api' });
   assert.match(
     challenge,
@@ -20,19 +20,19 @@ test('insufficient_scope names the scope that is missing (RFC 6750 §3)', () => 
   );
 });
 
-test('a scope that is missing and is not known is not named', () => {
+test('insufficient_scope without a known scope names none', () => {
   const challenge = printChallenge(refuse('insufficient_scope'), { realm: 'api' });
   assert.match(challenge, /^Bearer realm="api", error="insufficient_scope", error_description="[^"]+"$/);
 });
 
-test('a refusal that is about proofs speaks of DPoP, whatever was tried (RFC 9449 §7.1, §9)', () => {
+test('a refusal about proofs gets a DPoP challenge, whatever the scheme of the request (RFC 9449 §7.1, §9)', () => {
   for (const refused of ['token_is_bound', 'resource_proof_not_good', 'resource_nonce_wanted'] as const) {
     assert.match(printChallenge(refuse(refused), { realm: 'api' }), /^DPoP realm="api", .*, algs="ES256 EdDSA PS256"$/);
   }
   assert.match(printChallenge(refuse('token_not_good'), { realm: 'api' }), /^Bearer [^=]*="api", (?!.*algs)/);
 });
 
-test('where the metadata is comes last, with or without credentials (RFC 9728 §5.1)', () => {
+test('the URL of the metadata comes last, with or without credentials (RFC 9728 §5.1)', () => {
   const resourceMetadata = 'https://api.example.com/.well-known/oauth-protected-resource';
   assert.equal(
     printChallenge(refuse('missing_credentials'), { realm: 'api', resourceMetadata }),
@@ -42,7 +42,7 @@ test('where the metadata is comes last, with or without credentials (RFC 9728 §
   assert.ok(challenge.endsWith(`, algs="ES256 EdDSA PS256", resource_metadata="${resourceMetadata}"`));
 });
 
-test('the challenge is in the scheme that was tried, and DPoP names its algorithms (RFC 9449 §7.1)', () => {
+test('the challenge has the scheme of the request, and DPoP lists its algorithms (RFC 9449 §7.1)', () => {
   const refusal = refuse('token_not_good');
   assert.match(
     printChallenge(refusal, { realm: 'api', scheme: 'DPoP' }),
@@ -55,12 +55,12 @@ test('the challenge is in the scheme that was tried, and DPoP names its algorith
   assert.match(printChallenge(refuse('token_is_bound'), { realm: 'api', scheme: 'Bearer' }), /^DPoP .*algs="/);
 });
 
-test('a Basic challenge says which charset (RFC 7617 §2.1)', () => {
+test('a Basic challenge names the charset (RFC 7617 §2.1)', () => {
   assert.equal(printBasicChallenge('api'), 'Basic realm="api", charset="UTF-8"');
   assert.equal(printBasicChallenge('a"p\\\\i'), 'Basic realm="api", charset="UTF-8"');
 });
 
-test('a quotation mark in a realm cannot end it: no parameter is smuggled in', () => {
+test('a quotation mark in a realm cannot end it and inject a parameter', () => {
   fc.assert(
     fc.property(fc.string({ unit: fc.constantFrom('a', '"', '\\', ',', '=') }), (realm) => {
       assert.match(printBasicChallenge(realm), /^Basic realm="[^"\\]*", charset="UTF-8"$/);

@@ -39,13 +39,13 @@ for (const [claims, fault] of [
   const name = Object.entries(claims)
     .map(([claim, value]) => `${claim} ${String(value).slice(0, 30)}`)
     .join();
-  test(`${name === '' ? 'what is as it should be' : name}: ${fault ?? 'good'} (RFC 7523 §3)`, () => {
+  test(`${name === '' ? 'correct claims' : name}: ${fault ?? 'good'} (RFC 7523 §3)`, () => {
     const judged = judge(claims);
     assert.equal('fault' in judged ? judged.fault : undefined, fault);
   });
 }
 
-test('a jti is remembered for as long as its assertion would be taken, and no claims throw (RFC 7523 §3)', () => {
+test('a jti is remembered for as long as its assertion would be accepted, and no claims throw (RFC 7523 §3)', () => {
   fc.assert(
     fc.property(
       fc.double({ min: NOW - 100, max: NOW + 400, noNaN: true }),
@@ -69,7 +69,7 @@ test('a jti is remembered for as long as its assertion would be taken, and no cl
   );
 });
 
-test('what the header may say: a typ of two, and what nobody has to understand (RFC 7515 §4)', () => {
+test('the header may have one of two types and unknown members, but no crit or b64 (RFC 7515 §4)', () => {
   for (const header of [
     {},
     { alg: 'ES256' },
@@ -96,7 +96,7 @@ test('what the header may say: a typ of two, and what nobody has to understand (
   }
 });
 
-test("an assertion without a sub that is a text is nobody's", () => {
+test('an assertion whose sub is not a string is refused', () => {
   for (const sub of [undefined, null, 7, ['me'], {}])
     assert.equal(parseClientAssertion(make({}, { ...CLAIMS, sub })), undefined);
 });

@@ -14,7 +14,7 @@ const PAIR = { clientId: '5clTR_MdVrrkgxw2', clientSecret: 'dNC-hg7sVm22jc3g_Eog
 const text = fc.string({ unit: 'grapheme', maxLength: 20 });
 const basic = (pair: string | Uint8Array): string => `Basic ${Buffer.from(pair).toString('base64')}`;
 
-test('Basic: what was printed parses to the same pair, whatever its characters (RFC 6749 §2.3.1)', () => {
+test('Basic: a printed pair parses to the same pair, whatever its characters (RFC 6749 §2.3.1)', () => {
   fc.assert(
     fc.property(text, text, (clientId, clientSecret) => {
       assert.deepEqual(parseBasic(printBasic({ clientId, clientSecret })), { clientId, clientSecret });
@@ -22,11 +22,11 @@ test('Basic: what was printed parses to the same pair, whatever its characters (
   );
 });
 
-test('Basic: a pair of our own alphabet looks the same form-encoded or not, so curl -u works (contract §3)', () => {
+test('Basic: our own ids and secrets are the same form-encoded or not, so curl -u works (contract §3)', () => {
   assert.equal(printBasic(PAIR), basic(`${PAIR.clientId}:${PAIR.clientSecret}`));
 });
 
-test('Basic: the scheme has no case (RFC 9110 §11.1), and a colon may be in the secret (RFC 7617 §2)', () => {
+test('Basic: the scheme is case-insensitive (RFC 9110 §11.1), and the secret may have a colon (RFC 7617 §2)', () => {
   for (const scheme of ['basic', 'BASIC', 'bAsIc']) {
     assert.deepEqual(parseBasic(printBasic(PAIR).replace('Basic', scheme)), PAIR);
   }
@@ -62,7 +62,7 @@ for (const pair of ['a:bc1', 'a:bc', 'a:b']) {
   });
 }
 
-test('Basic: the alphabet is that of base64, not of base64url (RFC 7617 §2)', () => {
+test('Basic: the alphabet is base64, not base64url (RFC 7617 §2)', () => {
   const header = basic('a:\u00bf\u00bf\u00be\u00ff');
   assert.match(header, /[+/]/);
   assert.ok(parseBasic(header));
@@ -74,18 +74,18 @@ test('Basic: unused bits must be zero', () => {
   assert.equal(parseBasic('Basic OjF='), undefined);
 });
 
-test('Basic: no colon, bytes that are not UTF-8, bad percent-encoding: no credentials', () => {
+test('Basic: without a colon, with bytes that are not UTF-8, or with bad percent-encoding there are no credentials', () => {
   assert.ok(parseBasic(basic('a%20b:c%2B')));
   for (const pair of ['ab', 'a%2:b', 'a%zz:b', 'a:%ff', 'a:%', Uint8Array.of(0x61, 0x3a, 0xff)]) {
     assert.equal(parseBasic(basic(pair)), undefined);
   }
 });
 
-test('Basic: one or more spaces stand behind the scheme (RFC 9110 §11.4)', () => {
+test('Basic: one or more spaces follow the scheme (RFC 9110 §11.4)', () => {
   assert.deepEqual(parseBasic(basic('a:b').replace(' ', '   ')), { clientId: 'a', clientSecret: 'b' });
 });
 
-test('Basic of RFC 7617 is split at the first colon and not decoded; without a colon in the id it is printed and parsed', () => {
+test('Basic of RFC 7617 is split at the first colon and not decoded; a printed pair parses to itself if the id has no colon', () => {
   assert.deepEqual(parsePlainBasic(basic('a%20b:c+d:%zz')), { clientId: 'a%20b', clientSecret: 'c+d:%zz' });
   fc.assert(
     fc.property(text, text, (clientId, clientSecret) => {
@@ -117,7 +117,7 @@ for (const [pair, secrets] of [
   });
 }
 
-test('Basic: what was sent is always among the readings, encoded or not', () => {
+test('Basic: the pair that was sent is always among the readings, encoded or not', () => {
   fc.assert(
     fc.property(text, text, (clientId, clientSecret) => {
       const sent = { clientId, clientSecret };

@@ -47,7 +47,7 @@ for (const [claims, fault] of [
   const name = Object.entries(claims)
     .map(([claim, value]) => `${claim} ${String(value).slice(0, 50)}`)
     .join();
-  test(`${name === '' ? 'what is as it should be' : name}: ${fault ?? 'good'} (RFC 9449 §4.3)`, () => {
+  test(`${name === '' ? 'correct claims' : name}: ${fault ?? 'good'} (RFC 9449 §4.3)`, () => {
     const judged = judge(claims);
     assert.equal('fault' in judged ? judged.fault : undefined, fault);
   });
@@ -58,7 +58,7 @@ test('with an access token the proof must hold its hash (RFC 9449 §4.3)', () =>
   for (const ath of ['b', '', undefined, ['a']]) assert.equal('fault' in judge({ ath }, { ath: 'a' }), true);
 });
 
-test('where nonces are asked for, a proof without a good one is told so, and one that is bad otherwise is not (RFC 9449 §8)', () => {
+test('where nonces are required, a proof without a valid one is asked for it, and an otherwise bad proof is not (RFC 9449 §8)', () => {
   const isNonceGood = (nonce: string): boolean => nonce === 'n';
   assert.equal('fault' in judge({ nonce: 'n' }, { isNonceGood }), false);
   for (const nonce of ['m', '', undefined, 7]) {
@@ -67,7 +67,7 @@ test('where nonces are asked for, a proof without a good one is told so, and one
   assert.deepEqual(judge({ htm: 'GET' }, { isNonceGood }), { fault: 'htm is another method' });
 });
 
-test('a jti is remembered for as long as its proof would be taken, and no claims throw (RFC 9449 §11.1)', () => {
+test('a jti is remembered for as long as its proof would be accepted, and no claims throw (RFC 9449 §11.1)', () => {
   fc.assert(
     fc.property(
       fc.double({ min: NOW - 60, max: NOW + 10, noNaN: true }),
@@ -86,7 +86,7 @@ test('a jti is remembered for as long as its proof would be taken, and no claims
   );
 });
 
-test("a proof brings its key, and the algorithm is the key's (RFC 9449 §4.3)", () => {
+test('a proof carries its key, and the key determines the algorithm (RFC 9449 §4.3)', () => {
   // RFC 7515 §4: what is not understood is ignored.
   for (const more of [{}, { kid: 'a' }, { 'x5t#S256': 'a' }, { jku: 'https://a.example' }, { foo: { bar: [] } }]) {
     assert.equal(parseDpopProof(make({ ...HEADER, ...more }))?.key.algorithm, 'EdDSA');
@@ -120,7 +120,7 @@ test('the longest proof is 4096 characters, and no text throws', () => {
   );
 });
 
-test('escapes in an address are equal in any case, and are not decoded (RFC 9449 §4.3, RFC 3986 §6.2.2.1)', () => {
+test('escapes in a URL are compared case-insensitively and not decoded (RFC 9449 §4.3, RFC 3986 §6.2.2.1)', () => {
   const url = 'https://api.example.com/caf%C3%A9/x';
   assert.ok('jti' in judge({ htu: 'https://api.example.com/caf%c3%a9/x' }, { url }));
   assert.ok('fault' in judge({ htu: 'https://api.example.com/caf%C3%A9%2Fx' }, { url }));

@@ -18,7 +18,7 @@ test('an identifier is a UUID version 7 that holds its millisecond (RFC 9562 §5
   );
 });
 
-test('identifiers sort by the time they were made, whatever chance says', () => {
+test('identifiers sort by the time they were made, whatever their random bits', () => {
   fc.assert(
     fc.property(instant, instant, chance, chance, (one, two, bytesOfOne, bytesOfTwo) => {
       fc.pre(one < two);
@@ -27,7 +27,7 @@ test('identifiers sort by the time they were made, whatever chance says', () => 
   );
 });
 
-test('all random bits but six show: 74 are left to guess', () => {
+test('74 random bits show in an identifier', () => {
   const shown = new Set<number>();
   const blank = makeIdentifier(0, () => new Uint8Array(16));
   for (let bit = 0; bit < 128; bit++) {
@@ -38,7 +38,7 @@ test('all random bits but six show: 74 are left to guess', () => {
   assert.equal(shown.size, 74);
 });
 
-test('what is no identifier', () => {
+test('any other text is not an identifier', () => {
   const id = makeIdentifier(1, () => new Uint8Array(16));
   assert.ok(isIdentifier(id));
   for (const wrong of [

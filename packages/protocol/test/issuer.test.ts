@@ -14,7 +14,7 @@ for (const [typed, canonical] of [
   ['https://A.example/Tenant-A', 'https://a.example/Tenant-A'],
   ['https://a.example/', 'https://a.example/'],
 ] as const) {
-  test(`${typed} is spelled ${canonical} (RFC 3986 §6.2)`, () => {
+  test(`the canonical spelling of ${typed} is ${canonical} (RFC 3986 §6.2)`, () => {
     assert.equal(canonicalIssuer(typed), canonical);
     assert.equal(canonicalIssuer(canonical), canonical);
   });
@@ -34,12 +34,12 @@ for (const bad of [
   ' https://a.example',
   'https://b\u00fccher.example',
 ]) {
-  test(`${JSON.stringify(bad)} is no issuer`, () => {
+  test(`${JSON.stringify(bad)} is not an issuer`, () => {
     assert.equal(canonicalIssuer(bad), undefined);
   });
 }
 
-test('an issuer is spelled as a URL parser spells its origin, and no text throws', () => {
+test('an issuer is spelled like the origin of a URL parser, and no text throws', () => {
   fc.assert(
     fc.property(fc.webUrl(), fc.string(), (url, text) => {
       canonicalIssuer(text);

@@ -9,7 +9,7 @@ const jws = (header: string, claims = '{}', signature = 'AAAA'): string =>
   `${segment(header)}.${segment(claims)}.${signature}`;
 const someText = fc.string({ unit: fc.constantFrom(...Array.from('AQew.-_= {}"\\:,[]0\u00e9')), maxLength: 40 });
 
-test('a compact JWS comes apart into header, signing input, signature and claims (RFC 7515 §7.1)', () => {
+test('a compact JWS is split into header, signing input, signature and claims (RFC 7515 §7.1)', () => {
   const text = jws('{"alg":"ES256"}', '{"a":1}', 'AQID');
   const parsed = parseJws(text);
   assert.deepEqual([...(parsed?.header ?? [])], [['alg', 'ES256']]);
@@ -20,14 +20,14 @@ test('a compact JWS comes apart into header, signing input, signature and claims
   assert.deepEqual(parsed.payload(), utf8('{"a":1}'));
 });
 
-test('a header that was read before is not read again, and another one is', () => {
+test('a known header is not parsed again, and any other is', () => {
   const text = jws('{"alg":"ES256"}');
   const known = { text: segment('{"alg":"ES256"}'), members: new Map([['alg', 'known']]) };
   assert.equal(parseJws(text, known)?.header, known.members);
   assert.equal(parseJws(jws('{"alg":"ES384"}'), known)?.header.get('alg'), 'ES384');
 });
 
-test('what has members comes back as it was, through a header and through claims', () => {
+test('members come back unchanged from a header and from claims', () => {
   fc.assert(
     fc.property(fc.dictionary(fc.string(), fc.jsonValue()), fc.uint8Array(), (members, signature) => {
       const text = JSON.stringify(members);
@@ -89,13 +89,13 @@ for (const [name, text] of [
   ['another alphabet in the claims', `${segment('{}')}.e3+9.AAAA`],
   ['white space', `${jws('{}')} `],
 ] as const) {
-  test(`${name} is no JWS, and the same thing in order is (RFC 7515 §7.1)`, () => {
+  test(`${name} is not a JWS (RFC 7515 §7.1)`, () => {
     assert.equal(parseJws(text), undefined);
     assert.ok(parseJws(jws('{}')) !== undefined);
   });
 }
 
-test('a member twice is seen at whatever depth, and with or without an escape beside it', () => {
+test('a repeated member is found at any depth, with or without escapes', () => {
   for (const [good, bad] of [
     ['{"a":1}', '{"a":1,"a":1}'],
     ['{"a":"","b":""}', '{"a":"","a":""}'],
@@ -115,14 +115,14 @@ test('a member twice is seen at whatever depth, and with or without an escape be
   }
 });
 
-test('claims that are nothing are none, and the rest is there', () => {
+test('empty claims are undefined, and the other parts are there', () => {
   const parsed = parseJws('e30..AQID');
   assert.equal(parsed?.signingInput, 'e30.');
   assert.deepEqual(parsed.payload(), new Uint8Array());
   assert.equal(parsed.claims(), undefined);
 });
 
-test('claims that are no JSON object are undefined, whatever the header says', () => {
+test('claims that are not a JSON object, or repeat a member, are undefined', () => {
   for (const claims of ['', '[]', '1', '{', '{"a":1,"a":1}'])
     assert.equal(parseJws(jws('{}', claims))?.claims(), undefined);
 });
@@ -220,7 +220,7 @@ for (const [name, jwk, found] of [
   });
 }
 
-test('of a key its required members are kept, in the order of their names, and nothing else (RFC 7638 §3)', () => {
+test('only the required members of a key are kept, in the order of their names (RFC 7638 §3)', () => {
   for (const [jwk, names] of [
     [ec, ['crv', 'kty', 'x', 'y']],
     [okp, ['crv', 'kty', 'x']],
@@ -236,7 +236,7 @@ test('of a key its required members are kept, in the order of their names, and n
   }
 });
 
-test('clients sign with what FAPI 2.0 has, and nothing else (§5.4.1)', () => {
+test('clients sign only with the algorithms of FAPI 2.0 (§5.4.1)', () => {
   assert.deepEqual(CLIENT_ALGORITHMS, ['ES256', 'EdDSA', 'PS256']);
 });
 
@@ -254,7 +254,7 @@ test('no value throws as a JWK', () => {
   );
 });
 
-test('the thumbprint of the RFC is the one that comes out, whatever else the JWK holds (RFC 7638 §3.1)', () => {
+test('the thumbprint is that of the example in the RFC, whatever else the JWK holds (RFC 7638 §3.1)', () => {
   const n =
     '0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw';
   const parsed = parsePublicJwk({ kty: 'RSA', kid: '2011-04-29', n, e: 'AQAB' });

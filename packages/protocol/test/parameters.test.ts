@@ -52,13 +52,13 @@ for (const type of [
   'application/json-seq',
   'json',
 ]) {
-  test(`a body under ${type} is 415, whatever it holds (contract §3)`, () => {
+  test(`a body of type ${type} is refused with 415, whatever it holds (contract §3)`, () => {
     assert.equal(read(parseParameters(type, utf8('scope=a'))), 'unsupported_media_type');
     assert.equal(read(parseParameters(type, utf8('{"scope":"a"}'))), 'unsupported_media_type');
   });
 }
 
-test('a form reads as URLSearchParams has it, for every name and value', () => {
+test('a form is read like URLSearchParams, for every name and value', () => {
   const value = fc.string({ unit: 'grapheme', minLength: 1 });
   fc.assert(
     fc.property(fc.record({ client_id: value, client_secret: value, scope: value, unknown: value }), (members) => {
@@ -89,7 +89,7 @@ for (const [good, bad] of [
 }
 
 for (const body of ['scope=a&scope=a', 'scope=&scope=/x', 'scope=a&sc%6fpe=b', 'x=1&x=1', 'scope&scope', '=a&=b']) {
-  test(`a form with a name twice is refused: ${body} (RFC 6749 §3.2; contract §9)`, () => {
+  test(`a form with a repeated name is refused: ${body} (RFC 6749 §3.2; contract §9)`, () => {
     assert.equal(read(form(body)), 'repeated_parameter');
   });
 }
@@ -105,13 +105,13 @@ for (const body of [
   '{"resource":"a","resource":"b"}',
   '{"a\\"":1,"a\\u0022":2}',
 ]) {
-  test(`JSON with a name twice is refused: ${body}`, () => {
+  test(`JSON with a repeated name is refused: ${body}`, () => {
     assert.equal(read(json(body)), 'repeated_parameter');
     assert.equal(read(form(body)), 'repeated_parameter');
   });
 }
 
-test('names that only look alike, or lie deeper, are not twice', () => {
+test('names that only look alike, or are nested, are not repeated', () => {
   assert.deepEqual(read(json('{"scope":"scope","Scope":"b","scope ":"c"}')), { scope: 'scope' });
   assert.deepEqual(read(json('{"x":{"scope":1,"scope":2},"y":[{"scope":1},"scope"],"scope":"a"}')), { scope: 'a' });
   assert.deepEqual(read(json('{"x":"\\",\\"scope\\":\\"b","scope":"a"}')), { scope: 'a' });
@@ -130,7 +130,7 @@ test('JSON names are read from the text as JSON.parse reads them', () => {
   );
 });
 
-test('resource alone may repeat: in a form as a parameter, in JSON as an array (RFC 8707 §2)', () => {
+test('only resource may repeat: in a form as a parameter, in JSON as an array (RFC 8707 §2)', () => {
   assert.deepEqual(resources(form('resource=a&resource=&resource=b')), ['a', 'b']);
   assert.deepEqual(resources(json('{"resource":["a","","b"]}')), ['a', 'b']);
   assert.deepEqual(resources(json('{"resource":"a"}')), ['a']);
@@ -140,13 +140,13 @@ test('resource alone may repeat: in a form as a parameter, in JSON as an array (
   }
 });
 
-test('what is empty or null is absent', () => {
+test('an empty or null value counts as absent', () => {
   assert.deepEqual(read(form('')), {});
   assert.deepEqual(read(form('scope=&token&&client_id=a')), { client_id: 'a' });
   assert.deepEqual(read(json('{"scope":"","token":null,"client_id":"a"}')), { client_id: 'a' });
 });
 
-test('members that nobody knows may hold anything, known ones are texts', () => {
+test('unknown members may hold anything, known ones must be strings', () => {
   fc.assert(
     fc.property(fc.jsonValue(), (value) => {
       assert.deepEqual(read(json(JSON.stringify({ unknown: value, scope: 'a' }))), { scope: 'a' });
@@ -156,7 +156,7 @@ test('members that nobody knows may hold anything, known ones are texts', () => 
   );
 });
 
-test('names of members that every object has are names like any other', () => {
+test('names such as __proto__ and constructor are names like any other', () => {
   const body = '{"__proto__":{"scope":"evil"},"constructor":1,"scope":"a"}';
   assert.deepEqual(read(json(body)), { scope: 'a' });
   assert.deepEqual(read(json('{"__proto__":{"scope":"evil"}}')), {});
@@ -176,7 +176,7 @@ for (const body of [
   '{}{}',
   '{"scope":NaN}',
 ]) {
-  test(`${JSON.stringify(body)} is no JSON object`, () => {
+  test(`${JSON.stringify(body)} is not a JSON object`, () => {
     assert.equal(read(json(body)), 'malformed_body');
   });
 }
@@ -187,7 +187,7 @@ test('bytes that are not UTF-8 are refused in both dialects', () => {
   }
 });
 
-test('16 KiB is a body, one byte more is not (contract §3)', () => {
+test('a body of 16 KiB is read, one byte more is not (contract §3)', () => {
   const body = `scope=${'a'.repeat(BODY_BYTES_MAX - 6)}`;
   assert.ok(!isRefusal(form(body)));
   assert.equal(read(form(`${body}a`)), 'body_too_large');
@@ -202,7 +202,7 @@ test('64 parameters are read, 65 are not', () => {
   assert.equal(read(json(JSON.stringify({ ...members, more: 1 }))), 'too_many_parameters');
 });
 
-test('no bytes under any label throw: they give parameters or a refusal', () => {
+test('no bytes of any type throw: they give parameters or a refusal', () => {
   const soup = fc.string({ unit: fc.constantFrom(...Array.from('{}[]":,\\&=%+ au0scope\n')) }).map(utf8);
   const body = fc.oneof(fc.uint8Array({ maxLength: 64 }), soup);
   fc.assert(

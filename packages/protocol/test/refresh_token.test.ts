@@ -46,7 +46,7 @@ const someState: fc.Arbitrary<RefreshTokenState> = fc.record(
   { noNullPrototype: true },
 );
 
-test('a refresh token opens to what was sealed, and the same state gives the same bytes (contract §3)', () => {
+test('a refresh token opens to the sealed state, and the same state gives the same bytes (contract §3)', () => {
   fc.assert(
     fc.property(someState, (state) => {
       const token = sealRefreshToken(state, KEY);
@@ -84,14 +84,14 @@ test('a token with any one character changed, cut or added does not open', () =>
   assert.ok(openRefreshToken(token, KEYS));
 });
 
-test('a token opens under the key that it names, and no other', () => {
+test('a token opens only under the key that it names', () => {
   assert.deepEqual(openRefreshToken(sealRefreshToken(STATE, OLD), KEYS), STATE);
   assert.equal(openRefreshToken(sealRefreshToken(STATE, keyOf('gone')), KEYS), undefined);
   // A key that somebody else made under a name of ours.
   assert.equal(openRefreshToken(sealRefreshToken(STATE, { ...keyOf('evil'), keyId: KEY.keyId }), KEYS), undefined);
 });
 
-test('a good tag is asked for before a byte of the payload is looked at', () => {
+test('the tag is checked before a byte of the payload is read', () => {
   const asked: string[] = [];
   const find = (keyId: string): undefined => {
     asked.push(keyId);
@@ -143,7 +143,7 @@ test('another version opens nothing, nor does a tag that was made without the pr
   assert.equal(openRefreshToken(`hprt_${bare}`, KEYS), undefined);
 });
 
-test('no text throws, nor does one that is too long', () => {
+test('no text throws, not even one that is too long', () => {
   fc.assert(
     fc.property(
       fc.oneof(

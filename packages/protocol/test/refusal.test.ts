@@ -8,7 +8,7 @@ const DESCRIPTION = /^[\x20-\x21\x23-\x5b\x5d-\x7e]+$/;
 const ROWS = listRefusals();
 const REASONS = ROWS.map(({ reason }) => reason);
 
-test('each reason has its row, once, with an error status and words that may be printed (RFC 6749 §5.2)', () => {
+test('each reason has one row, with an error status and a printable description (RFC 6749 §5.2)', () => {
   assert.ok(ROWS.length > 30);
   assert.equal(new Set(REASONS).size, REASONS.length);
   for (const { reason, status, error, description, field } of ROWS) {
@@ -23,7 +23,7 @@ const someReason = fc.constantFrom(
   ...(['scope_not_allowed', 'unfilled_scope', 'insufficient_scope', 'scope_not_granted', 'server_error'] as const),
 );
 
-test('no subject, however hostile, gets a quote, a newline or anything unprintable into a description', () => {
+test('no subject, however hostile, puts a quote, a newline or anything unprintable into a description', () => {
   fc.assert(
     fc.property(someReason, fc.oneof(fc.string(), fc.string({ unit: 'binary' })), (reason, subject) => {
       const { body } = printRefusal(refuse(reason, { subject }));
@@ -39,7 +39,7 @@ test('a subject is cut', () => {
   assert.ok(body.error_description.length < 1000);
 });
 
-test('why something was refused is for the log: it is in no answer', () => {
+test('the private reason of a refusal is in no answer', () => {
   for (const { reason } of ROWS) {
     const refusal = { ...refuse('server_error'), refused: reason, because: 'SECRET DETAIL' };
     assert.ok(isRefusal(refusal));
@@ -56,7 +56,7 @@ test('only the three required fields that the JSON dialect names have a field (c
   ]);
 });
 
-test('a refusal is told from what was hoped for', () => {
+test('a refusal is recognised among other results', () => {
   assert.ok(isRefusal(refuse('missing_scope')));
   for (const other of [undefined, null, 'refused', { dialect: 'form' }, []]) assert.ok(!isRefusal(other));
 });

@@ -21,7 +21,7 @@ for (const [reserved, free] of [
   ['/ping.read', '/ping/a.read'],
   ['/ping.read', '/ping.read-all'],
 ] as const) {
-  test(`${reserved} is one of Hallpass's own, ${free} is not (contract §10)`, () => {
+  test(`${reserved} is reserved, ${free} is not (contract §10)`, () => {
     assert.ok(isReserved(scope(reserved)));
     assert.ok(!isReserved(scope(free)));
   });
@@ -104,7 +104,7 @@ const someReserved = fc
   .map(([first, rest, verb]) => `/${[first, ...rest].join('/')}.${verb}`);
 const anyReserved = fc.oneof(someReserved, fc.constant('/ping.read'));
 
-test('no templates, however many, cover one of them; its text among them does (contract §10)', () => {
+test('no number of templates covers a reserved scope; its exact text does (contract §10)', () => {
   fc.assert(
     fc.property(someTemplates, anyReserved, (templates, text) => {
       const held = templates.map((shape) => scope(textOf(shape, 'x')));
@@ -119,7 +119,7 @@ test('no templates, however many, cover one of them; its text among them does (c
   );
 });
 
-test('a template that is filled to one of them does not cover what it was filled to', () => {
+test('a template filled to a reserved scope does not cover it', () => {
   const template = scope('/{org}/{item}.read');
   for (const [org, covered] of [
     ['acme', true],
@@ -133,7 +133,7 @@ test('a template that is filled to one of them does not cover what it was filled
   }
 });
 
-test("a token opens one of them by its very text, like any other scope: a company's own /admin/... too", () => {
+test("a token opens a reserved scope by its exact text, like any other scope; a company's own /admin/... too", () => {
   for (const text of ['/admin/users.read', '/oauth2/revocations.read', '/ping.read']) {
     assert.ok(opens(`/a.read ${text}`, scope(text)));
     assert.ok(!opens(text.replace('.read', '.write'), scope(text)));

@@ -6,7 +6,7 @@ import { test } from 'node:test';
 const ENTRY = { cursor: 'c-1', kind: 'token', id: 'jti-1', expires_at: 100 };
 const BEFORE = { cursor: 'c-2', kind: 'before', id: '*', before: 50, expires_at: 100 };
 
-test('entries of the four kinds are read, and members that nobody knows are not (contract §9 Feed)', () => {
+test('entries of the four kinds are read, and unknown members are ignored (contract §9 Feed)', () => {
   assert.deepEqual(parseRevocationEntry({ ...ENTRY, colour: 'red' }), ENTRY);
   assert.deepEqual(parseRevocationEntry({ ...ENTRY, kind: 'grant' }), { ...ENTRY, kind: 'grant' });
   assert.deepEqual(parseRevocationEntry(BEFORE), BEFORE);
@@ -40,16 +40,16 @@ for (const [what, value] of [
   ['a moment as a text', { ...BEFORE, before: '50' }],
   ['a negative moment', { ...BEFORE, before: -1 }],
 ] as const) {
-  test(`an entry with ${what} is none`, () => {
+  test(`an entry with ${what} is refused`, () => {
     assert.equal(parseRevocationEntry(value), undefined);
   });
 }
 
-test('a cursor of 64 characters is the longest', () => {
+test('a cursor may have 64 characters', () => {
   assert.ok(parseRevocationEntry({ ...ENTRY, cursor: 'c'.repeat(CURSOR_LENGTH_MAX) }));
 });
 
-test('no value throws, and what is accepted parses to itself', () => {
+test('no value throws, and an accepted entry parses to itself', () => {
   const member = fc.oneof(fc.anything(), fc.constantFrom('token', 'grant', 'client', 'before', 'c', 1));
   const entry = fc.record({ cursor: member, kind: member, id: member, before: member, expires_at: member });
   fc.assert(

@@ -48,7 +48,7 @@ const someText = fc
   );
 const someTexts = fc.array(someText, { maxLength: 5 });
 
-test('covers is "superset of" between what two scopes stand for (contract §7)', () => {
+test('covers is "superset of" between the sets that two scopes stand for (contract §7)', () => {
   fc.assert(
     fc.property(someText, someText, (granted, requested) => {
       assert.equal(covers(scope(granted), scope(requested)), isSuperset(denotation(granted), denotation(requested)));
@@ -70,7 +70,7 @@ test('a set contains what the union of its scopes contains', () => {
   );
 });
 
-test('a set keeps templates apart whose parameters are in the places 1 and 2, and in the place 12', () => {
+test('a set distinguishes templates with parameters in places 1 and 2 from one with a parameter in place 12', () => {
   const literals = Array.from({ length: 13 }, (_, at) => `s${at}`);
   const having = (places: readonly number[], text: (at: number) => string): Scope =>
     scope(`/${literals.map((literal, at) => (places.includes(at) ? text(at) : literal)).join('/')}.read`);
@@ -83,7 +83,7 @@ test('a set keeps templates apart whose parameters are in the places 1 and 2, an
   }
 });
 
-test('a question to a set looks at no granted scope: it costs the same, however many there are', () => {
+test('a question to a set reads no granted scope, so its cost does not depend on their number', () => {
   let looks = 0;
   const counted = (one: Scope): Scope =>
     new Proxy(one, {
@@ -100,7 +100,7 @@ test('a question to a set looks at no granted scope: it costs the same, however 
   assert.equal(looks, 0);
 });
 
-test('scopes: what was printed parses to the same scope', () => {
+test('a printed scope parses to the same scope', () => {
   fc.assert(
     fc.property(someText, (text) => {
       assert.equal(printScopeList([scope(text)]), text);
@@ -114,7 +114,7 @@ const someValues = fc.dictionary(
   fc.constantFrom('a', '..', '{x}', 'a/b', ''),
 );
 
-test('filling narrows, never widens, and takes valid values only', () => {
+test('filling narrows a scope, never widens it, and accepts only valid values', () => {
   fc.assert(
     fc.property(someText, someValues, (text, values) => {
       const template = scope(text);
@@ -132,7 +132,7 @@ test('filling narrows, never widens, and takes valid values only', () => {
   );
 });
 
-test('a parameter may be called like a member of every object, and is found only among its own', () => {
+test('a parameter may be named like a member of Object, and only own properties fill it', () => {
   for (const name of ['__proto__', 'constructor', 'toString', 'hasOwnProperty']) {
     const template = scope(`/accounts/{${name}}.read`);
     assert.equal(fillScope(template, {}), 'missing_value');
@@ -145,7 +145,7 @@ test('a parameter may be called like a member of every object, and is found only
   assert.equal(fillScope(scope('/accounts/{id}.read'), inherited), 'missing_value');
 });
 
-test('what fills a parameter is one plain segment: nothing that adds, removes or climbs one', () => {
+test('a value must be one plain segment, so that it cannot add, remove or climb one', () => {
   const template = scope('/accounts/{id}.read');
   for (const id of ['a1', 'a.1', '~', '-', 'A_z9', 'x'.repeat(128)])
     assert.ok(isScope(fillScope(template, { id })), id);
@@ -227,7 +227,7 @@ for (const [good, bad, fault] of [
   });
 }
 
-test('every character of the alphabet stands before and after a dot, and none beside two', () => {
+test('every character of the alphabet may stand beside one dot, and none beside two', () => {
   for (const character of 'ABCXYZabcxyz0189_~-') {
     const [inside, twice] = [`/${character}.${character}${character}/b.read`, `/${character}..${character}/b.read`];
     assert.ok(isScope(parseScope(inside)), inside);
@@ -236,14 +236,14 @@ test('every character of the alphabet stands before and after a dot, and none be
   }
 });
 
-test('512 characters are a scope, 513 are not', () => {
+test('a scope may have 512 characters, not 513', () => {
   const longest = `/${'a/'.repeat(200)}${'b'.repeat(106)}.read`;
   assert.equal(longest.length, 512);
   assert.ok(isScope(parseScope(longest)));
   assert.equal(parseScope(`${longest}s`), 'too_long');
 });
 
-test('no text throws, and a text that is a scope has only characters of the grammar', () => {
+test('no text throws, and an accepted scope has only characters of the grammar', () => {
   const near = fc.string({ unit: fc.constantFrom(...Array.from('/.{}ab-_~%*\\ \n\u0000A1')) });
   fc.assert(
     fc.property(
@@ -272,7 +272,7 @@ for (const [list, fault, word] of [
   ['/a.read,/b.read', 'bad_character', ['/a.read,/b.read', 1, 1]],
   ['/a.read b', 'not_absolute', ['b', 2, 2]],
 ] as const) {
-  test(`${JSON.stringify(list)} is no list of scopes: ${fault}, and the word is named (RFC 6749 §3.3)`, () => {
+  test(`${JSON.stringify(list)} is not a list of scopes: ${fault}, with the bad word (RFC 6749 §3.3)`, () => {
     const [text, place, of] = word;
     assert.deepEqual(parseScopeList(list), { fault, word: { text, place, of } });
   });
@@ -282,7 +282,7 @@ function manyScopes(count: number): string {
   return Array.from({ length: count }, (_, at) => `/s${at}.read`).join(' ');
 }
 
-test('a list keeps its order and drops doubles; 100 scopes are a request, 101 are not (contract §9)', () => {
+test('a list keeps its order and drops duplicates; it may have 100 scopes, not 101 (contract §9)', () => {
   const parsed = parseScopeList('/b.read /a.read /b.read');
   assert.ok(!('fault' in parsed));
   assert.equal(printScopeList(parsed), '/b.read /a.read');

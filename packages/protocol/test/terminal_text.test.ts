@@ -13,7 +13,7 @@ const RANGES = [
   [0x2066, 0x2069],
 ] as const;
 
-test('each control of C0, DEL, C1, direction, and lines is shown by its number; its neighbours stay', () => {
+test('each control character (C0, DEL, C1, direction, lines) is printed as its number; its neighbours stay', () => {
   for (const [first, last] of RANGES) {
     for (let code = first; code <= last; code++) {
       const control = String.fromCharCode(code);
@@ -33,7 +33,7 @@ test('each control of C0, DEL, C1, direction, and lines is shown by its number; 
   assert.equal(escapeControls('é 😀 “text” \\u001b'), 'é 😀 “text” \\u001b');
 });
 
-test('JSON that is escaped is JSON of the same value, on as many lines', () => {
+test('escaped JSON has the same value and as many lines', () => {
   const text = fc.oneof(
     fc.string(),
     fc.string({ unit: fc.constantFrom(...Array.from('a\n\r\u0000\u001b\u007f\u009b\u202e\u2028"\\')) }),
