@@ -9,6 +9,7 @@ import { startTimer } from '../runtime.ts';
 export const ISSUER_REQUESTS_MAX = 64;
 /** How many more may wait, in total and for one caller. */
 export const ISSUER_REQUESTS_QUEUED_MAX = 1_000;
+/** How many of the waiting requests may be of one caller. */
 export const ISSUER_REQUESTS_QUEUED_PER_CALLER_MAX = 250;
 /** The longest wait, in seconds. */
 export const ISSUER_QUEUE_SECONDS_MAX = 5;

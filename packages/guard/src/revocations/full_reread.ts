@@ -18,6 +18,7 @@ const RETRY_MS_MAX = 8_000;
 /** The pause after the issuer refused our credentials, in milliseconds. Only an operator can fix that. */
 export const REFUSED_PAUSE_MS = 10_000;
 
+/** What `FullReread` needs. */
 export interface FullRereadOptions {
   /** Reads the page after a cursor, or the first one, as JSON, without confirming anything. Throws `Refused` or `Outage`. */
   readonly rereadPage: (cursor: string | undefined) => Promise<unknown>;

@@ -28,6 +28,7 @@ const STREAM_AGAIN_MS = 60_000;
 /** How the guard currently receives revocations. */
 export type FeedTransport = 'stream' | 'poll' | 'none';
 
+/** What `RevocationFeed` needs. */
 export interface RevocationFeedOptions {
   /** Opens the stream after a cursor, or from the beginning. */
   readonly open: (cursor: string | undefined, signal: AbortSignal) => Promise<Response>;

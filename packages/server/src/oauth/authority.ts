@@ -14,6 +14,7 @@ import type { Lifetimes } from './tokens/lifetimes.ts';
 import type { RevocationCause } from './tokens/revocations.ts';
 import type { TrustedTime } from './trusted_time.ts';
 
+/** One issuer with its keys, store, settings, clock and limits. */
 export interface Authority {
   /** Exactly as in `iss`. */
   readonly issuer: string;

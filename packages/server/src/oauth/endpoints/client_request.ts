@@ -17,6 +17,7 @@ export interface Caller extends AuthenticatedClient {
   readonly jkt: string | undefined;
 }
 
+/** A request of an authenticated client. */
 export interface ClientRequest {
   readonly caller: Caller;
   readonly parameters: Parameters;

@@ -4,6 +4,7 @@ import type { Authority } from '../authority.ts';
 import type { GrantRows, GrantSettings, RefreshKeyIds } from '../grants/grant.ts';
 import { openAccessToken, openRefreshToken } from '../tokens/open.ts';
 
+/** The part of the authority that a grant may use. */
 export interface GrantView {
   readonly settings: GrantSettings;
   readonly rows: GrantRows;

@@ -13,6 +13,7 @@ const SIGN_INTERVAL_MS = 3_000;
 const ALIVE_MS = 10_000;
 /** The most requests that wait at once in this process, in all and for one client. Any beyond that do not wait. */
 export const WAITS_MAX = 64;
+/** How many revocations of one key may wait for guards at once, in a process. */
 export const WAITS_PER_CLIENT_MAX = 8;
 /** How often a waiting request looks again, in milliseconds: at first, and in the end. */
 const LOOK_MS_MIN = 20;

@@ -4,6 +4,7 @@ import type { BoundReached } from '../limits/bounds.ts';
 
 /** The most event streams that are open in a process, in all and for one API key. */
 export const FEED_STREAMS_MAX = 10_000;
+/** How many event streams of one key a process keeps open. */
 export const FEED_STREAMS_PER_CLIENT_MAX = 1_000;
 /** When a refused reader may ask again, in seconds. */
 const RETRY_AFTER_SECONDS = 5;

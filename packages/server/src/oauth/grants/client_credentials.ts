@@ -9,6 +9,7 @@ interface Selection {
   readonly audiences: readonly string[];
 }
 
+/** The grant type `client_credentials`. */
 export const clientCredentials: Grant<Selection, undefined> = { select, load: async () => undefined, decide };
 
 function select({ client, parameters }: Asked, { defaultAudience }: GrantSettings): Selection | Refusal {

@@ -75,6 +75,7 @@ export interface RefreshKeyIds {
   readonly has: (keyId: string) => boolean;
 }
 
+/** What a grant decides. */
 export type Decision =
   /** Issue, once the rotation or the predecessor's use, if there is one, is committed. */
   | {

@@ -40,6 +40,7 @@ interface Loaded {
   readonly isRevoked: boolean;
 }
 
+/** The grant type `refresh_token`. */
 export const refreshToken: Grant<Selection, Loaded> = { select, load, decide };
 
 function select({ client, parameters }: Asked, { openRefreshToken }: GrantSettings): Selection | Refusal {

@@ -28,6 +28,7 @@ interface Loaded {
   readonly isSubjectAlive: boolean;
 }
 
+/** The grant type for token exchange. */
 export const tokenExchange: Grant<Selection, Loaded> = { select, load, decide };
 
 function select({ client, parameters }: Asked, { openAccessToken }: GrantSettings): Selection | Refusal {

@@ -13,6 +13,7 @@ import { equalBytes } from '../keys/key_ring.ts';
 const FOREIGN_HASH_LENGTH_MAX = 512;
 /** bcrypt does 2^cost rounds: 14 takes one core about a second. */
 export const BCRYPT_COST_MAX = 14;
+/** The most iterations of a PBKDF2 hash. */
 export const PBKDF2_ITERATIONS_MAX = 2_000_000;
 /** argon2's `m`, in KiB: 256 MiB. */
 export const ARGON2_MEMORY_KIB_MAX = 262_144;

@@ -2,6 +2,7 @@
 import type { RefreshTokenState } from '@hallpass/protocol';
 import type { Client } from '../../store/store.ts';
 
+/** What a grant has decided to issue. */
 export interface Issuance {
   readonly grantId: string;
   readonly client: Client;

@@ -20,6 +20,7 @@ export const GRANT_SECONDS_MAX = 3_650 * 86_400;
  * before, so everything of the key was revoked at once.
  */
 export const REVOCATION_CAUSES = ['token', 'grant', 'reused', 'newer_than_store', 'client'] as const;
+/** One of `REVOCATION_CAUSES`. */
 export type RevocationCause = (typeof REVOCATION_CAUSES)[number];
 
 /** Revokes one access token. `earliest`: no later than the time can be now (`TrustedTime.earliest`). */

@@ -46,6 +46,7 @@ type Responses<Response> = Readonly<Record<string, Response>>;
 /** An operation as the document has it: with references to its responses. */
 export type PrintedOperation = Operation<Ref>;
 
+/** The OpenAPI document, as far as our code reads it. */
 export interface OpenapiDocument {
   readonly openapi: '3.1.1';
   readonly info: Readonly<Record<'title' | 'version' | 'summary' | 'description', string>>;

@@ -148,6 +148,7 @@ const OWN_TO_TOKEN: readonly RefusalReason[] = [
   'scope_not_in_subject',
 ];
 
+/** POST /oauth2/token. */
 export const CREATE_TOKEN: Operation = {
   operationId: 'createToken',
   summary: 'Issues an access token, and refreshes one.',
@@ -165,6 +166,7 @@ export const CREATE_TOKEN: Operation = {
   },
 };
 
+/** POST /oauth2/revoke. */
 export const REVOKE_TOKEN: Operation = {
   operationId: 'revokeToken',
   summary: 'Revokes an access token, or with a refresh token its whole grant (RFC 7009).',
@@ -186,6 +188,7 @@ export const REVOKE_TOKEN: Operation = {
   },
 };
 
+/** POST /oauth2/introspect. */
 export const INTROSPECT_TOKEN: Operation = {
   operationId: 'introspectToken',
   summary: 'Says what a token is good for, to its client and to the resource servers that it is for (RFC 7662).',
@@ -224,6 +227,7 @@ export function preflight(operationId: string): Operation {
   };
 }
 
+/** GET /. */
 export const READ_FRONT_PAGE: Operation = {
   operationId: 'readFrontPage',
   summary: 'Tells a person what this server is, and where its documents are.',
@@ -258,11 +262,13 @@ function published(
   };
 }
 
+/** GET /oauth2/jwks. */
 export const READ_KEY_SET = published(
   { operationId: 'readKeySet', name: 'KeySet', summary: 'Reads the public signing keys (RFC 7517).' },
   { 'application/jwk-set+json': { schema: refTo('KeySet') } },
 );
 
+/** GET /.well-known/oauth-authorization-server. */
 export const READ_METADATA = published(
   {
     operationId: 'readMetadata',
@@ -278,11 +284,13 @@ export function readOpenidConfiguration(operationId: string): Operation {
   return published({ operationId, name: 'OpenidConfiguration', summary }, json(refTo('OpenidConfiguration')));
 }
 
+/** GET /openapi.json. */
 export const READ_OPENAPI = published(
   { operationId: 'readOpenapi', name: 'Openapi', summary: 'Reads this document.' },
   json(refTo('OpenApi')),
 );
 
+/** GET /oauth2/revocations. */
 export const READ_REVOCATIONS: Operation = {
   operationId: 'readRevocations',
   summary: 'Follows the revocations: an event stream, or with `after` one page of JSON.',
@@ -300,6 +308,7 @@ export const READ_REVOCATIONS: Operation = {
   },
 };
 
+/** GET /ping. */
 export const PING: Operation = {
   operationId: 'ping',
   summary: 'Says whether an access token or an API key works.',
@@ -317,6 +326,7 @@ const HEALTHY = named('Health200', {
   content: json(refTo('Health')),
 });
 
+/** GET /health/live. */
 export const CHECK_LIVE: Operation = {
   operationId: 'checkLive',
   summary: 'Says whether the process can answer at all.',
@@ -324,6 +334,7 @@ export const CHECK_LIVE: Operation = {
   responses: { 200: HEALTHY, ...refusals(ANYWHERE) },
 };
 
+/** GET /health/ready. */
 export const CHECK_READY: Operation = {
   operationId: 'checkReady',
   summary: 'Says whether the server can do everything, including writes to its store.',
@@ -333,4 +344,5 @@ export const CHECK_READY: Operation = {
 
 /** Any other method on a path of the document, and any other path. */
 export const OTHER_METHODS = refusals(ANYWHERE, { name: 'OtherMethod', reasons: ['method_not_allowed'] });
+/** The responses at any other path. */
 export const OTHER_PATHS = refusals(ANYWHERE, { name: 'OtherPath', reasons: ['not_found'] });

@@ -5,8 +5,10 @@ import { refTo, type Schema } from './schemas.ts';
 
 /** A reference to a component. */
 export type Ref = { readonly $ref: string };
+/** The schema of a body, by media type. */
 export type Content = Readonly<Record<string, { readonly schema: Schema }>>;
 
+/** A header of a response, as OpenAPI describes it. */
 export interface Header {
   readonly description: string;
   readonly required?: true;
@@ -19,6 +21,7 @@ export interface NamedResponse {
   readonly response: ApiResponse;
 }
 
+/** A response, as OpenAPI describes it. */
 export interface ApiResponse {
   readonly description: string;
   readonly headers: Readonly<Record<string, Ref>>;
@@ -27,7 +30,9 @@ export interface ApiResponse {
 
 // Headers
 
+/** The schema of any string. */
 export const string: Schema = { type: 'string' };
+/** The headers of responses, for `components`. */
 export const HEADERS = {
   RequestId: {
     description: 'The id of this request in the log.',
@@ -68,13 +73,19 @@ export const HEADERS = {
   MaxAge: { description: 'How long a browser may keep this, in seconds.', schema: { type: 'integer' } },
 } as const satisfies Readonly<Record<string, Header>>;
 
+/** A reference to a header in `components`. */
 export const header = (name: keyof typeof HEADERS): Ref => ({ $ref: `#/components/headers/${name}` });
 
 const ON_ALL = { 'X-Request-Id': header('RequestId') };
+/** The headers of responses that must not be stored. */
 export const PRIVATE = { ...ON_ALL, 'Cache-Control': header('NoStore') };
+/** The header for browsers of other origins. */
 export const CORS = { 'Access-Control-Allow-Origin': header('AllowOrigin') };
+/** The header with the next DPoP nonce. */
 export const NONCE = { 'DPoP-Nonce': header('DpopNonce') };
+/** The header with the number of guards that have confirmed. */
 export const GUARDS = { 'Hallpass-Guards': header('Guards') };
+/** The headers of responses that caches may keep. */
 export const CACHED = {
   ...ON_ALL,
   'Cache-Control': header('PublicCache'),
@@ -198,6 +209,7 @@ export function refusals(
   return Object.fromEntries([...responses, ['422', { name: `${own.name}422`, response: unprocessable }]]);
 }
 
+/** A body of JSON with this schema. */
 export function json(schema: Schema): Content {
   return { 'application/json': { schema } };
 }
