@@ -42,6 +42,7 @@ export type PolicyRoutes<Routes extends Readonly<Record<string, string>>, Scopes
     : `${Routes[Route]} is not among the scopes`;
 };
 
+/** The options of a policy. */
 export interface PolicyOptions<Scopes extends string = string> {
   /** The scopes of the API. A route with any other scope is an error. Default: any scope is allowed. */
   readonly scopes?: readonly Scopes[];

@@ -15,6 +15,7 @@ export type { ClosedOperation } from './operations.ts';
 export { CLOSED_WORD, type PolicyRoute, type PolicyTable } from './routes.ts';
 export { POLICY_FILE_BYTES_MAX } from './text.ts';
 
+/** How `policyFromOpenAPI` reads a document. */
 export interface OpenAPIOptions extends OperationOptions {
   /** An overlay to apply before anything is read (OpenAPI Overlay Specification 1.0, 1.1). */
   readonly overlay?: unknown;
@@ -32,6 +33,7 @@ export interface OpenAPIOptions extends OperationOptions {
 /** Options from which the compiler learns the routes. */
 type WithRoutes<Route extends string> = { readonly routes: readonly Route[] };
 
+/** How `readPolicy` reads a file. */
 export interface PolicyFileOptions extends Omit<OpenAPIOptions, 'overlay' | 'scopes'> {
   /** The file of an overlay, YAML or JSON. */
   readonly overlay?: string;

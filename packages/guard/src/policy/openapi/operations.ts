@@ -31,6 +31,7 @@ import { besideReference, follow } from './references.ts';
 import { readPrefix } from './servers.ts';
 import { compilePolicy } from '../policy.ts';
 
+/** An operation of the document, as a route of a policy. */
 export interface Operation {
   /** Method and path as a policy names them: `GET /v1/accounts/{accountID}`. */
   readonly route: string;
@@ -53,6 +54,7 @@ export interface ClosedOperation extends ClosedPath {
   readonly fault?: PolicyFault;
 }
 
+/** How the operations of a document are read. */
 export interface OperationOptions {
   /**
    * The path before those of the document in the requests that the guard sees, such as `/v1`; empty if a proxy removes it.
