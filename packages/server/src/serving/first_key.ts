@@ -1,10 +1,10 @@
-/** The first API key of a development server: made once, so that the first token takes one paste. */
+/** The first API key of a development server: created once, so that your first token takes one paste. */
 import { printBase64url } from '@hallpass/protocol';
 import { manageApiKeys, type PendingApiKey } from '../operator/api_keys.ts';
 import { isRefusedFor } from '../operator/operator_refusal.ts';
 import type { Instance } from './instance.ts';
 
-/** What it may have: enough to try everything. */
+/** Enough scopes to try everything. */
 const FIRST_SCOPES = [
   '/accounts.write',
   '/accounts.read',
@@ -15,8 +15,9 @@ const FIRST_SCOPES = [
 const SECRET_BYTES = 32;
 
 /**
- * Prepares the key if the store has none at all; its secret is yet to be shown. Servers that start together on one store
- * give it the same id, which they make of a key that they share, so that only one of them can keep it.
+ * Prepares the key if the store has no keys at all; nothing is stored until its secret has been shown. Servers that start
+ * together on one store derive the same id from a key they share, so only one of them can store it. The others get
+ * undefined.
  */
 export async function prepareFirstKey(instance: Instance): Promise<PendingApiKey | undefined> {
   const { store, keys, random } = instance;

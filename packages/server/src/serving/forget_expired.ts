@@ -1,14 +1,15 @@
-/** Forgetting what nothing can refer to any more, in small steps. */
+/** Deletes expired rows from the store, a few at a time. */
 import { numericDate } from '@hallpass/protocol';
 import type { Instance } from './instance.ts';
 
-/** The most rows that one step of forgetting takes: small enough not to hold up a request. */
+/** The most rows that one step deletes: few enough not to hold up a request. */
 const FORGET_ROWS_MAX = 500;
+/** The pause between two steps, in milliseconds. */
 const PAUSE_MS = 10;
 
 /**
- * Forgets until there is nothing more to forget, by the time that the store trusts: a clock that is set forward, by
- * mistake or by attack, must not make a server forget revocations that are needed when it is set back.
+ * Deletes every row that nothing can refer to any more. It goes by the time that the store trusts: a clock set forward, by
+ * mistake or by an attacker, must not delete revocations that are needed once it is set back (ADR 25).
  */
 export async function forgetExpired({ store, clock, time }: Instance): Promise<void> {
   const now = numericDate(await time.keep());

@@ -1,20 +1,20 @@
-/** Signals by which this process is asked to stop. */
+/** The signals that ask this process to stop. */
 import cluster from 'node:cluster';
 import { constants } from 'node:os';
 import { systemClock } from './system.ts';
 
-/** SIGHUP comes from a terminal that is closed. */
+/** SIGHUP comes when a terminal is closed. */
 const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
 
 /**
- * How long after the first signal another one is the same request, in milliseconds. Control-C under npm is two: one from
- * the terminal to every process of the group, and one that npm passes on. It must not cut off what the first one drains.
+ * How long after the first signal another one counts as the same request, in milliseconds. Control-C under npm arrives
+ * twice: from the terminal, and passed on by npm. The second must not cut off the draining that the first one began.
  */
 const SAME_REQUEST_MS = 1_000;
 
 /**
- * Resolves when this process is asked to stop. Asked again a while later, it ends at once, with 128 and the number of the
- * signal. To be called before the process reports that it is ready: someone may stop it right then.
+ * Resolves when this process is asked to stop. A later signal ends the process at once, with 128 plus the signal's number.
+ * Call it before the process reports that it is ready, because somebody may stop it right then.
  */
 export async function untilStopSignal(): Promise<void> {
   await new Promise<void>((resolve) => {
@@ -22,7 +22,7 @@ export async function untilStopSignal(): Promise<void> {
     const onSignal = (signal: (typeof SIGNALS)[number]): void => {
       firstAt ??= systemClock.elapsed();
       resolve();
-      // The process that started a worker ends it itself when it takes too long.
+      // A worker that takes too long is killed by its parent process.
       if (cluster.isWorker || systemClock.elapsed() - firstAt < SAME_REQUEST_MS) return;
       process.exit(128 + constants.signals[signal]);
     };
@@ -30,7 +30,10 @@ export async function untilStopSignal(): Promise<void> {
   });
 }
 
-/** Runs something before a signal ends a command that is not done. Call what it gives once there is nothing to clean up. */
+/**
+ * Runs `cleanUp` when a signal ends a command before it is done, then exits with 128 plus the signal's number. Returns a
+ * function to call once there is nothing left to clean up.
+ */
 export function onStopSignal(cleanUp: () => void): () => void {
   const onSignal = (signal: (typeof SIGNALS)[number]): void => {
     cleanUp();

@@ -1,11 +1,11 @@
-/** Which Hallpass this is. */
+/** The version of this Hallpass. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 
-/** The package's own; in a checkout, whose packages have no version until they are packed, that of the workspace. */
+/** The package's own; in a checkout, whose packages have no version until they are packed, the workspace's. */
 const MANIFESTS = ['../../package.json', '../../../../package.json'];
 
-/** The version, such as `1.2.3`. */
+/** Reads the version, such as `1.2.3`, from package.json. */
 export function readVersion(): string {
   for (const path of MANIFESTS) {
     const manifest: unknown = JSON.parse(readFileSync(new URL(path, import.meta.url), 'utf8'));

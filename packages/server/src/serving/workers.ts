@@ -1,6 +1,6 @@
 /**
- * `hallpass serve --workers N`: several processes with a public side each, on one port and one store, and this one, which
- * starts them, keeps their number, and has the operators' side. They know of each other only through the store.
+ * `hallpass serve --workers N`: N worker processes answer requests on one port and one store. This process starts them,
+ * replaces those that die, and has the operator listener. The workers know of each other only through the store.
  */
 import cluster, { type Worker } from 'node:cluster';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -21,53 +21,53 @@ import { readVersion } from './version.ts';
 
 /** How long a worker may take to listen, in milliseconds. */
 const START_TIMEOUT_MS = 30_000;
-/** How long after a worker has died the next one is started, in milliseconds: one that dies at once must not spin. */
+/** The pause before a dead worker is replaced, in milliseconds: one that dies at start must not spin. */
 const RESTART_DELAY_MS = 500;
-/** How long a worker may take to end when it has drained, in milliseconds; what it has begun takes ten seconds at most. */
+/** How long a worker may take to end after draining, in milliseconds. Requests in progress take ten seconds at most. */
 const STOP_TIMEOUT_MS = 15_000;
 
-/** What a worker says when it listens. */
+/** The message of a worker that listens. */
 interface Listening {
   readonly issuer: string;
   readonly url: string;
 }
 
-/** Whether this process is a worker of another one. */
+/** Whether this process is a worker. */
 export const isWorker = cluster.isWorker;
 
-/** Starts the workers, and resolves when all of them listen. Rejects with `BadSetting` when a port is taken. */
+/** Starts `count` workers and resolves when all of them listen. Rejects with `BadSetting` if a port is taken. */
 export async function startWorkers(instance: Instance, count: number): Promise<Server> {
   const readiness = new Readiness(instance.store, instance.clock);
   const log = openServerLog(instance, { readiness });
-  const crew = new Crew(log, { drainMs: drainSecondsOf(instance.settings) * 1_000 });
+  const pool = new WorkerPool(log, { drainMs: drainSecondsOf(instance.settings) * 1_000 });
   const stopWatching = watchDescriptorsOf(instance, log);
   const inside = await startOperatorSide(instance, { log, readiness, metrics: workersMetricsEndpoint() });
   try {
-    // The first alone: when the port is taken, one sentence is enough.
-    const first = await crew.start();
-    await Promise.all(Array.from({ length: count - 1 }, () => crew.start()));
+    // The first one alone: if the port is taken, one error message is enough.
+    const first = await pool.start();
+    await Promise.all(Array.from({ length: count - 1 }, () => pool.start()));
     return {
       ...first,
       operatorUrl: inside.url,
-      // Each worker drains by itself when it is told to stop.
+      // Each worker drains by itself when it receives the signal.
       drain: async () => {
         inside.startDraining();
-        await crew.stop();
+        await pool.stop();
       },
       close: async () => {
         stopWatching();
-        await Promise.all([crew.stop(), inside.close()]);
+        await Promise.all([pool.stop(), inside.close()]);
         await instance.store.close();
       },
     };
   } catch (error) {
     stopWatching();
-    await Promise.all([crew.stop(), inside.close()]);
+    await Promise.all([pool.stop(), inside.close()]);
     throw error;
   }
 }
 
-/** The public side of a worker, which says to the process that started it where it listens. */
+/** Starts the public listener of a worker, and reports its address to the parent process. */
 export async function startAsWorker(instance: Instance): Promise<PublicSide> {
   const readiness = new Readiness(instance.store, instance.clock);
   const metrics = openMetrics(readVersion());
@@ -78,20 +78,20 @@ export async function startAsWorker(instance: Instance): Promise<PublicSide> {
   return side;
 }
 
-/** Resolves when the process that started this worker is gone: nobody would start, count or stop it any more. */
-export function untilAlone(): Promise<void> {
+/** Resolves when the parent process of this worker is gone: nothing would replace, count or stop the worker any more. */
+export function untilOrphaned(): Promise<void> {
   return new Promise((resolve) => {
     process.once('disconnect', resolve);
   });
 }
 
-/** Lets a worker end when it has nothing more to do: that it can be spoken to would keep it alive. */
-export function leave(): void {
+/** Lets a worker end when it has nothing more to do. Its channel to the parent would otherwise keep it alive. */
+export function releaseChannel(): void {
   process.channel?.unref();
 }
 
-/** The workers. One that dies is replaced; its clients repeat what it has not answered. */
-class Crew {
+/** The workers. One that dies is replaced; its clients repeat the requests that it did not answer. */
+class WorkerPool {
   readonly #log: Log;
   readonly #stopMs: number;
   readonly #workers = new Set<Worker>();
@@ -100,8 +100,8 @@ class Crew {
   constructor(log: Log, { drainMs }: { readonly drainMs: number }) {
     this.#log = log;
     this.#stopMs = drainMs + STOP_TIMEOUT_MS;
-    // The workers take connections from one listening socket. If this process took them and passed them on, those on their
-    // way to a worker that dies would never be answered, and never be closed (ADR 37).
+    // The workers accept connections from one shared socket. If this process accepted them and passed them on, a connection
+    // on its way to a dying worker would never be answered or closed (ADR 37).
     cluster.schedulingPolicy = cluster.SCHED_NONE;
   }
 
@@ -121,14 +121,14 @@ class Crew {
   }
 
   async #replace(reason: string): Promise<void> {
-    this.#log.outage(new Error(`A worker has died (${reason}) and is replaced.`));
+    this.#log.outage(new Error(`A worker died (${reason}) and is being replaced.`));
     while (this.#stopping === undefined) {
       await sleep(RESTART_DELAY_MS);
       try {
         if (this.#stopping === undefined) await this.start();
         return;
       } catch (cause) {
-        this.#log.outage(new Error('A worker could not be replaced; it is tried again.', { cause }));
+        this.#log.outage(new Error('A worker could not be replaced. Trying again.', { cause }));
       }
     }
   }
@@ -143,17 +143,17 @@ function untilListening(worker: Worker): Promise<Listening> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error('A worker did not listen in time.')), START_TIMEOUT_MS);
     worker.on('message', (message: Partial<Listening>) => {
-      // The metrics of workers are asked for by messages as well.
+      // Metrics travel as messages on the same channel.
       if (message.issuer === undefined || message.url === undefined) return;
       clearTimeout(timer);
       resolve({ issuer: message.issuer, url: message.url });
     });
     worker.once('exit', (code) => {
       clearTimeout(timer);
-      // It has said why on standard error, which is this process's own.
+      // It has printed the reason on standard error, which it shares with this process.
       reject(
         code === 2
-          ? new BadSetting('No worker could start: see the line above.')
+          ? new BadSetting('No worker could start. The line above says why.')
           : new Error(`A worker ended with ${code}.`),
       );
     });

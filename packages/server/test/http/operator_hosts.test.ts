@@ -89,7 +89,7 @@ suite('the address of the operator listener', () => {
     for (const open of ['0.0.0.0', '::', '10.0.0.7', 'fd00::7', '::ffff:127.0.0.1']) {
       assert.throws(
         () => addressOf({ HALLPASS_OPERATOR_ADDRESS: open }),
-        /^BadSetting: HALLPASS_OPERATOR_HOSTS must be set for an operator listener that others can reach/,
+        /^BadSetting: HALLPASS_OPERATOR_HOSTS must be set for an operator listener that other machines can reach/,
         open,
       );
       assert.equal(addressOf({ HALLPASS_OPERATOR_ADDRESS: open, HALLPASS_OPERATOR_HOSTS: 'a.example' }), open);

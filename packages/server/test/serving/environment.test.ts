@@ -56,7 +56,7 @@ suite('the variables of Kubernetes', () => {
     }
     // What is like none of them is not explained by one of them.
     for (const name of ['HALLPASS_SERVICE', 'HALLPASS_SERVICE_HOSTS', 'HALLPASS_WORKERS']) {
-      const message = `${name} is not a setting. hallpass --help lists those that there are.`;
+      const message = `${name} is not a setting. hallpass --help lists all settings.`;
       assert.throws(() => readSettings({ [name]: '4' }), { name: 'BadSetting', message });
     }
     for (const port of ['tcp://', 'tcp://10.0.0.1', 'http://10.0.0.1:8080', 'tcp://10.0.0.1:8080/', '8080 ']) {

@@ -13,7 +13,7 @@ import { isDevelopmentIssuer } from '../../serving/settings/settings.ts';
 import { describeStore } from '../../serving/stores.ts';
 import { systemClock } from '../../serving/system.ts';
 import { untilStopSignal } from '../../serving/stop_signals.ts';
-import { isWorker, leave, startAsWorker, startWorkers, untilAlone } from '../../serving/workers.ts';
+import { isWorker, releaseChannel, startAsWorker, startWorkers, untilOrphaned } from '../../serving/workers.ts';
 
 /** The command `serve`. `open` gives the instance to serve. */
 export function serveCommand(open: () => Promise<Instance>): Command {
@@ -28,7 +28,7 @@ export function serveCommand(open: () => Promise<Instance>): Command {
         await instance.store.close();
         throw error;
       } finally {
-        leave();
+        releaseChannel();
       }
     });
 }
@@ -67,7 +67,7 @@ async function serve(instance: Instance, workers: number): Promise<void> {
 
 /** What a worker does: it serves and prints nothing. */
 async function work(instance: Instance): Promise<void> {
-  const alone = untilAlone().then(() => 'alone' as const);
+  const alone = untilOrphaned().then(() => 'alone' as const);
   const told = Promise.race([untilStopSignal().then(() => 'told' as const), alone]);
   const side = await startAsWorker(instance);
   // With the process that started it, the operators' side has gone, and nobody can see that this one drains.

@@ -1,4 +1,4 @@
-/** A setting that is unknown, missing or bad, in one clear sentence. The command ends with exit code 2. */
+/** A setting is unknown, missing or invalid. The message is a sentence for the operator; a command exits with code 2. */
 export class BadSetting extends Error {
   override readonly name = 'BadSetting';
 }

@@ -6,8 +6,8 @@ import { readSecretFile, type SecretFile } from '../file_permissions.ts';
 import { FILE_VARIABLE, suggest, withoutLineBreaks } from './names.ts';
 
 /**
- * The members of a settings file by their names, each as text; none where no file is named. Throws `BadSetting` when it
- * cannot be read, has a member that is no setting, or holds a secret and is open to others.
+ * Reads a settings file: its members as text, by name; empty if no file is named. Throws `BadSetting` if the file cannot be
+ * read, has an unknown member, or holds a secret and can be read by other users.
  */
 export function readSettingsFile(
   file: string | undefined,

@@ -1,8 +1,8 @@
-/** The settings as people read them. */
+/** The settings as documentation and --help list them. */
 import { FILE_VARIABLE } from './names.ts';
 import { ROWS } from './settings.ts';
 
-/** Every setting as a row of the documentation. */
+/** Every setting as a row of docs/configuration.md. */
 export function listSettings(): readonly {
   variable: string;
   name: string;
@@ -21,7 +21,7 @@ export function listSettings(): readonly {
     variable: FILE_VARIABLE,
     name: '',
     otherwise: '',
-    meaning: 'A JSON file with settings; the environment wins.',
+    meaning: 'A JSON file with settings. The environment overrides it.',
     must: 'a file',
   };
   return [...rows, file];

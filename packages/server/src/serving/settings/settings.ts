@@ -1,4 +1,4 @@
-/** Settings, one row each: from the environment, or from a JSON file under the same names in camel case. */
+/** The settings, one row each. They come from the environment, or from a JSON file under the same names in camel case. */
 import {
   ACCESS_TOKEN_SECONDS_MAX,
   canonicalIssuer,
@@ -27,8 +27,9 @@ import { readSettingsFile } from './file.ts';
 
 export { BadSetting } from './bad_setting.ts';
 
+/** Every setting, checked. docs/configuration.md explains each. */
 export interface Settings {
-  /** Undefined: a development server, whose issuer follows its port. */
+  /** Undefined for a development server, whose issuer follows its port. */
   readonly issuer: string | undefined;
   readonly host: string;
   readonly port: number;
@@ -44,13 +45,13 @@ export interface Settings {
   readonly refreshTtlSeconds: number;
   readonly refreshMaxTtlSeconds: number | undefined;
   readonly refreshGraceSeconds: number | undefined;
-  /** Undefined: the embedded store. */
+  /** Undefined for the embedded store. */
   readonly databaseUrl: string | undefined;
   readonly databaseCaFile: string | undefined;
-  /** Whether a database on another machine may be spoken to without TLS that is verified. */
+  /** Whether a database on another machine may be used without verified TLS. */
   readonly databasePlaintext: 'refuse' | 'allow';
   readonly databaseConnections: number;
-  /** Where `hallpass store copy` copies to. */
+  /** The database that `hallpass store copy` copies to. */
   readonly copyTo: string | undefined;
   readonly masterKey: string | undefined;
   readonly masterKeyFile: string | undefined;
@@ -61,7 +62,7 @@ export interface Settings {
   readonly keyRevocationsPerHour: number;
   readonly addressFailuresPerMinute: number;
   readonly trustedProxies: readonly string[];
-  /** Undefined: by whether this is a development server. See `drainSecondsOf`. */
+  /** Undefined: depends on whether this is a development server. See `drainSecondsOf`. */
   readonly drainSeconds: number | undefined;
   readonly signingKeyDays: number;
   readonly issuerKeyDays: number;
@@ -74,22 +75,24 @@ interface Row<Value> {
   readonly variable: `HALLPASS_${string}`;
   readonly parse: (text: string) => Value | undefined;
   readonly otherwise: Value;
-  /** Whether a value is a secret, so that a file that holds it must be closed to others. */
+  /** Whether a value is a secret. A file that holds one must not be readable by others. */
   readonly isSecret?: (text: string) => boolean;
-  /** What a good value is, to end the sentence `HALLPASS_X must be ...`. */
+  /** What a valid value is, to end the sentence `HALLPASS_X must be ...`. */
   readonly must: string;
   readonly meaning: string;
 }
 
-/** What a load balancer needs to notice, as a rule: Kubernetes takes a pod out of a Service in about a second. */
+/** Usually enough for a load balancer to notice: Kubernetes takes a pod out of a Service in about a second. */
 export const DRAIN_SECONDS = 5;
+/** The longest drain, in seconds. */
 export const DRAIN_SECONDS_MAX = 600;
 
-/** How long this server drains: on a developer's machine nobody balances, and Ctrl-C should end it. */
+/** How long this server drains, in seconds. A development server has no load balancer, and Ctrl-C should end it at once. */
 export function drainSecondsOf({ drainSeconds, issuer }: Settings): number {
   return drainSeconds ?? (isDevelopmentIssuer(issuer) ? 0 : DRAIN_SECONDS);
 }
 
+/** How each setting is named, parsed and documented. */
 export const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = {
   issuer: {
     variable: 'HALLPASS_ISSUER',
@@ -97,36 +100,36 @@ export const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = 
     otherwise: undefined,
     must: 'an https URL without a slash at its end, a query or a fragment (http is for localhost alone), such as https://auth.example.com',
     meaning:
-      'The `iss` of every token, and the address of this server as its clients see it. Unset, or on localhost: a development server, `http://localhost:PORT`.',
+      'The `iss` of every token, and this server’s address as clients see it. If unset or on localhost, this is a development server at `http://localhost:PORT`.',
   },
   host: {
     variable: 'HALLPASS_HOST',
     parse: (text) => (/^[A-Za-z0-9.:_-]+$/.test(text) ? text : undefined),
     otherwise: 'localhost',
     must: 'a host name or an IP address to listen on, such as 0.0.0.0',
-    meaning: 'Where the public listener listens. `0.0.0.0` to be reached from other machines.',
+    meaning: 'Where the public listener listens. Set `0.0.0.0` to accept requests from other machines.',
   },
   port: {
     variable: 'HALLPASS_PORT',
     parse: parsePort,
     otherwise: 8080,
-    must: 'a port, 0 to 65535 (0 takes any that is free)',
+    must: 'a port, 0 to 65535 (0 takes any free port)',
     meaning: 'The port of the public listener.',
   },
   operatorPort: {
     variable: 'HALLPASS_OPERATOR_PORT',
     parse: parsePort,
     otherwise: 8081,
-    must: 'a port, 0 to 65535 (0 takes any that is free)',
+    must: 'a port, 0 to 65535 (0 takes any free port)',
     meaning: 'The port of the operator listener (`/metrics`, `/health/...`).',
   },
   operatorAddress: {
     variable: 'HALLPASS_OPERATOR_ADDRESS',
     parse: parseIpAddress,
     otherwise: '127.0.0.1',
-    must: 'an IP address of this machine, such as 10.0.0.7, or 0.0.0.0 for all of them',
+    must: 'an IP address of this machine, such as 10.0.0.7, or 0.0.0.0 for all addresses',
     meaning:
-      'Where the operator listener listens. It asks nobody for credentials, so other machines reach it only if you say so here, and HALLPASS_OPERATOR_HOSTS says by which names.',
+      'Where the operator listener listens. It asks for no credentials, so other machines can reach it only if you set an address here and the names that they use in HALLPASS_OPERATOR_HOSTS.',
   },
   operatorHosts: {
     variable: 'HALLPASS_OPERATOR_HOSTS',
@@ -134,7 +137,7 @@ export const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = 
     otherwise: [],
     must: 'host names without ports, separated by commas, such as ops.example.com',
     meaning:
-      'The names in `Host` that the operator listener answers to, beside `localhost` and the addresses of this machine. Any other is refused with 421, so that a web page cannot reach it under a name of its own.',
+      'The `Host` names that the operator listener answers to, besides `localhost` and this machine’s addresses. It refuses any other name with 421, so a web page cannot reach it through DNS rebinding.',
   },
   dataDir: {
     variable: 'HALLPASS_DATA_DIR',
@@ -142,21 +145,21 @@ export const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = 
     otherwise: '.hallpass',
     must: 'a folder',
     meaning:
-      'The folder of the embedded store, on a local file system. `hallpass store init` makes it, as does a development server.',
+      'The folder of the embedded store, on a local file system. `hallpass store init` creates it, and so does a development server.',
   },
   audience: {
     variable: 'HALLPASS_AUDIENCE',
     parse: (text) => (URL.canParse(text) && !text.includes('#') ? text : undefined),
     otherwise: undefined,
     must: 'an absolute URI without a fragment, such as https://api.example.com',
-    meaning: 'The default `aud`: of tokens whose key lists no audiences. Unset: the issuer.',
+    meaning: 'The `aud` of tokens whose key lists no audiences. Unset: the issuer.',
   },
   signingAlgorithm: {
     variable: 'HALLPASS_SIGNING_ALGORITHM',
     parse: (text) => SIGNING_ALGORITHMS.find((algorithm) => algorithm === text),
     otherwise: 'ES256',
     must: `one of ${SIGNING_ALGORITHMS.join(', ')}`,
-    meaning: 'What access tokens are signed with. Keys of the other algorithms stay published.',
+    meaning: 'The algorithm that signs access tokens. Keys of other algorithms stay published.',
   },
   accessTtlSeconds: {
     variable: 'HALLPASS_ACCESS_TTL_SECONDS',
@@ -171,7 +174,7 @@ export const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = 
     otherwise: 30 * 86_400,
     must: `whole seconds, 1 to ${REFRESH_TOKEN_SECONDS_MAX}`,
     meaning:
-      'How long a grant lives after its last refresh, or after its first token if it was never refreshed. Each refresh starts the time again.',
+      'How long a grant lives after its last refresh, or after its first token if it was never refreshed. Each refresh restarts the clock.',
   },
   refreshMaxTtlSeconds: {
     variable: 'HALLPASS_REFRESH_MAX_TTL_SECONDS',
@@ -179,7 +182,7 @@ export const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = 
     otherwise: undefined,
     must: `whole seconds, 1 to ${GRANT_SECONDS_MAX}`,
     meaning:
-      'How long a grant lives at most, from its first token, however often it is refreshed. Unset: as long as it is refreshed.',
+      'The longest that a grant lives after its first token, however often it is refreshed. Unset: as long as it is refreshed.',
   },
   refreshGraceSeconds: {
     variable: 'HALLPASS_REFRESH_GRACE_SECONDS',
@@ -187,7 +190,7 @@ export const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = 
     otherwise: undefined,
     must: `whole seconds, 0 to ${REFRESH_TOKEN_SECONDS_MAX}`,
     meaning:
-      'How long after a rotation the refresh token before the newest still gets the newest. Unset: always; 0: never.',
+      'How long after a rotation the previous refresh token still returns the newest one. Unset: always. 0: never.',
   },
   databaseUrl: {
     variable: 'HALLPASS_DATABASE_URL',
@@ -203,7 +206,7 @@ export const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = 
     parse: (text) => text,
     otherwise: undefined,
     must: 'a file',
-    meaning: 'The certificate authority, as PEM, that the database must show a certificate of.',
+    meaning: 'A PEM file with the certificate authority that must have signed the database’s certificate.',
   },
   databasePlaintext: {
     variable: 'HALLPASS_DATABASE_PLAINTEXT',
@@ -211,7 +214,7 @@ export const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = 
     otherwise: 'refuse',
     must: 'refuse or allow',
     meaning:
-      'Whether a database on another machine may be reached without TLS, or with a certificate that nobody verifies. `allow` is for a network that is yours alone.',
+      'Whether a database on another machine may be used without TLS, or with an unverified certificate. Set `allow` only on a network that is yours alone.',
   },
   copyTo: {
     variable: 'HALLPASS_COPY_TO',
@@ -226,7 +229,7 @@ export const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = 
     parse: wholeNumber(2, 1_000),
     otherwise: 10,
     must: 'a whole number, 2 to 1000',
-    meaning: 'How many connections to the database a process keeps at most.',
+    meaning: 'The most database connections that one process keeps.',
   },
   masterKey: {
     variable: 'HALLPASS_MASTER_KEY',
@@ -235,7 +238,7 @@ export const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = 
     otherwise: undefined,
     must: '32 random bytes as base64url, 43 characters (make one with: openssl rand 32 | basenc --base64url | tr -d =)',
     meaning:
-      'The key that encrypts the keys in the store. While it is being replaced: the new one, a space, and the one before it.',
+      'The key that encrypts the keys in the store. While you replace it: the new key, a space, and the old key.',
   },
   masterKeyFile: {
     variable: 'HALLPASS_MASTER_KEY_FILE',
@@ -243,7 +246,7 @@ export const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = 
     otherwise: undefined,
     must: 'a file',
     meaning:
-      'A file that holds the master key. Only its owner may read it; a file of root’s may also be open to a group of the server (0440, as Kubernetes mounts secrets). A development server makes `master.key` in the data folder.',
+      'A file that holds the master key. Only its owner may be able to read it; a file owned by root may also be readable by a group of the server (0440, as Kubernetes mounts secrets). A development server creates `master.key` in the data folder.',
   },
   masterKeyCommand: {
     variable: 'HALLPASS_MASTER_KEY_COMMAND',
@@ -251,14 +254,14 @@ export const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = 
     otherwise: undefined,
     must: 'a command line',
     meaning:
-      'A command that prints the master key, such as one that has it decrypted by a key management service. It is run by the shell at each start.',
+      'A shell command that prints the master key, for example by having a key management service decrypt it. It runs at each start.',
   },
   dpopNonces: {
     variable: 'HALLPASS_DPOP_NONCES',
     parse: (text) => (text === 'on' ? true : text === 'off' ? false : undefined),
     otherwise: false,
     must: 'on or off',
-    meaning: 'Whether proofs of possession must carry a nonce of this server (RFC 9449 §8).',
+    meaning: 'Whether proofs of possession must carry a nonce from this server (RFC 9449 §8).',
   },
   awaySeconds: {
     variable: 'HALLPASS_AWAY_SECONDS',
@@ -266,7 +269,7 @@ export const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = 
     otherwise: COPY_SECONDS_MAX,
     must: `whole seconds, 0 to ${COPY_SECONDS_MAX} (0: no tokens while the store is away)`,
     meaning:
-      'How old what was last read of a key may be for tokens that are issued from it while the store is away. Everything that must be written is refused meanwhile.',
+      'While the store is away, tokens are issued from the last known state of a key, up to this age. Requests that must write are refused meanwhile.',
   },
   keyRequestsPerSecond: {
     variable: 'HALLPASS_KEY_REQUESTS_PER_SECOND',
@@ -274,7 +277,7 @@ export const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = 
     otherwise: 1_000,
     must: 'a whole number, 0 to 1000000 (0: no limit)',
     meaning:
-      'How many requests a second one API key may make, over all workers and instances; a key may have its own number.',
+      'The requests per second that one API key may make, over all workers and instances. A key can have its own limit.',
   },
   keyRevocationsPerHour: {
     variable: 'HALLPASS_KEY_REVOCATIONS_PER_HOUR',
@@ -282,7 +285,7 @@ export const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = 
     otherwise: 10_000,
     must: 'a whole number, 0 to 1000000 (0: no limit)',
     meaning:
-      'How many tokens and grants one API key may revoke in an hour, over all workers and instances. Every guard keeps each of them for up to an hour.',
+      'The tokens and grants that one API key may revoke per hour, over all workers and instances. Every guard remembers each of them for up to an hour.',
   },
   addressFailuresPerMinute: {
     variable: 'HALLPASS_ADDRESS_FAILURES_PER_MINUTE',
@@ -290,21 +293,22 @@ export const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = 
     otherwise: 300,
     must: 'a whole number, 0 to 1000000 (0: no limit)',
     meaning:
-      'How many failed authentications per minute one address may make; a fifth of that against one key. Further failures are 429. A right secret is let in all the same.',
+      'The failed authentications per minute that one address may make; a fifth of that against one key. Further failures get 429. A correct secret is still accepted.',
   },
   trustedProxies: {
     variable: 'HALLPASS_TRUSTED_PROXIES',
     parse: parseProxies,
     otherwise: [],
     must: 'IP addresses or networks, separated by commas, such as 10.0.0.7, 10.1.0.0/16',
-    meaning: 'The proxies whose `X-Forwarded-For` tells the address of a caller. From anyone else it is not believed.',
+    meaning:
+      'The proxies whose `X-Forwarded-For` is trusted for the address of a caller. It is ignored from anyone else.',
   },
   drainSeconds: {
     variable: 'HALLPASS_DRAIN_SECONDS',
     parse: wholeNumber(0, DRAIN_SECONDS_MAX),
     otherwise: undefined,
     must: `whole seconds, 0 to ${DRAIN_SECONDS_MAX} (0: stop at once)`,
-    meaning: `How long the server goes on taking requests after SIGTERM, while \`/health/ready\` is 503, so that a load balancer can notice. Unset: ${DRAIN_SECONDS} seconds, and 0 for a development server.`,
+    meaning: `How long the server keeps serving after SIGTERM, while \`/health/ready\` answers 503, so that a load balancer can notice. Unset: ${DRAIN_SECONDS} seconds, or 0 for a development server.`,
   },
   signingKeyDays: {
     variable: 'HALLPASS_SIGNING_KEY_DAYS',
@@ -312,7 +316,7 @@ export const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = 
     otherwise: 90,
     must: 'whole days, 0 to 3650 (0: only by command)',
     meaning:
-      'After how long the signing key is replaced. The next one is published before it is used, and the old one until its last token has expired.',
+      'The age at which the signing key is replaced. The next key is published before it is used, and the old one until its last token has expired.',
   },
   issuerKeyDays: {
     variable: 'HALLPASS_ISSUER_KEY_DAYS',
@@ -320,14 +324,14 @@ export const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = 
     otherwise: 180,
     must: 'whole days, 0 to 3650 (0: only by command)',
     meaning:
-      'After how long the other keys of the issuer are replaced: those that seal refresh tokens and opaque tokens, and the one that hashes secrets. Nothing stops working: each old key stays for as long as something needs it.',
+      'The age at which the issuer’s other keys are replaced: those that seal refresh tokens and opaque tokens, and the one that hashes secrets. Nothing stops working, because each old key stays for as long as something needs it.',
   },
   logLevel: {
     variable: 'HALLPASS_LOG_LEVEL',
     parse: (text) => LOG_LEVELS.find((level) => level === text),
     otherwise: 'info',
     must: `one of ${LOG_LEVELS.join(', ')}`,
-    meaning: 'How much is logged, on standard error.',
+    meaning: 'The lowest level that is logged, on standard error.',
   },
   logFormat: {
     variable: 'HALLPASS_LOG_FORMAT',
@@ -335,7 +339,7 @@ export const ROWS: { readonly [Name in keyof Settings]: Row<Settings[Name]> } = 
     otherwise: 'auto',
     must: `one of ${LOG_FORMATS.join(', ')}`,
     meaning:
-      'What a line of the log looks like: `json`, or `text` for people, in colour unless `NO_COLOR` is set. `auto`: text on a terminal, JSON for files and pipes.',
+      'The format of log lines: `json`, or `text` for people, in colour unless `NO_COLOR` is set. `auto` writes text to a terminal, and JSON to files and pipes.',
   },
 };
 
@@ -345,7 +349,7 @@ const NAMES: readonly string[] = [
   ...GUARD_NAMES,
 ];
 
-/** Our variables of an environment, whether a server's or a guard's. Throws `BadSetting` for one that is misspelt. */
+/** The HALLPASS_ variables of an environment, for a server or a guard. Throws `BadSetting` for an unknown name. */
 export function readVariables(environment: Environment): ReadonlyMap<string, string> {
   return readOwnVariables(environment, NAMES);
 }
@@ -403,21 +407,21 @@ function parseSettings(find: (name: keyof Settings, variable: string) => Given):
   const host = value('host');
   if (issuer === undefined && !isLoopback(host)) {
     throw new BadSetting(
-      `HALLPASS_ISSUER must be set for a server that others can reach (HALLPASS_HOST is ${host}): tokens name it.`,
+      `HALLPASS_ISSUER must be set for a server that other machines can reach (HALLPASS_HOST is ${host}): every token names it.`,
     );
   }
   const databaseUrl = value('databaseUrl');
   if (issuer === undefined && databaseUrl !== undefined) {
-    // Instances that share a store must agree on it, and one that follows its port would not.
+    // Instances that share a store must have one issuer, and an issuer that follows the port would differ.
     throw new BadSetting(
-      'HALLPASS_ISSUER must be set for a server on a database (HALLPASS_DATABASE_URL): tokens name it.',
+      'HALLPASS_ISSUER must be set for a server on a database (HALLPASS_DATABASE_URL): every token names it.',
     );
   }
   const operatorAddress = value('operatorAddress');
   const operatorHosts = value('operatorHosts');
   if (operatorHosts.length === 0 && !isLoopback(operatorAddress)) {
     throw new BadSetting(
-      `HALLPASS_OPERATOR_HOSTS must be set for an operator listener that others can reach (HALLPASS_OPERATOR_ADDRESS is ${operatorAddress}): it answers to the names in it alone, so that a web page cannot reach it under a name of its own.`,
+      `HALLPASS_OPERATOR_HOSTS must be set for an operator listener that other machines can reach (HALLPASS_OPERATOR_ADDRESS is ${operatorAddress}). It lists the only names that the listener answers to, so that a web page cannot reach it through DNS rebinding.`,
     );
   }
   return {
@@ -461,7 +465,7 @@ function rowOf(name: string): Row<unknown> | undefined {
   return row;
 }
 
-/** Whether an issuer is on this very machine: a development server, for which things may be made up. */
+/** Whether an issuer is on this machine. Such a development server may create its own store and master key. */
 export function isDevelopmentIssuer(issuer: string | undefined): boolean {
   return issuer === undefined || new URL(issuer).protocol === 'http:';
 }
@@ -470,6 +474,6 @@ function parseIssuer(text: string): string | undefined {
   if (!URL.canParse(text) || /[?#\s]/.test(text) || text.endsWith('/')) return undefined;
   const { protocol, hostname, username, password } = new URL(text);
   if (username !== '' || password !== '') return undefined;
-  // As guards spell it, or none of its tokens would pass them.
+  // In the spelling that guards use, or they would refuse all of its tokens.
   return protocol === 'https:' || (protocol === 'http:' && isLoopback(hostname)) ? canonicalIssuer(text) : undefined;
 }
