@@ -36,7 +36,7 @@ test('more connections than descriptors: one line in the log, one when it is ove
   });
   await until(() => lines(/No file descriptor is free/) > 0);
   for (const socket of sockets) socket.destroy();
-  await until(() => lines(/free file descriptors again/) > 0);
+  await until(() => lines(/File descriptors are free again/) > 0);
   assert.equal((await fetch(`${server.url}/health/ready`)).status, 200);
   assert.equal(lines(/No file descriptor is free/), 1);
   assert.equal(await server.stop(), 0);

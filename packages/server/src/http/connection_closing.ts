@@ -1,49 +1,48 @@
 /**
- * How connections end, on every listener (ADR 37). Node ends its half of a connection and waits for the client's, for as
- * long as the client likes; a client that never ends its half would keep the descriptor for good. Here each connection
- * whose answers are out is gone within a bound, and one that is refused can still read why.
+ * How connections are closed, on every listener (ADR 37). Node ends its half of a connection and then waits for the client
+ * without limit, so a client that never ends its half would hold the descriptor for good. Here every connection is gone
+ * within a bound once its responses are sent, and a client that is refused can still read why.
  */
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 
-/** The time for a request to arrive whole, in milliseconds. */
+/** How long a request may take to arrive, in milliseconds. */
 export const REQUEST_TIMEOUT_MS = 10_000;
-/** How long a caller may leave an answer unread before its connection ends, in milliseconds. */
+/** How long a client may leave a response unread before its connection is closed, in milliseconds. */
 export const UNREAD_ANSWER_MS_MAX = 30_000;
-/** How long a connection without a request is kept, in milliseconds: longer than a proxy keeps one, which asks on it again. */
+/** How long an idle connection is kept, in milliseconds: longer than proxies keep theirs, so that they close first. */
 export const KEEP_ALIVE_MS_MAX = 72_000;
-/** How long a client may keep a connection that this side has ended, in milliseconds. */
+/** How long a client may keep a connection whose other half we have ended, in milliseconds. */
 export const LINGER_MS_MAX = 2_000;
-/** How long a request that has begun may take to be whole once the server is told to stop, in milliseconds. */
+/** How long a request that has begun to arrive may take once the server is stopping, in milliseconds. */
 export const STOP_ARRIVAL_MS_MAX = 1_000;
-/** How long answers may take to get out once the server is told to stop, in milliseconds. */
+/** How long responses may take to be sent once the server is stopping, in milliseconds. */
 export const STOP_ANSWERS_MS_MAX = 10_000;
-/** How often it is looked whether answers are being read, in milliseconds. */
+/** How often we check that responses are being read, in milliseconds. */
 const UNREAD_CHECK_MS = 1_000;
-/** How often connections that have fallen idle are looked for while the server stops, in milliseconds. */
+/** How often we close idle connections while the server is stopping, in milliseconds. */
 const SWEEP_MS = 50;
 
-export interface EndingOptions {
-  /** Whether an answer on a connection is due or has begun. */
+/** How a `ConnectionCloser` tells which connections it may close. */
+export interface ClosingOptions {
+  /** Whether a response on a connection is due or has begun. */
   readonly isAnswering: (socket: Socket) => boolean;
-  /** Milliseconds. */
   readonly lingerMs?: number;
-  /** Milliseconds. */
   readonly unreadAnswerMs?: number;
-  /** Called before a connection is cut whose client does not read. */
+  /** Called before a connection is cut because its client does not read. */
   readonly onUnread?: () => void;
 }
 
-/** The connections of a server. To be made before the server listens. */
+/** Closes the connections of a server. Create it before the server listens. */
 export class ConnectionCloser {
   readonly #server: Server;
-  readonly #options: Required<EndingOptions>;
+  readonly #options: Required<ClosingOptions>;
   readonly #open = new Set<Socket>();
   readonly #lingering = new WeakSet<Socket>();
-  /** How much of what was written had been taken when it was last looked, and for how long no more was, in milliseconds. */
+  /** The bytes that the operating system had taken at the last check, and for how many milliseconds it took no more. */
   readonly #stuck = new WeakMap<Socket, { readonly taken: number; forMs: number }>();
 
-  constructor(server: Server, options: EndingOptions) {
+  constructor(server: Server, options: ClosingOptions) {
     this.#server = server;
     this.#options = {
       lingerMs: LINGER_MS_MAX,
@@ -56,18 +55,18 @@ export class ConnectionCloser {
     server.once('close', () => clearInterval(checking));
     server.on('connection', (socket) => {
       this.#open.add(socket);
-      // At a CONNECT Node takes its own listener away, and a connection that is reset then would end the process.
+      // On CONNECT, Node removes its own error listener; a reset connection would then crash the process.
       socket.on('error', () => undefined);
       socket.once('close', () => this.#open.delete(socket));
-      // Node calls this after the last answer of a connection. To destroy a socket on which there are bytes to read resets
-      // the connection, and a client that is still sending would lose the answer that says why it should not.
+      // Node calls this after the last response of a connection. Destroying a socket with unread bytes resets the connection,
+      // and a client that is still sending would lose the response that tells it to stop.
       socket.destroySoon = () => this.linger(socket);
-      // Whoever has ended our half: Node does so by itself when the client has ended its own in the middle of a request.
+      // Node ends our half by itself when the client ends its own in the middle of a request.
       socket.once('finish', () => this.#destroyLater(socket));
     });
   }
 
-  /** Ends our half, with `last` before it, and reads and drops what still comes, until the client ends its half or is late. */
+  /** Sends `last`, ends our half, and discards what still arrives until the client ends its half or runs out of time. */
   linger(socket: Socket, last?: string): void {
     if (socket.destroyed || this.#lingering.has(socket)) return;
     this.#lingering.add(socket);
@@ -78,8 +77,8 @@ export class ConnectionCloser {
   }
 
   /**
-   * Node's own timeout is of a connection on which nothing happens, and a client that sends a byte now and then is never that.
-   * Here it counts what the operating system has taken of an answer.
+   * Node's own timeout only fires on a silent connection, so a client that sends a byte now and then never triggers it. This
+   * one watches whether the operating system takes more of the response.
    */
   #cutUnread(checkMs: number): void {
     for (const socket of this.#open) {
@@ -103,11 +102,11 @@ export class ConnectionCloser {
   }
 
   /**
-   * Resolves with `closed`, which says that the server takes no more connections and has none. What has begun to arrive, and
-   * what is being answered, has its time until then; `onArrivalOver` is called when the former is over.
+   * Closes every connection of a server that accepts no new ones, and resolves with `closed`. Requests that have begun to
+   * arrive and responses in progress get their time first; `onArrivalOver` is called when the time for arriving is up.
    */
   async endAll(closed: Promise<unknown>, onArrivalOver: () => void = () => undefined): Promise<void> {
-    // A connection that is kept alive falls idle only when its last answer is out, and nobody looks again by itself.
+    // A kept-alive connection becomes idle after its last response, and Node does not check again by itself.
     const sweeping = setInterval(() => this.#server.closeIdleConnections(), SWEEP_MS);
     const arrival = setTimeout(() => {
       onArrivalOver();
@@ -120,7 +119,7 @@ export class ConnectionCloser {
     clearTimeout(answers);
   }
 
-  /** Whether an answer is on its way out: ours is ended, and not all of it is with the operating system. */
+  /** Whether part of a response has not reached the operating system yet. */
   #isFlushing(socket: Socket): boolean {
     return socket.writableLength > 0;
   }

@@ -1,41 +1,42 @@
 /**
- * Whether this process can still open a file or take a connection. When it has no descriptor left, Node takes each new
- * connection and closes it without a word: callers see resets, and nobody here would know why.
+ * Warns when this process has no file descriptor left. Node then accepts each new connection and closes it silently: callers
+ * see resets, and without a warning nobody on this side would know why.
  */
 import { devNull } from 'node:os';
 import { open } from 'node:fs/promises';
 
-/** How often it is tried, in milliseconds. */
+/** How often we try to open a file, in milliseconds. */
 const TRY_INTERVAL_MS = 1_000;
-/** How often it is said again while it lasts, in milliseconds. */
+/** How often the warning is repeated while there is none, in milliseconds. */
 const AGAIN_INTERVAL_MS = 60_000;
-/** Of this process, and of the machine. */
+/** The error codes when the process, or the machine, has no descriptor left. */
 const USED_UP = new Set(['EMFILE', 'ENFILE']);
 
+/** Where warnings go, and the clock that spaces them. */
 export interface DescriptorWatch {
   readonly report: (message: string) => void;
-  /** Milliseconds on a clock that nobody sets. */
+  /** A monotonic clock, in milliseconds. */
   readonly elapsed: () => number;
 }
 
-/** Looks for as long as the process lives, or until what it gives is called. */
+/** Checks every second until you call the function that it returns. */
 export function watchDescriptors({ report, elapsed }: DescriptorWatch): () => void {
   let reportedAt: number | undefined;
   let isLooking = false;
   const look = async (): Promise<void> => {
     if (await canOpen()) {
-      if (reportedAt !== undefined) report('There are free file descriptors again: connections are taken.');
+      if (reportedAt !== undefined) report('File descriptors are free again. Connections are accepted.');
       reportedAt = undefined;
       return;
     }
     if (reportedAt !== undefined && elapsed() - reportedAt < AGAIN_INTERVAL_MS) return;
     reportedAt = elapsed();
     report(
-      'No file descriptor is free: new connections are closed at once. Raise the limit of this process (ulimit -n, LimitNOFILE), or find out who holds so many connections.',
+      'No file descriptor is free, so new connections are closed at once. Raise the limit of this process (ulimit -n, LimitNOFILE), or find out which clients hold so many connections.',
     );
   };
   const timer = setInterval(() => {
-    // One after the other: a disk that hangs must not have these pile up.
+    // One at a time: checks must not pile up on a disk that hangs.
     if (isLooking) return;
     isLooking = true;
     void look().finally(() => (isLooking = false));

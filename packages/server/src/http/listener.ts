@@ -1,4 +1,4 @@
-/** HTTP around the endpoints: routes, limits, request ids and one log line a request. The only file that knows Fastify. */
+/** HTTP around the endpoints: routes, limits, request ids and one log line per request. */
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { randomUUID } from 'node:crypto';
 import assert from 'node:assert/strict';
@@ -23,22 +23,23 @@ import { isOperatorHost } from './operator_hosts.ts';
 import { findRepeatedField } from './repeated_fields.ts';
 import type { UntrustedProxyDetector } from './untrusted_proxy.ts';
 
-/** By path, by method. HEAD is answered where GET is. */
+/** Endpoints by path and method. HEAD works wherever GET does. */
 export type Routes = Readonly<Record<string, Readonly<Record<string, Endpoint>>>>;
 
+/** A listener that accepts requests. */
 export interface Listener {
-  /** With the port that was really taken. */
+  /** With the port that it really listens on. */
   readonly url: string;
-  /** Goes on as before, and asks each client to come again on another connection: another instance may take it. */
+  /** Keeps serving, and asks each client to use a new connection, which another instance may accept. */
   readonly startDraining: () => void;
-  /** Takes no more requests, ends open streams, and resolves when the last answer is out. */
+  /** Accepts no more requests, ends open streams, and resolves when the last response is sent. */
   readonly close: () => Promise<void>;
 }
 
-/** The largest head of a request, in bytes. */
+/** The largest request head, in bytes. */
 export const HEADER_BYTES_MAX = 16 * 1024;
 
-/** Serves routes on a host and port; port 0 takes any that is free. Rejects when the port is taken. */
+/** Serves routes on a host and port. Port 0 takes any free port. Rejects if the port is taken or not allowed. */
 export async function listen(
   routes: Routes,
   {
@@ -59,20 +60,17 @@ export async function listen(
     readonly port: number;
     readonly log: Log;
     readonly answered?: (answer: Answered) => void;
-    /** Whose X-Forwarded-For is believed. */
+    /** The proxies whose X-Forwarded-For is trusted. */
     readonly trustedProxies?: readonly string[];
-    /** Looks at each request for a proxy that is not among them. */
+    /** Looks at each request for a proxy that is not trusted. */
     readonly untrustedProxy?: UntrustedProxyDetector;
-    /** For a listener for operators: the names that it answers to, beside those of this machine. Undefined: to any. */
+    /** For an operator listener: the host names that it answers to besides this machine's. Undefined: any name. */
     readonly operatorHosts?: readonly string[];
-    /** What an answer carries that no endpoint made, such as that a body was too large: what lets a web page read it. */
+    /** Headers for responses that no endpoint made, such as 413: a web page needs CORS headers to read them. */
     readonly headersOfFailure?: (route: string, request: WireRequest) => Promise<WireResponse['headers']>;
     readonly boundReached?: BoundReached;
-    /** Milliseconds. */
     readonly requestTimeoutMs?: number;
-    /** Milliseconds. */
     readonly unreadAnswerMs?: number;
-    /** Milliseconds. */
     readonly lingerMs?: number;
   },
 ): Promise<Listener> {
@@ -87,19 +85,19 @@ export async function listen(
     http: {
       maxHeaderSize: HEADER_BYTES_MAX,
       headersTimeout: requestTimeoutMs,
-      // How often the timeouts are looked at; by default so rarely that a slow sender gets half a minute more.
+      // How often Node checks the timeouts. Its default would give a slow sender half a minute more.
       connectionsCheckingInterval: Math.min(1_000, requestTimeoutMs),
-      // Node would answer a request without one by itself; it is refused below, in our words.
+      // Node would refuse a request without Host in its own words; we do it below in ours.
       requireHostHeader: false,
     },
     forceCloseConnections: 'idle',
-    // What has begun to arrive when the server is told to stop is answered like any other request.
+    // Requests that have begun to arrive when the server stops are answered like any other.
     return503OnClosing: false,
     genReqId: () => randomUUID(),
     clientErrorHandler: ({ code }, socket) => refuseSocket(socket, refuse('malformed_request', { because: code })),
     frameworkErrors: (error, _request, reply) => void send(reply, respondError(error, log)),
   });
-  // What a body means is for the endpoint to say, whatever it is labelled.
+  // Endpoints parse bodies themselves, whatever the Content-Type says.
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
   app.addHook('onResponse', async (request, reply) => {
@@ -118,13 +116,13 @@ export async function listen(
     if (draining) reply.header('connection', 'close');
     if (!isGone(request)) {
       untrustedProxy?.look(request.raw);
-      // Now, since the socket has none any more when the answer is out and the connection has ended.
+      // Read it now: the socket no longer has an address once the connection has ended.
       reply.address = request.ip;
     }
     const repeated = findRepeatedField(request.raw.rawHeaders);
     if (repeated !== undefined)
       return await send(reply, respondRefusal(repeated, { headers: { connection: 'close' } }));
-    // RFC 9112 §3.2. HTTP/1.0 has no need of one.
+    // RFC 9112 §3.2. HTTP/1.0 does not require one.
     const needsHost = request.raw.httpVersion === '1.1' && request.headers.host === undefined;
     if (needsHost) return await send(reply, respondRefusal(refuse('malformed_request', { because: 'no Host' })));
   });
@@ -139,7 +137,7 @@ export async function listen(
   for (const [path, methods] of Object.entries(routes)) addRoute(app, path, methods, { streams, fail });
   const isAnswering = serializeRequests(app.server, () => boundReached('REQUESTS_PER_CONNECTION_MAX'));
   app.server.on('timeout', (socket: Socket) => {
-    // The same event ends connections that are kept alive and idle.
+    // The same event ends idle connections.
     if (isAnswering(socket)) boundReached('UNREAD_ANSWER_MS_MAX');
     socket.destroy();
   });
@@ -149,7 +147,7 @@ export async function listen(
     unreadAnswerMs,
     onUnread: () => boundReached('UNREAD_ANSWER_MS_MAX'),
   });
-  /** What never became a request is answered by hand, and the connection ended: nothing behind it may pass for a request. */
+  /** Answers what never became a request, and ends the connection: nothing behind it may pass for a request. */
   const refuseSocket = (socket: Socket, refusal: Refusal, method?: string): void => {
     if (socket.destroyed || !socket.writable) return;
     const { status, headers, body } = respondRefusal(refusal);
@@ -157,15 +155,15 @@ export async function listen(
     const { refused, because } = refusal;
     answered?.({ route: 'none', status, seconds: 0, logFields: { refused } });
     log.refusedConnection({ requestId, status, method, address: socket.remoteAddress, refused, because });
-    // RFC 9110 §15.5.6 wants an Allow, and there is nothing that may be done with what CONNECT names.
+    // RFC 9110 §15.5.6 requires Allow; no method is allowed on what CONNECT names.
     const allow = status === 405 ? { allow: '' } : {};
     ends.linger(socket, printAnswer({ status, headers: { ...headers, ...allow, 'x-request-id': requestId }, body }));
   };
-  // RFC 9110 §9.3.6. Without a listener Node would end the connection without a word.
+  // RFC 9110 §9.3.6. Without a listener, Node would close the connection silently.
   app.server.on('connect', (request, socket: Socket) => {
     refuseSocket(socket, refuse('method_not_allowed', { because: 'CONNECT' }), request.method);
   });
-  // The name may stand for two addresses, and Fastify would make a second server that nobody drains.
+  // localhost may have two addresses, and Fastify would start a second server, which we could not drain.
   await app.listen({ host: host === 'localhost' ? '127.0.0.1' : host, port });
   const address = app.server.address();
   assert(typeof address === 'object' && address !== null, 'a TCP listener has a port');
@@ -196,7 +194,7 @@ function addRoute(
 ): void {
   for (const [method, endpoint] of Object.entries(methods)) {
     const handler = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
-      // A connection that was reset has no address any more, by which what is counted would be counted. Nobody reads the answer.
+      // A connection that was reset no longer has an address to count by. Nobody reads the response.
       if (isGone(request)) {
         return send(reply, respondRefusal(refuse('malformed_request', { because: 'the caller has gone' })));
       }
@@ -206,7 +204,7 @@ function addRoute(
       } catch (error) {
         return await fail(error, request, reply);
       }
-      // Who asks for the head of a stream alone must not be made to wait for its end.
+      // A HEAD request must not wait for the end of a stream.
       const headOnly = request.method === 'HEAD' && isStream(answer.body);
       return send(reply, headOnly ? { ...answer, body: '' } : answer);
     };
@@ -214,7 +212,7 @@ function addRoute(
   }
 }
 
-/** Nothing is at this path, or something that is not done by this method (RFC 9110 §15.5.6). */
+/** 404, or 405 for a path that exists (RFC 9110 §15.5.6). */
 function respondUnrouted(routes: Routes, url: string): WireResponse {
   const path = url.split('?', 1)[0] ?? '';
   const methods = Object.hasOwn(routes, path) ? routes[path] : undefined;
@@ -242,7 +240,7 @@ function toWire(request: FastifyRequest, reply: FastifyReply, streams: Streams):
   };
 }
 
-/** The answers that go on until someone ends them: the caller by leaving, or this server when it is told to stop. */
+/** Responses that go on until the caller leaves or this server stops. */
 class Streams {
   readonly #open = new Map<AbortController, FastifyReply>();
   #ended = false;
@@ -263,7 +261,7 @@ class Streams {
     for (const controller of this.#open.keys()) controller.abort();
   }
 
-  /** For readers that do not read on, so that their streams cannot end. */
+  /** Cuts the streams whose readers have stopped reading, which cannot end by themselves. */
   destroy(): void {
     for (const reply of this.#open.values()) reply.raw.destroy();
   }
@@ -287,12 +285,12 @@ function isStream(body: WireResponse['body']): body is AsyncIterable<string> {
 declare module 'fastify' {
   interface FastifyReply {
     logFields?: WireResponse['logFields'];
-    /** Where the request came from; absent when the caller had gone. */
+    /** Where the request came from. Absent if the caller was gone already. */
     address?: string;
   }
 }
 
-/** The three kinds of failure at the rim: the caller's, an outage, a bug. */
+/** The three kinds of failure: the caller's, an outage, a bug. */
 function respondError(error: unknown, log: Log): WireResponse {
   if (error instanceof StoreUnavailable) {
     log.outage(error);
@@ -306,7 +304,7 @@ function respondError(error: unknown, log: Log): WireResponse {
   return respondRefusal(refuse('server_error'));
 }
 
-/** An answer as the bytes of HTTP/1.1, after which the connection ends. */
+/** A response as HTTP/1.1 text, after which the connection ends. */
 function printAnswer({ status, headers, body }: WireResponse): string {
   const text = typeof body === 'string' ? body : '';
   const fields = { ...headers, connection: 'close', 'content-length': Buffer.byteLength(text) };

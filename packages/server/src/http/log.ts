@@ -1,13 +1,16 @@
-/** The log: lines on standard error, one a request; JSON, or short ones for a terminal. It is given names and reasons, never headers or bodies. */
+/** The log on standard error, one line per request. It receives names and reasons, never headers or bodies. */
 import type { RefusalReason } from '@hallpass/protocol';
 import { pino } from 'pino';
 import type { FastifyReply } from 'fastify';
 import type { StoreEvent } from '../store/store.ts';
 import { standardError, type LogDestinationOptions } from './log_destination.ts';
 
+/** From the quietest to the most verbose. */
 export const LOG_LEVELS = ['silent', 'error', 'warn', 'info'] as const;
+/** The lowest level that is written. */
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
+/** What a server logs. */
 export interface Log {
   readonly request: (entry: {
     readonly requestId: string;
@@ -15,7 +18,7 @@ export interface Log {
     readonly route: string;
     readonly reply: FastifyReply;
   }) => void;
-  /** What was answered before it was a request. */
+  /** A connection that was refused before it sent a valid request. */
   readonly refusedConnection: (entry: {
     readonly requestId: string;
     readonly status: number;
@@ -25,20 +28,21 @@ export interface Log {
     readonly because?: string | undefined;
   }) => void;
   readonly info: (message: string) => void;
-  /** Something an operator should change, while all works. */
+  /** Something that works, and that the operator should change. */
   readonly warn: (message: string) => void;
-  /** Something that an operator should look into; the event beside it is in the store. */
+  /** Something the operator should investigate; the same event is in the store. */
   readonly suspicion: (event: StoreEvent) => void;
   readonly outage: (error: Error) => void;
   readonly bug: (error: unknown) => void;
 }
 
+/** Opens the log of a process. */
 export function openLog(level: LogLevel, options: LogDestinationOptions = {}): Log {
   const log = pino({ level, base: null }, standardError(options));
   return {
     request: ({ requestId, method, route, reply }) => {
       const milliseconds = Math.round(reply.elapsedTime * 10) / 10;
-      // An address is personal data: it is kept where somebody will have to find out who was refused, and why.
+      // An address is personal data. We log it only for refusals, where somebody may have to find out who was refused.
       const { statusCode: status, logFields, address } = reply;
       const from = logFields?.refused === undefined || address === undefined ? {} : { address };
       log.info({ requestId, method, route, status, milliseconds, ...from, ...logFields }, 'request');

@@ -1,18 +1,20 @@
-/** Where lines of the log go: standard error, which may be read by something that stops reading, or leaves. */
+/** Writes log lines to standard error, whose reader may fall behind or go away. */
 import { writeSync } from 'node:fs';
 import { escapeControlsInLines } from '@hallpass/protocol';
 import type { DestinationStream } from 'pino';
 import { printLogLine } from './log_lines.ts';
 
+/** The formats that HALLPASS_LOG_FORMAT takes. */
 export const LOG_FORMATS = ['auto', 'json', 'text'] as const;
-/** `auto`: short lines on a terminal, JSON for files and pipes. */
+/** `auto` means short lines on a terminal, JSON in files and pipes. */
 export type LogFormat = (typeof LOG_FORMATS)[number];
 
-/** How long a line waits for a reader that is behind, in milliseconds. Meanwhile no request is served. */
+/** How long a line waits for a slow reader, in milliseconds. No request is served meanwhile. */
 export const LOG_WAIT_MS_MAX = 100;
 const PAUSE_MS = 5;
 const STANDARD_ERROR = 2;
 
+/** How and where the log is written. */
 export interface LogDestinationOptions {
   readonly format?: LogFormat;
   /** Called for each line that could not be written. */
@@ -22,8 +24,8 @@ export interface LogDestinationOptions {
 }
 
 /**
- * Writes each line at once, since the line before a crash is the one that is needed. A line that cannot be written is
- * dropped and counted: a server must not end, or wait, because nobody reads its log.
+ * Writes each line immediately, because the last line before a crash is the one you need. A line that cannot be written is
+ * dropped and counted: a server must not stop or hang because nobody reads its log.
  */
 export function standardError({
   format = 'auto',
@@ -31,14 +33,14 @@ export function standardError({
   to = STANDARD_ERROR,
 }: LogDestinationOptions = {}): DestinationStream {
   const asText = format === 'text' || (format === 'auto' && process.stderr.isTTY);
-  // After a line that was dropped nobody waits again, until a line can be written at once.
+  // After a dropped line, don't wait again until a line can be written at once.
   let patience = LOG_WAIT_MS_MAX;
   let isCut = false;
   return {
     write: (line) => {
-      // JSON itself escapes no more than the first 32 of the characters that a terminal obeys.
+      // JSON escapes only the first 32 of the control characters that a terminal obeys.
       const text = asText ? printLogLine(line) : escapeControlsInLines(line);
-      // A line that was cut off must not run into the next one.
+      // Keep a line that was cut off from running into the next one.
       const bytes = Buffer.from(isCut ? `\n${text}` : text);
       const length = writeWithin(to, bytes, patience);
       const isWhole = length === bytes.length;
@@ -49,7 +51,7 @@ export function standardError({
   };
 }
 
-/** Writes what can be written within some milliseconds, and gives how many bytes that were. */
+/** Writes as many bytes as possible within `patienceMs`, and returns their number. */
 function writeWithin(descriptor: number, bytes: Buffer, patienceMs: number): number {
   let length = 0;
   let waitedMs = 0;

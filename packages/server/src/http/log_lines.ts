@@ -1,4 +1,4 @@
-/** Lines of the log for a person at a terminal: time, level, message, and what is worth a glance. */
+/** Log lines for a person at a terminal: time, level, message, and the fields worth a glance. */
 import { styleText } from 'node:util';
 import { escapeControls, escapeControlsInLines, isObject } from '@hallpass/protocol';
 
@@ -8,10 +8,10 @@ const LEVELS: ReadonlyMap<unknown, { readonly name: string; readonly style: 'dim
   [50, { name: 'error', style: 'red' }],
 ] as const);
 
-/** Of every line, and of no interest to a reader who watches. */
+/** Fields of every line that a person watching does not need. */
 const LEFT_OUT: ReadonlySet<string> = new Set(['level', 'time', 'msg', 'requestId', 'stack']);
 
-/** A line of JSON as a short line. Colours follow the terminal, `NO_COLOR` and `FORCE_COLOR`. */
+/** Turns a line of JSON into a short line. Colours depend on the terminal, `NO_COLOR` and `FORCE_COLOR`. */
 export function printLogLine(json: string): string {
   const entry: unknown = JSON.parse(json);
   if (!isObject(entry)) return escapeControlsInLines(json);
@@ -33,7 +33,7 @@ export function printLogLine(json: string): string {
   return `${line.join(' ').trimEnd()}\n${trace}`;
 }
 
-/** They make up the message of a request. */
+/** The fields that make up the message of a request. */
 const OF_REQUEST: ReadonlySet<string> = new Set(['method', 'route', 'status', 'milliseconds']);
 
 function printRequest({ method, route, status, milliseconds }: Readonly<Record<string, unknown>>): string {

@@ -1,4 +1,4 @@
-/** What a Prometheus server may know of this process. No label holds anything that a caller has sent. */
+/** Metrics of this process, for Prometheus. No label holds anything that a caller has sent. */
 import {
   AggregatorRegistry,
   collectDefaultMetrics,
@@ -14,16 +14,17 @@ import type { FeedMeters } from '../oauth/followers/followers.ts';
 import type { Endpoint, LogFields } from '../wire.ts';
 import type { SuspicionReason } from '../store/store.ts';
 
+/** What the server counts, and the endpoint that shows it. */
 export interface Metrics {
   readonly answered: (answer: Answered) => void;
   readonly revoked: (kind: RevocationCause) => void;
-  /** `ageSeconds`: of the key that signs now. */
+  /** `ageSeconds` is the age of the key that signs now. */
   readonly watchSigningKey: (ageSeconds: () => number) => void;
   readonly feed: FeedMeters;
-  /** How far this machine's clock is ahead of the time that is gone by, in seconds. */
+  /** By how many seconds this machine's clock is ahead of the store's time. */
   readonly clockAhead: (seconds: number) => void;
   readonly boundReached: BoundReached;
-  /** A proxy that is not trusted has said for whom it asks. */
+  /** An untrusted proxy sent X-Forwarded-For or Forwarded. */
   readonly untrustedProxySeen: () => void;
   readonly refreshSuspected: (reason: SuspicionReason) => void;
   /** A line of the log could not be written. */
@@ -31,7 +32,7 @@ export interface Metrics {
   readonly endpoint: Endpoint;
 }
 
-/** A request that was answered. */
+/** A request that was answered. `seconds` is how long that took. */
 export interface Answered {
   readonly route: string;
   readonly status: number;
@@ -39,10 +40,7 @@ export interface Answered {
   readonly logFields: LogFields | undefined;
 }
 
-/**
- * The metrics of this process, of this version of Hallpass. In a worker they are also told to the process that it works
- * for, when that one asks.
- */
+/** Opens the metrics of this process. A worker also sends them to its parent process, when that asks. */
 export function openMetrics(version: string): Metrics {
   const registry = new AggregatorRegistry();
   collectDefaultMetrics({ register: registry });
@@ -67,7 +65,7 @@ export function openMetrics(version: string): Metrics {
   });
   const countWork = countAnswers(registry);
   meterBuild(registry, version);
-  // There from the start, so that an alert on the rate sees the first.
+  // Start at zero, so that an alert on the rate sees the first one.
   for (const reason of ['late', 'successive'] as const) suspicions.inc({ reason }, 0);
   return {
     answered: ({ route, status, seconds, logFields }) => {
@@ -90,7 +88,7 @@ export function openMetrics(version: string): Metrics {
   };
 }
 
-/** Call what it gives for each line of the log that was lost. */
+/** Returns a function to call for each dropped log line. */
 function countDroppedLines(registry: Registry): () => void {
   const dropped = new Counter({
     name: 'hallpass_log_lines_dropped_total',
@@ -100,7 +98,7 @@ function countDroppedLines(registry: Registry): () => void {
   return () => dropped.inc();
 }
 
-/** Tokens by the grant that they were issued for, and refusals by their reason in docs/errors.md. */
+/** Counts tokens by grant type, and refusals by their reason in docs/errors.md. */
 function countAnswers(registry: Registry): (logFields: LogFields | undefined, status: number) => void {
   const tokens = new Counter({
     name: 'hallpass_tokens_total',
@@ -133,7 +131,7 @@ function countRevocations(registry: Registry): (kind: RevocationCause) => void {
   return (kind) => revocations.inc({ kind });
 }
 
-/** The same of all workers. */
+/** The same value in all workers, so the maximum stands for all. */
 function meterBuild(registry: Registry, version: string): void {
   const build = new Gauge({
     name: 'hallpass_build_info',
@@ -155,13 +153,13 @@ function meterSigningKey(registry: Registry, ageSeconds: () => number): void {
   });
 }
 
-/** Call what it gives when a proxy that is not trusted has said for whom it asks. */
+/** Returns a function to call when an untrusted proxy has sent X-Forwarded-For or Forwarded. */
 function meterForwarding(registry: Registry): () => void {
   const untrusted = new Gauge({
     name: 'hallpass_untrusted_forwarding',
     help: 'Whether X-Forwarded-For or Forwarded came from an address that HALLPASS_TRUSTED_PROXIES does not name: 1 or 0.',
     registers: [registry],
-    // Of several workers: whether any has noticed.
+    // 1 if any of the workers has noticed.
     aggregator: 'max',
   });
   untrusted.set(0);
@@ -208,7 +206,7 @@ function countBounds(registry: Registry): BoundReached {
   return (bound) => reached.inc({ bound });
 }
 
-/** The metrics of all workers of this process together. */
+/** The endpoint that shows the metrics of all workers together. */
 export function workersMetricsEndpoint(): Endpoint {
   const registry = new AggregatorRegistry();
   return async () => ({

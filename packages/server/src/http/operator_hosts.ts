@@ -1,27 +1,27 @@
 /**
- * Which names a listener for operators answers to. A web page can make the name of its own site stand for 127.0.0.1 (DNS
- * rebinding), and would then read what is meant for the operator of this machine; but it cannot choose the name in
- * `Host`, which stays that of its site.
+ * Which host names the operator listener answers to. A web page can make its own domain resolve to 127.0.0.1 (DNS rebinding)
+ * and would then read what is meant for this machine's operator. But it cannot choose the `Host` header, which still names
+ * its domain.
  */
 import { isLoopback } from '@hallpass/protocol';
 
-/** What may stand in `Host`: no user, no path, no percent-encoding. */
+/** The characters of a `Host` header: no user, no path, no percent-encoding. */
 const HOST = /^[A-Za-z0-9.:[\]_-]+$/;
 
-/** A host with or without a port to the host as URLs have it: in lower case, an IPv6 address in brackets. */
+/** Parses a host, with or without a port, into the form of URLs: lower case, IPv6 addresses in brackets. */
 function parseHost(text: string): string | undefined {
   if (!HOST.test(text) || !URL.canParse(`http://${text}`)) return undefined;
   return new URL(`http://${text}`).hostname;
 }
 
-/** The same, refused where there is a port: a name to be configured. */
+/** Parses a host name from the settings. Returns undefined for an invalid name, and for one with a port. */
 export function parseHostName(text: string): string | undefined {
   return /:[0-9]*$/.test(text) ? undefined : parseHost(text);
 }
 
 /**
- * Whether a request is for this listener: for a name of this machine, for the address that it has arrived at, or for one
- * of the `names` that were configured. HTTP/1.0 knows requests without a `Host`; no browser sends one.
+ * Whether a `Host` header names this listener: by a loopback name, by the address that the request arrived at, or by one of
+ * the configured `names`. HTTP/1.0 has requests without a `Host`; no browser sends one.
  */
 export function isOperatorHost(
   host: string | undefined,

@@ -1,18 +1,18 @@
 /**
- * One request at a time on each connection (contract §10). Node's server parses everything that a client sends ahead and
- * serves all of it at once, however many requests that are: a few hundred kilobytes of them cost a gigabyte of answers.
- * Here the bytes behind a request stay bytes, and the socket is not read, until that request is answered. So a client
- * that pipelines (RFC 9112 §9.3.2) gets its answers in order, and pays for its hurry itself.
+ * Serves pipelined requests one at a time per connection (contract §10). Node parses everything that a client sends ahead and
+ * serves it all at once, so a few hundred kilobytes of requests can cost a gigabyte of responses. Here the bytes behind a
+ * request stay unparsed, and the socket unread, until that request is answered. A client that pipelines (RFC 9112 §9.3.2)
+ * gets its responses in order and bears the cost itself.
  */
 import assert from 'node:assert/strict';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 
-/** The most requests of one connection that are served at a time. */
+/** The most requests of one connection that are served at the same time. */
 export const REQUESTS_PER_CONNECTION_MAX = 1;
 /** The most bytes of heads, or of a body of unknown length, that are parsed at a time. */
 const PIECE_BYTES_MAX = 1_024;
-/** Ends a head. */
+/** The end of a request head. */
 const BLANK_LINE = '\r\n\r\n';
 const SHORTEST_REQUEST = `GET / HTTP/1.1${BLANK_LINE}`;
 
@@ -26,9 +26,9 @@ interface Exchange {
 type Serve = (exchange: Exchange) => void;
 
 /**
- * Makes a server serve one request at a time on each connection. Call it when its listeners are in place, before it
- * listens; one for `connect` has to be among them, or to follow. `held` is called each time a connection has to wait with
- * what it sent ahead. Gives back whether an answer on a connection is due or has begun.
+ * Makes a server serve one request at a time on each connection. Call it after adding the server's listeners and before it
+ * listens; the listener for `connect` may follow later. `held` is called each time a connection has to wait. Returns a
+ * function that tells whether a response on a connection is due or has begun.
  */
 export function serializeRequests(server: Server, held: () => void = () => undefined): (socket: Socket) => boolean {
   const connections = new WeakMap<Socket, Connection>();
@@ -44,19 +44,19 @@ export function serializeRequests(server: Server, held: () => void = () => undef
     else connection.receive({ request, response });
   };
   server.on('request', receive);
-  // Node would answer these past the connection, all that there are at once; and when it stopped the socket for that,
-  // the next bytes would end the process. An expectation that is not known may be ignored (RFC 9110 §10.1.1).
+  // Node would answer all of these at once, bypassing the queue; and when it paused the socket for that, the next bytes would
+  // crash the process. We may ignore an unknown expectation (RFC 9110 §10.1.1).
   server.on('checkExpectation', receive);
   const isAnswering = (socket: Socket): boolean => connections.get(socket)?.isAnswering === true;
-  // The refusal of one request must not pass for the answer to the one before it.
+  // A client must not take the refusal of one request for the response to the one before it.
   const endWhereAnswering = (socket: Socket): void => {
     if (isAnswering(socket)) socket.destroy();
   };
-  // Without a listener Node refuses what is not HTTP by itself, and only where no answer has begun.
+  // Without a listener, Node itself refuses what is not HTTP, and only if no response has begun.
   if (server.listenerCount('clientError') > 0) {
     server.prependListener('clientError', (_error, socket: Socket) => endWhereAnswering(socket));
   }
-  // CONNECT takes the connection from Node's server at once, whatever is still being answered on it.
+  // CONNECT takes the connection away from Node's server at once, whatever is still being answered on it.
   server.prependListener('connect', (_request, socket: Socket) => endWhereAnswering(socket));
   return isAnswering;
 }
@@ -65,16 +65,16 @@ class Connection {
   readonly #socket: Socket;
   readonly #serve: Serve;
   readonly #held: () => void;
-  /** Node's own: gives bytes to the parser. */
+  /** Node's own listener, which feeds the parser. */
   readonly #parse: (bytes: Bytes) => void;
-  /** Received, and not parsed. At most what the socket had read when it was stopped. */
+  /** Received but not parsed: at most what the socket had read when it was paused. */
   #ahead: Bytes = Buffer.alloc(0);
-  /** Parsed together with the one that is served: the requests of one piece. */
+  /** Requests that arrived in the same piece as the one being served. */
   readonly #waiting: Exchange[] = [];
   #serving: Exchange | undefined;
-  /** What is still to come of the last body that said its length, in bytes. At most a piece too much. */
+  /** How many bytes of the current body are still to come, if it has a Content-Length. Never too few. */
   #bodyLeft = 0;
-  /** Whether the socket is stopped. */
+  /** Whether the socket is paused. */
   #holding = false;
 
   constructor(socket: Socket, { serve, held }: { readonly serve: Serve; readonly held: () => void }) {
@@ -89,14 +89,14 @@ class Connection {
       this.#ahead = this.#ahead.length === 0 ? bytes : Buffer.concat([this.#ahead, bytes]);
       this.#proceed();
     });
-    // Reading a body resumes the socket, even where all of that body is there.
+    // Reading a body resumes the socket, even if the whole body has arrived.
     socket.on('resume', () => {
       if (this.#holding) socket.pause();
     });
     socket.once('close', () => this.#forget());
   }
 
-  /** Whether an answer is due, or has begun, to a request that was received whole. */
+  /** Whether a response is due to a complete request, or has begun. */
   get isAnswering(): boolean {
     const { request, response } = this.#serving ?? {};
     return request?.complete === true || response?.headersSent === true;
@@ -113,14 +113,14 @@ class Connection {
     const length = Number(request.headers['content-length'] ?? 0);
     this.#bodyLeft = Number.isSafeInteger(length) ? length : 0;
     response.once('close', () => {
-      // Other connections come first: answers that go out at once would never let the event loop turn.
+      // Let other connections go first: immediate responses would otherwise starve the event loop.
       if (this.#ahead.length > 0 || this.#waiting.length > 0) setImmediate(() => this.#next());
       else this.#next();
     });
     this.#serve(exchange);
   }
 
-  /** After an answer that ends the connection nothing more is served, whatever was sent behind its request. */
+  /** After a response that ends the connection, nothing more is served, whatever the client sent behind it. */
   #next(): void {
     this.#serving = undefined;
     if (!this.#socket.writable) return this.#forget();
@@ -129,10 +129,10 @@ class Connection {
     else this.#begin(waiting);
   }
 
-  /** Parses what is there, up to the end of the request that is to be served. */
+  /** Parses what has arrived, up to the end of the next request. */
   #proceed(): void {
     while (this.#ahead.length > 0 && this.#serving?.request.complete !== true) {
-      // What comes after the last answer is read, so that the client gets that answer, and dropped.
+      // Bytes after the last response are read and dropped, so that the client receives that response.
       if (!this.#socket.writable) return this.#forget();
       const piece = this.#ahead.subarray(0, this.#pieceBytes());
       this.#ahead = this.#ahead.subarray(piece.length);
@@ -142,7 +142,7 @@ class Connection {
     else this.#release();
   }
 
-  /** How many of the bytes ahead to parse next: none that belong to a later request, as far as that can be seen. */
+  /** How many bytes to parse next. As far as we can tell, none of them belong to a later request. */
   #pieceBytes(): number {
     const { length } = this.#ahead;
     if (this.#bodyLeft > 0) {
@@ -151,7 +151,7 @@ class Connection {
       return bytes;
     }
     if (this.#serving !== undefined) return Math.min(PIECE_BYTES_MAX, length);
-    // Pieces of a few bytes would cost more than what is in them: nothing shorter than this is a request.
+    // Nothing shorter than this is a request, and parsing pieces of a few bytes is expensive.
     const end = this.#ahead
       .subarray(0, PIECE_BYTES_MAX)
       .indexOf(BLANK_LINE, SHORTEST_REQUEST.length - BLANK_LINE.length);

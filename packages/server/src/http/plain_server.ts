@@ -1,4 +1,4 @@
-/** A bare server for the listeners of a guard, with the limits and the ends of connections that the server's own have. */
+/** A bare HTTP server for the listeners of a guard, with the same limits and closing of connections as the server's own. */
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, STATUS_CODES, type RequestListener } from 'node:http';
@@ -8,23 +8,24 @@ import { refuse, printRefusal, type Refusal } from '@hallpass/protocol';
 import { ConnectionCloser, KEEP_ALIVE_MS_MAX, REQUEST_TIMEOUT_MS, UNREAD_ANSWER_MS_MAX } from './connection_closing.ts';
 import { serializeRequests } from './pipelining.ts';
 
+/** A server that listens. */
 export interface PlainServer {
-  /** Where it really listens. */
+  /** The address and port that it really listens on. */
   readonly address: AddressInfo;
-  /** Goes on as before, and asks each client to come again on another connection. */
+  /** Keeps serving, and asks each client to use a new connection for its next request. */
   readonly startDraining: () => void;
-  /** Takes no more requests, and resolves when the last answer is out. */
+  /** Accepts no more requests, and resolves when the last response is sent. */
   readonly close: () => Promise<void>;
 }
 
-/** What was refused before it was a request. */
+/** A connection that was refused before it sent a valid request. */
 export interface RefusedConnection {
   readonly requestId: string;
   readonly status: number;
   readonly because: string | undefined;
 }
 
-/** Rejects when the port cannot be had. */
+/** Starts a server. Rejects if the port is taken or not allowed. */
 export async function startPlainServer(
   listener: RequestListener,
   {

@@ -1,9 +1,9 @@
-/** The fields that a request may hold once. Of two, a proxy in front could have read the one, and this server the other. */
+/** Refuses a header field that a request may hold only once. A proxy in front might read one copy, and this server the other. */
 import { refuse, type Refusal } from '@hallpass/protocol';
 
 /**
- * Node keeps the first of some, and joins others with a comma. `DPoP` is not among them: of two proofs each is malformed,
- * in the words of RFC 9449 §4.3. Nor is what may be a list (RFC 9110 §5.3).
+ * Of these, Node keeps the first copy of some, and joins others with a comma. `DPoP` is not listed, because RFC 9449 §4.3 has
+ * its own error for two proofs. Nor are fields that may be lists (RFC 9110 §5.3).
  */
 const SINGLE: ReadonlySet<string> = new Set([
   'access-control-request-method',
@@ -20,7 +20,7 @@ const SINGLE: ReadonlySet<string> = new Set([
   'transfer-encoding',
 ]);
 
-/** `rawHeaders`: names and values in turn, as Node received them. */
+/** Finds the first such field that occurs twice. `rawHeaders` alternates names and values, as Node received them. */
 export function findRepeatedField(rawHeaders: readonly string[]): Refusal | undefined {
   const seen = new Set<string>();
   for (let at = 0; at < rawHeaders.length; at += 2) {

@@ -1,21 +1,23 @@
 /**
- * Notices a proxy in front of this server that nobody named: it says for whom it asks, and is not believed. All of its
- * callers count as one address then, and their failures add up (contract §10).
+ * Notices a proxy that HALLPASS_TRUSTED_PROXIES does not name. Its X-Forwarded-For is ignored, so all of its callers count as
+ * one address and their failures add up (contract §10).
  */
 import type { IncomingMessage } from 'node:http';
 import { BlockList, isIP } from 'node:net';
 
+/** The warning for the log. */
 export const UNTRUSTED_PROXY_WARNING =
-  'A request came with X-Forwarded-For or Forwarded from an address that HALLPASS_TRUSTED_PROXIES does not name, so it ' +
-  'was not believed. If a proxy of yours stands in front of this server, name it there: until then all of its callers ' +
-  'count as one address. This is logged once.';
+  'A request with X-Forwarded-For or Forwarded came from an address that HALLPASS_TRUSTED_PROXIES does not name, so the ' +
+  'header was ignored. If this server is behind a proxy of yours, name it there: until then all of its callers count as ' +
+  'one address. This is logged once.';
 
+/** Looks at requests until it finds such a proxy. */
 export class UntrustedProxyDetector {
   readonly #trusted = new BlockList();
   readonly #report: () => void;
-  #noticed = false;
+  #reported = false;
 
-  /** `trustedProxies`: addresses and networks, checked already. `report` is called once, at the first such request. */
+  /** `trustedProxies` are valid addresses and networks. `report` is called once, at the first such request. */
   constructor(trustedProxies: readonly string[], report: () => void) {
     this.#report = report;
     for (const proxy of trustedProxies) {
@@ -25,11 +27,12 @@ export class UntrustedProxyDetector {
     }
   }
 
+  /** Checks the headers and the address of a request. */
   look({ headers, socket: { remoteAddress = '' } }: IncomingMessage): void {
-    if (this.#noticed) return;
+    if (this.#reported) return;
     if (headers['x-forwarded-for'] === undefined && headers.forwarded === undefined) return;
     if (this.#trusted.check(remoteAddress, familyOf(remoteAddress))) return;
-    this.#noticed = true;
+    this.#reported = true;
     this.#report();
   }
 }
