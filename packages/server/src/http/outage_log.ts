@@ -49,9 +49,7 @@ export function withOutageLog(
     }
     reason.unlogged += 1;
     if (now - reason.lineAt < OUTAGE_LINE_MS) return;
-    log.outage(
-      new Error(`${outage.message} (${reason.unlogged} more since the last line)`, { cause: outage.cause }),
-    );
+    log.outage(new Error(`${outage.message} (${reason.unlogged} more since the last line)`, { cause: outage.cause }));
     reasons.set(key, { lineAt: now, unlogged: 0 });
   };
   return {
