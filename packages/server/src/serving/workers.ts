@@ -8,14 +8,9 @@ import type { Log } from '../http/log.ts';
 import { openMetrics, workersMetricsEndpoint } from '../http/metrics.ts';
 import { Readiness } from '../oauth/endpoints/readiness.ts';
 import type { Instance } from './instance.ts';
-import {
-  openServerLog,
-  startOperatorSide,
-  startPublicSide,
-  watchDescriptorsOf,
-  type PublicSide,
-  type Server,
-} from './server.ts';
+import { startOperatorSide } from './operator_side.ts';
+import { startPublicSide, type PublicSide } from './public_side.ts';
+import { openServerLog, watchDescriptorsOf, type Server } from './server.ts';
 import { BadSetting, drainSecondsOf } from './settings/settings.ts';
 import { readVersion } from './version.ts';
 
@@ -41,28 +36,28 @@ export async function startWorkers(instance: Instance, count: number): Promise<S
   const log = openServerLog(instance, { readiness });
   const pool = new WorkerPool(log, { drainMs: drainSecondsOf(instance.settings) * 1_000 });
   const stopWatching = watchDescriptorsOf(instance, log);
-  const inside = await startOperatorSide(instance, { log, readiness, metrics: workersMetricsEndpoint() });
+  const operatorSide = await startOperatorSide(instance, { log, readiness, metrics: workersMetricsEndpoint() });
   try {
     // The first one alone: if the port is taken, one error message is enough.
     const first = await pool.start();
     await Promise.all(Array.from({ length: count - 1 }, () => pool.start()));
     return {
       ...first,
-      operatorUrl: inside.url,
+      operatorUrl: operatorSide.url,
       // Each worker drains by itself when it receives the signal.
       drain: async () => {
-        inside.startDraining();
+        operatorSide.startDraining();
         await pool.stop();
       },
       close: async () => {
         stopWatching();
-        await Promise.all([pool.stop(), inside.close()]);
+        await Promise.all([pool.stop(), operatorSide.close()]);
         await instance.store.close();
       },
     };
   } catch (error) {
     stopWatching();
-    await Promise.all([pool.stop(), inside.close()]);
+    await Promise.all([pool.stop(), operatorSide.close()]);
     throw error;
   }
 }

@@ -113,7 +113,7 @@ suite('the address of the operator listener', () => {
     assert.equal(done.code, 2);
     assert.match(
       done.stderr,
-      /This machine has no address 192\.0\.2\.1\. Set HALLPASS_OPERATOR_ADDRESS to one that it/,
+      /This machine has no address 192\.0\.2\.1\. Set HALLPASS_OPERATOR_ADDRESS to one of its addresses/,
     );
   });
 });

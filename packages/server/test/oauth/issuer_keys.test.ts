@@ -4,7 +4,8 @@ import { randomBytes } from 'node:crypto';
 import { suite, test } from 'node:test';
 import { sealRefreshToken } from '@hallpass/protocol';
 import { openMetrics } from '../../src/http/metrics.ts';
-import { openServerLog, startPublicSide } from '../../src/serving/server.ts';
+import { startPublicSide } from '../../src/serving/public_side.ts';
+import { openServerLog } from '../../src/serving/server.ts';
 import { rewrapKeys } from '../../src/operator/master_key.ts';
 import {
   forgetSecretKeys,
