@@ -1,4 +1,4 @@
-/** A real Chromium: the system's where there is one, else the one that npm has brought. */
+/** A real Chromium: the system's if there is one, else the one that npm installed. */
 import { existsSync } from 'node:fs';
 import { chromium, type Browser } from 'playwright-core';
 import packaged from '@sparticuz/chromium';

@@ -1,4 +1,4 @@
-/** The client on a web page, in a real browser: what a page may do with a key is decided by the key's list of origins. */
+/** The client on a web page, in a real browser. The key's list of origins decides what a page may do with it. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
@@ -104,11 +104,11 @@ async function tryOnPage(
   }
 }
 
-test('a page of a listed origin gets a token, reads the answer and takes the token back, with nothing kept in the page', async () => {
+test('a page from a listed origin gets a token, reads the response and revokes the token, and stores nothing', async () => {
   assert.deepEqual(await tryOnPage('127.0.0.1', pageKey.clientSecret), [200, '/accounts.read', 200, 0]);
 });
 
-test('a page of a listed origin can read why it was refused', async () => {
+test('a page from a listed origin can read why it was refused', async () => {
   assert.deepEqual(await tryOnPage('127.0.0.1', 'wrong'), ['invalid_client']);
 });
 
@@ -116,7 +116,7 @@ test('the same page under another host is refused, and cannot even read the refu
   assert.deepEqual(await tryOnPage('localhost', pageKey.clientSecret), ['connection_failed']);
 });
 
-test('a redirect is not followed, and is told from a server that is away (SDK-05)', async () => {
+test('a redirect is not followed, and is reported differently from a server that is down (SDK-05)', async () => {
   const base = `http://127.0.0.1:${port}`;
   assert.deepEqual(await tryOnPage('127.0.0.1', pageKey.clientSecret, `${base}/moved`), ['unexpected_answer']);
   assert.deepEqual(followed, []);

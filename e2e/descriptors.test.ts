@@ -1,4 +1,4 @@
-/** A server that has no file descriptor left says so, does not die of it, and takes connections again when it has. */
+/** A server without free file descriptors logs that, survives it, and accepts connections again later. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
@@ -10,7 +10,7 @@ import { makeDataDir, RIG, startHallpass } from '../testing/process.ts';
 const DESCRIPTORS = 90;
 const PATIENCE_MS = 30_000;
 
-test('more connections than descriptors: one line in the log, one when it is over, and service goes on', async (t) => {
+test('when descriptors run out, the log gets one line, one more at the end, and the server keeps serving', async (t) => {
   const { dataDir, remove } = makeDataDir();
   t.after(remove);
   const log = join(dataDir, 'log');

@@ -1,4 +1,4 @@
-/** Stopping so that nobody notices: ready says no, requests are still answered, and only then the listener goes (ADR 38). */
+/** A graceful stop: /health/ready answers 503, requests are still served, and only then the listener closes (ADR 38). */
 import assert from 'node:assert/strict';
 import { Agent, request } from 'node:http';
 import { test, type TestContext } from 'node:test';
@@ -14,7 +14,7 @@ import {
   type HallpassProcess,
 } from '../testing/process.ts';
 
-const DRAIN_SECONDS = 4;
+const DRAIN_SECONDS = 2;
 const DRAINING: Environment = { ...RIG, HALLPASS_DRAIN_SECONDS: String(DRAIN_SECONDS) };
 const PROBE_INTERVAL_MS = 50;
 const CALLERS = 4;
@@ -89,7 +89,7 @@ class ProbingBalancer {
   }
 }
 
-test('a rolling restart of two instances under load costs not one request, workers or not', async (t) => {
+test('a rolling restart of two instances under load loses no request, with or without workers', async (t) => {
   const { dataDir, remove } = makeDataDir();
   t.after(remove);
   const key = await createKey(dataDir, ['partner', '--scope', '/accounts.write'], DRAINING);
@@ -128,7 +128,7 @@ test('a rolling restart of two instances under load costs not one request, worke
   assert.ok((answers.get(200) ?? 0) > 50);
 });
 
-test('while it drains every answer asks the client to leave; without draining a server ends at once', async (t) => {
+test('while draining, every response asks the client to leave; without draining, a server stops at once', async (t) => {
   const { dataDir, remove } = makeDataDir();
   t.after(remove);
   const slow = await startHallpass(dataDir, { ...RIG, HALLPASS_DRAIN_SECONDS: '30' });

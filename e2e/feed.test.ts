@@ -1,4 +1,4 @@
-/** Guards on several instances over one database, behind one address: revocations reach all of them, whatever happens. */
+/** Guards on several instances and one database, behind one address: revocations reach all of them, whatever happens. */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
@@ -32,7 +32,7 @@ async function until(what: string, holds: () => Promise<boolean> | boolean): Pro
   }
 }
 
-describe('three guards at two instances on one database', () => {
+describe('three guards on two instances and one database', () => {
   const { dataDir, remove } = makeDataDir();
   let cluster: PostgresCluster;
   let balancer: Balancer;
@@ -99,7 +99,7 @@ describe('three guards at two instances on one database', () => {
     assert.ok((said?.connected ?? 0) >= GUARDS, JSON.stringify(said));
   }
 
-  test('a revocation that waited is refused by every guard at its answer, whichever instance gave it', async () => {
+  test('a token revoked with a wait is refused by every guard when the response arrives, whichever instance sent it', async () => {
     for (const instance of instances) {
       const token = await issue(instance);
       assert.deepEqual(await statuses(token), [200, 200, 200]);
@@ -109,14 +109,14 @@ describe('three guards at two instances on one database', () => {
     }
   });
 
-  test('without a wait it is refused by every guard within its bound', async () => {
+  test('without a wait, every guard refuses it within the bound', async () => {
     const token = await issue();
     assert.deepEqual(await statuses(token), [200, 200, 200]);
     await clientAt(instances[1]).revoke({ ...partner, token });
     await until('all refuse', async () => (await statuses(token)).every((status) => status === 401));
   });
 
-  test('a guard that is cut off is counted and does not confirm; it closes within its bound, and comes back', async (t) => {
+  test('a guard that is cut off is counted and does not confirm; it closes within its bound, and recovers', async (t) => {
     const forwarder = await Forwarder.start(balancer.port);
     t.after(() => forwarder.close());
     const through = new URL(forwarder.through(balancer.url)).origin;
@@ -142,7 +142,7 @@ describe('three guards at two instances on one database', () => {
     assert.deepEqual(await statuses(await issue(), [lonely]), [200]);
   });
 
-  test('a guard that gets no event stream lives by pages, and is counted', async (t) => {
+  test('a guard that gets no event stream polls pages, and is counted', async (t) => {
     const paged = guardBy({
       fetch: (input, init) =>
         new Headers(init?.headers).get('accept') === 'text/event-stream'
@@ -158,7 +158,7 @@ describe('three guards at two instances on one database', () => {
     assert.deepEqual(await statuses(token, [paged]), [401]);
   });
 
-  test('an instance that is killed takes no revocation with it: its guards go on at the other', async () => {
+  test('a killed instance loses no revocation: its guards continue on the other one', async () => {
     const [victim, other] = instances;
     const token = await issue(victim);
     assert.deepEqual(await statuses(token), [200, 200, 200]);
@@ -173,7 +173,7 @@ describe('three guards at two instances on one database', () => {
   });
 });
 
-test('guards of one worker are counted by a revocation at another, on the embedded store', async (t) => {
+test('a revocation at one worker counts the guards of another, on the embedded store', async (t) => {
   const { dataDir, remove } = makeDataDir();
   t.after(remove);
   const balancer = await Balancer.start();

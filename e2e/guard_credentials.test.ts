@@ -1,4 +1,4 @@
-/** What else a guard takes, by a real Hallpass: opaque tokens, and API keys over Basic. */
+/** The other credentials that a guard accepts, with a real Hallpass: opaque tokens, and API keys over Basic. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { compilePolicy } from '@hallpass/guard';
@@ -63,8 +63,8 @@ async function refusedInTime(authorization: string): Promise<void> {
   }
 }
 
-describe('a guard that takes more than signed tokens', () => {
-  test('an opaque token opens what it says until it is revoked, by itself or with its grant', async () => {
+describe('a guard that accepts opaque tokens and API keys', () => {
+  test('an opaque token opens its scopes until it or its grant is revoked', async () => {
     for (const revoked of ['access_token', 'refresh_token'] as const) {
       const form = { grant_type: 'client_credentials', scope: '/accounts.read', resource: api.origin };
       const answer = await post('/oauth2/token', opaque, form);
@@ -81,7 +81,7 @@ describe('a guard that takes more than signed tokens', () => {
     assert.equal((await call('Bearer hpat_AAAA')).status, 401);
   });
 
-  test('an API key opens what it may have, of its own kind, and is dead when it is disabled', async () => {
+  test('an API key opens its scopes, for its own audience, until it is disabled', async () => {
     const authorization = basic(partner);
     const allowed = await call(authorization);
     assert.equal(allowed.status, 200, await allowed.clone().text());
@@ -101,10 +101,10 @@ describe('a guard that takes more than signed tokens', () => {
   });
 });
 
-describe('a guard whose callers guess (contract §10)', () => {
+describe('a guard whose callers guess secrets (contract §10)', () => {
   const limits = { HALLPASS_ADDRESS_FAILURES_PER_MINUTE: '10', HALLPASS_KEY_REQUESTS_PER_SECOND: '40' };
 
-  test('neither locks partners out nor loses its feed: a right key opens, and a guard that starts then is ready', async (t) => {
+  test('neither locks partners out nor loses its feed: a correct key works, and a guard started meanwhile becomes ready', async (t) => {
     const folder = makeDataDir();
     const [guarded, late] = [await openApi(), await openApi()];
     const forApi = ['--scope', '/accounts.read', '--audience', guarded.origin];

@@ -1,4 +1,4 @@
-/** The guard and the server as they meet: tokens, keys and revocations of a real Hallpass, checked by an API in Node. */
+/** Guard and server together: tokens, keys and revocations of a real Hallpass, checked by an API in Node. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
@@ -165,7 +165,7 @@ describe('a token that the server bound to a key (RFC 9449 §5)', () => {
     }
   });
 
-  test('is refused as Bearer, without a proof, with one that was used, of another key or for another token (RFC 9449 §7)', async () => {
+  test('is refused as Bearer, and with a proof that is missing, used, by another key or for another token (RFC 9449 §7)', async () => {
     const [holder, stranger] = await Promise.all([makeHolder(), makeHolder()]);
     const [token, other] = await Promise.all([askForToken(holder), askForToken(holder)]);
     const authorization = `DPoP ${token}`;
@@ -191,7 +191,7 @@ describe('a token that the server bound to a key (RFC 9449 §5)', () => {
     assert.equal((await getWithProof(other, holder)).status, 200);
   });
 
-  test('is refused once it was revoked, its proof as good as ever, and another token of the key is not (RFC 7009 §2)', async () => {
+  test('is refused once revoked, even with a good proof; another token of the key still works (RFC 7009 §2)', async () => {
     const holder = await makeHolder();
     const [token, other] = await Promise.all([askForToken(holder), askForToken(holder)]);
     assert.equal((await getWithProof(token, holder)).status, 200);
@@ -204,7 +204,7 @@ describe('a token that the server bound to a key (RFC 9449 §5)', () => {
     assert.equal((await getWithProof(other, holder)).status, 200);
   });
 
-  test('opens an API that asks for nonces to a client that does as it is told, as oauth4webapi does (RFC 9449 §9)', async () => {
+  test('opens an API that demands nonces, for a client such as oauth4webapi that repeats them (RFC 9449 §9)', async () => {
     const holder = await makeHolder();
     const token = await askForToken(holder);
     const address = new URL(`${asking.origin}/accounts`);
@@ -217,7 +217,7 @@ describe('a token that the server bound to a key (RFC 9449 §5)', () => {
   });
 });
 
-test('from its challenge a client finds the metadata of the API, and from there that of the server (RFC 9728 §5, RFC 8414 §3)', async () => {
+test('a challenge leads a client to the metadata of the API, and from there to the server’s (RFC 9728 §5, RFC 8414 §3)', async () => {
   const { status, challenge } = await get({});
   assert.equal(status, 401);
   const address = /^Bearer .*resource_metadata="([^"]+)"$/.exec(challenge)?.[1] ?? '';
@@ -242,7 +242,7 @@ async function readJson(address: string): Promise<ReadonlyMap<string, unknown>> 
   return new Map<string, unknown>(Object.entries(body));
 }
 
-describe('a token that was cut from another one, for another key (RFC 8693 §2)', () => {
+describe('a token that was exchanged for another key (RFC 8693 §2)', () => {
   test("works with that key and not with its parent's, and the parent the other way round (RFC 9449 §5)", async () => {
     const [backend, page] = await Promise.all([makeHolder(), makeHolder()]);
     const parent = await askForToken(backend);
@@ -259,7 +259,7 @@ describe('a token that was cut from another one, for another key (RFC 8693 §2)'
     }
   });
 
-  test('dies with its parent, and takes nothing with it when it dies itself (RFC 7009 §2.1)', async () => {
+  test('is revoked with its parent; revoking it does not revoke the parent (RFC 7009 §2.1)', async () => {
     const [backend, page] = await Promise.all([makeHolder(), makeHolder()]);
     const parent = await askForToken(backend);
     const [child, sibling] = [await exchange(parent, page), await exchange(parent, page)];
@@ -275,7 +275,7 @@ describe('a token that was cut from another one, for another key (RFC 8693 §2)'
   });
 });
 
-test('when a signing key is taken out, its tokens are refused, and those of the next one accepted, by the guard that runs on', async () => {
+test('when a signing key is removed, a running guard refuses its tokens and accepts those of the next key', async () => {
   const old = await askForToken();
   assert.equal((await getAsBearer(old)).status, 200);
   const { kid = '' } = decodeProtectedHeader(old);

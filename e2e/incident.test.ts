@@ -179,8 +179,8 @@ after(async () => {
   theirs.remove();
 });
 
-describe('the database and the master key have leaked', () => {
-  test('after the steps of the page nothing of the copy works, and the partners go on', async () => {
+describe('after the database and the master key have leaked', () => {
+  test('the documented steps make the stolen copy useless, and partners keep working', async () => {
     const held = { partner: await issue(partner), opaque: await issue(opaque) };
     await command('refresh-keys', 'rotate');
     await command('opaque-keys', 'rotate');
@@ -254,7 +254,7 @@ describe('the database and the master key have leaked', () => {
     await command('store', 'verify', join(ours.dataDir, 'after'));
   });
 
-  test('every command of every case is one that there is', async () => {
+  test('every command in the document exists', async () => {
     const blocks = [...readFileSync(PAGE, 'utf8').matchAll(/```sh\n([^]*?)```/g)].map(([, block = '']) => block);
     const inText = [...readFileSync(PAGE, 'utf8').matchAll(/`(hallpass [^`]+)`/g)].map(([, line = '']) => line);
     const lines = [...blocks.flatMap((block) => block.split('\n')), ...inText].filter((line) =>

@@ -1,4 +1,4 @@
-/** Programs that know the standards and nothing of Hallpass, as they come. */
+/** Client libraries that know the standards and nothing about Hallpass, unmodified. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { createRemoteJWKSet, jwtVerify } from 'jose';
@@ -85,7 +85,7 @@ describe('oauth4webapi, found by discovery (RFC 8414)', () => {
     });
   }
 
-  test('reads a refusal as the error that it is (RFC 6749 §5.2)', async () => {
+  test('reads a refusal as the right error (RFC 6749 §5.2)', async () => {
     const server = await discover();
     await assert.rejects(
       grant(server, oauth.ClientSecretBasic(partner.clientSecret), '/accounts.read'),
@@ -131,7 +131,7 @@ test('jose verifies an access token by the published keys, and refuses one that 
   });
 });
 
-test('a form with Basic credentials, as every HTTP tool sends it, gets a token', async () => {
+test('a plain form with Basic credentials gets a token', async () => {
   assert.match(await askForToken(), /^[\w-]+\.[\w-]+\.[\w-]+$/);
 });
 

@@ -88,7 +88,7 @@ suite('three instances on one database', () => {
     await cluster.stop();
   });
 
-  test('a token of one is good at the others; revoked at one, it is dead at all of them at the answer', async () => {
+  test('a token from one instance works at the others; revoked at one, it is dead at all when the response arrives', async () => {
     const key = await makeKey();
     for (const at of instances) {
       const { access_token: token } = await issue(key, at);
@@ -98,7 +98,7 @@ suite('three instances on one database', () => {
     }
   });
 
-  test('all publish the same keys, and a token that one signed verifies by what another publishes (rule JK-07)', async () => {
+  test('all publish the same keys, and a token signed by one verifies with the keys of another (rule JK-07)', async () => {
     const key = await makeKey();
     const sets = await Promise.all(instances.map(async ({ url }) => await (await fetch(`${url}/oauth2/jwks`)).text()));
     assert.equal(new Set(sets).size, 1);
@@ -107,7 +107,7 @@ suite('three instances on one database', () => {
     assert.ok(kids.every((kid) => sets[0]?.includes(kid)));
   });
 
-  test('one refresh token at all instances at once, twenty times over: one successor, the same bytes for all (contract §3)', async () => {
+  test('one refresh token sent to all instances at once gets one successor, byte for byte, twenty times in a row (contract §3)', async () => {
     const key = await makeKey();
     let { refresh_token: token } = await issue(key);
     for (let round = 0; round < 20; round++) {
@@ -119,7 +119,7 @@ suite('three instances on one database', () => {
     }
   });
 
-  test('a refresh token that is used again at another instance ends the family at all of them (RFC 9700 §4.14.2)', async () => {
+  test('a refresh token replayed at another instance ends the family at all of them (RFC 9700 §4.14.2)', async () => {
     const key = await makeKey();
     const first = await issue(key, instances[0]);
     const second = await refresh(key, first['refresh_token'], instances[1]);
@@ -130,7 +130,7 @@ suite('three instances on one database', () => {
     assert.equal((await refresh(key, fourth['refresh_token'], instances[2]))['error'], 'invalid_grant');
   });
 
-  test('a key that an operator disables is dead at all instances at the acknowledgement, its tokens too (contract §4)', async () => {
+  test('a disabled key and its tokens are dead at all instances once the command returns (contract §4)', async () => {
     const [key, reader] = [await makeKey(), await makeKey('--resource-server', RIG['HALLPASS_ISSUER'] ?? '')];
     const { access_token: token, refresh_token: refreshToken } = await issue(key);
     for (const at of instances) await issue(key, at);
@@ -148,7 +148,7 @@ suite('three instances on one database', () => {
     assert.deepEqual(await activeAt(reader, token), NOWHERE);
   });
 
-  test('a proof, sent to all instances at once, is good at one of them, once (RFC 9449 §11.1)', async () => {
+  test('a proof sent to all instances at once is accepted once (RFC 9449 §11.1)', async () => {
     const key = await makeKey();
     const { privateKey, publicKey } = await generateKeyPair('ES256');
     const jwk = await exportJWK(publicKey);
@@ -166,7 +166,7 @@ suite('three instances on one database', () => {
     assert.deepEqual(errors, new Set(['invalid_dpop_proof']));
   });
 
-  test('a budget is one for all instances', async () => {
+  test('a rate limit is shared by all instances', async () => {
     const key = await makeKey('--requests-per-second', '20');
     const began = Math.floor(Date.now() / 1000);
     const answers = await Promise.all(Array.from({ length: 120 }, () => issue(key)));
@@ -176,7 +176,7 @@ suite('three instances on one database', () => {
     assert.ok(good >= 16 && good <= 20 * seconds, `${good} in ${seconds} seconds`);
   });
 
-  test('a reader of the feed goes from instance to instance by its cursor, and misses nothing and sees nothing twice', async () => {
+  test('a reader of the feed can switch instances with its cursor, and misses nothing and sees nothing twice', async () => {
     const key = await makeKey();
     const reader = await makeKey('--resource-server', RIG['HALLPASS_ISSUER'] ?? '');
     const basic = `Basic ${Buffer.from(`${reader.clientId}:${reader.clientSecret}`).toString('base64')}`;
@@ -216,7 +216,7 @@ suite('three instances on one database', () => {
     assert.deepEqual(new Set(seen.filter((id) => expected.has(id))), expected);
   });
 
-  test('a signing key that is taken out is out at all instances within a second', async () => {
+  test('a removed signing key is gone from all instances within a second', async () => {
     const key = await makeKey();
     const { access_token: token } = await issue(key);
     const { kid = '' } = decodeProtectedHeader(String(token));
@@ -234,7 +234,7 @@ suite('three instances on one database', () => {
     for (const { access_token: other } of fresh) assert.deepEqual(await activeAt(key, other), EVERYWHERE);
   });
 
-  test('an instance that is killed takes nothing with it', async () => {
+  test('a killed instance loses nothing', async () => {
     const key = await makeKey();
     const [victim, ...others] = instances;
     assert.ok(victim !== undefined);

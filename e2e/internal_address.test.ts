@@ -1,4 +1,4 @@
-/** An issuer that is reached under an internal address, as between containers, and goes by its public name (ADR 30). */
+/** An issuer with an internal address, as between containers, and a public name (ADR 30). */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { suite, test } from 'node:test';
@@ -32,7 +32,7 @@ const guardAt = (options: Partial<GuardOptions>): ReturnType<typeof createGuard>
   createGuard({ issuer: ISSUER, audience: API, credentials, clock, onEvent: () => {}, ...options });
 
 suite('a guard', () => {
-  test('asks the internal address for everything, and takes tokens of the public name', async () => {
+  test('sends all requests to the internal address, and accepts tokens of the public issuer', async () => {
     const guard = guardAt({
       issuerAddress: INSIDE,
       issuerPlaintext: 'allow',
@@ -64,7 +64,7 @@ suite('a guard', () => {
     }
   });
 
-  test('is not taken in by the internal name: a guard that has it for the issuer says so', async () => {
+  test('refuses the internal address as an issuer, and says so', async () => {
     const guard = guardAt({ issuer: address });
     await assert.rejects(
       guard.ready(),
@@ -73,7 +73,7 @@ suite('a guard', () => {
     guard.close();
   });
 
-  test('sends its secret over plain http to another machine only where that is said', () => {
+  test('sends its secret over plain http to another machine only if that is allowed', () => {
     for (const issuerAddress of ['http://hallpass:8080', 'http://10.0.0.7:8080', 'http://hallpass.default.svc']) {
       for (const issuerPlaintext of [undefined, 'refuse'] as const) {
         const given = issuerPlaintext === undefined ? {} : { issuerPlaintext };
@@ -124,7 +124,7 @@ function client(more: Partial<HallpassOptions>): {
   };
 }
 
-test('the client asks the internal address, and sends secrets over plain http to another machine only where that is said', async () => {
+test('the client uses the internal address, and sends secrets over plain http to another machine only if that is allowed', async () => {
   const { accessToken } = await client({}).create(partner);
   assert.ok(accessToken.length > 0);
   await client({ serverAddress: address, serverPlaintext: undefined, fetch: undefined }).create(partner);
@@ -139,7 +139,7 @@ test('the client asks the internal address, and sends secrets over plain http to
 });
 
 suite('the server', () => {
-  test('says the same under every name: what is in Host, and what a proxy adds, changes nothing', async () => {
+  test('answers the same whatever Host and proxy headers say', async () => {
     const path = '/.well-known/oauth-authorization-server/tenant';
     const published = await (await fetch(server.url + path)).text();
     for (const fields of [
@@ -152,7 +152,7 @@ suite('the server', () => {
     assert.match(published, /"issuer":"https:\/\/auth\.example\.com\/tenant"/);
   });
 
-  test('takes a proof of possession for its public address, wherever it was sent (RFC 9449 §4.3)', async () => {
+  test('accepts a proof of possession for its public address, wherever the request was sent (RFC 9449 §4.3)', async () => {
     const signer = await Signer.make();
     const send = async (htu: string): Promise<number> => {
       const dpop = await signer.prove({ url: htu, clock });

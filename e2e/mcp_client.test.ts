@@ -79,7 +79,7 @@ async function ask(
   return await oauth.processClientCredentialsResponse(server, client, answer);
 }
 
-describe('an MCP client that knows the API and its own credentials', () => {
+describe('an MCP client that knows only the API and its own credentials', () => {
   const ways = {
     client_secret_basic: () => ({
       clientId: agent.clientId,
@@ -105,14 +105,14 @@ describe('an MCP client that knows the API and its own credentials', () => {
       assert.deepEqual(await call(access_token), [200, undefined]);
     });
 
-    test(`gets a token for another API with ${name}, and with that one this API does not let it in (RFC 9068 §4)`, async () => {
+    test(`gets a token for another API with ${name}, and this API refuses that token (RFC 9068 §4)`, async () => {
       const { server, scope } = await find();
       const { access_token } = await ask(server, way(), { scope, resource: OTHER_API });
       assert.equal(decodeJwt(access_token).aud, OTHER_API);
       assert.deepEqual(await call(access_token), [401, 'invalid_token']);
     });
 
-    test(`is refused a token for an API that it may not name, with ${name} (RFC 8707 §2)`, async () => {
+    test(`is refused a token for an API that its key does not list, with ${name} (RFC 8707 §2)`, async () => {
       const { server, scope } = await find();
       await assert.rejects(
         ask(server, way(), { scope, resource: 'https://stranger.example.com' }),

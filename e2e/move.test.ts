@@ -24,7 +24,7 @@ interface Report {
   readonly tables: readonly { readonly table: string; readonly rows: number; readonly inserted: number }[];
 }
 
-test('a store is copied while it serves, and after the switch everything goes on: keys, sessions, revocations, the feed', async (t) => {
+test('a store is copied while it serves, and keys, sessions, revocations and the feed continue after the switch', async (t) => {
   const cluster = await startPostgres();
   t.after(() => cluster.stop());
   const { dataDir, remove } = makeDataDir();

@@ -1,4 +1,4 @@
-/** A real nginx: the machine's, or Debian's package, taken apart without being installed. */
+/** A real nginx: the machine's, or Debian's package, unpacked without installing it. */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { delimiter, join } from 'node:path';

@@ -1,4 +1,4 @@
-/** The example that people start from, in a checkout, by the two commands of its README. */
+/** The quickstart example in a checkout, started with the two commands of its README. */
 import assert from 'node:assert/strict';
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,7 +12,7 @@ after(remove);
 
 const [start = '', calls = ''] = commandsOf(0);
 
-test('the calls say how to start the example when it was not started', async () => {
+test('calling the example before starting it prints how to start it', async () => {
   const { code, stderr } = await run('sh', ['-c', calls], { cwd: ROOT, environment: { HALLPASS_DATA_DIR: dataDir } });
   assert.equal(code, 1);
   assert.match(stderr, /^Start the example first: npm run quickstart$/m);

@@ -1,4 +1,4 @@
-/** The examples of the README, as they stand there, against a real server. */
+/** The README's examples, unchanged, against a real server. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -64,19 +64,19 @@ test('create: the first example gets a token with the key that was printed', asy
   assert.equal(said, '/accounts.write 900\n');
 });
 
-test('create: the example of the first page refreshes a token', async () => {
+test('create: the example on the first page refreshes a token', async () => {
   const { refreshToken = '' } = await getTokens('/accounts.write');
   const said = await run('create', createExample(server.url, refreshToken));
   assert.equal(said, '200 application/json /accounts.write\n');
 });
 
-test('revoke: the example of the first page takes a token back', async () => {
+test('revoke: the example on the first page revokes a token', async () => {
   const { refreshToken = '' } = await getTokens('/accounts.write');
   const said = await run('revoke', revokeExample(server.url, refreshToken));
   assert.equal(said, '200 {}\n');
 });
 
-test('the guard of the README lets in what its scope opens, and nothing else', async () => {
+test('the guard of the README allows what the scope opens, and nothing else', async () => {
   const { accessToken } = await getTokens('/accounts/a1/transfers.read');
   const openapi = `${folder}openapi.yaml`;
   writeFileSync(openapi, OPENAPI);

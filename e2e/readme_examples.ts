@@ -1,4 +1,4 @@
-/** The examples of the README, and what every reader has to replace in them by their own. */
+/** The README's examples, and the values in them that you replace with your own. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import type { Credentials } from '../testing/process.ts';

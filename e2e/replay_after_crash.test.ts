@@ -9,7 +9,7 @@ import { createSigningKey } from './signing_key.ts';
 const ASSERTION_TYPE = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer';
 const issuer = RIG['HALLPASS_ISSUER'] ?? '';
 
-test('an assertion and a proof that were answered are refused after kill -9, fresh ones are not (rule PK-08)', async (t) => {
+test('a used assertion and a used proof are refused after kill -9; fresh ones are accepted (rule PK-08)', async (t) => {
   const { dataDir, remove } = makeDataDir();
   t.after(remove);
   const signing = await createSigningKey(dataDir, ['signs', '--scope', '/accounts.write']);

@@ -1,4 +1,4 @@
-/** Four client libraries, each as it comes, against a Hallpass in a process of its own. */
+/** Four unmodified client libraries against a Hallpass in its own process. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { OAuth2Client, OAuth2HttpError } from '@badgateway/oauth2-client';
@@ -40,7 +40,7 @@ describe('openid-client', () => {
       execute: [openid.allowInsecureRequests],
     });
 
-  test('finds the issuer by its default, as if it were an OpenID Provider', async () => {
+  test('finds the issuer with its defaults, as if it were an OpenID Provider', async () => {
     const authentication = openid.ClientSecretBasic(partner.clientSecret);
     const config = await openid.discovery(new URL(hallpass.issuer), partner.clientId, undefined, authentication, {
       execute: [openid.allowInsecureRequests],
@@ -206,7 +206,7 @@ describe('simple-oauth2', () => {
     }
   }
 
-  test('reports a wrong secret as 401, with the error that it was', async () => {
+  test('reports a wrong secret as 401 with the right error', async () => {
     await assert.rejects(make('wrong').getToken({ scope: BOTH }), (error) => {
       assert.ok(error instanceof Error && 'output' in error && 'data' in error);
       const { output, data } = error;

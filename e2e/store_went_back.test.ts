@@ -124,12 +124,12 @@ class World {
   }
 }
 
-describe('a store that went back', () => {
+describe('a store restored to an earlier state', () => {
   for (const [what, open] of [
     ['a file that was copied', onFile],
     ['a database as it was before', onDatabase],
   ] as const) {
-    test(`${what}: a connected guard hears every revocation of both histories, and a newer refresh token ends its family`, async (t) => {
+    test(`${what}: a connected guard learns every revocation of both histories, and a newer refresh token ends its family`, async (t) => {
       const place = await open();
       const api = await openApi();
       const port = String(await freePort());

@@ -11,7 +11,7 @@ import { freePort } from '../testing/free_port.ts';
 
 const WORKERS = 3;
 const PATIENCE_MS = 15_000;
-const KILLS = 5;
+const KILLS = 3;
 
 /** The processes that a process has started. */
 function childrenOf(pid: number): readonly number[] {
@@ -53,7 +53,7 @@ function post(
   });
 }
 
-test('workers share keys, revocations and families: what one has acknowledged all of them honour', async (t) => {
+test('workers share keys, revocations and families: all honour what one has acknowledged', async (t) => {
   const { dataDir, remove } = makeDataDir();
   t.after(remove);
   const key = await createKey(dataDir, ['partner', '--scope', '/accounts.write']);
@@ -82,7 +82,7 @@ test('workers share keys, revocations and families: what one has acknowledged al
   assert.equal(Number(counted?.[1]), 5 * 4 * WORKERS, 'the metrics are of all workers together');
 });
 
-test('workers count together: a budget is one for all of them, and so are the failures of an address', async (t) => {
+test('workers count together: they share rate limits and the failures of an address', async (t) => {
   const { dataDir, remove } = makeDataDir();
   t.after(remove);
   const key = await createKey(dataDir, ['partner', '--scope', '/accounts.write', '--requests-per-second', '10']);
@@ -104,7 +104,7 @@ test('workers count together: a budget is one for all of them, and so are the fa
   assert.ok(failures >= 20 - WORKERS && failures <= 2 * (20 + WORKERS), `${failures} failures`);
 });
 
-test('a worker that dies is replaced, and the others serve on; and all end with the server', async (t) => {
+test('a dead worker is replaced while the others keep serving; all workers end with the server', async (t) => {
   const { dataDir, remove } = makeDataDir();
   t.after(remove);
   const key = await createKey(dataDir, ['partner', '--scope', '/accounts.write']);
@@ -127,7 +127,7 @@ test('a worker that dies is replaced, and the others serve on; and all end with 
   await until(() => orphans.every((pid) => !isRunning(pid)));
 });
 
-test('killing workers under load, again and again, leaves no request without an end and no descriptor behind', async (t) => {
+test('killing workers under load leaves no request hanging and leaks no descriptor', async (t) => {
   const { dataDir, remove } = makeDataDir();
   t.after(remove);
   const key = await createKey(dataDir, ['partner', '--scope', '/accounts.write']);
@@ -199,7 +199,7 @@ function isRunning(pid: number): boolean {
   }
 }
 
-test('a port that is taken, and a count that is none, are a sentence and exit code 2', async (t) => {
+test('a taken port or an invalid count ends with exit code 2', async (t) => {
   const { dataDir, remove } = makeDataDir();
   t.after(remove);
   const server = await startHallpass(dataDir, RIG);
