@@ -178,7 +178,7 @@ function onFileSystem(fail: Fail): Disk {
 async function cutPower(place: string, server: HallpassProcess, client: Client): Promise<readonly string[]> {
   // The kernel may let an fsync that is under way when the file system is shut down return as if it had worked: in life
   // nobody would be there to hear the answer.
-  client.hearNoMore();
+  client.ignoreResponses();
   shutDown(place);
   await server.kill();
   return [];

@@ -1,18 +1,19 @@
 /**
- * One address in front of several instances, on 127.0.0.1, connection by connection and in turn: a guard knows one issuer.
- * An instance that does not answer is passed over.
+ * A load balancer on 127.0.0.1: one address in front of several instances, since a guard knows one issuer. Connections go to
+ * the instances in turn, and skip one that does not answer.
  */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 
+/** Balances TCP connections. */
 export class Balancer {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   #ports: readonly number[] = [];
   #next = 0;
 
-  /** Starts one that leads nowhere yet: its address is what the instances are told to be the issuer. */
+  /** Starts one without instances yet: they need its address for their issuer setting. */
   static async start(): Promise<Balancer> {
     const balancer = new Balancer();
     balancer.#server.listen(0, '127.0.0.1');
@@ -34,7 +35,7 @@ export class Balancer {
     return `http://127.0.0.1:${this.port}`;
   }
 
-  /** Leads to the instances at these addresses from now on; whoever is connected stays where it is. */
+  /** Sends new connections to these addresses. Open connections stay where they are. */
   leadTo(urls: readonly string[]): void {
     this.#ports = urls.map((url) => Number(new URL(url).port));
   }

@@ -1,14 +1,14 @@
-/** Chance that can be repeated: the same seed, the same choices. */
+/** Random choices that can be repeated: the same seed gives the same choices. */
 export interface Chance {
   /** 0 to just below 1. */
   readonly next: () => number;
   /** From `min` to just below `max`. */
   readonly between: (min: number, max: number) => number;
-  /** At most so many of them, each at most once. */
+  /** Up to `count` of the items, each at most once. */
   readonly sample: <Item>(items: readonly Item[], count: number) => readonly Item[];
 }
 
-/** Mulberry32: 32 bits of state are plenty for choosing when to kill. */
+/** The choices of a seed, by Mulberry32: 32 bits of state are plenty for choosing when to kill. */
 export function chanceOf(seed: number): Chance {
   let state = seed >>> 0;
   const next = (): number => {

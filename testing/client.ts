@@ -1,36 +1,40 @@
 /**
- * A client of a server process, over real sockets kept open. It tells an answer from none: what counts as acknowledged
- * is an answer that arrived whole.
+ * A client of a server process, over real keep-alive sockets. Only a response that arrived completely counts as an
+ * acknowledgement.
  */
 import { Agent, request } from 'node:http';
 import type { Credentials } from './process.ts';
 
+/** A response that arrived completely. */
 export interface Answer {
   readonly status: number;
   readonly members: ReadonlyMap<string, unknown>;
 }
 
+/** The tokens of one response. */
 export interface Tokens {
   readonly accessToken: string;
   readonly refreshToken: string;
 }
 
+/** The fields of a form. */
 export type Fields = Readonly<Record<string, string>>;
 
+/** A client with one API key. */
 export class Client {
   readonly #url: string;
   readonly #authorization: string;
   readonly #agent: Agent;
-  #deaf = false;
+  #ignoring = false;
 
-  /** `callers`: how many requests it may have under way at once. */
+  /** `callers` is how many requests may be in flight at once. */
   constructor(url: string, { clientId, clientSecret }: Credentials, { callers }: { readonly callers: number }) {
     this.#url = url;
     this.#authorization = `Basic ${Buffer.from(`${clientId}:${clientSecret}`).toString('base64')}`;
     this.#agent = new Agent({ keepAlive: true, maxSockets: callers });
   }
 
-  /** The answer once it is here to its last byte; undefined when there was none. */
+  /** Returns the response once its last byte has arrived, or undefined if it never did. */
   post(path: string, fields: Fields): Promise<Answer | undefined> {
     const body = new URLSearchParams(fields).toString();
     const headers = {
@@ -45,7 +49,7 @@ export class Client {
         response.on('error', () => resolve(undefined));
         response.on('close', () => {
           const status = response.statusCode ?? 0;
-          const heard = response.complete && !this.#deaf;
+          const heard = response.complete && !this.#ignoring;
           resolve(heard ? { status, members: parseMembers(Buffer.concat(chunks)) } : undefined);
         });
       });
@@ -54,9 +58,9 @@ export class Client {
     });
   }
 
-  /** From now on no answer is heard: what a client that lives on takes for acknowledged ends with the power, not after it. */
-  hearNoMore(): void {
-    this.#deaf = true;
+  /** Ignores every further response: in a power cut, the client would not hear them either. */
+  ignoreResponses(): void {
+    this.#ignoring = true;
   }
 
   issue(scope: string): Promise<Answer | undefined> {
@@ -71,19 +75,19 @@ export class Client {
     return this.post('/oauth2/revoke', { token });
   }
 
-  /** Whether a token is active; undefined when that could not be learned. */
+  /** Whether a token is active; undefined if the server did not answer. */
   async isActive(token: string): Promise<boolean | undefined> {
     const answer = await this.post('/oauth2/introspect', { token });
     return answer?.status === 200 ? answer.members.get('active') === true : undefined;
   }
 
-  /** Gives its sockets back. */
+  /** Closes its sockets. */
   close(): void {
     this.#agent.destroy();
   }
 }
 
-/** The tokens of a good answer of the token endpoint; undefined for every other. */
+/** The tokens of a successful response of the token endpoint; undefined for any other. */
 export function tokensOf(answer: Answer | undefined): Tokens | undefined {
   if (answer?.status !== 200) return undefined;
   const accessToken = answer.members.get('access_token');
@@ -93,7 +97,7 @@ export function tokensOf(answer: Answer | undefined): Tokens | undefined {
     : undefined;
 }
 
-/** Whether a refresh was refused for good: 400 `invalid_grant`. */
+/** Whether a refresh was refused for good, with 400 `invalid_grant`. */
 export function isInvalidGrant(answer: Answer | undefined): boolean {
   return answer?.status === 400 && answer.members.get('error') === 'invalid_grant';
 }

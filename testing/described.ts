@@ -1,4 +1,4 @@
-/** Whether an answer is one that the OpenAPI document describes: its method, status, headers, type and body. */
+/** Checks responses against the OpenAPI document: method, status, headers, type and body. */
 import assert from 'node:assert/strict';
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import { fullFormats } from 'ajv-formats/dist/formats.js';
@@ -21,7 +21,7 @@ interface Seen {
   readonly text: string;
 }
 
-/** Fails with a sentence when the document does not describe an answer of the public listener. */
+/** Fails if the document does not describe a response of the public listener. */
 export function assertDescribed({ issuer, path, method, status, headers, text }: Seen): void {
   const what = `${method} ${path} ${status}`;
   const place = placeOf(issuer, path);
@@ -44,7 +44,7 @@ export function assertDescribed({ issuer, path, method, status, headers, text }:
   judge(`${what}: the body`, schema, type?.startsWith('text/') === true ? text : JSON.parse(text));
 }
 
-/** Fails with a sentence when the document does not describe the body of a request that was served. */
+/** Fails if the document does not describe the body of a request that was served. */
 export function assertBodyDescribed({ issuer, path, type, body }: Sent): void {
   const place = placeOf(issuer, path);
   const content = place === undefined ? undefined : document.paths[place]?.post?.requestBody?.content;
@@ -107,7 +107,7 @@ function valueOf(header: string): string | number {
 
 const validators = new Map<object | string, ValidateFunction>();
 
-/** Members that the document does not name are as wrong as those that it names and that are missing. */
+/** Refuses unknown members as well as missing ones. */
 function judge(what: string, schema: Readonly<Record<string, unknown>>, value: unknown): void {
   const validate = validatorOf(schema, { closed: true });
   const shown = JSON.stringify(value).slice(0, 600);

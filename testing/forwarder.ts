@@ -1,18 +1,19 @@
 /**
- * The network between the instances and their database, on 127.0.0.1: it leads to whichever server it is told to, and
- * can fall silent, as a network that was cut: nothing arrives, nobody is told, and what was sent arrives when it heals.
+ * The network between instances and their database, on 127.0.0.1. It can lead to another server, and it can fall silent like
+ * a cut cable: nothing arrives, nobody notices, and what was sent arrives when it heals.
  */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 
+/** Forwards TCP connections to one port. */
 export class Forwarder {
   readonly #server: Server;
   readonly #pairs = new Set<readonly [Socket, Socket]>();
   #target: number;
   #isSilent = false;
 
-  /** Starts one that leads to this port. */
+  /** Starts one that forwards to this port. */
   static async start(target: number): Promise<Forwarder> {
     const forwarder = new Forwarder(target);
     forwarder.#server.listen(0, '127.0.0.1');
@@ -25,7 +26,7 @@ export class Forwarder {
     this.#server = createServer((near) => this.#join(near));
   }
 
-  /** The same address, by way of this forwarder. */
+  /** The same address, through this forwarder. */
   through(url: string): string {
     const address = this.#server.address();
     assert(typeof address === 'object' && address !== null);
@@ -34,13 +35,13 @@ export class Forwarder {
     return at.href;
   }
 
-  /** Leads elsewhere from now on; whoever is connected is cut off. */
+  /** Forwards to another port from now on, and cuts the open connections. */
   leadTo(target: number): void {
     this.#target = target;
     this.#cutOff();
   }
 
-  /** Lets nothing through any more. */
+  /** Stops letting anything through. */
   silence(): void {
     this.#isSilent = true;
     for (const socket of [...this.#pairs].flat()) socket.pause();
@@ -69,7 +70,7 @@ export class Forwarder {
     for (const socket of pair) {
       socket.on('error', () => undefined);
       socket.on('close', () => {
-        // Behind a cut nobody hears that the other has gone.
+        // While the network is cut, neither side notices that the other is gone.
         if (this.#isSilent) return;
         end(pair);
         this.#pairs.delete(pair);

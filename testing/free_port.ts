@@ -1,13 +1,13 @@
-/** Ports for what has to be found again at the same one. */
+/** Free ports, for servers that must come back on the same port. */
 import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 
-/** Below what systems give to connections that go out: one of those must not take the port while nobody listens. */
+/** Below the range for outgoing connections: one of those must not take the port while nobody listens. */
 const PORT_MIN = 10_000;
 const PORT_MAX = 32_000;
 
-/** A port of 127.0.0.1 that nobody listens on. */
+/** Finds a port of 127.0.0.1 that nobody listens on. */
 export async function freePort(): Promise<number> {
   for (;;) {
     const port = randomInt(PORT_MIN, PORT_MAX);

@@ -1,19 +1,20 @@
-/** An API behind the guard, on a port of its own, for tests against a real server. */
+/** An API behind the guard, on its own port, for tests against a real server. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { createGuard, type Guard, type GuardOptions, type Policy } from '@hallpass/guard';
 import { protect } from '@hallpass/guard/node';
 
+/** An API that listens. */
 export interface GuardedApi {
-  /** Where clients call it, without a path. */
+  /** The URL that clients call, without a path. */
   readonly origin: string;
-  /** Puts a guard in front of it: from then on it answers, with the id of the client that was let in. */
+  /** Puts a guard in front of it. From then on, it answers with the id of the client that the guard let in. */
   readonly guardBy: (policy: Policy, options: Omit<GuardOptions, 'publicURL'>) => Guard;
   readonly close: () => void;
 }
 
-/** Listens, so that its address is known before there is a key to be made for it or an issuer to be trusted. */
+/** Starts listening first, because the key and the issuer need its address. */
 export async function openApi(): Promise<GuardedApi> {
   const server = createServer();
   server.listen(0, '127.0.0.1');

@@ -1,6 +1,6 @@
 /**
- * A real server on real sockets, in this process, on a temporary folder and a clock that the test sets. Nothing of it
- * stands in for anything of ours; time and faults are what a test may bring along.
+ * A real server on real sockets in this process, with a temporary folder and a clock that the test sets. Nothing of ours is
+ * mocked; a test may bring its own time and its own faults.
  */
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -21,14 +21,11 @@ import type { Client, Store } from '../packages/server/src/store/store.ts';
 import { databaseSettings } from './postgres/database.ts';
 import { assertBodyDescribed, assertDescribed } from './described.ts';
 
-/** Where every clock starts: in the middle of a second, so that rounding shows. */
+/** Where every clock starts: in the middle of a second, to expose rounding. */
 export const START = Date.UTC(2031, 4, 6, 7, 8, 9, 250);
 export const GRANT_SECONDS = 30 * 86_400;
 
-/**
- * Time that stands still until a test lets it pass. Whoever sleeps lets it pass too. `set` is what an operator does to a
- * clock: no time passes by it.
- */
+/** A clock that stands still until a test, or a `sleep`, lets time pass. `set` changes the time of day without letting any pass. */
 export class TestClock implements ServerClock {
   #now = START;
   #elapsed = 0;
@@ -71,7 +68,7 @@ export interface Tokens {
 export type Params = string | Readonly<Record<string, string | readonly string[]>>;
 
 interface With {
-  /** Goes into the Authorization header as Basic. */
+  /** Sent in the Authorization header, as Basic. */
   readonly key?: Key | undefined;
   readonly headers?: Readonly<Record<string, string>>;
 }
@@ -92,7 +89,7 @@ export interface Hallpass {
   readonly request: (path: string, init?: RequestInit) => Promise<Answer>;
   readonly form: (path: string, params: Params, more?: With) => Promise<Answer>;
   readonly json: (path: string, value: unknown, more?: With) => Promise<Answer>;
-  /** `client_credentials`; must succeed. */
+  /** Requests a token by `client_credentials`, which must succeed. */
   readonly issue: (
     key: Key,
     scope?: string,
@@ -102,14 +99,14 @@ export interface Hallpass {
   readonly revoke: (key: Key, token: string, more?: Readonly<Record<string, string>>) => Promise<Answer>;
   readonly introspect: (key: Key, token: string) => Promise<Answer>;
   readonly isActive: (key: Key, token: string) => Promise<boolean>;
-  /** Bytes as they are to a fresh connection; everything that came back until it was closed. */
+  /** Sends raw bytes on a new connection and returns everything that came back until it was closed. */
   readonly raw: (...pieces: readonly (string | Uint8Array)[]) => Promise<string>;
   readonly close: () => Promise<void>;
 }
 
 export interface Options {
   readonly environment?: Readonly<Record<string, string>>;
-  /** To start on what another server left behind. */
+  /** Starts on the folder of an earlier server. */
   readonly folder?: string;
   readonly clock?: TestClock;
   /** The clock of the database that the store is on, in milliseconds; by default it agrees with the server's. */
@@ -118,7 +115,7 @@ export interface Options {
   readonly faulty?: (store: Store) => Store;
 }
 
-/** An answer, read whole. */
+/** A complete response. */
 export class Answer {
   readonly status: number;
   readonly headers: Headers;
@@ -136,7 +133,7 @@ export class Answer {
     return Object.fromEntries(Object.entries(value));
   }
 
-  /** The status and the error code, in a word: `400 invalid_scope`. */
+  /** The status and the error code, such as `400 invalid_scope`. */
   get outcome(): string {
     if (this.status < 400) return String(this.status);
     return `${this.status} ${String(this.body['error'])}`;
@@ -149,7 +146,7 @@ export class Answer {
 
 const SCOPES = ['/accounts.write', '/accounts.read', '/accounts/{accountID}/transfers.read', '/ping.read'];
 
-/** Starts a server that ends with the test file, at the latest. */
+/** Starts a server. It is closed when the test file ends, if not before. */
 export async function startHallpass(options: Options = {}): Promise<Hallpass> {
   const folder = options.folder ?? mkdtempSync(join(tmpdir(), 'hallpass-test-'));
   const clock = options.clock ?? new TestClock();
@@ -331,7 +328,7 @@ export function exchangeRaw(url: string, pieces: readonly (string | Uint8Array)[
   });
 }
 
-/** Until something holds, at most some seconds: for what other processes and sockets do in their own time. */
+/** Waits until a condition holds, and fails after `milliseconds`: for what other processes and sockets do in their own time. */
 export async function until(holds: () => Promise<boolean> | boolean, milliseconds = 30_000): Promise<void> {
   const end = performance.now() + milliseconds;
   while (!(await holds())) {
@@ -342,7 +339,7 @@ export async function until(holds: () => Promise<boolean> | boolean, millisecond
   }
 }
 
-/** Whether something comes to an end in time. */
+/** Whether work finishes in time. */
 export async function within(milliseconds: number, work: Promise<unknown>): Promise<boolean> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<boolean>((resolve) => {

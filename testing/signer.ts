@@ -1,12 +1,13 @@
-/** A client that signs: assertions in place of a secret (RFC 7523), proofs of possession (RFC 9449). Made with `jose`. */
+/** A client that signs assertions in place of a secret (RFC 7523) and proofs of possession (RFC 9449), with `jose`. */
 import { calculateJwkThumbprint, exportJWK, generateKeyPair, SignJWT, type CryptoKey, type JWK } from 'jose';
 import { createHash, randomUUID } from 'node:crypto';
 import { CLIENT_ASSERTION_TYPE, type ClientAlgorithm } from '@hallpass/protocol';
 import type { TestClock } from './server.ts';
 
+/** A key pair, and what a client signs with it. */
 export class Signer {
   readonly privateKey: CryptoKey;
-  /** The public part alone. */
+  /** The public key. */
   readonly jwk: JWK;
   readonly thumbprint: string;
   readonly algorithm: ClientAlgorithm;
@@ -24,7 +25,7 @@ export class Signer {
     this.thumbprint = thumbprint;
   }
 
-  /** The body parameters by which a client authenticates; claims and header members can be put in or taken out. */
+  /** The body parameters of a client assertion. `changes` add claims and header members, or remove them as undefined. */
   async assert(
     to: { readonly issuer: string; readonly clock: TestClock },
     clientId: string,
@@ -36,7 +37,7 @@ export class Signer {
     return { client_assertion_type: CLIENT_ASSERTION_TYPE, client_assertion };
   }
 
-  /** A proof for one request. */
+  /** A DPoP proof for one request. */
   async prove(
     request: { readonly method?: string; readonly url: string; readonly clock: TestClock; readonly token?: string },
     changes: { readonly claims?: object; readonly header?: object } = {},
