@@ -26,7 +26,7 @@ import { manageApiKeys } from '../packages/server/src/operator/api_keys.ts';
 import { chanceOf } from '../testing/chance.ts';
 import { Client, tokensOf } from '../testing/client.ts';
 import { openRigStore } from './parts/engine.ts';
-import { Family, Unfit } from './parts/family.ts';
+import { Family, WrongAnswer } from './parts/family.ts';
 import { SCOPE } from './parts/load.ts';
 import { endRig, printProgress, rigOptions } from './parts/rig.ts';
 
@@ -335,7 +335,7 @@ try {
     const kinds = fault === 'each' ? (['skew', 'step', 'step-one', 'start'] as const) : ([fault] as const);
     for (const kind of kinds) {
       await runRound(kind, places).catch((error: unknown) => {
-        if (!(error instanceof Unfit)) throw error;
+        if (!(error instanceof WrongAnswer)) throw error;
         findings.push(`${kind}: ${error.message}`);
       });
     }

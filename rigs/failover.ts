@@ -179,7 +179,7 @@ async function runRound(fault: Fault, keys: Operator): Promise<void> {
     await untilReady();
   }
   const over = new AbortController();
-  const around = {
+  const context = {
     get clients() {
       return places.map(({ client }) => client);
     },
@@ -188,7 +188,7 @@ async function runRound(fault: Fault, keys: Operator): Promise<void> {
     found: (what: string) => findings.push(`${fault}: ${what}`),
   };
   const [families] = await Promise.all([
-    runPersistentLoad(around, { callers: CALLERS, over: over.signal }),
+    runPersistentLoad(context, { callers: CALLERS, over: over.signal }),
     keys.changeKeys(),
     failUnderLoad(fault).finally(() => over.abort()),
   ]);

@@ -12,7 +12,7 @@ import { createKey, startHallpass } from '../testing/process.ts';
 import { chanceOf, type Chance } from '../testing/chance.ts';
 import { Client, tokensOf } from '../testing/client.ts';
 import { openRigStore } from './parts/engine.ts';
-import { Family, Unfit } from './parts/family.ts';
+import { Family, WrongAnswer } from './parts/family.ts';
 import { SCOPE } from './parts/load.ts';
 import { endRig, printProgress, rigOptions } from './parts/rig.ts';
 
@@ -75,7 +75,7 @@ async function race(clients: readonly Client[]): Promise<void> {
     try {
       await raceFamily(family, clients);
     } catch (error) {
-      if (!(error instanceof Unfit)) throw error;
+      if (!(error instanceof WrongAnswer)) throw error;
       findings.push(error.message);
     }
     const violation = family.findViolation();

@@ -1,32 +1,33 @@
 /**
- * The log outside of the server: what it has acknowledged, by answers that arrived whole; and the judge, who asks a
- * server that was started again whether all of that still holds.
+ * A record, outside the server, of everything that it has acknowledged with a complete response. After a restart, `judge`
+ * checks that all of it still holds.
  */
 import type { Client } from '../../testing/client.ts';
 import { isInvalidGrant, tokensOf } from '../../testing/client.ts';
 
-/** One grant, as its client knows it. */
+/** One grant, as its client sees it. */
 export interface Session {
-  /** Every refresh token that arrived, by generation. */
+  /** Every refresh token received, by generation. */
   readonly refreshTokens: string[];
-  /** Every access token that arrived, the newest last. */
+  /** Every access token received, the newest last. */
   readonly accessTokens: string[];
   /** Access tokens whose revocation was acknowledged. */
   readonly revokedAccessTokens: Set<string>;
-  /** The request that got no answer: its effect is unknown until it is made again. */
+  /** The request that got no response. Its effect is unknown until it is repeated. */
   unanswered: { readonly asked: 'refresh' | 'revoke'; readonly token: string } | undefined;
-  /** Its end was acknowledged: by a revocation, or by the refusal of a retired token. */
+  /** Whether its end was acknowledged, by a revocation or by the refusal of a retired token. */
   ended: boolean;
 }
 
-/** Something that was acknowledged and no longer holds. */
+/** Something acknowledged that no longer holds. */
 export interface Loss {
   readonly lost: 'revocation' | 'rotation' | 'session';
   readonly because: string;
 }
 
+/** Everything that was acknowledged so far. */
 export class Acknowledgements {
-  /** Of the latest round, and of all before it. */
+  /** The sessions of the latest round; `earlier` has those before it. */
   latest: Session[] = [];
   readonly earlier: Session[] = [];
   revocations = 0;
@@ -68,7 +69,7 @@ export class Acknowledgements {
   }
 }
 
-/** Everything of these sessions that does not hold; what the judge's own requests bring about is logged as well. */
+/** Returns what no longer holds of these sessions. Records what its own requests change. */
 export async function judge(
   client: Client,
   log: Acknowledgements,
@@ -105,7 +106,7 @@ async function judgeEnded(client: Client, session: Session): Promise<readonly Lo
   return active === false ? [] : [revocationLost(`a grant: its access token has active=${active}`)];
 }
 
-/** A revocation without an answer is made again, as documented, and then it has to hold. */
+/** A revocation without a response is repeated, as documented, and then it must hold. */
 async function repeatRevocation(client: Client, log: Acknowledgements, session: Session): Promise<readonly Loss[]> {
   const { token = '' } = session.unanswered ?? {};
   session.unanswered = undefined;
@@ -120,9 +121,9 @@ async function repeatRevocation(client: Client, log: Acknowledgements, session: 
 }
 
 /**
- * A living session goes on with the newest token that arrived. Where a refresh had no answer that is the same request
- * again, and it gets either the rotation or, if that was committed, what the lost answer had held; in both cases a
- * third asking gets the same refresh token to the last byte.
+ * A living session continues with the newest token received. If a refresh got no response, this repeats it: it either rotates
+ * now or, if the lost rotation was committed, returns its token. Either way, asking once more returns the same refresh token,
+ * byte for byte.
  */
 async function judgeLiving(client: Client, log: Acknowledgements, session: Session): Promise<readonly Loss[]> {
   const generation = session.refreshTokens.length - 1;
@@ -146,7 +147,7 @@ async function judgeLiving(client: Client, log: Acknowledgements, session: Sessi
   return generation === 0 ? [] : await judgeRetired(client, log, session, generation);
 }
 
-/** A token older than the predecessor is refused; one older than that ends the family, and that has to hold too. */
+/** A token older than the predecessor is refused. A still older one ends the family, and that must hold too. */
 async function judgeRetired(
   client: Client,
   log: Acknowledgements,

@@ -1,4 +1,4 @@
-/** A store of a rig's own on either engine, and the way to its rows past the server: to count them, or to damage them. */
+/** A rig's own store on either engine, with access to its rows behind the server's back, to count or damage them. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -8,20 +8,22 @@ import { startPostgres } from '../../testing/postgres/cluster.ts';
 /** How long a statement of the rig waits for the server's, in milliseconds. */
 const BUSY_TIMEOUT_MS = 5_000;
 
+/** An empty store for a rig. */
 export interface RigStore {
   readonly dataDir: string;
-  /** For every process on this store. */
+  /** The settings of every process on this store. */
   readonly environment: Environment;
-  /** Runs a statement past the server. */
+  /** Runs a statement behind the server's back. */
   readonly tamper: (statement: string) => Promise<void>;
   /** How many rows a table has. */
   readonly count: (table: string) => Promise<number>;
   readonly remove: () => Promise<void>;
 }
 
+/** The two engines. */
 export type Engine = 'sqlite' | 'postgres';
 
-/** Makes an empty store. */
+/** Creates an empty store. */
 export async function openRigStore(engine: Engine): Promise<RigStore> {
   return engine === 'sqlite' ? openFile() : await openDatabase();
 }

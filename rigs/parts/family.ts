@@ -8,8 +8,8 @@ export type Ended =
   | { readonly ended: 'refused' | 'acknowledged' | 'active' | 'inactive' | 'unknown' };
 
 /** An answer that no client can do anything with: neither good, nor a refusal, nor one to ask again after. */
-export class Unfit extends Error {
-  override readonly name = 'Unfit';
+export class WrongAnswer extends Error {
+  override readonly name = 'WrongAnswer';
 }
 
 export class Family {
@@ -79,5 +79,5 @@ export class Family {
 /** No answer and a 503 may be followed by the same request (README, the retry contract); nothing else may. */
 function unknown(answer: Answer | undefined, asked: string): 'unknown' {
   if (answer === undefined || answer.status === 503) return 'unknown';
-  throw new Unfit(`${asked} was answered with ${answer.status}`);
+  throw new WrongAnswer(`${asked} was answered with ${answer.status}`);
 }

@@ -1,10 +1,10 @@
 /**
- * A store that acknowledges before it commits, simulated: between a kill and the restart, one acknowledged revocation
- * and one acknowledged rotation are taken out of the store by hand. A rig that does not notice proves nothing.
+ * Simulates a store that acknowledges before it commits: between a kill and the restart, it removes one acknowledged
+ * revocation and undoes one acknowledged rotation. A rig that does not notice proves nothing.
  */
 import type { Session } from './acknowledgements.ts';
 
-/** `tamper` runs a statement past the server. */
+/** Plants the defect in one of these sessions each. `tamper` runs a statement behind the server's back. */
 export async function plantDefect(
   tamper: (statement: string) => Promise<void>,
   sessions: readonly Session[],

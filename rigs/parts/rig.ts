@@ -1,17 +1,17 @@
-/** What the rigs have in common: their options, their progress on standard error, and how they end. */
+/** What all rigs share: options, progress on standard error, and how they report. */
 import { parseArgs } from 'node:util';
 
-/** The options of a rig: `--rounds N --seed N --json --planted-defect`, and a choice or two of its own. */
+/** The options of a rig: `--rounds N --seed N --json --planted-defect`, and a few choices. */
 export interface RigOptions {
   readonly rounds: number;
   readonly seed: number;
   readonly json: boolean;
   readonly plantedDefect: boolean;
-  /** The value of one more option, one of these; the first by default. */
+  /** The value of another option, one of `choices`; the first is the default. */
   readonly choose: <Choice extends string>(name: string, choices: readonly [Choice, ...Choice[]]) => Choice;
 }
 
-/** Reads the command line. Throws a sentence for what is not good. */
+/** Reads the command line. Throws a `RangeError` that names the option that is wrong. */
 export function rigOptions({
   rounds: otherwise,
   roundsMax,
@@ -48,11 +48,11 @@ export function rigOptions({
   };
 }
 
-/** How often there is a line where it does not replace the one before, in milliseconds. */
+/** How often progress is printed where no terminal is attached, in milliseconds. */
 const PROGRESS_MS = 20_000;
 let progressAt = performance.now();
 
-/** How far it is, on standard error: a line that the next one replaces, or now and then one where nobody watches. */
+/** Prints progress on standard error: a line that the next one replaces, or a line now and then without a terminal. */
 export function printProgress(line: string): void {
   if (process.stderr.isTTY) process.stderr.write(`\r${line}`);
   else if (performance.now() - progressAt > PROGRESS_MS) {
@@ -61,10 +61,10 @@ export function printProgress(line: string): void {
   }
 }
 
-/** How many findings are told one by one. */
-const TOLD_MAX = 20;
+/** How many findings are printed. */
+const PRINTED_MAX = 20;
 
-/** The figures on standard output, the findings on standard error, and exit code 1 when there are any. */
+/** Prints the figures on standard output and the findings on standard error. Sets exit code 1 if there are any. */
 export function endRig(
   figures: Readonly<Record<string, string | number>>,
   { findings, json }: { readonly findings: readonly string[]; readonly json: boolean },
@@ -72,6 +72,6 @@ export function endRig(
   if (process.stderr.isTTY) process.stderr.write('\n');
   const words = Object.entries(figures).map(([name, value]) => `${name} ${value}`);
   process.stdout.write(`${json ? JSON.stringify(figures) : words.join(', ')}\n`);
-  for (const finding of findings.slice(0, TOLD_MAX)) process.stderr.write(`found: ${finding}\n`);
+  for (const finding of findings.slice(0, PRINTED_MAX)) process.stderr.write(`found: ${finding}\n`);
   if (findings.length > 0) process.exitCode = 1;
 }

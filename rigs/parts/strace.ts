@@ -1,21 +1,21 @@
-/** Runs a server under strace, which makes its system calls fail, or kills it in the middle of one. */
+/** Runs a server under strace, which makes system calls fail or kills the server in the middle of one. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** Something that a rig needs is not on this machine: said in a sentence, with exit code 3. */
+/** This machine lacks something that the rig needs. The message says what; the exit code is 3. */
 export class NotHere extends Error {
   override readonly name = 'NotHere';
 }
 
+/** The exit code of a rig that cannot run on this machine. */
 export const EXIT_NOT_HERE = 3;
 
-/** The calls by which a file is made to last. */
+/** The calls that make a file durable. */
 export const SYNC_CALLS: readonly string[] = ['fsync', 'fdatasync'];
 
 /**
- * The command to run a server by. strace is a grandchild (`-D`), so that the process that was started is the server.
- * `injection` is what strace(1) takes behind the names of the calls, such as `error=EIO:when=7`; each thread counts its
- * own.
+ * The command that runs a server under strace, as a grandchild (`-D`), so that the process you start is the server itself.
+ * `injection` is what strace(1) takes after the names of the calls, such as `error=EIO:when=7`. Each thread counts its own.
  */
 export function straceWith(calls: readonly string[], injection: string): readonly string[] {
   demand('strace');
@@ -24,7 +24,7 @@ export function straceWith(calls: readonly string[], injection: string): readonl
   return ['strace', '-D', '-f', '-qq', '-o', '/dev/null', ...inject];
 }
 
-/** Throws `NotHere` when a tool is not on the path. */
+/** Throws `NotHere` if a tool is not in the PATH. */
 export function demand(tool: string): void {
   const found = (process.env['PATH'] ?? '').split(':').some((folder) => existsSync(join(folder, tool)));
   if (!found) {
