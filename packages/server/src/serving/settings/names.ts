@@ -5,7 +5,7 @@
 import { findNearest, isLike } from '@hallpass/protocol';
 import { BadSetting } from './bad_setting.ts';
 
-/** Variables by name, as `process.env` has them. */
+/** Variables by name, as Node has them. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** The variable that names the settings file. */
