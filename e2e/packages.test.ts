@@ -7,7 +7,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { compile, installProject, packInto, parseObject, ROOT } from './installed.ts';
+import { compile, installProject, packInto, parseObject, ROOT, run } from './installed.ts';
 import * as readme from './readme_examples.ts';
 import { serveReadme } from './readme_server.ts';
 
@@ -117,6 +117,14 @@ test("the README's examples create, revoke and guard against the installed serve
   } finally {
     assert.equal(await server.stop(), 0);
   }
+});
+
+test('the installed package starts a server in another process, as docs/operating.md says, with its types', async () => {
+  const example = readme.blocksOf('ts', readFileSync(join(ROOT, 'docs/operating.md'), 'utf8'))[0] ?? '';
+  writeFileSync(join(project, 'embedding.ts'), example);
+  assert.deepEqual(await compile(project, ['embedding.ts'], { lib: 'es2023,dom', types: 'node' }), []);
+  const { stdout, stderr } = await run(process.execPath, [join(project, 'embedding.ts')], { cwd: project });
+  assert.match(stdout, /^200 http:\/\/localhost:\d+ /, stderr);
 });
 
 test("the README's examples compile strictly, with every declaration checked", async () => {
