@@ -116,9 +116,11 @@ export function printTable(head: readonly string[], rows: readonly (readonly str
   for (const row of shown) printLine(line(row));
 }
 
-/** Styles for parts of a line that is then printed here. */
+/** Something important. The styles are for parts of a line that is then printed here. */
 export const strong = styled('bold');
+/** Something that went well. */
 export const good = styled('green');
+/** Something to notice. */
 export const warn = styled('yellow');
 const dim = styled('dim');
 const bad = styled('red');

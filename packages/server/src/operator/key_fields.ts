@@ -83,6 +83,7 @@ interface PublicKeysField extends Row {
   readonly itemsMax: number;
 }
 
+/** A row of the table. `kind` says how its value is checked, written and read. */
 export type KeyField = TextField | ListField | SwitchField | ChoiceField<string> | NumberField | PublicKeysField;
 
 /** The row that a field needs, by the type that the store has for it. */
@@ -102,6 +103,7 @@ type RowOf<Value> = [Value] extends [boolean]
 
 /** The longest name, in characters. */
 export const NAME_LENGTH_MAX = 100;
+/** The most scopes of a key. */
 export const SCOPES_PER_KEY_MAX = 500;
 /** The most audiences, origins and resource servers of a key, each. */
 export const LIST_ITEMS_MAX = 100;

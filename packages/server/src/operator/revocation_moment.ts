@@ -12,6 +12,7 @@ import { operatorRefusal } from './operator_refusal.ts';
 
 /** The clock that dates a revocation when this machine's and the store's disagree. */
 export const CLOCKS = ['machine', 'store'] as const;
+/** One of them. */
 export type ClockChoice = (typeof CLOCKS)[number];
 
 /** How long a commit usually takes at most, in milliseconds. Added to the date, so that one write is usually enough. */

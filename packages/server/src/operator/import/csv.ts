@@ -4,6 +4,7 @@ import { operatorRefusal, type CsvFault } from '../operator_refusal.ts';
 
 /** What may separate the fields of a line. */
 export const CSV_SEPARATORS = [',', ';', '\t'] as const;
+/** One of them. */
 export type CsvSeparator = (typeof CSV_SEPARATORS)[number];
 
 /** A record, and the line of the text where it begins, from 1. */

@@ -34,6 +34,7 @@ export interface ImportCounts {
 
 /** What to do with a row whose `client_id` another key has. */
 export const ON_CONFLICT = ['refuse', 'skip'] as const;
+/** One of them. */
 export type OnConflict = (typeof ON_CONFLICT)[number];
 
 /** How many clients are read at a time. */

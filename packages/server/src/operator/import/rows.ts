@@ -7,6 +7,7 @@ import { OperatorRefusal, operatorRefusal } from '../operator_refusal.ts';
 
 /** The formats of a file of keys: CSV, JSON as `keys list` prints it, and Ory Hydra's client export. */
 export const IMPORT_FORMATS = ['csv', 'json', 'hydra'] as const;
+/** One of them. */
 export type ImportFormat = (typeof IMPORT_FORMATS)[number];
 
 /** What a key is to be, with credentials that already exist. */
