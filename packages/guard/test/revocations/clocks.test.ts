@@ -1,4 +1,4 @@
-/** Clocks that lie: the time of day of the guard's machine is set forward and back, and nothing that it knew is lost. */
+/** Wrong clocks: the time of day of the guard's machine is set forward and back, and the guard loses nothing. */
 import { createGuard, type Guard, type GuardOptions } from '@hallpass/guard';
 import { createTestIssuer, type TestIssuer } from '@hallpass/guard/testing';
 import { PATHS, printBasic } from '@hallpass/protocol';

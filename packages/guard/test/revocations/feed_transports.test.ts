@@ -16,7 +16,7 @@ const step = fc.oneof(
   { weight: 2, arbitrary: fc.record({ do: fc.constant('pages' as const), kind: fc.constantFrom(...PAGES) }) },
 );
 
-test('whatever the mix of streams, pages, breaks and repeats, the guard is never fresh without an entry, never confirms one it has not, and ends with exactly the log', async () => {
+test('over any mix of streams, pages, breaks and repeats, the guard is never fresh without an entry, never confirms one it does not have, and ends with exactly the log', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 25 }), async (steps) => {
       await inWorld(async (world) => {
@@ -61,7 +61,7 @@ async function assertPolls(world: World, t: TestContext): Promise<void> {
 }
 
 for (const kind of ['html', 'silent', 'ending', 'unreachable'] as const) {
-  test(`a stream that cannot be had (${kind}) is followed by pages within 2.5 s, two to four a second`, async (t) => {
+  test(`without a stream (${kind}) the guard polls pages within 2.5 s, two to four a second`, async (t) => {
     await inWorld(async (world) => {
       world.stream = kind;
       await assertPolls(world, t);
@@ -71,7 +71,7 @@ for (const kind of ['html', 'silent', 'ending', 'unreachable'] as const) {
   });
 }
 
-test('the stream is tried now and then, and when it comes the pages end', async () => {
+test('the stream is tried now and then, and polling stops when it works', async () => {
   await inWorld(async (world) => {
     world.stream = 'html';
     world.feed.start();
@@ -90,7 +90,7 @@ test('the stream is tried now and then, and when it comes the pages end', async 
   });
 });
 
-test('with a stream that speaks no page is ever read, but to confirm when somebody waits', async () => {
+test('with a working stream no page is read, except to confirm when a caller waits', async () => {
   await inWorld(async (world) => {
     world.feed.start();
     await world.pass(20_000);
@@ -102,7 +102,7 @@ test('with a stream that speaks no page is ever read, but to confirm when somebo
   });
 });
 
-test('a page vouches for the moment at which it was asked for, not for that at which it came', async () => {
+test('freshness counts from when a page was requested, not from when it arrived', async () => {
   await inWorld(async (world) => {
     world.stream = 'html';
     world.page = 'slow';
@@ -116,7 +116,7 @@ test('a page vouches for the moment at which it was asked for, not for that at w
   });
 });
 
-test('when pages fail as well the feed is lost, and said to be so once', async () => {
+test('when pages fail too, the feed is lost', async () => {
   await inWorld(async (world) => {
     world.stream = 'unreachable';
     world.feed.start();
@@ -129,7 +129,7 @@ test('when pages fail as well the feed is lost, and said to be so once', async (
   });
 });
 
-test('whom the issuer refuses the stream is not asked for pages', async () => {
+test('if the issuer refuses the stream, pages are not requested', async () => {
   await inWorld(async (world) => {
     let asked = 0;
     const feed = new RevocationFeed({

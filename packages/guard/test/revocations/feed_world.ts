@@ -1,4 +1,4 @@
-/** The feed of a guard on a network that misbehaves as it is told, and on timers and a clock that the test moves. */
+/** A guard's feed on a network that misbehaves on request, with timers and a clock that the test moves. */
 import type { RevocationEntry } from '@hallpass/protocol';
 import assert from 'node:assert/strict';
 import { mock } from 'node:test';
@@ -57,7 +57,7 @@ export class World {
     this.#open?.write(this.log.length);
   }
 
-  /** Somebody waits for guards to confirm. */
+  /** A caller waits for guards to confirm. */
   ask(): void {
     this.#open?.ask();
   }
@@ -66,7 +66,7 @@ export class World {
     this.#open?.end();
   }
 
-  /** Lets so much time go by, in the guard as well. */
+  /** Lets time pass for both the issuer and the guard. */
   async pass(milliseconds: number): Promise<void> {
     for (let passed = 0; passed < milliseconds; passed += TICK_MS) {
       this.clock.advance(TICK_MS / 1000);
@@ -92,7 +92,7 @@ export class World {
     return this.set.ends({ jti: id, grant_id: makeId(), client_id: '', iat: 0 });
   }
 
-  /** It may know more than it says, and never less. */
+  /** Checks that the guard has every entry that its staleness says it has. */
   judge(): void {
     const knownUntil = this.clock.now() - this.feed.stalenessSeconds * 1000;
     const missed = this.log.find(({ entry, at }) => at < knownUntil && !this.has(entry));
@@ -110,7 +110,7 @@ export class World {
   async #answerPage(cursor: string | undefined): Promise<unknown> {
     this.pages += 1;
     const from = positionOf(cursor);
-    // Who asks for what comes after a cursor says by that that it has everything before.
+    // Reading after a cursor confirms everything before it.
     const claimed = this.log.slice(0, from).find(({ entry }) => !this.has(entry));
     if (claimed !== undefined) this.wrong ??= `confirmed without ${claimed.entry.cursor}`;
     if (this.page === 'unreachable') throw new Outage('away');

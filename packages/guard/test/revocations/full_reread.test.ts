@@ -1,4 +1,4 @@
-/** The whole feed once more, after the clock was set: what is read, how often, and what happens when it fails. */
+/** Reading the whole feed again after the clock was set: what is read, how often, and what happens on failure. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Outage } from '../../src/outage.ts';
@@ -25,7 +25,7 @@ function has(rig: Rig, jti: string): boolean {
   return rig.set.ends({ jti, grant_id: makeId(), client_id: '', iat: 0 });
 }
 
-test('a clock that is set back has everything read from the start, and the stream goes on', async () => {
+test('when the clock is set back, the feed is read from the start and the stream continues', async () => {
   await inRig(LONGEST, STREAM_ALONE, async (rig) => {
     const { ids, asked } = serve(rig);
     await rig.start();
@@ -44,7 +44,7 @@ test('a clock that is set back has everything read from the start, and the strea
   });
 });
 
-test('one that is set forward has the stream opened again as well, where it was, and what was in it is not believed', async () => {
+test('when the clock is set forward, the stream is also reopened where it was, and its buffered events do not count', async () => {
   await inRig(LONGEST, STREAM_ALONE, async (rig) => {
     serve(rig);
     await rig.start();
@@ -68,7 +68,7 @@ test('one that is set forward has the stream opened again as well, where it was,
   });
 });
 
-test('a page that was asked for before the machine slept vouches for nothing', async () => {
+test('a page that was requested before the machine slept does not make the feed fresh', async () => {
   await inRig(LONGEST, { pollAfterMs: 1_000 }, async (rig) => {
     let answer = (): void => {};
     rig.page = () =>
@@ -87,7 +87,7 @@ test('a page that was asked for before the machine slept vouches for nothing', a
   });
 });
 
-test('a page that fails is asked for again, from where it was', async () => {
+test('a page that fails is requested again, from the same cursor', async () => {
   await inRig(LONGEST, STREAM_ALONE, async (rig) => {
     const { ids, asked } = serve(rig);
     const { page } = rig;
@@ -107,7 +107,7 @@ test('a page that fails is asked for again, from where it was', async () => {
   });
 });
 
-test('a clock that is set all the time has the feed read once a minute, and not less', async () => {
+test('a clock that keeps being set causes one full read a minute', async () => {
   await inRig(LONGEST, STREAM_ALONE, async (rig) => {
     serve(rig);
     await rig.start();
@@ -124,7 +124,7 @@ test('a clock that is set all the time has the feed read once a minute, and not 
   });
 });
 
-test('a clock that runs wild has the stream opened again at once, and then every two seconds at the most', async () => {
+test('a clock that keeps jumping reopens the stream at once, and then at most every two seconds', async () => {
   await inRig(LONGEST, STREAM_ALONE, async (rig) => {
     serve(rig);
     await rig.start();
@@ -137,7 +137,7 @@ test('a clock that runs wild has the stream opened again at once, and then every
   });
 });
 
-test('a guard that was not started, or is closed, reads nothing', async () => {
+test('a guard that is not started, or is closed, reads nothing', async () => {
   await inRig(LONGEST, STREAM_ALONE, async (rig) => {
     const { asked } = serve(rig);
     rig.feed.clockJumped(-60);

@@ -1,11 +1,11 @@
-/** When the feed asks for a stream and for pages, to the millisecond. */
+/** When the feed opens streams and requests pages, to the millisecond. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Outage, Refused } from '../../src/outage.ts';
 import { inRig, LONGEST, SHORTEST, STEP_MS, STREAM_ALONE, times } from './feed_rig.ts';
 import { settle } from './feed_world.ts';
 
-test('a stream that cannot be had is tried again after 100 ms, and twice as long each time, up to 2 s or half of it', async () => {
+test('a failed stream is retried after 100 ms, then after twice as long each time up to 2 s, with jitter down to half', async () => {
   for (const [chance, expected] of [
     [LONGEST, [0, 100, 300, 700, 1_500, 3_100, 5_100, 7_100]],
     [SHORTEST, [0, 50, 150, 350, 750, 1_550, 2_550, 3_550, 4_550, 5_550, 6_550]],
@@ -22,7 +22,7 @@ test('a stream that cannot be had is tried again after 100 ms, and twice as long
   }
 });
 
-test('only a stream that has spoken is a reason to be back at once when it ends', async () => {
+test('the backoff starts over only after a stream that brought a heartbeat', async () => {
   for (const speaks of [true, false]) {
     await inRig(LONGEST, STREAM_ALONE, async (rig) => {
       const good = rig.stream;
@@ -41,7 +41,7 @@ test('only a stream that has spoken is a reason to be back at once when it ends'
   }
 });
 
-test('whom the issuer refuses waits for ten seconds, or five, and no longer once it is refused no more', async () => {
+test('after a refusal the guard waits five to ten seconds, and normal backoff resumes once it is no longer refused', async () => {
   for (const [chance, pauseMs, nextMs] of [
     [LONGEST, 10_000, 200],
     [SHORTEST, 5_000, 100],
@@ -61,7 +61,7 @@ test('whom the issuer refuses waits for ten seconds, or five, and no longer once
   }
 });
 
-test('while pages do, the stream is tried once a minute, or twice, and its failures take nothing away', async () => {
+test('while polling works, the stream is tried once or twice a minute, and its failures change nothing', async () => {
   for (const [chance, againMs] of [
     [LONGEST, 60_000],
     [SHORTEST, 30_000],
@@ -86,7 +86,7 @@ test('while pages do, the stream is tried once a minute, or twice, and its failu
   }
 });
 
-test('pages are read from two seconds on, and again after half a second, or a quarter', async () => {
+test('pages are polled after two seconds of silence, every quarter to half a second', async () => {
   for (const [chance, pauseMs] of [
     [LONGEST, 500],
     [SHORTEST, 250],
@@ -102,7 +102,7 @@ test('pages are read from two seconds on, and again after half a second, or a qu
   }
 });
 
-test('a page that cannot be had is asked for less and less often, up to two seconds, and then as often as before', async () => {
+test('failing pages are requested less and less often, up to every two seconds, until one succeeds', async () => {
   await inRig(LONGEST, {}, async (rig) => {
     const good = rig.page;
     await rig.start();
@@ -119,7 +119,7 @@ test('a page that cannot be had is asked for less and less often, up to two seco
   });
 });
 
-test('the first page that cannot be had counts already', async () => {
+test('the backoff counts the first failing page', async () => {
   await inRig(LONGEST, {}, async (rig) => {
     rig.page = () => Promise.reject(new Outage('away'));
     await rig.start();
@@ -129,7 +129,7 @@ test('the first page that cannot be had counts already', async () => {
   });
 });
 
-test('whom pages are refused waits for ten seconds, and the operator hears of it where pages did', async () => {
+test('after a refused page the guard waits ten seconds, and reports it if polling worked before', async () => {
   await inRig(LONGEST, {}, async (rig) => {
     await rig.start();
     await rig.pass(2_000);
@@ -145,7 +145,7 @@ test('whom pages are refused waits for ten seconds, and the operator hears of it
   });
 });
 
-test('no page is read while the stream has spoken since that was last asked: after four seconds at the most', async () => {
+test('no page is polled while the stream brings heartbeats, and polling starts within four seconds of silence', async () => {
   for (const [chance, pauseMs] of [
     [LONGEST, 4_000],
     [SHORTEST, 2_000],
@@ -165,7 +165,7 @@ test('no page is read while the stream has spoken since that was last asked: aft
   }
 });
 
-test('a page that was on its way while the stream spoke does not make it the way to hear', async () => {
+test('a page that arrives after a heartbeat does not switch the transport to polling', async () => {
   await inRig(LONGEST, {}, async (rig) => {
     let answer = (_page: unknown): void => {};
     rig.page = () => new Promise((resolve) => (answer = resolve));
