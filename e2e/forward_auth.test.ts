@@ -284,7 +284,7 @@ suite('an API behind nginx and hallpass guard', () => {
         for (const name of ['X-HTTP-Method-Override', 'x-http-method', 'X-Method-Override', 'X-Original-URL']) {
           const answer = await ask(world, '/accounts/a1', { authorization, [name]: 'DELETE' });
           assert.equal(answer.status, 400, name);
-          assert.match(answer.body, /"error":"invalid_request".*Leave this out: x-/);
+          assert.match(answer.body, /"error":"invalid_request".*Remove this: x-/);
         }
         assert.equal((await ask(world, '/accounts/a1?_method=DELETE', { authorization })).status, 400);
         assert.deepEqual(seen.splice(0), []);
