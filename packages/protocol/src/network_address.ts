@@ -1,11 +1,21 @@
 /** Network addresses: which belong to this machine, and how limits tell callers apart. */
 
-/** `localhost` and the names below it (RFC 6761 §6.3), 127.0.0.0/8 (RFC 1122 §3.2.1.3) and ::1 (RFC 4291 §2.5.3). */
-const LOOPBACK = /^(?:(?:[a-z0-9-]+\.)*localhost|127(?:\.[0-9]{1,3}){3}|::1|\[::1\])$/i;
+/** `localhost`, 127.0.0.0/8 (RFC 1122 §3.2.1.3) and ::1 (RFC 4291 §2.5.3). */
+const LOOPBACK = /^(?:localhost|127(?:\.[0-9]{1,3}){3}|::1|\[::1\])$/i;
 
 /** Whether a host name or address, as a URL or a socket writes it, is this machine. What is sent there crosses no network. */
 export function isLoopback(host: string): boolean {
   return LOOPBACK.test(host);
+}
+
+const BELOW_LOCALHOST = /^(?:[a-z0-9-]+\.)+localhost$/i;
+
+/**
+ * Whether a client may send a secret to this host without TLS: this machine, or a name below `localhost`, which resolvers
+ * keep on this machine (RFC 6761 §6.3). A server must not use this to judge a `Host` header or a database's address.
+ */
+export function isPlaintextHost(host: string): boolean {
+  return isLoopback(host) || BELOW_LOCALHOST.test(host);
 }
 
 const SERVER_URL = /^https?:\/\/[^\s/?#@\\]+(?:\/[^\s?#\\]*)?$/i;
