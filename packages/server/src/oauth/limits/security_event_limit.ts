@@ -42,14 +42,3 @@ export class SecurityEventLimit {
     return undefined;
   }
 }
-
-/** A refresh token of one key was shown by another: it has leaked, or two systems are mixed up. */
-export function shownByAnother(
-  token: { readonly clientId: string; readonly grantId: string; readonly generation: number },
-  by: { readonly clientId: string; readonly at: number },
-): StoreEvent {
-  const { clientId, at } = by;
-  const { grantId, generation } = token;
-  const detail = `generation ${generation}, issued to ${token.clientId}`;
-  return { at, kind: 'refresh_token_of_another_client', clientId, grantId, detail };
-}
