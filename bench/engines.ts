@@ -9,8 +9,8 @@
  */
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { Client } from '../testing/client.ts';
-import { createKey, RIG, startHallpass, type Environment } from '../testing/process.ts';
+import { Client } from '../testing/client/client.ts';
+import { createKey, RIG, startHallpass, type Environment } from '../testing/process/process.ts';
 import { startPostgres, type PostgresCluster } from '../testing/postgres/cluster.ts';
 import { numberOption, printFigures } from './bench.ts';
 import { ISSUE_CALLERS, measureIssuing, measureWriting, SCOPE, WRITE_CALLERS } from './measuring.ts';

@@ -6,8 +6,8 @@
  * Server and callers share the machine: the figures are what both get out of it together.
  */
 import { join } from 'node:path';
-import { Client } from '../testing/client.ts';
-import { createKey, RIG, startHallpass, type Environment } from '../testing/process.ts';
+import { Client } from '../testing/client/client.ts';
+import { createKey, RIG, startHallpass, type Environment } from '../testing/process/process.ts';
 import { numberOption, printFigures } from './bench.ts';
 import { ISSUE_CALLERS, measureIssuing, measureWriting, SCOPE, WRITE_CALLERS, type Clients } from './measuring.ts';
 

@@ -1,5 +1,5 @@
 /** What is measured of servers: issuing, durable rotations and durable revocations, by callers who share the machine. */
-import { Client, tokensOf } from '../testing/client.ts';
+import { Client, tokensOf } from '../testing/client/client.ts';
 import { runCallers, type Measured } from './callers.ts';
 import { median, percentile, rounded } from '../testing/statistics.ts';
 

@@ -6,7 +6,7 @@
  */
 import { DatabaseSync } from 'node:sqlite';
 import { join } from 'node:path';
-import { createKey, RIG, runCommand } from '../testing/process.ts';
+import { createKey, RIG, runCommand } from '../testing/process/process.ts';
 import { startPostgres } from '../testing/postgres/cluster.ts';
 import { numberOption, printFigures } from './bench.ts';
 

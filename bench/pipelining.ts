@@ -9,7 +9,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { Agent, get } from 'node:http';
 import { connect } from 'node:net';
-import { RIG, startHallpass } from '../testing/process.ts';
+import { RIG, startHallpass } from '../testing/process/process.ts';
 import { numberOption, printFigures } from './bench.ts';
 import { median, rounded } from '../testing/statistics.ts';
 

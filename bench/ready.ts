@@ -5,7 +5,7 @@
  */
 import { get } from 'node:http';
 import { join } from 'node:path';
-import { RIG, startHallpass } from '../testing/process.ts';
+import { RIG, startHallpass } from '../testing/process/process.ts';
 import { numberOption, printFigures } from './bench.ts';
 import { median } from '../testing/statistics.ts';
 

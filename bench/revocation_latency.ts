@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { Hallpass } from '@hallpass/client';
 import { createGuard, type Guard } from '@hallpass/guard';
-import { createKey, RIG, startHallpass } from '../testing/process.ts';
+import { createKey, RIG, startHallpass } from '../testing/process/process.ts';
 import { numberOption, printFigures } from './bench.ts';
 import { median, percentile, rounded } from '../testing/statistics.ts';
 

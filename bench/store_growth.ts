@@ -6,8 +6,8 @@
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { Client, tokensOf } from '../testing/client.ts';
-import { createKey, RIG, startHallpass } from '../testing/process.ts';
+import { Client, tokensOf } from '../testing/client/client.ts';
+import { createKey, RIG, startHallpass } from '../testing/process/process.ts';
 import { numberOption, printFigures } from './bench.ts';
 import { runCallers } from './callers.ts';
 import { rounded } from '../testing/statistics.ts';

@@ -6,7 +6,7 @@
  * left out, because it belongs to the machine.
  */
 import { Agent, request } from 'node:http';
-import { createKey, RIG, startHallpass, type Credentials } from '../testing/process.ts';
+import { createKey, RIG, startHallpass, type Credentials } from '../testing/process/process.ts';
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { SCOPE_LENGTH_MAX } from '@hallpass/protocol';

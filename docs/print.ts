@@ -8,7 +8,7 @@ import { CONFIRMATION_INTERVAL_MS } from '../packages/guard/src/revocations/conf
 import { REREAD_INTERVAL_SECONDS } from '../packages/guard/src/revocations/full_reread.ts';
 import { REMEMBERED_TOKEN_BYTES } from '../packages/guard/src/credentials/digest_cache.ts';
 import { REVOCATIONS_MAX } from '../packages/guard/src/revocations/revocation_set.ts';
-import { runCommand } from '../testing/run_command.ts';
+import { runCommand } from '../testing/process/run_command.ts';
 import { openapiDocument } from '../packages/server/src/oauth/endpoints/openapi/document.ts';
 import { GUARD_VARIABLES } from '../packages/server/src/cli/guard_settings.ts';
 import { listSettings } from '../packages/server/src/serving/settings/list.ts';

@@ -7,7 +7,13 @@ import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { Browser } from 'playwright-core';
 import { launchBrowser } from './browser.ts';
-import { createKey, makeDataDir, startHallpass, type Credentials, type HallpassProcess } from '../testing/process.ts';
+import {
+  createKey,
+  makeDataDir,
+  startHallpass,
+  type Credentials,
+  type HallpassProcess,
+} from '../testing/process/process.ts';
 
 const { dataDir, remove } = makeDataDir();
 let hallpass: HallpassProcess;

@@ -5,7 +5,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { makeDataDir, RIG, startHallpass } from '../testing/process.ts';
+import { makeDataDir, RIG, startHallpass } from '../testing/process/process.ts';
 
 const DESCRIPTORS = 90;
 const PATIENCE_MS = 30_000;

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { Agent, request } from 'node:http';
 import { test, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Balancer } from '../testing/balancer.ts';
+import { Balancer } from '../testing/proxies/balancer.ts';
 import {
   createKey,
   makeDataDir,
@@ -12,7 +12,7 @@ import {
   type Credentials,
   type Environment,
   type HallpassProcess,
-} from '../testing/process.ts';
+} from '../testing/process/process.ts';
 
 const DRAIN_SECONDS = 2;
 const DRAINING: Environment = { ...RIG, HALLPASS_DRAIN_SECONDS: String(DRAIN_SECONDS) };

@@ -5,8 +5,8 @@ import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Hallpass, type RevokeAccessTokenResponse } from '@hallpass/client';
 import { createGuard, type Decision, type Guard, type GuardOptions } from '@hallpass/guard';
-import { Balancer } from '../testing/balancer.ts';
-import { Forwarder } from '../testing/forwarder.ts';
+import { Balancer } from '../testing/proxies/balancer.ts';
+import { Forwarder } from '../testing/proxies/forwarder.ts';
 import { startPostgres, type PostgresCluster } from '../testing/postgres/cluster.ts';
 import {
   createKey,
@@ -16,7 +16,7 @@ import {
   type Credentials,
   type Environment,
   type HallpassProcess,
-} from '../testing/process.ts';
+} from '../testing/process/process.ts';
 
 const API = 'https://api.example.com';
 const SCOPE = '/accounts.read';

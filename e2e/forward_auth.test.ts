@@ -9,8 +9,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite, test, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { freePort } from '../testing/free_port.ts';
-import { createKey, makeDataDir, runCommand, startHallpass, type Credentials } from '../testing/process.ts';
+import { freePort } from '../testing/process/free_port.ts';
+import { createKey, makeDataDir, runCommand, startHallpass, type Credentials } from '../testing/process/process.ts';
 import { findNginx, NO_NGINX } from './nginx.ts';
 
 const AUDIENCE = 'https://api.example.com';

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { compilePolicy } from '@hallpass/guard';
-import { openApi, type GuardedApi } from '../testing/guarded_api.ts';
+import { openApi, type GuardedApi } from '../testing/server/guarded_api.ts';
 import {
   createKey,
   makeDataDir,
@@ -10,7 +10,7 @@ import {
   startHallpass,
   type Credentials,
   type HallpassProcess,
-} from '../testing/process.ts';
+} from '../testing/process/process.ts';
 
 /** How long a change at the server may take to be the guard's as well, in milliseconds; where all is idle, a second. */
 const HEARD_MS_MAX = 30_000;

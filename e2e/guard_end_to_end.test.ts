@@ -9,8 +9,14 @@ import { promisify } from 'node:util';
 import { compilePolicy, type Guard, type GuardOptions } from '@hallpass/guard';
 import { calculateJwkThumbprint, decodeJwt, decodeProtectedHeader, exportJWK, SignJWT } from 'jose';
 import * as oauth from 'oauth4webapi';
-import { openApi, type GuardedApi } from '../testing/guarded_api.ts';
-import { createKey, makeDataDir, startHallpass, type Credentials, type HallpassProcess } from '../testing/process.ts';
+import { openApi, type GuardedApi } from '../testing/server/guarded_api.ts';
+import {
+  createKey,
+  makeDataDir,
+  startHallpass,
+  type Credentials,
+  type HallpassProcess,
+} from '../testing/process/process.ts';
 
 /**
  * How long a change at the server may take to be the guard's as well, in milliseconds: after `maxStalenessSeconds` without

@@ -13,8 +13,8 @@ import { openInstance, type Instance } from '../packages/server/src/serving/inst
 import { readSettings } from '../packages/server/src/serving/settings/settings.ts';
 import { systemClock, systemRandom } from '../packages/server/src/serving/system.ts';
 import { sealAccessToken } from '../packages/server/src/oauth/tokens/opaque_token.ts';
-import { freePort } from '../testing/free_port.ts';
-import { openApi, type GuardedApi } from '../testing/guarded_api.ts';
+import { freePort } from '../testing/process/free_port.ts';
+import { openApi, type GuardedApi } from '../testing/server/guarded_api.ts';
 import {
   createKey,
   makeDataDir,
@@ -24,7 +24,7 @@ import {
   type Credentials,
   type Environment,
   type HallpassProcess,
-} from '../testing/process.ts';
+} from '../testing/process/process.ts';
 
 const PAGE = new URL('../docs/incidents.md', import.meta.url);
 const CASE = '## The database and the master key';

@@ -3,7 +3,13 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { createRemoteJWKSet, jwtVerify } from 'jose';
 import * as oauth from 'oauth4webapi';
-import { createKey, makeDataDir, startHallpass, type Credentials, type HallpassProcess } from '../testing/process.ts';
+import {
+  createKey,
+  makeDataDir,
+  startHallpass,
+  type Credentials,
+  type HallpassProcess,
+} from '../testing/process/process.ts';
 
 const API = 'https://api.example.com';
 const { dataDir, remove } = makeDataDir();

@@ -13,7 +13,7 @@ import {
   type Credentials,
   type Environment,
   type HallpassProcess,
-} from '../testing/process.ts';
+} from '../testing/process/process.ts';
 
 type Body = Readonly<Record<string, unknown>>;
 

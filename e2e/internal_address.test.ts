@@ -4,8 +4,8 @@ import { randomBytes } from 'node:crypto';
 import { suite, test } from 'node:test';
 import { Hallpass, type HallpassOptions } from '@hallpass/client';
 import { createGuard, type GuardOptions } from '@hallpass/guard';
-import { startHallpass } from '../testing/server.ts';
-import { Signer } from '../testing/signer.ts';
+import { startHallpass } from '../testing/server/server.ts';
+import { Signer } from '../testing/client/signer.ts';
 
 const ISSUER = 'https://auth.example.com/tenant';
 const API = 'https://api.example.com';

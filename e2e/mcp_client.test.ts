@@ -9,8 +9,14 @@ import { after, before, describe, test } from 'node:test';
 import { compilePolicy } from '@hallpass/guard';
 import { decodeJwt } from 'jose';
 import * as oauth from 'oauth4webapi';
-import { openApi, type GuardedApi } from '../testing/guarded_api.ts';
-import { createKey, makeDataDir, startHallpass, type Credentials, type HallpassProcess } from '../testing/process.ts';
+import { openApi, type GuardedApi } from '../testing/server/guarded_api.ts';
+import {
+  createKey,
+  makeDataDir,
+  startHallpass,
+  type Credentials,
+  type HallpassProcess,
+} from '../testing/process/process.ts';
 import { createSigningKey, type SigningClient } from './signing_key.ts';
 
 const SCOPE = '/tools.call';

@@ -4,7 +4,14 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { startPostgres } from '../testing/postgres/cluster.ts';
-import { createKey, makeDataDir, RIG, runCommand, startHallpass, type Credentials } from '../testing/process.ts';
+import {
+  createKey,
+  makeDataDir,
+  RIG,
+  runCommand,
+  startHallpass,
+  type Credentials,
+} from '../testing/process/process.ts';
 
 type Body = Readonly<Record<string, unknown>>;
 

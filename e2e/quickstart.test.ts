@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { makeDataDir } from '../testing/process.ts';
+import { makeDataDir } from '../testing/process/process.ts';
 import { ROOT, run } from './installed.ts';
 import { commandsOf, playQuickstart } from './quickstart.ts';
 

@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { run, type Done } from './installed.ts';
 import { blocksOf } from './readme_examples.ts';
-import { freePort } from '../testing/free_port.ts';
+import { freePort } from '../testing/process/free_port.ts';
 
 const readme = readFileSync(new URL('../examples/quickstart/README.md', import.meta.url), 'utf8');
 

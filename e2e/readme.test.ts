@@ -13,7 +13,7 @@ import {
   startHallpass,
   type Credentials,
   type HallpassProcess,
-} from '../testing/process.ts';
+} from '../testing/process/process.ts';
 import {
   API,
   blocksOf,

@@ -1,7 +1,7 @@
 /** The README's examples, and the values in them that you replace with your own. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import type { Credentials } from '../testing/process.ts';
+import type { Credentials } from '../testing/process/process.ts';
 
 const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { test } from 'node:test';
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
-import { createKey, makeDataDir, RIG, startHallpass } from '../testing/process.ts';
+import { createKey, makeDataDir, RIG, startHallpass } from '../testing/process/process.ts';
 import { createSigningKey } from './signing_key.ts';
 
 const ASSERTION_TYPE = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer';

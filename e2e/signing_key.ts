@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { exportJWK, generateKeyPair, type CryptoKey } from 'jose';
-import { createKey } from '../testing/process.ts';
+import { createKey } from '../testing/process/process.ts';
 
 export interface SigningClient {
   readonly clientId: string;

@@ -7,7 +7,13 @@ import { generateKeyPair } from 'jose';
 import * as oauth from 'oauth4webapi';
 import * as openid from 'openid-client';
 import { ClientCredentials } from 'simple-oauth2';
-import { createKey, makeDataDir, startHallpass, type Credentials, type HallpassProcess } from '../testing/process.ts';
+import {
+  createKey,
+  makeDataDir,
+  startHallpass,
+  type Credentials,
+  type HallpassProcess,
+} from '../testing/process/process.ts';
 import { createSigningKey, type SigningClient } from './signing_key.ts';
 
 const SCOPES = ['--scope', '/accounts.write', '--scope', '/accounts.read', '--scope', '/ping.read'];

@@ -8,7 +8,7 @@ import { cpSync, rmSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { compilePolicy } from '@hallpass/guard';
 import { startPostgres } from '../testing/postgres/cluster.ts';
-import { openApi, type GuardedApi } from '../testing/guarded_api.ts';
+import { openApi, type GuardedApi } from '../testing/server/guarded_api.ts';
 import {
   createKey,
   makeDataDir,
@@ -17,8 +17,8 @@ import {
   type Credentials,
   type Environment,
   type HallpassProcess,
-} from '../testing/process.ts';
-import { freePort } from '../testing/free_port.ts';
+} from '../testing/process/process.ts';
+import { freePort } from '../testing/process/free_port.ts';
 
 /** How long a revocation may take to reach a guard that has to connect anew first, in milliseconds. */
 const HEARD_MS_MAX = 30_000;

@@ -6,8 +6,8 @@ import { Agent, request } from 'node:http';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createKey, makeDataDir, RIG, startHallpass, type Credentials } from '../testing/process.ts';
-import { freePort } from '../testing/free_port.ts';
+import { createKey, makeDataDir, RIG, startHallpass, type Credentials } from '../testing/process/process.ts';
+import { freePort } from '../testing/process/free_port.ts';
 
 const WORKERS = 3;
 const PATIENCE_MS = 15_000;

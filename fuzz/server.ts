@@ -16,7 +16,7 @@ import {
   parseScope,
   parseScopeList,
 } from '@hallpass/protocol';
-import { makeDataDir, RIG, startHallpass } from '../testing/process.ts';
+import { makeDataDir, RIG, startHallpass } from '../testing/process/process.ts';
 import { chanceOf, type Chance } from '../testing/chance.ts';
 
 const FORM = 'application/x-www-form-urlencoded';

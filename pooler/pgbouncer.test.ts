@@ -9,7 +9,7 @@ import { once } from 'node:events';
 import { after, suite, test, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { inspect } from 'node:util';
-import { createKey, makeDataDir, RIG, startHallpass, type HallpassProcess } from '../testing/process.ts';
+import { createKey, makeDataDir, RIG, startHallpass, type HallpassProcess } from '../testing/process/process.ts';
 import { openPostgresStore } from '../packages/server/src/store/postgres/postgres.ts';
 import { StoreUnavailable, StoreUnusable, type Store } from '../packages/server/src/store/store.ts';
 import { testStoreContract } from '../testing/store_contract/contract.ts';

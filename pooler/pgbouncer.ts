@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { unprivilegedUser, type PostgresCluster } from '../testing/postgres/cluster.ts';
-import { freePort } from '../testing/free_port.ts';
+import { freePort } from '../testing/process/free_port.ts';
 
 const READY_MS_MAX = 10_000;
 const POLL_MS = 20;

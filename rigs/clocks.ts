@@ -15,7 +15,7 @@
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { numericDate, parseAccessToken } from '@hallpass/protocol';
-import type { Credentials, Environment } from '../testing/process.ts';
+import type { Credentials, Environment } from '../testing/process/process.ts';
 import { forgetExpired } from '../packages/server/src/serving/forget_expired.ts';
 import { openInstance, type Instance } from '../packages/server/src/serving/instance.ts';
 import { startServer, type Server } from '../packages/server/src/serving/server.ts';
@@ -24,7 +24,7 @@ import { systemRandom } from '../packages/server/src/serving/system.ts';
 import type { ServerClock } from '../packages/server/src/oauth/clock.ts';
 import { manageApiKeys } from '../packages/server/src/operator/api_keys.ts';
 import { chanceOf } from '../testing/chance.ts';
-import { Client, tokensOf } from '../testing/client.ts';
+import { Client, tokensOf } from '../testing/client/client.ts';
 import { openRigStore } from './parts/engine.ts';
 import { Family, WrongAnswer } from './parts/family.ts';
 import { SCOPE } from './parts/load.ts';

@@ -12,10 +12,16 @@ import { once } from 'node:events';
 import { globSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createKey, spawnHallpass, startHallpass, type Credentials, type Environment } from '../testing/process.ts';
+import {
+  createKey,
+  spawnHallpass,
+  startHallpass,
+  type Credentials,
+  type Environment,
+} from '../testing/process/process.ts';
 import { startPostgres, type PostgresCluster } from '../testing/postgres/cluster.ts';
 import { chanceOf } from '../testing/chance.ts';
-import { Client, tokensOf } from '../testing/client.ts';
+import { Client, tokensOf } from '../testing/client/client.ts';
 import { openRigStore, type RigStore } from './parts/engine.ts';
 import { SCOPE } from './parts/load.ts';
 import { endRig, printProgress, rigOptions } from './parts/rig.ts';

@@ -14,13 +14,13 @@
 import { median } from '../testing/statistics.ts';
 import { Acknowledgements, judge, type Loss } from './parts/acknowledgements.ts';
 import { chanceOf, type Chance } from '../testing/chance.ts';
-import { Client } from '../testing/client.ts';
+import { Client } from '../testing/client/client.ts';
 import { openRigStore, type RigStore } from './parts/engine.ts';
 import { killUnderLoad, runLoad, SCOPE } from './parts/load.ts';
 import { plantDefect } from './parts/planted_defect.ts';
 import { endRig, printProgress, rigOptions } from './parts/rig.ts';
 import { demand, EXIT_NOT_HERE, NotHere, straceWith, SYNC_CALLS } from './parts/strace.ts';
-import { createKey, startHallpass, type Credentials, type HallpassProcess } from '../testing/process.ts';
+import { createKey, startHallpass, type Credentials, type HallpassProcess } from '../testing/process/process.ts';
 
 const CALLERS = 16;
 /** How long the load runs before the kill once it has something to lose, in milliseconds. */

@@ -17,10 +17,10 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { median } from '../testing/statistics.ts';
-import { createKey, RIG, startHallpass, type Credentials, type HallpassProcess } from '../testing/process.ts';
+import { createKey, RIG, startHallpass, type Credentials, type HallpassProcess } from '../testing/process/process.ts';
 import { Acknowledgements, judge, type Loss } from './parts/acknowledgements.ts';
 import { chanceOf, type Chance } from '../testing/chance.ts';
-import { Client } from '../testing/client.ts';
+import { Client } from '../testing/client/client.ts';
 import { runLoad, SCOPE, untilWorthLosing } from './parts/load.ts';
 import { demand, EXIT_NOT_HERE, NotHere, straceWith, SYNC_CALLS } from './parts/strace.ts';
 

@@ -18,10 +18,10 @@ import {
   type Credentials,
   type Environment,
   type HallpassProcess,
-} from '../testing/process.ts';
+} from '../testing/process/process.ts';
 import { Acknowledgements, judge } from './parts/acknowledgements.ts';
 import { chanceOf } from '../testing/chance.ts';
-import { Client, type Answer, type Fields } from '../testing/client.ts';
+import { Client, type Answer, type Fields } from '../testing/client/client.ts';
 import { FailingDatabase, until } from './parts/failing_database.ts';
 import { SCOPE } from './parts/load.ts';
 import { Operator } from './parts/operator.ts';

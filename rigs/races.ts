@@ -8,9 +8,9 @@
  * `--rounds` is how many races there are. In some the predecessor is presented as well, or the family is revoked at that
  * very moment. `--planted-defect` changes rotations that were made, behind the servers' back, to show that this is seen.
  */
-import { createKey, startHallpass } from '../testing/process.ts';
+import { createKey, startHallpass } from '../testing/process/process.ts';
 import { chanceOf, type Chance } from '../testing/chance.ts';
-import { Client, tokensOf } from '../testing/client.ts';
+import { Client, tokensOf } from '../testing/client/client.ts';
 import { openRigStore } from './parts/engine.ts';
 import { Family, WrongAnswer } from './parts/family.ts';
 import { SCOPE } from './parts/load.ts';

@@ -21,7 +21,7 @@ import { openStore, openTables } from '../packages/server/src/serving/stores.ts'
 import type { ServerClock } from '../packages/server/src/oauth/clock.ts';
 import { manageApiKeys } from '../packages/server/src/operator/api_keys.ts';
 import { startPostgres } from '../testing/postgres/cluster.ts';
-import { Client, tokensOf } from '../testing/client.ts';
+import { Client, tokensOf } from '../testing/client/client.ts';
 import { SCOPE } from './parts/load.ts';
 
 /** A step of the simulated clock: five minutes. */

@@ -13,18 +13,24 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { DatabaseSync } from 'node:sqlite';
 import { join } from 'node:path';
 import { compilePolicy } from '@hallpass/guard';
-import { openApi } from '../testing/guarded_api.ts';
-import { createKey, runCommand, startHallpass, type Credentials, type Environment } from '../testing/process.ts';
+import { openApi } from '../testing/server/guarded_api.ts';
+import {
+  createKey,
+  runCommand,
+  startHallpass,
+  type Credentials,
+  type Environment,
+} from '../testing/process/process.ts';
 import { openInstance, type Instance } from '../packages/server/src/serving/instance.ts';
 import { readSettings } from '../packages/server/src/serving/settings/settings.ts';
 import { systemClock, systemRandom } from '../packages/server/src/serving/system.ts';
 import { manageApiKeys } from '../packages/server/src/operator/api_keys.ts';
 import { removeIssuerKey } from '../packages/server/src/operator/issuer_keys.ts';
-import { Client, tokensOf } from '../testing/client.ts';
+import { Client, tokensOf } from '../testing/client/client.ts';
 import { openRigStore, type RigStore } from './parts/engine.ts';
 import { endRig, printProgress, rigOptions } from './parts/rig.ts';
 import { NotHere, EXIT_NOT_HERE, straceWith, SYNC_CALLS } from './parts/strace.ts';
-import { freePort } from '../testing/free_port.ts';
+import { freePort } from '../testing/process/free_port.ts';
 
 /** How long a commit is held up, in milliseconds: two whole seconds, since tokens are dated to the second. */
 const STALL_MS = 2_100;

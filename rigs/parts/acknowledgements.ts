@@ -2,8 +2,8 @@
  * A record, outside the server, of everything that it has acknowledged with a complete response. After a restart, `judge`
  * checks that all of it still holds.
  */
-import type { Client } from '../../testing/client.ts';
-import { isInvalidGrant, tokensOf } from '../../testing/client.ts';
+import type { Client } from '../../testing/client/client.ts';
+import { isInvalidGrant, tokensOf } from '../../testing/client/client.ts';
 
 /** One grant, as its client sees it. */
 export interface Session {

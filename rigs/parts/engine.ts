@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { makeDataDir, RIG, type Environment } from '../../testing/process.ts';
+import { makeDataDir, RIG, type Environment } from '../../testing/process/process.ts';
 import { startPostgres } from '../../testing/postgres/cluster.ts';
 
 /** How long a statement of the rig waits for the server's, in milliseconds. */

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startPostgres, type PostgresCluster } from '../../testing/postgres/cluster.ts';
-import { Forwarder } from '../../testing/forwarder.ts';
+import { Forwarder } from '../../testing/proxies/forwarder.ts';
 
 const POLL_MS = 20;
 /** How long a standby may take to follow, and a server to end, in milliseconds. */

@@ -1,5 +1,5 @@
 /** One grant that several callers use at once, and the history of all that they asked and were answered. */
-import { isInvalidGrant, tokensOf, type Answer, type Client } from '../../testing/client.ts';
+import { isInvalidGrant, tokensOf, type Answer, type Client } from '../../testing/client/client.ts';
 import { findViolation, type Call, type Operation, type Rules } from './linearizability.ts';
 
 /** How a request of a family ended, for whoever made it. */

@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Acknowledgements, Session } from './acknowledgements.ts';
 import type { Chance } from '../../testing/chance.ts';
-import { tokensOf, type Answer, type Client } from '../../testing/client.ts';
+import { tokensOf, type Answer, type Client } from '../../testing/client/client.ts';
 
 export const SCOPE = '/accounts.read';
 

@@ -1,6 +1,6 @@
 /** An operator beside the instances, in a process of its own: changes of keys, and what of them was acknowledged. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Credentials, Environment } from '../../testing/process.ts';
+import type { Credentials, Environment } from '../../testing/process/process.ts';
 import { openInstance, type Instance } from '../../packages/server/src/serving/instance.ts';
 import { readSettings } from '../../packages/server/src/serving/settings/settings.ts';
 import { systemClock, systemRandom } from '../../packages/server/src/serving/system.ts';
@@ -8,7 +8,7 @@ import { manageApiKeys } from '../../packages/server/src/operator/api_keys.ts';
 import { OperatorRefusal } from '../../packages/server/src/operator/operator_refusal.ts';
 import { rotateIssuerKey } from '../../packages/server/src/operator/issuer_keys.ts';
 import { StoreUnavailable } from '../../packages/server/src/store/store.ts';
-import { Client } from '../../testing/client.ts';
+import { Client } from '../../testing/client/client.ts';
 import { SCOPE } from './load.ts';
 
 const PATIENCE_MS = 60_000;

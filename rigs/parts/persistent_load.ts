@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Acknowledgements, Session } from './acknowledgements.ts';
 import type { Chance } from '../../testing/chance.ts';
-import { tokensOf, type Answer, type Client } from '../../testing/client.ts';
+import { tokensOf, type Answer, type Client } from '../../testing/client/client.ts';
 import { Family, WrongAnswer, type Ended } from './family.ts';
 import { SCOPE } from './load.ts';
 

@@ -29,7 +29,7 @@ import { delimiter, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Client, escapeIdentifier, escapeLiteral } from 'pg';
-import { freePort } from '../free_port.ts';
+import { freePort } from '../process/free_port.ts';
 
 /** Which PostgreSQL a cluster uses. */
 export interface ClusterOptions {

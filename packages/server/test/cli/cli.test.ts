@@ -14,9 +14,9 @@ import {
   type Done,
   type Environment,
   type Running,
-} from '../../../../testing/command.ts';
-import { runCommand } from '../../../../testing/run_command.ts';
-import { basicOf, until, within, type Key } from '../../../../testing/server.ts';
+} from '../../../../testing/process/command.ts';
+import { runCommand } from '../../../../testing/process/run_command.ts';
+import { basicOf, until, within, type Key } from '../../../../testing/server/server.ts';
 
 const FORM = 'application/x-www-form-urlencoded';
 const PAIR = { clientId: '5clTR_MdVrrkgxw2', clientSecret: 'dNC-hg7sVm22jc3g_Eogtyu0_1Mqh_4-' };

@@ -5,9 +5,9 @@ import { numericDate } from '@hallpass/protocol';
 import { openInstance } from '../../src/serving/instance.ts';
 import { readSettings } from '../../src/serving/settings/settings.ts';
 import { systemClock, systemRandom } from '../../src/serving/system.ts';
-import { makeStore, startOnTerminal, type Environment } from '../../../../testing/command.ts';
-import { runCommand } from '../../../../testing/run_command.ts';
-import { until } from '../../../../testing/server.ts';
+import { makeStore, startOnTerminal, type Environment } from '../../../../testing/process/command.ts';
+import { runCommand } from '../../../../testing/process/run_command.ts';
+import { until } from '../../../../testing/server/server.ts';
 import { rotationRecord } from '../../../../testing/store_contract/records.ts';
 
 type Document = Readonly<Record<string, unknown>>;

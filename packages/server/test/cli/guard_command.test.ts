@@ -13,9 +13,9 @@ import {
   type Done,
   type Environment,
   type Running,
-} from '../../../../testing/command.ts';
-import { runCommand } from '../../../../testing/run_command.ts';
-import { basicOf, exchangeRaw, until, type Key } from '../../../../testing/server.ts';
+} from '../../../../testing/process/command.ts';
+import { runCommand } from '../../../../testing/process/run_command.ts';
+import { basicOf, exchangeRaw, until, type Key } from '../../../../testing/server/server.ts';
 
 const API = 'https://api.example.com';
 const ROUTES = {

@@ -17,11 +17,11 @@ import { IMPORT_BYTES_MAX, readImportFile } from '../../src/operator/import/file
 import type { ImportFile, ReadOptions } from '../../src/operator/import/rows.ts';
 import { keepImport, planImport } from '../../src/operator/import/import_keys.ts';
 import { CLIENTS_MAX, StoreUnavailable, type Store } from '../../src/store/store.ts';
-import { makeFolder, makeStore, serve, type Done, type Environment } from '../../../../testing/command.ts';
-import { runCommand } from '../../../../testing/run_command.ts';
-import { hexOf, hydrasHash, printArgon2 } from '../../../../testing/foreign_hashes.ts';
-import { startHallpass, until, type Answer, type Hallpass, type Key } from '../../../../testing/server.ts';
-import { Signer } from '../../../../testing/signer.ts';
+import { makeFolder, makeStore, serve, type Done, type Environment } from '../../../../testing/process/command.ts';
+import { runCommand } from '../../../../testing/process/run_command.ts';
+import { hexOf, hydrasHash, printArgon2 } from '../../../../testing/client/foreign_hashes.ts';
+import { startHallpass, until, type Answer, type Hallpass, type Key } from '../../../../testing/server/server.ts';
+import { Signer } from '../../../../testing/client/signer.ts';
 
 const SCOPE = '/accounts.write';
 const TOKEN = { grant_type: 'client_credentials', scope: SCOPE };

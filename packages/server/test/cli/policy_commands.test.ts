@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite, test, type TestContext } from 'node:test';
-import { makeFolder, type Done } from '../../../../testing/command.ts';
-import { runCommand } from '../../../../testing/run_command.ts';
+import { makeFolder, type Done } from '../../../../testing/process/command.ts';
+import { runCommand } from '../../../../testing/process/run_command.ts';
 
 /** A ledger whose scopes stand in its prose alone. */
 const LEDGER = `openapi: 3.0.3

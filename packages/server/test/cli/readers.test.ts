@@ -14,9 +14,9 @@ import {
   startServing,
   startShell,
   type Environment,
-} from '../../../../testing/command.ts';
-import { runCommand } from '../../../../testing/run_command.ts';
-import { startHallpass, until } from '../../../../testing/server.ts';
+} from '../../../../testing/process/command.ts';
+import { runCommand } from '../../../../testing/process/run_command.ts';
+import { startHallpass, until } from '../../../../testing/server/server.ts';
 
 const NO_STACK = /\n\s+at |node:internal|EPIPE/;
 

@@ -9,7 +9,7 @@ import { systemClock, systemRandom } from '../../src/serving/system.ts';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { manageApiKeys } from '../../src/operator/api_keys.ts';
-import { runCommand } from '../../../../testing/run_command.ts';
+import { runCommand } from '../../../../testing/process/run_command.ts';
 
 let folder: string;
 let instance: Instance;

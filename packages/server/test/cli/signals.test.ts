@@ -5,8 +5,8 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { suite, test } from 'node:test';
-import { makeFolder, makeStore, serve, startRunning, startServing } from '../../../../testing/command.ts';
-import { until } from '../../../../testing/server.ts';
+import { makeFolder, makeStore, serve, startRunning, startServing } from '../../../../testing/process/command.ts';
+import { until } from '../../../../testing/server/server.ts';
 
 const ROOT = join(import.meta.dirname, '../../../..');
 

@@ -11,8 +11,15 @@ import { openInstance } from '../../src/serving/instance.ts';
 import { readSettings } from '../../src/serving/settings/settings.ts';
 import { describeStore } from '../../src/serving/stores.ts';
 import { systemClock, systemRandom } from '../../src/serving/system.ts';
-import { makeFolder, makeStore, remarksOf, serve, startServing, type Done } from '../../../../testing/command.ts';
-import { runCommand } from '../../../../testing/run_command.ts';
+import {
+  makeFolder,
+  makeStore,
+  remarksOf,
+  serve,
+  startServing,
+  type Done,
+} from '../../../../testing/process/command.ts';
+import { runCommand } from '../../../../testing/process/run_command.ts';
 import { startPostgres } from '../../../../testing/postgres/cluster.ts';
 
 const PRODUCTION = {

@@ -15,9 +15,9 @@ import {
   startRunning,
   type Done,
   type Environment,
-} from '../../../../testing/command.ts';
-import { runCommand } from '../../../../testing/run_command.ts';
-import { until } from '../../../../testing/server.ts';
+} from '../../../../testing/process/command.ts';
+import { runCommand } from '../../../../testing/process/run_command.ts';
+import { until } from '../../../../testing/server/server.ts';
 import { clientRecord, eventRecord, NOW } from '../../../../testing/store_contract/records.ts';
 
 /** Clears the screen, sets a title, starts a sequence with one C1 byte, and turns the reading direction. */

@@ -9,7 +9,7 @@ import { listen, type Listener } from '../../src/http/listener.ts';
 import type { Log } from '../../src/http/log.ts';
 import { startPlainServer } from '../../src/http/plain_server.ts';
 import { respondJson } from '../../src/wire.ts';
-import { until, within } from '../../../../testing/server.ts';
+import { until, within } from '../../../../testing/server/server.ts';
 
 /** Instead of the ten, thirty and two seconds of a server. */
 const PATIENCE_MS = 300;

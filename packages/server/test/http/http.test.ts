@@ -4,8 +4,8 @@ import { test } from 'node:test';
 import { listen } from '../../src/http/listener.ts';
 import { openLog } from '../../src/http/log.ts';
 import { respondJson, type Endpoint } from '../../src/wire.ts';
-import { basicOf, exchangeRaw, startHallpass, within } from '../../../../testing/server.ts';
-import { serve, startCommand } from '../../../../testing/command.ts';
+import { basicOf, exchangeRaw, startHallpass, within } from '../../../../testing/server/server.ts';
+import { serve, startCommand } from '../../../../testing/process/command.ts';
 
 const hallpass = await startHallpass();
 const key = await hallpass.makeKey();

@@ -4,8 +4,8 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { readSettings } from '../../src/serving/settings/settings.ts';
-import { makeFolder, serveGuard, startCommand } from '../../../../testing/command.ts';
-import { exchangeRaw, startHallpass } from '../../../../testing/server.ts';
+import { makeFolder, serveGuard, startCommand } from '../../../../testing/process/command.ts';
+import { exchangeRaw, startHallpass } from '../../../../testing/server/server.ts';
 
 const FOREIGN = [
   'evil.example',

@@ -8,7 +8,7 @@ import { openLog } from '../../src/http/log.ts';
 import { serializeRequests } from '../../src/http/pipelining.ts';
 import { respondJson } from '../../src/wire.ts';
 import type { Store } from '../../src/store/store.ts';
-import { basicOf, claimOf, startHallpass, until } from '../../../../testing/server.ts';
+import { basicOf, claimOf, startHallpass, until } from '../../../../testing/server/server.ts';
 
 /** A gate in front of the store: how many are in it, how many were in it at most, and whether it lets them through. */
 class Gate {

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { suite, test } from 'node:test';
-import { serveGuard, serve } from '../../../../testing/command.ts';
-import { until } from '../../../../testing/server.ts';
+import { serveGuard, serve } from '../../../../testing/process/command.ts';
+import { until } from '../../../../testing/server/server.ts';
 
 const ROUNDS = 10;
 const SCOPE = 'grant_type=client_credentials&scope=/accounts.write';

@@ -12,7 +12,7 @@ import {
   parseForeignHash,
   PBKDF2_ITERATIONS_MAX,
 } from '../../src/oauth/imported_secrets/foreign_hash.ts';
-import { hexOf, printArgon2, printPasslib, printPbkdf2 } from '../../../../testing/foreign_hashes.ts';
+import { hexOf, printArgon2, printPasslib, printPbkdf2 } from '../../../../testing/client/foreign_hashes.ts';
 
 const SECRET = 'dNC-hg7sVm22jc3g_Eogtyu0_1Mqh_4-';
 

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createHash } from 'node:crypto';
-import { startHallpass, type Answer, type Key } from '../../../../testing/server.ts';
-import { Signer } from '../../../../testing/signer.ts';
+import { startHallpass, type Answer, type Key } from '../../../../testing/server/server.ts';
+import { Signer } from '../../../../testing/client/signer.ts';
 
 const ASK = { grant_type: 'client_credentials', scope: '/accounts.write' };
 const hallpass = await startHallpass();

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { hashSync } from 'bcryptjs';
 import { printBasic, printPlainBasic } from '@hallpass/protocol';
-import { hexOf } from '../../../../testing/foreign_hashes.ts';
-import { startHallpass, type Answer, type Hallpass, type Key } from '../../../../testing/server.ts';
+import { hexOf } from '../../../../testing/client/foreign_hashes.ts';
+import { startHallpass, type Answer, type Hallpass, type Key } from '../../../../testing/server/server.ts';
 
 const ASK = { grant_type: 'client_credentials', scope: '/accounts.write' };
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { BODY_BYTES_MAX, PARAMETERS_MAX } from '@hallpass/protocol';
-import { basicOf, startHallpass, tokensOf, type Answer } from '../../../../testing/server.ts';
+import { basicOf, startHallpass, tokensOf, type Answer } from '../../../../testing/server/server.ts';
 
 const hallpass = await startHallpass();
 const key = await hallpass.makeKey();

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { manageApiKeys } from '../../src/operator/api_keys.ts';
-import { startHallpass, TestClock, tokensOf, type Hallpass, type Key } from '../../../../testing/server.ts';
+import { startHallpass, TestClock, tokensOf, type Hallpass, type Key } from '../../../../testing/server/server.ts';
 
 const SKEW_SECONDS = 5;
 

@@ -16,8 +16,8 @@ import {
   until,
   type Hallpass,
   type Key,
-} from '../../../../testing/server.ts';
-import { makeFolder, serve, startCommand } from '../../../../testing/command.ts';
+} from '../../../../testing/server/server.ts';
+import { makeFolder, serve, startCommand } from '../../../../testing/process/command.ts';
 
 const ISSUER = 'http://127.0.0.1:8080';
 const HOUR_MS = 3_600_000;

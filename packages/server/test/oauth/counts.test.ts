@@ -4,7 +4,7 @@ import * as fc from 'fast-check';
 import { Budgets, countAlone, Failures, type Count } from '../../src/oauth/limits/counts.ts';
 import { openLimits } from '../../src/oauth/limits/limits.ts';
 import { StoreUnavailable } from '../../src/store/store.ts';
-import { START, TestClock } from '../../../../testing/server.ts';
+import { START, TestClock } from '../../../../testing/server/server.ts';
 
 /** How many of so many requests at once are let through, spread over processes that share a counter. */
 async function letThrough(processes: readonly Budgets[], requests: number, budget: number): Promise<number> {

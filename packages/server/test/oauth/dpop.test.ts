@@ -12,8 +12,8 @@ import {
   tokensOf,
   type Answer,
   type Hallpass,
-} from '../../../../testing/server.ts';
-import { Signer } from '../../../../testing/signer.ts';
+} from '../../../../testing/server/server.ts';
+import { Signer } from '../../../../testing/client/signer.ts';
 
 const environment = { HALLPASS_ISSUER: 'http://localhost:1' };
 const hallpass = await startHallpass({ environment });

@@ -2,7 +2,15 @@ import assert from 'node:assert/strict';
 import { connect, type Socket } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import { FEED_STREAMS_PER_CLIENT_MAX } from '../../src/oauth/followers/streams.ts';
-import { basicOf, claimOf, startHallpass, until, within, type Hallpass, type Key } from '../../../../testing/server.ts';
+import {
+  basicOf,
+  claimOf,
+  startHallpass,
+  until,
+  within,
+  type Hallpass,
+  type Key,
+} from '../../../../testing/server/server.ts';
 
 const FEED = '/oauth2/revocations';
 const hallpass = await startHallpass();

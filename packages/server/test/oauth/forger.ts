@@ -1,7 +1,7 @@
 /** What a signing library would not make: a JWS with any header, any payload and any signature, for the nearest rejects. */
 import { constants, KeyObject, sign } from 'node:crypto';
 import type { ClientAlgorithm } from '@hallpass/protocol';
-import type { Signer } from '../../../../testing/signer.ts';
+import type { Signer } from '../../../../testing/client/signer.ts';
 
 /** A text as it is, or an object as JSON, to a segment of a compact JWS. */
 export function segment(value: string | object): string {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import { readVersion } from '../../src/serving/version.ts';
-import { startHallpass, type Answer } from '../../../../testing/server.ts';
+import { startHallpass, type Answer } from '../../../../testing/server/server.ts';
 
 const CHROMIUM = 'text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8';
 const hallpass = await startHallpass();

@@ -13,7 +13,7 @@ import {
   type Hallpass,
   type Key,
   type Tokens,
-} from '../../../../testing/server.ts';
+} from '../../../../testing/server/server.ts';
 
 const DAY = 86_400;
 const IDLE = 30 * DAY;

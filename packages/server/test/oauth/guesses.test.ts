@@ -7,10 +7,17 @@ import { suite, test } from 'node:test';
 import { CLIENT_ASSERTION_TYPE } from '@hallpass/protocol';
 import { hashSync } from 'bcryptjs';
 import { StoreUnavailable, type Store } from '../../src/store/store.ts';
-import { serve } from '../../../../testing/command.ts';
-import { hydrasHash } from '../../../../testing/foreign_hashes.ts';
-import { basicOf, startHallpass, until, type Answer, type Hallpass, type Key } from '../../../../testing/server.ts';
-import { Signer } from '../../../../testing/signer.ts';
+import { serve } from '../../../../testing/process/command.ts';
+import { hydrasHash } from '../../../../testing/client/foreign_hashes.ts';
+import {
+  basicOf,
+  startHallpass,
+  until,
+  type Answer,
+  type Hallpass,
+  type Key,
+} from '../../../../testing/server/server.ts';
+import { Signer } from '../../../../testing/client/signer.ts';
 
 const TOKEN = { grant_type: 'client_credentials', scope: '/accounts.write' };
 const BEHIND = { HALLPASS_TRUSTED_PROXIES: '127.0.0.1' };

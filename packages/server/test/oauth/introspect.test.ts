@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isTokenIdentifier, parseIntrospectedToken } from '@hallpass/protocol';
-import { decode, GRANT_SECONDS, startHallpass, tokensOf } from '../../../../testing/server.ts';
+import { decode, GRANT_SECONDS, startHallpass, tokensOf } from '../../../../testing/server/server.ts';
 
 const hallpass = await startHallpass();
 const API = 'https://api.example.com';

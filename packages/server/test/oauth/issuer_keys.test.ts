@@ -27,8 +27,8 @@ import {
   type Hallpass,
   type Key,
   type Options,
-} from '../../../../testing/server.ts';
-import { Signer } from '../../../../testing/signer.ts';
+} from '../../../../testing/server/server.ts';
+import { Signer } from '../../../../testing/client/signer.ts';
 
 const AHEAD_SECONDS = 600;
 const DAY_SECONDS = 86_400;

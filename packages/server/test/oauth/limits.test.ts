@@ -4,8 +4,15 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { countAlone } from '../../src/oauth/limits/counts.ts';
 import { openLimits, type Limits } from '../../src/oauth/limits/limits.ts';
-import { basicOf, startHallpass, TestClock, type Answer, type Hallpass, type Key } from '../../../../testing/server.ts';
-import { Signer } from '../../../../testing/signer.ts';
+import {
+  basicOf,
+  startHallpass,
+  TestClock,
+  type Answer,
+  type Hallpass,
+  type Key,
+} from '../../../../testing/server/server.ts';
+import { Signer } from '../../../../testing/client/signer.ts';
 
 const TOKEN = { grant_type: 'client_credentials', scope: '/accounts.write' };
 /** Each endpoint that takes a secret, with a request that is good but for it. */

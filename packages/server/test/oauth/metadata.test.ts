@@ -5,8 +5,8 @@ import { listen } from '../../src/http/listener.ts';
 import { openLog } from '../../src/http/log.ts';
 import { publish } from '../../src/oauth/endpoints/metadata.ts';
 import { ACCESS_TOKEN_TYPE_URN } from '@hallpass/protocol';
-import { claimOf, startHallpass, tokensOf, type Answer } from '../../../../testing/server.ts';
-import { Signer } from '../../../../testing/signer.ts';
+import { claimOf, startHallpass, tokensOf, type Answer } from '../../../../testing/server/server.ts';
+import { Signer } from '../../../../testing/client/signer.ts';
 
 const hallpass = await startHallpass();
 const key = await hallpass.makeKey();

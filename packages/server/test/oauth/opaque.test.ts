@@ -2,8 +2,15 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseAccessTokenClaims } from '@hallpass/protocol';
 import { openSealedToken, sealAccessToken } from '../../src/oauth/tokens/opaque_token.ts';
-import { claimOf, startHallpass, TestClock, tokensOf, type Answer, type Hallpass } from '../../../../testing/server.ts';
-import { Signer } from '../../../../testing/signer.ts';
+import {
+  claimOf,
+  startHallpass,
+  TestClock,
+  tokensOf,
+  type Answer,
+  type Hallpass,
+} from '../../../../testing/server/server.ts';
+import { Signer } from '../../../../testing/client/signer.ts';
 
 const PREFIX = 'hpat_';
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { makeIdentifier, type AccessTokenClaims } from '@hallpass/protocol';
 import { openSealedToken, sealAccessToken } from '../../src/oauth/tokens/opaque_token.ts';
-import { startHallpass, tokensOf, type Hallpass, type Key } from '../../../../testing/server.ts';
+import { startHallpass, tokensOf, type Hallpass, type Key } from '../../../../testing/server/server.ts';
 
 const AUDIENCE = 'https://api.example.com';
 const EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';

@@ -4,8 +4,8 @@ import { createConfig, lintFromString } from '@redocly/openapi-core';
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { isScope, listRefusals, parseScope, PATHS } from '@hallpass/protocol';
 import { openapiDocument, type PrintedOperation } from '../../src/oauth/endpoints/openapi/document.ts';
-import { assertDescribed } from '../../../../testing/described.ts';
-import { startHallpass } from '../../../../testing/server.ts';
+import { assertDescribed } from '../../../../testing/server/described.ts';
+import { startHallpass } from '../../../../testing/server/server.ts';
 
 const document = openapiDocument('https://auth.example.com/tenants/one');
 const text = JSON.stringify(document);

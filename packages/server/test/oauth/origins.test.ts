@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { StoreUnavailable } from '../../src/store/store.ts';
-import { startHallpass, type Answer, type Key } from '../../../../testing/server.ts';
+import { startHallpass, type Answer, type Key } from '../../../../testing/server/server.ts';
 
 const hallpass = await startHallpass();
 const AWAY = await startHallpass({

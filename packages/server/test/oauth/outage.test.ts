@@ -4,8 +4,15 @@ import { test } from 'node:test';
 import { ClientCopies, COPY_SECONDS_MAX } from '../../src/oauth/clients/client_copies.ts';
 import { READINESS_MS } from '../../src/oauth/endpoints/readiness.ts';
 import { StoreUnavailable, type Store } from '../../src/store/store.ts';
-import { decode, startHallpass, tokensOf, type Answer, type Hallpass, type Key } from '../../../../testing/server.ts';
-import { Signer } from '../../../../testing/signer.ts';
+import {
+  decode,
+  startHallpass,
+  tokensOf,
+  type Answer,
+  type Hallpass,
+  type Key,
+} from '../../../../testing/server/server.ts';
+import { Signer } from '../../../../testing/client/signer.ts';
 
 let away = false;
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { basicOf, startHallpass, type Answer } from '../../../../testing/server.ts';
+import { basicOf, startHallpass, type Answer } from '../../../../testing/server/server.ts';
 
 const hallpass = await startHallpass();
 const API = 'https://api.example.com';

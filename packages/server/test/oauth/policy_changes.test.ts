@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { manageApiKeys } from '../../src/operator/api_keys.ts';
-import { START, startHallpass, TestClock, tokensOf, type Answer, type Key } from '../../../../testing/server.ts';
+import { START, startHallpass, TestClock, tokensOf, type Answer, type Key } from '../../../../testing/server/server.ts';
 
 const hallpass = await startHallpass();
 const ping = (accessToken: string): Promise<Answer> =>

@@ -5,7 +5,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { StoreUnavailable, SUSPICION_EVENTS_PER_CLIENT_HOUR_MAX, type Store } from '../../src/store/store.ts';
-import { makeFolder, makeStore, serve, startCommand } from '../../../../testing/command.ts';
+import { makeFolder, makeStore, serve, startCommand } from '../../../../testing/process/command.ts';
 import {
   claimOf,
   startHallpass,
@@ -14,7 +14,7 @@ import {
   type Hallpass,
   type Key,
   type Tokens,
-} from '../../../../testing/server.ts';
+} from '../../../../testing/server/server.ts';
 
 /** How often the server has asked its store to remember that a predecessor was shown. */
 let remembered = 0;

@@ -14,8 +14,8 @@ import { exportJWK, generateKeyPair } from 'jose';
 import { DEGENERATE_SIGNATURES, forge, privateKeyOf, segment, withSignature } from './forger.ts';
 import { sentenceOf } from '../../src/cli/refusal_sentences.ts';
 import { OperatorRefusal } from '../../src/operator/operator_refusal.ts';
-import { basicOf, startHallpass, type Answer, type Hallpass } from '../../../../testing/server.ts';
-import { Signer } from '../../../../testing/signer.ts';
+import { basicOf, startHallpass, type Answer, type Hallpass } from '../../../../testing/server/server.ts';
+import { Signer } from '../../../../testing/client/signer.ts';
 
 // An issuer of letters: a host in upper case is another text than this one.
 const environment = { HALLPASS_ISSUER: 'http://localhost:1' };

@@ -8,8 +8,8 @@ import { test, type TestContext } from 'node:test';
 import { READINESS_MS, READINESS_WRITE_MS_MAX } from '../../src/oauth/endpoints/readiness.ts';
 import { openSqliteStore } from '../../src/store/sqlite/sqlite.ts';
 import type { Store } from '../../src/store/store.ts';
-import { makeFolder, serve, startCommand, type Running } from '../../../../testing/command.ts';
-import { basicOf, startHallpass, until, type Key } from '../../../../testing/server.ts';
+import { makeFolder, serve, startCommand, type Running } from '../../../../testing/process/command.ts';
+import { basicOf, startHallpass, until, type Key } from '../../../../testing/server/server.ts';
 
 const LOCAL = { HALLPASS_ISSUER: 'http://localhost:8080' };
 

@@ -13,7 +13,7 @@ import {
   type Hallpass,
   type Key,
   type Tokens,
-} from '../../../../testing/server.ts';
+} from '../../../../testing/server/server.ts';
 
 const hallpass = await startHallpass();
 const key = await hallpass.makeKey();

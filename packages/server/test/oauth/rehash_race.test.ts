@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { hexOf } from '../../../../testing/foreign_hashes.ts';
-import { startHallpass, type Hallpass } from '../../../../testing/server.ts';
+import { hexOf } from '../../../../testing/client/foreign_hashes.ts';
+import { startHallpass, type Hallpass } from '../../../../testing/server/server.ts';
 
 test('a key that is deleted and imported again during a rehash of its old secret keeps only the new secret', async () => {
   const clientId = 'partner';

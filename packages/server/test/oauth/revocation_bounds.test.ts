@@ -11,7 +11,7 @@ import {
   type Answer,
   type Hallpass,
   type Key,
-} from '../../../../testing/server.ts';
+} from '../../../../testing/server/server.ts';
 
 const HOUR_SECONDS = 3_600;
 const LIMIT = 3;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { StoreUnavailable } from '../../src/store/store.ts';
-import { claimOf, GRANT_SECONDS, startHallpass, tokensOf, type Answer } from '../../../../testing/server.ts';
+import { claimOf, GRANT_SECONDS, startHallpass, tokensOf, type Answer } from '../../../../testing/server/server.ts';
 
 const hallpass = await startHallpass();
 const key = await hallpass.makeKey();

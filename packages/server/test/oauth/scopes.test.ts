@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { claimOf, startHallpass, tokensOf, type Answer, type Key } from '../../../../testing/server.ts';
+import { claimOf, startHallpass, tokensOf, type Answer, type Key } from '../../../../testing/server/server.ts';
 
 const hallpass = await startHallpass();
 const key = await hallpass.makeKey({

@@ -17,7 +17,7 @@ import {
   type Hallpass,
   type Key,
   type Options,
-} from '../../../../testing/server.ts';
+} from '../../../../testing/server/server.ts';
 
 /** How long before its first use a key is published, and how long the key set may be kept, in seconds. */
 const AHEAD_SECONDS = 600;

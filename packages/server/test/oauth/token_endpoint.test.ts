@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { claimOf, decode, startHallpass, tokensOf } from '../../../../testing/server.ts';
+import { claimOf, decode, startHallpass, tokensOf } from '../../../../testing/server/server.ts';
 
 const hallpass = await startHallpass();
 const key = await hallpass.makeKey();

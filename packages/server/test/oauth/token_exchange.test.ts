@@ -11,8 +11,8 @@ import {
   type Hallpass,
   type Key,
   type Tokens,
-} from '../../../../testing/server.ts';
-import { Signer } from '../../../../testing/signer.ts';
+} from '../../../../testing/server/server.ts';
+import { Signer } from '../../../../testing/client/signer.ts';
 
 const GRANT = 'urn:ietf:params:oauth:grant-type:token-exchange';
 const ACCESS = 'urn:ietf:params:oauth:token-type:access_token';

@@ -12,7 +12,7 @@ import {
   type Answer,
   type Hallpass,
   type Key,
-} from '../../../../testing/server.ts';
+} from '../../../../testing/server/server.ts';
 
 const FEED = '/oauth2/revocations';
 

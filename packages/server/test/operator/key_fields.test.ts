@@ -4,9 +4,9 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { KEY_FIELD_ROWS, type KeyField, type KeyFieldName } from '../../src/operator/key_fields.ts';
-import { makeFolder, makeStore, type Done, type Environment } from '../../../../testing/command.ts';
-import { runCommand } from '../../../../testing/run_command.ts';
-import { Signer } from '../../../../testing/signer.ts';
+import { makeFolder, makeStore, type Done, type Environment } from '../../../../testing/process/command.ts';
+import { runCommand } from '../../../../testing/process/run_command.ts';
+import { Signer } from '../../../../testing/client/signer.ts';
 
 /** Values of each kind as JSON, which differ from the defaults. Those of lists fit each other. */
 const LISTS: Readonly<Partial<Record<KeyFieldName, readonly string[]>>> = {

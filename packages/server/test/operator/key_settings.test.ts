@@ -5,8 +5,8 @@ import { suite, test, type TestContext } from 'node:test';
 import { PATHS } from '@hallpass/protocol';
 import { startHallpass as startOnRealClock } from '../../src/serving/index.ts';
 import { readSettings } from '../../src/serving/settings/settings.ts';
-import { makeFolder, makeStore, remarksOf, type Done, type Environment } from '../../../../testing/command.ts';
-import { runCommand } from '../../../../testing/run_command.ts';
+import { makeFolder, makeStore, remarksOf, type Done, type Environment } from '../../../../testing/process/command.ts';
+import { runCommand } from '../../../../testing/process/run_command.ts';
 import {
   Answer,
   basicOf,
@@ -18,8 +18,8 @@ import {
   until,
   type Key,
   type Params,
-} from '../../../../testing/server.ts';
-import { Signer } from '../../../../testing/signer.ts';
+} from '../../../../testing/server/server.ts';
+import { Signer } from '../../../../testing/client/signer.ts';
 
 const SCOPE = '/accounts.write';
 const TOKEN = { grant_type: 'client_credentials', scope: SCOPE };

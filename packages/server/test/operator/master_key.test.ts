@@ -8,9 +8,9 @@ import { isWeakKey } from '../../src/oauth/keys/weak_key.ts';
 import { listMasterKeys, rewrapKeys } from '../../src/operator/master_key.ts';
 import { rotateIssuerKey } from '../../src/operator/issuer_keys.ts';
 import { StoreUnusable } from '../../src/store/store.ts';
-import { makeFolder, makeStore, type Done } from '../../../../testing/command.ts';
-import { runCommand } from '../../../../testing/run_command.ts';
-import { startHallpass, tokensOf, type Hallpass } from '../../../../testing/server.ts';
+import { makeFolder, makeStore, type Done } from '../../../../testing/process/command.ts';
+import { runCommand } from '../../../../testing/process/run_command.ts';
+import { startHallpass, tokensOf, type Hallpass } from '../../../../testing/server/server.ts';
 
 const newKey = (): string => randomBytes(32).toString('base64url');
 const [A, B] = [newKey(), newKey()];

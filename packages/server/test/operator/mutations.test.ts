@@ -5,8 +5,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { CLIENT_ASSERTION_TYPE } from '@hallpass/protocol';
-import { basicOf, startHallpass, tokensOf, type Answer } from '../../../../testing/server.ts';
-import { Signer } from '../../../../testing/signer.ts';
+import { basicOf, startHallpass, tokensOf, type Answer } from '../../../../testing/server/server.ts';
+import { Signer } from '../../../../testing/client/signer.ts';
 
 const hallpass = await startHallpass();
 const { issuer, clock } = hallpass;

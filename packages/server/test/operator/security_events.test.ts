@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SECURITY_EVENTS_PER_CLIENT_HOUR_MAX } from '../../src/oauth/limits/security_event_limit.ts';
 import type { StoreEvent } from '../../src/store/store.ts';
-import { claimOf, startHallpass, tokensOf, type Hallpass, type Key } from '../../../../testing/server.ts';
+import { claimOf, startHallpass, tokensOf, type Hallpass, type Key } from '../../../../testing/server/server.ts';
 
 async function eventsOf({ instance }: Hallpass, kind: string): Promise<readonly StoreEvent[]> {
   const events = await instance.store.listEvents({ limit: 10_000 });

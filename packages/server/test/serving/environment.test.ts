@@ -7,7 +7,7 @@ import { suite, test } from 'node:test';
 import { exposureOf } from '../../src/serving/file_permissions.ts';
 import { readGuardEnvironment } from '../../src/cli/guard_settings.ts';
 import { readSettings } from '../../src/serving/settings/settings.ts';
-import { makeFolder, makeStore, serve, startCommand } from '../../../../testing/command.ts';
+import { makeFolder, makeStore, serve, startCommand } from '../../../../testing/process/command.ts';
 
 /** What Kubernetes sets beside Services called hallpass, hallpass-guard and hallpass-operator. */
 const KUBERNETES = Object.fromEntries(

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { forgetExpired } from '../../src/serving/forget_expired.ts';
-import { claimOf, startHallpass } from '../../../../testing/server.ts';
+import { claimOf, startHallpass } from '../../../../testing/server/server.ts';
 
 test('a clock that is set forward by hours and back again brings nothing back that was revoked', async () => {
   const hallpass = await startHallpass();

@@ -1,8 +1,8 @@
 /** `hallpass guard` on its way out: it says that it is not ready, and goes on answering its proxy (ADR 38). */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { serveGuard, startCommand } from '../../../../testing/command.ts';
-import { until } from '../../../../testing/server.ts';
+import { serveGuard, startCommand } from '../../../../testing/process/command.ts';
+import { until } from '../../../../testing/server/server.ts';
 
 test('a guard that is told to stop answers on while its side listener says 503, and then ends', async (t) => {
   const { url, sideUrl, child, ended } = await serveGuard(t, ['--drain', '3']);

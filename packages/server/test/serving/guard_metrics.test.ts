@@ -6,7 +6,7 @@ import { after, test } from 'node:test';
 import { compilePolicy, createGuard } from '@hallpass/guard';
 import { listRefusals } from '@hallpass/protocol';
 import { sideListener } from '../../src/serving/guard_side.ts';
-import { startHallpass } from '../../../../testing/server.ts';
+import { startHallpass } from '../../../../testing/server/server.ts';
 
 const API = 'https://api.example.com';
 

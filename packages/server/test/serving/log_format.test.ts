@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { stripVTControlCharacters } from 'node:util';
-import { makeFolder, serve, startOnTerminal } from '../../../../testing/command.ts';
-import { until } from '../../../../testing/server.ts';
+import { makeFolder, serve, startOnTerminal } from '../../../../testing/process/command.ts';
+import { until } from '../../../../testing/server/server.ts';
 
 const LINE = /^\d\d:\d\d:\d\d info +GET none 404 [\d.]+ ms/m;
 const SETTINGS = {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { test } from 'node:test';
 import { printBasic } from '@hallpass/protocol';
-import { serve, startCommand } from '../../../../testing/command.ts';
+import { serve, startCommand } from '../../../../testing/process/command.ts';
 
 const SECRET = 'zQ3kVb8Ls0Tn6Wm4Xr2Yp1-strong';
 const WEAK = 'hunter2';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { GRANT_TYPES, listRefusals } from '@hallpass/protocol';
 import { readVersion } from '../../src/serving/version.ts';
-import { startHallpass, tokensOf, type Hallpass } from '../../../../testing/server.ts';
+import { startHallpass, tokensOf, type Hallpass } from '../../../../testing/server/server.ts';
 
 /** The samples of a metric, by their labels as they are printed. */
 async function samplesOf({ operatorUrl }: Hallpass, name: string): Promise<Readonly<Record<string, number>>> {

@@ -19,8 +19,8 @@ import {
   type Done,
   type Environment,
   type Running,
-} from '../../../../testing/command.ts';
-import { basicOf, until, type Key } from '../../../../testing/server.ts';
+} from '../../../../testing/process/command.ts';
+import { basicOf, until, type Key } from '../../../../testing/server/server.ts';
 import {
   clientRecord,
   eventRecord,

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { suite, test, type TestContext } from 'node:test';
 import { openSqliteStore } from '../../src/store/sqlite/sqlite.ts';
-import { makeFolder, startCommand, type Done, type Environment } from '../../../../testing/command.ts';
+import { makeFolder, startCommand, type Done, type Environment } from '../../../../testing/process/command.ts';
 import { clientRecord, eventRecord, NOW, revocationRecord } from '../../../../testing/store_contract/records.ts';
 
 const PAGE_BYTES = 4_096;

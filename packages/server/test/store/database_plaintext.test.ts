@@ -6,7 +6,7 @@ import { suite, test, type TestContext } from 'node:test';
 import { systemRandom } from '../../src/serving/system.ts';
 import { openPostgresStore } from '../../src/store/postgres/postgres.ts';
 import { StoreUnavailable, StoreUnusable } from '../../src/store/store.ts';
-import { makeFolder, makeStore, startCommand, type Environment } from '../../../../testing/command.ts';
+import { makeFolder, makeStore, startCommand, type Environment } from '../../../../testing/process/command.ts';
 
 /** This name never resolves (RFC 6761 §6.4), so an address that is accepted fails without a packet to a database. */
 const REMOTE = 'postgres://hallpass:pa55@db.invalid/hallpass';

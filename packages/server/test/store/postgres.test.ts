@@ -13,7 +13,7 @@ import { openPostgresStore, type PostgresOptions } from '../../src/store/postgre
 import { CLIENTS_MAX, StoreUnavailable, StoreUnusable, type Store } from '../../src/store/store.ts';
 import { testStoreContract } from '../../../../testing/store_contract/contract.ts';
 import { startPostgres } from '../../../../testing/postgres/cluster.ts';
-import { startProxy, type Proxy } from '../../../../testing/postgres/proxy.ts';
+import { startProxy, type Proxy } from '../../../../testing/proxies/lossy_proxy.ts';
 import {
   NOW,
   clientRecord,

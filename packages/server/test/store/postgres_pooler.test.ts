@@ -5,10 +5,10 @@ import { after, test } from 'node:test';
 import { Client } from 'pg';
 import { openPostgresStore } from '../../src/store/postgres/postgres.ts';
 import { openPostgresTables } from '../../src/store/postgres/tables.ts';
-import { startHallpass } from '../../../../testing/server.ts';
+import { startHallpass } from '../../../../testing/server/server.ts';
 import { startPostgres } from '../../../../testing/postgres/cluster.ts';
 import { readFeed, revocationRecord } from '../../../../testing/store_contract/records.ts';
-import { startRotatingPooler } from '../../../../testing/postgres/rotating_pooler.ts';
+import { startRotatingPooler } from '../../../../testing/proxies/rotating_pooler.ts';
 
 const cluster = await startPostgres();
 after(() => cluster.remove());

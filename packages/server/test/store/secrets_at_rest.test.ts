@@ -13,7 +13,7 @@ import {
   startCommand,
   type Done,
   type Environment,
-} from '../../../../testing/command.ts';
+} from '../../../../testing/process/command.ts';
 
 const STORE_FILES = ['hallpass.db', 'hallpass.db-wal', 'hallpass.db-shm'];
 const MASTER_KEY_OF_STORE = randomBytes(32).toString('base64url');

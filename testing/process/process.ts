@@ -5,11 +5,11 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { openInstance } from '../packages/server/src/serving/instance.ts';
-import { readSettings } from '../packages/server/src/serving/settings/settings.ts';
-import { systemClock, systemRandom } from '../packages/server/src/serving/system.ts';
+import { openInstance } from '../../packages/server/src/serving/instance.ts';
+import { readSettings } from '../../packages/server/src/serving/settings/settings.ts';
+import { systemClock, systemRandom } from '../../packages/server/src/serving/system.ts';
 
-const BIN = fileURLToPath(new URL('../node_modules/.bin/', import.meta.url));
+const BIN = fileURLToPath(new URL('../../node_modules/.bin/', import.meta.url));
 const HALLPASS = join(BIN, 'hallpass');
 /** How long a server may take to be ready, in milliseconds. */
 const START_TIMEOUT_MS = 60_000;

@@ -2,7 +2,7 @@
 import { calculateJwkThumbprint, exportJWK, generateKeyPair, SignJWT, type CryptoKey, type JWK } from 'jose';
 import { createHash, randomUUID } from 'node:crypto';
 import { CLIENT_ASSERTION_TYPE, type ClientAlgorithm } from '@hallpass/protocol';
-import type { TestClock } from './server.ts';
+import type { TestClock } from '../server/server.ts';
 
 /** A key pair, and what a client signs with it. */
 export class Signer {

@@ -4,9 +4,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
-import { openInstance } from '../packages/server/src/serving/instance.ts';
-import { readSettings } from '../packages/server/src/serving/settings/settings.ts';
-import { systemClock, systemRandom } from '../packages/server/src/serving/system.ts';
+import { openInstance } from '../../packages/server/src/serving/instance.ts';
+import { readSettings } from '../../packages/server/src/serving/settings/settings.ts';
+import { systemClock, systemRandom } from '../../packages/server/src/serving/system.ts';
 import {
   collectOutput,
   runToEnd,

@@ -9,16 +9,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after } from 'node:test';
 import { numericDate, printBasic, type NumericDate } from '@hallpass/protocol';
-import { openInstance, type Instance } from '../packages/server/src/serving/instance.ts';
-import { startServer } from '../packages/server/src/serving/server.ts';
-import { readSettings, type Settings } from '../packages/server/src/serving/settings/settings.ts';
-import { openStore } from '../packages/server/src/serving/stores.ts';
-import { systemRandom } from '../packages/server/src/serving/system.ts';
-import type { ServerClock } from '../packages/server/src/oauth/clock.ts';
-import { manageApiKeys, type ApiKeys } from '../packages/server/src/operator/api_keys.ts';
-import { type NewApiKey } from '../packages/server/src/operator/key_policy.ts';
-import type { Client, Store } from '../packages/server/src/store/store.ts';
-import { databaseSettings } from './postgres/database.ts';
+import { openInstance, type Instance } from '../../packages/server/src/serving/instance.ts';
+import { startServer } from '../../packages/server/src/serving/server.ts';
+import { readSettings, type Settings } from '../../packages/server/src/serving/settings/settings.ts';
+import { openStore } from '../../packages/server/src/serving/stores.ts';
+import { systemRandom } from '../../packages/server/src/serving/system.ts';
+import type { ServerClock } from '../../packages/server/src/oauth/clock.ts';
+import { manageApiKeys, type ApiKeys } from '../../packages/server/src/operator/api_keys.ts';
+import { type NewApiKey } from '../../packages/server/src/operator/key_policy.ts';
+import type { Client, Store } from '../../packages/server/src/store/store.ts';
+import { databaseSettings } from '../postgres/database.ts';
 import { assertBodyDescribed, assertDescribed } from './described.ts';
 
 /** Where every clock starts: in the middle of a second, to expose rounding. */

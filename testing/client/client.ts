@@ -3,7 +3,7 @@
  * acknowledgement.
  */
 import { Agent, request } from 'node:http';
-import type { Credentials } from './process.ts';
+import type { Credentials } from '../process/process.ts';
 
 /** A response that arrived completely. */
 export interface Answer {

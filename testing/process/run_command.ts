@@ -1,6 +1,6 @@
 /** `hallpass ARGS` without a process: the same command in this one, with its own environment and streams. */
 import { Readable, Writable } from 'node:stream';
-import { runCommand as run } from '../packages/server/src/cli/run.ts';
+import { runCommand as run } from '../../packages/server/src/cli/run.ts';
 import type { Done, Environment } from './command.ts';
 
 /**

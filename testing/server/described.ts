@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import { fullFormats } from 'ajv-formats/dist/formats.js';
 import { metadataURL, openidConfigurationURLs, splitURL } from '@hallpass/protocol';
-import { openapiDocument } from '../packages/server/src/oauth/endpoints/openapi/document.ts';
-import type { ApiResponse } from '../packages/server/src/oauth/endpoints/openapi/responses.ts';
+import { openapiDocument } from '../../packages/server/src/oauth/endpoints/openapi/document.ts';
+import type { ApiResponse } from '../../packages/server/src/oauth/endpoints/openapi/responses.ts';
 
 const ISSUER = 'http://localhost:8080';
 const WELL_KNOWN = splitURL(metadataURL(ISSUER)).pathname;
