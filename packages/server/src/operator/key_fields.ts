@@ -31,7 +31,7 @@ interface ValueOption {
 }
 
 /** An option that is on or off, with the value that each stands for. */
-export interface SwitchOption<Value> {
+interface SwitchOption<Value> {
   readonly name: string;
   readonly on: { readonly value: Value; readonly words: string };
   readonly off: { readonly value: Value; readonly words: string };

@@ -71,14 +71,14 @@ const CELL_KINDS = {
 } as const;
 
 /** What a row may say, with how it is read. */
-export const IMPORT_MEMBERS: ReadonlyMap<string, Kind> = new Map<string, Kind>([
+const IMPORT_MEMBERS: ReadonlyMap<string, Kind> = new Map<string, Kind>([
   ...CREDENTIALS,
   ...KEY_FIELD_ROWS.map(([, { wire, kind }]) => [wire, CELL_KINDS[kind]] as const),
   ['disabled', 'flag'],
 ]);
 
 /** The columns that CSV may have. */
-export const IMPORT_COLUMNS: readonly string[] = [...IMPORT_MEMBERS].flatMap(([name, kind]) =>
+const IMPORT_COLUMNS: readonly string[] = [...IMPORT_MEMBERS].flatMap(([name, kind]) =>
   kind === 'json_only' ? [] : [name],
 );
 

@@ -5,7 +5,7 @@ import { isRefusedFor, OperatorRefusal, operatorRefusal } from '../operator_refu
 import type { ImportedKey, ImportRow } from './rows.ts';
 
 /** A row that cannot be imported, and why. */
-export interface BadRow {
+interface BadRow {
   readonly at: string;
   readonly fault: OperatorRefusal;
 }
