@@ -12,22 +12,39 @@ const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
  */
 const SAME_REQUEST_MS = 1_000;
 
+/** A watch for the signals that ask this process to stop. */
+export interface StopWatch {
+  /** Resolves at the first signal. */
+  readonly stopped: Promise<void>;
+  /**
+   * Stops watching, for work that ended by itself. It has no effect after a signal: the echo of that signal would kill a
+   * process that is about to exit with its own code.
+   */
+  readonly release: () => void;
+}
+
 /**
- * Resolves when this process is asked to stop. A later signal ends the process at once, with 128 plus the signal's number.
- * Call it before the process reports that it is ready, because somebody may stop it right then.
+ * Watches for a request to stop. A later signal ends the process at once, with 128 plus the signal's number. Start watching
+ * before the process reports that it is ready, because somebody may stop it right then.
  */
-export async function untilStopSignal(): Promise<void> {
-  await new Promise<void>((resolve) => {
-    let firstAt: number | undefined;
-    const onSignal = (signal: (typeof SIGNALS)[number]): void => {
-      firstAt ??= systemClock.elapsed();
-      resolve();
-      // A worker that takes too long is killed by its parent process.
-      if (cluster.isWorker || systemClock.elapsed() - firstAt < SAME_REQUEST_MS) return;
-      process.exit(128 + constants.signals[signal]);
-    };
-    for (const signal of SIGNALS) process.on(signal, onSignal);
-  });
+export function watchStopSignals(): StopWatch {
+  const { promise: stopped, resolve } = Promise.withResolvers<void>();
+  let firstAt: number | undefined;
+  const onSignal = (signal: (typeof SIGNALS)[number]): void => {
+    firstAt ??= systemClock.elapsed();
+    resolve();
+    // A worker that takes too long is killed by its parent process.
+    if (cluster.isWorker || systemClock.elapsed() - firstAt < SAME_REQUEST_MS) return;
+    process.exit(128 + constants.signals[signal]);
+  };
+  for (const signal of SIGNALS) process.on(signal, onSignal);
+  return {
+    stopped,
+    release: () => {
+      if (firstAt !== undefined) return;
+      for (const signal of SIGNALS) process.off(signal, onSignal);
+    },
+  };
 }
 
 /**

@@ -5,7 +5,8 @@ import { listen } from '../../src/http/listener.ts';
 import { openLog } from '../../src/http/log.ts';
 import { respondJson, type Endpoint } from '../../src/wire.ts';
 import { basicOf, exchangeRaw, startHallpass, within } from '../../../../testing/server/server.ts';
-import { serve, startCommand } from '../../../../testing/process/command.ts';
+import { serve } from '../../../../testing/process/command.ts';
+import { runCommand } from '../../../../testing/process/run_command.ts';
 
 const hallpass = await startHallpass();
 const key = await hallpass.makeKey();
@@ -405,7 +406,7 @@ for (const [name, first, second] of [
 // The log, from a server of its own: it goes to standard error.
 test('the log of a run holds a line for each request, and none of its secrets and tokens', async (t) => {
   const { url, environment, child, stderr } = await serve(t, { HALLPASS_LOG_LEVEL: 'info' });
-  const made = await startCommand(
+  const made = await runCommand(
     ['keys', 'create', 'a key', '--scope', '/accounts.write', '--scope', '/ping.read', '--json'],
     environment,
   );

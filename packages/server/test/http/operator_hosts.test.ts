@@ -4,7 +4,8 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { readSettings } from '../../src/serving/settings/settings.ts';
-import { makeFolder, serveGuard, startCommand } from '../../../../testing/process/command.ts';
+import { makeFolder, serveGuard } from '../../../../testing/process/command.ts';
+import { runCommand } from '../../../../testing/process/run_command.ts';
 import { exchangeRaw, startHallpass } from '../../../../testing/server/server.ts';
 
 const FOREIGN = [
@@ -104,7 +105,7 @@ suite('the address of the operator listener', () => {
   });
 
   test('that this machine does not have is a sentence, which names the setting', async (t) => {
-    const done = await startCommand(['serve'], {
+    const done = await runCommand(['serve'], {
       HALLPASS_DATA_DIR: makeFolder(t),
       HALLPASS_PORT: '0',
       HALLPASS_OPERATOR_ADDRESS: '192.0.2.1',
@@ -135,7 +136,7 @@ suite('the listener beside a guard', () => {
     writeFileSync(policy, JSON.stringify({ 'GET /accounts': '/accounts.read' }));
     const words = ['guard', '--policy', policy, '--audience', 'https://api.example.com'];
     const key = { HALLPASS_GUARD_CLIENT_ID: 'a', HALLPASS_GUARD_CLIENT_SECRET: 'b' };
-    const done = await startCommand([...words, '--side-host', 'guard.example.com:9091'], key);
+    const done = await runCommand([...words, '--side-host', 'guard.example.com:9091'], key);
     assert.equal(done.code, 2);
     assert.match(done.stderr, /--side-host must be a host name without a port/);
   });

@@ -17,7 +17,8 @@ import {
   type Hallpass,
   type Key,
 } from '../../../../testing/server/server.ts';
-import { makeFolder, serve, startCommand } from '../../../../testing/process/command.ts';
+import { makeFolder, serve } from '../../../../testing/process/command.ts';
+import { runCommand } from '../../../../testing/process/run_command.ts';
 
 const ISSUER = 'http://127.0.0.1:8080';
 const HOUR_MS = 3_600_000;
@@ -236,14 +237,14 @@ test('on a machine that is a day ahead of the time in the store, the commands en
     ['keys', 'revoke-tokens', key.clientId],
     ['signing-keys', 'remove', keyId, '--yes'],
   ]) {
-    const { code, stderr } = await startCommand(words, on);
+    const { code, stderr } = await runCommand(words, on);
     assert.equal(code, 1, words.join(' '));
     assert.match(stderr, /ahead of the time that a server last kept.*Nothing was changed.*--clock machine/s);
   }
   assert.deepEqual(await readFeed(hallpass, api), []);
   assert.equal((await hallpass.instance.store.loadKeys()).filter(({ use }) => use === 'sign').length, 1);
   await hallpass.issue(key);
-  const done = await startCommand(['revoke-everything', '--clock', 'machine', '--yes', '--json'], on);
+  const done = await runCommand(['revoke-everything', '--clock', 'machine', '--yes', '--json'], on);
   assert.equal(done.code, 0, done.stderr);
   assert.equal((await readFeed(hallpass, api)).length, 1);
 });
@@ -253,7 +254,7 @@ test('a command after a server that ran 31 days ahead does not date by that serv
   const hallpass = await startHallpass({ clock: ahead, environment: { HALLPASS_ISSUER: ISSUER } });
   await hallpass.close();
   const on = { HALLPASS_DATA_DIR: hallpass.folder, HALLPASS_ISSUER: ISSUER };
-  const { code, stderr } = await startCommand(['revoke-everything', '--yes'], on);
+  const { code, stderr } = await runCommand(['revoke-everything', '--yes'], on);
   assert.equal(code, 1);
   assert.match(stderr, /behind the time that a server last kept.*miss the tokens.*Nothing was changed/s);
 });
@@ -265,7 +266,7 @@ test('a revocation that was dated while the clock was right is not refused a min
   });
   const { clientId } = await hallpass.makeKey();
   const on = { HALLPASS_DATA_DIR: hallpass.folder, HALLPASS_ISSUER: ISSUER };
-  assert.equal((await startCommand(['keys', 'disable', clientId], on)).code, 0);
+  assert.equal((await runCommand(['keys', 'disable', clientId], on)).code, 0);
 });
 
 // A commit that takes its time (contract §10: until the acknowledgement)
@@ -327,7 +328,7 @@ test('where tokens are ended by a time ahead of this clock, the command and the 
   const key = await anHourAhead.makeKey();
   await anHourAhead.close();
   const settings = { HALLPASS_ISSUER: ISSUER, HALLPASS_DATA_DIR: folder };
-  const ended = await startCommand(['keys', 'revoke-tokens', key.clientId, '--clock', 'store'], settings);
+  const ended = await runCommand(['keys', 'revoke-tokens', key.clientId, '--clock', 'store'], settings);
   assert.equal(ended.code, 0, ended.stderr);
   assert.match(
     ended.stderr,

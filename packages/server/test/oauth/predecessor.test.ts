@@ -5,7 +5,8 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { StoreUnavailable, SUSPICION_EVENTS_PER_CLIENT_HOUR_MAX, type Store } from '../../src/store/store.ts';
-import { makeFolder, makeStore, serve, startCommand } from '../../../../testing/process/command.ts';
+import { makeFolder, makeStore, serve } from '../../../../testing/process/command.ts';
+import { runCommand } from '../../../../testing/process/run_command.ts';
 import {
   claimOf,
   startHallpass,
@@ -266,7 +267,7 @@ test('the mark is deleted with its key, and a new key with the same client_id ha
 test('the log and the commands show it, a backup carries it, and one from before the columns is restored', async (t) => {
   const at = await serve(t);
   const run = async (args: readonly string[], on = at.environment): Promise<string> => {
-    const { code, stdout, stderr } = await startCommand(args, on);
+    const { code, stdout, stderr } = await runCommand(args, on);
     assert.equal(code, 0, stderr);
     return stdout;
   };
@@ -311,7 +312,7 @@ test('the log and the commands show it, a backup carries it, and one from before
 
   // What a list prints is what an import takes.
   const carried = JSON.stringify(marked.map((one) => ({ ...one, client_secret: clientSecret })));
-  const { code, stderr } = await startCommand(['keys', 'import', '-'], await makeStore(t), carried);
+  const { code, stderr } = await runCommand(['keys', 'import', '-'], await makeStore(t), carried);
   assert.equal(code, 0, stderr);
 
   const file = join(makeFolder(t), 'backup');

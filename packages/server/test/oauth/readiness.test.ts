@@ -8,7 +8,8 @@ import { test, type TestContext } from 'node:test';
 import { READINESS_MS, READINESS_WRITE_MS_MAX } from '../../src/oauth/endpoints/readiness.ts';
 import { openSqliteStore } from '../../src/store/sqlite/sqlite.ts';
 import type { Store } from '../../src/store/store.ts';
-import { makeFolder, serve, startCommand, type Running } from '../../../../testing/process/command.ts';
+import { makeFolder, serve, type Running } from '../../../../testing/process/command.ts';
+import { runCommand } from '../../../../testing/process/run_command.ts';
 import { basicOf, startHallpass, until, type Key } from '../../../../testing/server/server.ts';
 
 const LOCAL = { HALLPASS_ISSUER: 'http://localhost:8080' };
@@ -34,7 +35,7 @@ const revoke = async (at: Running, key: Key, token: string): Promise<number> =>
   (await ask(at, '/oauth2/revoke', key, { token })).status;
 
 async function makeKey(at: Running): Promise<Key> {
-  const made = await startCommand(['keys', 'create', 'k', '--scope', '/accounts.write', '--json'], at.environment);
+  const made = await runCommand(['keys', 'create', 'k', '--scope', '/accounts.write', '--json'], at.environment);
   const key: { readonly client_id: string; readonly client_secret: string } = JSON.parse(made.stdout);
   return { clientId: key.client_id, clientSecret: key.client_secret };
 }

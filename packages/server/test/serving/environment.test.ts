@@ -7,7 +7,8 @@ import { suite, test } from 'node:test';
 import { exposureOf } from '../../src/serving/file_permissions.ts';
 import { readGuardEnvironment } from '../../src/cli/guard_settings.ts';
 import { readSettings } from '../../src/serving/settings/settings.ts';
-import { makeFolder, makeStore, serve, startCommand } from '../../../../testing/process/command.ts';
+import { makeFolder, makeStore, serve } from '../../../../testing/process/command.ts';
+import { runCommand } from '../../../../testing/process/run_command.ts';
 
 /** What Kubernetes sets beside Services called hallpass, hallpass-guard and hallpass-operator. */
 const KUBERNETES = Object.fromEntries(
@@ -69,9 +70,9 @@ suite('the variables of Kubernetes', () => {
     const server = await serve(t, services);
     assert.equal((await fetch(`${server.url}/health/ready`)).status, 200);
     const store = { ...KUBERNETES, HALLPASS_DATA_DIR: makeFolder(t) };
-    const begun = await startCommand(['store', 'init'], store);
+    const begun = await runCommand(['store', 'init'], store);
     assert.equal(begun.code, 0, begun.stderr);
-    const listed = await startCommand(['keys', 'list'], store);
+    const listed = await runCommand(['keys', 'list'], store);
     assert.equal(listed.code, 0, listed.stderr);
   });
 });
@@ -116,7 +117,7 @@ suite('secrets', () => {
     const file = join(folder, 'settings.json');
     const settings = { masterKeyFile: keyFile, dataDir, issuer: 'https://a.example\n' };
     writeFileSync(file, `\uFEFF${JSON.stringify(settings)}\n`);
-    const done = await startCommand(['store', 'init'], { HALLPASS_CONFIG: file });
+    const done = await runCommand(['store', 'init'], { HALLPASS_CONFIG: file });
     assert.equal(done.code, 0, done.stderr);
   });
 
@@ -160,21 +161,21 @@ suite('secrets', () => {
     const file = join(folder, 'mounted.key');
     writeFileSync(file, masterKey, { mode: 0o600 });
     const on = { HALLPASS_MASTER_KEY_FILE: file, HALLPASS_DATA_DIR: folder, HALLPASS_ISSUER: 'https://a.example' };
-    assert.equal((await startCommand(['store', 'init'], on)).code, 0);
+    assert.equal((await runCommand(['store', 'init'], on)).code, 0);
     chmodSync(file, 0o644);
-    const open = await startCommand(['keys', 'list'], on);
+    const open = await runCommand(['keys', 'list'], on);
     assert.equal(open.code, 2);
     assert.match(open.stderr, /can read the master key \(everyone: its mode is 0644\).*chmod 600/);
     if (process.getuid?.() === 0) {
       // Root can play Kubernetes.
       chownSync(file, 0, 0);
       chmodSync(file, 0o440);
-      assert.equal((await startCommand(['keys', 'list'], on)).code, 0);
+      assert.equal((await runCommand(['keys', 'list'], on)).code, 0);
       chownSync(file, 0, 4242);
-      assert.match((await startCommand(['keys', 'list'], on)).stderr, /\(its group: its mode is 0440\)/);
+      assert.match((await runCommand(['keys', 'list'], on)).stderr, /\(its group: its mode is 0440\)/);
     } else {
       chmodSync(file, 0o000);
-      assert.match((await startCommand(['keys', 'list'], on)).stderr, /master key cannot be read by this user/);
+      assert.match((await runCommand(['keys', 'list'], on)).stderr, /master key cannot be read by this user/);
     }
   });
 });
@@ -203,7 +204,7 @@ suite('the address of a database', () => {
         for (const piece of ['w0rd', 'Pa', '55']) assert.ok(!message.includes(piece), `${piece} of ${password}`);
       }
     }
-    const done = await startCommand(['keys', 'list'], {
+    const done = await runCommand(['keys', 'list'], {
       HALLPASS_DATABASE_URL: 'postgres://hallpass:12#w0rd@db.example/hallpass',
       HALLPASS_ISSUER: 'https://a.example',
       HALLPASS_MASTER_KEY: randomBytes(32).toString('base64url'),

@@ -1,7 +1,8 @@
 /** `hallpass guard` on its way out: it says that it is not ready, and goes on answering its proxy (ADR 38). */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { serveGuard, startCommand } from '../../../../testing/process/command.ts';
+import { serveGuard } from '../../../../testing/process/command.ts';
+import { runCommand } from '../../../../testing/process/run_command.ts';
 import { until } from '../../../../testing/server/server.ts';
 
 test('a guard that is told to stop answers on while its side listener says 503, and then ends', async (t) => {
@@ -21,7 +22,7 @@ test('a guard that is told to stop answers on while its side listener says 503, 
 test('how long a guard drains is whole seconds within a bound', async () => {
   const words = ['guard', '--policy', 'policy.json', '--audience', 'https://api.example.com', '--drain'];
   for (const seconds of ['-1', '1.5', '601', 'soon', '']) {
-    const { code, stderr } = await startCommand([...words, seconds], {});
+    const { code, stderr } = await runCommand([...words, seconds], {});
     assert.equal(code, 2);
     assert.match(stderr, /Whole seconds, 0 to 600/);
   }

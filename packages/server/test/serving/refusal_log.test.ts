@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { test } from 'node:test';
 import { printBasic } from '@hallpass/protocol';
-import { serve, startCommand } from '../../../../testing/process/command.ts';
+import { serve } from '../../../../testing/process/command.ts';
+import { runCommand } from '../../../../testing/process/run_command.ts';
 
 const SECRET = 'zQ3kVb8Ls0Tn6Wm4Xr2Yp1-strong';
 const WEAK = 'hunter2';
@@ -19,11 +20,7 @@ test('a refusal is logged with its address, grant type, scope and claimed client
     { client_id: KEY.clientId, client_secret: SECRET, scopes: ['/accounts.write'] },
     { client_id: 'weak-one', client_secret: WEAK, scopes: ['/accounts.write'] },
   ];
-  const imported = await startCommand(
-    ['keys', 'import', '-', '--allow-weak-secret'],
-    environment,
-    JSON.stringify(keys),
-  );
+  const imported = await runCommand(['keys', 'import', '-', '--allow-weak-secret'], environment, JSON.stringify(keys));
   assert.equal(imported.code, 0, imported.stderr);
 
   const seen = new Map<string, string>();

@@ -15,11 +15,11 @@ import {
   makeFolder,
   makeStore,
   serve,
-  startCommand,
   type Done,
   type Environment,
   type Running,
 } from '../../../../testing/process/command.ts';
+import { runCommand } from '../../../../testing/process/run_command.ts';
 import { basicOf, until, type Key } from '../../../../testing/server/server.ts';
 import {
   clientRecord,
@@ -59,7 +59,7 @@ function parse({ code, stdout, stderr }: Done): Document {
 }
 
 async function makeKey(on: Environment): Promise<Key> {
-  const made = parse(await startCommand(['keys', 'create', 'partner', '--scope', '/accounts.write', '--json'], on));
+  const made = parse(await runCommand(['keys', 'create', 'partner', '--scope', '/accounts.write', '--json'], on));
   return { clientId: String(made['client_id']), clientSecret: String(made['client_secret']) };
 }
 
@@ -93,7 +93,7 @@ suite('a backup', () => {
     });
     await until(async () => revoked.length >= 20, 5_000);
     const before = revoked.length;
-    const backup = parse(await startCommand(['store', 'backup', file, '--json'], at.environment));
+    const backup = parse(await runCommand(['store', 'backup', file, '--json'], at.environment));
     const restoredOn = elsewhere(t, at.environment);
     done.abort();
     await Promise.all(load);
@@ -104,13 +104,13 @@ suite('a backup', () => {
       assert.ok(!text.includes(secret), 'it holds no secret and no token');
     }
 
-    const dry = parse(await startCommand(['store', 'restore', file, '--dry-run', '--json'], restoredOn));
+    const dry = parse(await runCommand(['store', 'restore', file, '--dry-run', '--json'], restoredOn));
     assert.deepEqual([dry['restored'], dry['rows']], [false, backup['rows']]);
     assert.equal(existsSync(join(restoredOn['HALLPASS_DATA_DIR'] ?? '', 'hallpass.db')), false, 'nothing was made');
-    assert.equal(parse(await startCommand(['store', 'restore', file, '--json'], restoredOn))['rows'], backup['rows']);
-    const again = await startCommand(['store', 'restore', file], restoredOn);
+    assert.equal(parse(await runCommand(['store', 'restore', file, '--json'], restoredOn))['rows'], backup['rows']);
+    const again = await runCommand(['store', 'restore', file], restoredOn);
     assert.equal(again.code, 2);
-    assert.match(again.stderr, /in the place of 2 API keys and .*--yes/);
+    assert.match(again.stderr, /replaces 2 API keys and .*--yes/);
 
     const restored = await serve(t, { ...ISSUER, ...restoredOn });
     assert.equal(await isActive(restored, key, kept['access_token']), true);
@@ -119,7 +119,7 @@ suite('a backup', () => {
     for (const token of revoked.slice(0, before)) assert.equal(await isActive(restored, key, token), false);
     const feedOf = async (server: Running): Promise<string> => {
       const api = parse(
-        await startCommand(
+        await runCommand(
           ['keys', 'create', 'api', '--resource-server', ISSUER.HALLPASS_ISSUER, '--json'],
           server.environment,
         ),
@@ -214,7 +214,7 @@ suite('a backup', () => {
     const on = await makeStore(t, ISSUER);
     await makeKey(on);
     const file = join(makeFolder(t), 'backup');
-    parse(await startCommand(['store', 'backup', file, '--json'], on));
+    parse(await runCommand(['store', 'backup', file, '--json'], on));
     const text = readFileSync(file, 'utf8');
     const whole = await verifyBackup(asLines(text.trimEnd().split('\n')), MIGRATIONS.length);
     assert.equal(whole.byTable.get('clients'), 2);
@@ -241,13 +241,13 @@ suite('a backup', () => {
     writeFileSync(bad, cut);
     const target = { ...on, HALLPASS_DATA_DIR: makeFolder(t) };
     for (const verb of ['verify', 'restore']) {
-      const { code, stderr } = await startCommand(['store', verb, bad], target);
+      const { code, stderr } = await runCommand(['store', verb, bad], target);
       assert.equal(code, 1, stderr);
       assert.match(stderr, /has no end/);
     }
     assert.equal(existsSync(join(target.HALLPASS_DATA_DIR, 'hallpass.db')), false);
-    assert.match((await startCommand(['store', 'verify', file], on)).stdout, /Whole.*backup of/);
-    const over = await startCommand(['store', 'backup', file], on);
+    assert.match((await runCommand(['store', 'verify', file], on)).stdout, /Whole.*backup of/);
+    const over = await runCommand(['store', 'backup', file], on);
     assert.equal(over.code, 1);
     assert.match(over.stderr, /already/);
     assert.equal(readFileSync(file, 'utf8'), text, 'the existing file is untouched');
@@ -257,12 +257,12 @@ suite('a backup', () => {
     const on = await makeStore(t, ISSUER);
     await makeKey(on);
     const file = join(makeFolder(t), 'backup');
-    await startCommand(['store', 'backup', file], on);
+    await runCommand(['store', 'backup', file], on);
     const other = elsewhere(t, on);
-    await startCommand(['store', 'restore', file], other);
+    await runCommand(['store', 'restore', file], other);
     const [ours, theirs] = [
-      await startCommand(['store', 'verify', '--json'], on),
-      await startCommand(['store', 'verify', '--json'], other),
+      await runCommand(['store', 'verify', '--json'], on),
+      await runCommand(['store', 'verify', '--json'], other),
     ];
     const tables = (done: Done): readonly Document[] => {
       const {
@@ -281,30 +281,30 @@ suite('a backup', () => {
     const on = await makeStore(t, ISSUER);
     const kept = await makeKey(on);
     const file = join(makeFolder(t), 'backup');
-    parse(await startCommand(['store', 'backup', file, '--json'], on));
+    parse(await runCommand(['store', 'backup', file, '--json'], on));
     const at = await serve(t, on);
     const [dead, alive] = [await issue(at, kept), await issue(at, kept)];
     await post(at, '/oauth2/revoke', kept, { token: String(dead['access_token']) });
     const newer = await makeKey(on);
-    assert.equal((await startCommand(['keys', 'revoke-tokens', newer.clientId], on)).code, 0);
+    assert.equal((await runCommand(['keys', 'revoke-tokens', newer.clientId], on)).code, 0);
     assert.equal((await refresh(at, newer, (await issue(at, newer))['refresh_token']))['status'], 200);
 
-    const dry = parse(await startCommand(['store', 'restore', file, '--dry-run', '--json'], on));
+    const dry = parse(await runCommand(['store', 'restore', file, '--dry-run', '--json'], on));
     assert.deepEqual(dry['replaced'], { api_keys: 2, refreshed_grants: 1 });
-    const unasked = await startCommand(['store', 'restore', file], on);
+    const unasked = await runCommand(['store', 'restore', file], on);
     assert.equal(unasked.code, 2);
     assert.match(
       unasked.stderr,
-      /In the store .* in the place of 2 API keys and 1 refreshed grant\..* repeat it with --yes/,
+      /In the store .* replaces 2 API keys and 1 refreshed grant with a backup of .* repeat it with --yes/,
     );
     assert.equal((await issue(at, newer))['status'], 200, 'nothing was changed');
 
-    assert.equal(parse(await startCommand(['store', 'restore', file, '--yes', '--json'], on))['restored'], true);
+    assert.equal(parse(await runCommand(['store', 'restore', file, '--yes', '--json'], on))['restored'], true);
     await until(async () => (await issue(at, newer))['status'] === 401, 5_000);
     assert.equal(await isActive(at, kept, dead['access_token']), false, 'revoked after the backup');
     assert.equal(await isActive(at, kept, alive['access_token']), true);
     assert.equal((await issue(at, kept))['status'], 200, 'the running server carries on');
-    const events: readonly Document[] = JSON.parse((await startCommand(['events', '--json'], on)).stdout);
+    const events: readonly Document[] = JSON.parse((await runCommand(['events', '--json'], on)).stdout);
     assert.equal(events[0]?.['kind'], 'store_restored');
     const store = await openSqliteStore({ file: join(on.HALLPASS_DATA_DIR, 'hallpass.db') });
     const { entries } = await store.readRevocations({ limit: 10, now: NOW });
@@ -319,7 +319,7 @@ suite('a backup', () => {
     const before = await issue(at, key);
     const first = await refresh(at, key, before['refresh_token']);
     const file = join(makeFolder(t), 'backup');
-    parse(await startCommand(['store', 'backup', file, '--json'], on));
+    parse(await runCommand(['store', 'backup', file, '--json'], on));
     const second = await refresh(at, key, first['refresh_token']);
     const third = await refresh(at, key, second['refresh_token']);
     const since = await issue(at, key);
@@ -327,7 +327,7 @@ suite('a backup', () => {
     const sinceSecond = await refresh(at, key, sinceFirst['refresh_token']);
     const sinceThird = await refresh(at, key, sinceSecond['refresh_token']);
 
-    assert.equal(parse(await startCommand(['store', 'restore', file, '--yes', '--json'], on))['restored'], true);
+    assert.equal(parse(await runCommand(['store', 'restore', file, '--yes', '--json'], on))['restored'], true);
     // The newest token of a grant still works, whether the backup knows the grant or not.
     assert.equal((await refresh(at, key, third['refresh_token']))['status'], 200);
     assert.equal((await refresh(at, key, sinceThird['refresh_token']))['status'], 200);
@@ -340,7 +340,7 @@ suite('a backup', () => {
     const on = await makeStore(t, ISSUER);
     await makeKey(on);
     const file = join(makeFolder(t), 'backup');
-    parse(await startCommand(['store', 'backup', file, '--json'], on));
+    parse(await runCommand(['store', 'backup', file, '--json'], on));
     const open = async () => await openInstance(readSettings(on), { clock: systemClock, random: systemRandom });
     const before = await open();
     const removed = new Set<string>();
@@ -351,7 +351,7 @@ suite('a backup', () => {
     }
     await before.store.close();
     assert.equal(removed.size, USES.length);
-    assert.equal(parse(await startCommand(['store', 'restore', file, '--yes', '--json'], on))['restored'], true);
+    assert.equal(parse(await runCommand(['store', 'restore', file, '--yes', '--json'], on))['restored'], true);
     const after = await open();
     t.after(() => after.store.close());
     for (const use of USES) {

@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { suite, test, type TestContext } from 'node:test';
 import { openSqliteStore } from '../../src/store/sqlite/sqlite.ts';
-import { makeFolder, startCommand, type Done, type Environment } from '../../../../testing/process/command.ts';
+import { makeFolder, type Done, type Environment } from '../../../../testing/process/command.ts';
+import { runCommand } from '../../../../testing/process/run_command.ts';
 import { clientRecord, eventRecord, NOW, revocationRecord } from '../../../../testing/store_contract/records.ts';
 
 const PAGE_BYTES = 4_096;
@@ -82,7 +83,7 @@ suite('a store', () => {
       const folder = await makeStore(t);
       const file = join(folder, 'hallpass.db');
       how(file);
-      assertExplained(await startCommand(['store', 'verify'], settingsOf(folder)), says);
+      assertExplained(await runCommand(['store', 'verify'], settingsOf(folder)), says);
       assert.equal(existsSync(file), name !== 'that is not there');
     });
   }
@@ -94,7 +95,7 @@ suite('a store', () => {
       const folder = await makeStore(t);
       how(join(folder, 'hallpass.db'));
       const backups = makeFolder(t);
-      assertExplained(await startCommand(['store', 'backup', join(backups, 'backup')], settingsOf(folder)), says);
+      assertExplained(await runCommand(['store', 'backup', join(backups, 'backup')], settingsOf(folder)), says);
       assert.deepEqual(readdirSync(backups), []);
     });
   }
@@ -108,7 +109,7 @@ suite('a store', () => {
     const nowhere = 'postgres://nobody@127.0.0.1:1/none';
     const ran = await Promise.all(
       [['keys', 'list'], ['events'], ['master-key', 'rewrap'], ['store', 'copy', '--to', nowhere]].map((words) =>
-        startCommand(words, settingsOf(folder)),
+        runCommand(words, settingsOf(folder)),
       ),
     );
     for (const done of ran.slice(0, 3)) assertExplained(done, DAMAGED);
@@ -118,7 +119,7 @@ suite('a store', () => {
   test('with one flipped bit in an index, which makes a revoked token valid again: verify finds it, and counts the sound tables', async (t) => {
     const folder = await makeStore(t);
     const file = join(folder, 'hallpass.db');
-    assert.equal((await startCommand(['store', 'verify'], settingsOf(folder))).code, 0);
+    assert.equal((await runCommand(['store', 'verify'], settingsOf(folder))).code, 0);
     const whole = makeFolder(t);
     cpSync(file, join(whole, 'hallpass.db'));
     const bytes = readFileSync(file);
@@ -129,7 +130,7 @@ suite('a store', () => {
     );
     const revived = await findRevived(file, places, jti);
     assert.ok(revived !== undefined, 'no flip made it valid again');
-    const verified = await startCommand(['store', 'verify', '--json'], settingsOf(folder));
+    const verified = await runCommand(['store', 'verify', '--json'], settingsOf(folder));
     assert.equal(verified.code, 1, verified.stderr);
     const found: { readonly whole: boolean; readonly faults: readonly string[]; readonly tables: readonly unknown[] } =
       JSON.parse(verified.stdout);

@@ -6,7 +6,8 @@ import { suite, test, type TestContext } from 'node:test';
 import { systemRandom } from '../../src/serving/system.ts';
 import { openPostgresStore } from '../../src/store/postgres/postgres.ts';
 import { StoreUnavailable, StoreUnusable } from '../../src/store/store.ts';
-import { makeFolder, makeStore, startCommand, type Environment } from '../../../../testing/process/command.ts';
+import { makeFolder, makeStore, type Environment } from '../../../../testing/process/command.ts';
+import { runCommand } from '../../../../testing/process/run_command.ts';
 
 /** This name never resolves (RFC 6761 §6.4), so an address that is accepted fails without a packet to a database. */
 const REMOTE = 'postgres://hallpass:pa55@db.invalid/hallpass';
@@ -74,7 +75,7 @@ suite('a database without TLS', () => {
       [{ HALLPASS_DATABASE_PLAINTEXT: 'refuse' }, 2, REFUSED],
       [{ HALLPASS_DATABASE_PLAINTEXT: 'allow' }, 1, TRIED],
     ] as const) {
-      const { code, stdout, stderr } = await startCommand(['keys', 'list'], { ...on, ...more });
+      const { code, stdout, stderr } = await runCommand(['keys', 'list'], { ...on, ...more });
       assert.equal(code, expected, stderr);
       assert.equal(stdout, '');
       assert.match(stderr, sentence);
@@ -84,7 +85,7 @@ suite('a database without TLS', () => {
 
   test('store copy refuses such a target as well', async (t) => {
     const on = { ...(await makeStore(t)), HALLPASS_COPY_TO: REMOTE };
-    const { code, stderr } = await startCommand(['store', 'copy', '--dry-run'], on);
+    const { code, stderr } = await runCommand(['store', 'copy', '--dry-run'], on);
     assert.equal(code, 2, stderr);
     assert.match(stderr, REFUSED);
     assert.ok(!stderr.includes('pa55'));

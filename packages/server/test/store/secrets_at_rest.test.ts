@@ -10,10 +10,10 @@ import {
   makeStore,
   remarksOf,
   serve,
-  startCommand,
   type Done,
   type Environment,
 } from '../../../../testing/process/command.ts';
+import { runCommand } from '../../../../testing/process/run_command.ts';
 
 const STORE_FILES = ['hallpass.db', 'hallpass.db-wal', 'hallpass.db-shm'];
 const MASTER_KEY_OF_STORE = randomBytes(32).toString('base64url');
@@ -41,15 +41,15 @@ suite('secrets at rest', { skip: process.platform === 'win32' }, () => {
   test('a backup is created for its owner only', async (t) => {
     const folder = openFolder(t);
     const file = join(folder, 'backup');
-    assert.equal((await startCommand(['store', 'init'], { HALLPASS_DATA_DIR: folder })).code, 0);
-    const done = await startCommand(['store', 'backup', file], { HALLPASS_DATA_DIR: folder });
+    assert.equal((await runCommand(['store', 'init'], { HALLPASS_DATA_DIR: folder })).code, 0);
+    const done = await runCommand(['store', 'backup', file], { HALLPASS_DATA_DIR: folder });
     assert.equal(done.code, 0, done.stderr);
     assert.equal(modeOf(file), '600');
   });
 
   test('a store that others can read is closed to them, with a warning only then', async (t) => {
     const on = await makeStore(t);
-    const list = (): Promise<Done> => startCommand(['keys', 'list', '--json'], on);
+    const list = (): Promise<Done> => runCommand(['keys', 'list', '--json'], on);
     assert.equal(remarksOf(await list()), '');
     const file = join(on.HALLPASS_DATA_DIR, 'hallpass.db');
     for (const mode of [0o640, 0o602]) {
@@ -112,7 +112,7 @@ suite('secrets at rest', { skip: process.platform === 'win32' }, () => {
     const file = join(makeFolder(t), 'keys.csv');
     writeFileSync(file, 'client_id,client_secret\npartner-1,dNC-hg7sVm22jc3g_Eogtyu0_1Mqh_4-\n');
     const check = (): Promise<Done> =>
-      startCommand(['keys', 'import', file, '--scope', '/a.read', '--dry-run', '--format', 'csv'], {
+      runCommand(['keys', 'import', file, '--scope', '/a.read', '--dry-run', '--format', 'csv'], {
         HALLPASS_DATA_DIR,
       });
     chmodSync(file, 0o644);
@@ -143,7 +143,7 @@ suite('secrets at rest', { skip: process.platform === 'win32' }, () => {
 
 suite('secrets on the command line, which every user of the machine can see', () => {
   const copy = async (t: TestContext, words: readonly string[], more: Environment = {}, input = ''): Promise<Done> =>
-    startCommand(['store', 'copy', ...words], { ...(await makeStore(t)), ...more }, input);
+    runCommand(['store', 'copy', ...words], { ...(await makeStore(t)), ...more }, input);
   /** Nothing listens there, so an accepted address fails to connect. */
   const withPassword = 'postgres://hallpass:pa55@127.0.0.1:1/hallpass';
   const withoutPassword = 'postgres://hallpass@127.0.0.1:1/hallpass';
@@ -187,11 +187,11 @@ suite('secrets on the command line, which every user of the machine can see', ()
     const on = await makeStore(t);
     const words = ['keys', 'create', 'x', '--scope', '/a.read', '--client-id', 'x', '--client-secret'];
     const secret = 'dNC-hg7sVm22jc3g_Eogtyu0_1Mqh_4-';
-    const done = await startCommand([...words, secret], on);
+    const done = await runCommand([...words, secret], on);
     assert.equal(done.code, 0);
     assert.match(done.stderr, /^warning: .*--client-secret - and give the secret on standard input/);
     assert.ok(!done.stderr.includes(secret));
-    const unseen = await startCommand([...words, '-'], await makeStore(t), secret);
+    const unseen = await runCommand([...words, '-'], await makeStore(t), secret);
     assert.equal(unseen.code, 0);
     assert.equal(remarksOf(unseen), '');
   });
@@ -205,5 +205,5 @@ function settingsFile(t: TestContext, settings: object): string {
 
 /** Lists keys in a new data folder. */
 function listWith(t: TestContext, environment: Environment): Promise<Done> {
-  return startCommand(['keys', 'list', '--json'], { HALLPASS_DATA_DIR: join(makeFolder(t), 'data'), ...environment });
+  return runCommand(['keys', 'list', '--json'], { HALLPASS_DATA_DIR: join(makeFolder(t), 'data'), ...environment });
 }

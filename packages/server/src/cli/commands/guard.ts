@@ -32,7 +32,7 @@ import { endUnread, good, printDocument, printLine, strong } from '../output.ts'
 import { proxyConfiguration } from '../proxy_configuration.ts';
 import { BadSetting, DRAIN_SECONDS, DRAIN_SECONDS_MAX, isDevelopmentIssuer } from '../../serving/settings/settings.ts';
 import { systemClock } from '../../serving/system.ts';
-import { untilStopSignal } from '../../serving/stop_signals.ts';
+import { watchStopSignals } from '../../serving/stop_signals.ts';
 
 interface GuardCommandOptions extends PolicyFile {
   readonly audience: string;
@@ -146,7 +146,6 @@ async function serve(
     if (host === undefined) throw new BadSetting('--side-host must be a host name without a port.');
     return host;
   });
-  const told = untilStopSignal();
   const log = pino({ base: null }, standardError());
   const drainSeconds = options.drain ?? (URL.canParse(issuer) && isDevelopmentIssuer(issuer) ? 0 : DRAIN_SECONDS);
   let draining = false;
@@ -167,6 +166,7 @@ async function serve(
     credentials,
     onEvent: (event) => logEvent(log, event),
   });
+  const watch = watchStopSignals();
   try {
     const ask = meant(() =>
       forwardAuth(guard, policy, {
@@ -179,13 +179,13 @@ async function serve(
     const side = await listen(sideListener(guard, policy, { hosts, isDraining }), { at: options.side, log });
     try {
       // A guard that does not know yet what is revoked would refuse everybody. A proxy takes one that does not listen for down.
-      const first = await Promise.race([fit(guard).then(() => 'ready'), told]);
+      const first = await Promise.race([fit(guard).then(() => 'ready'), watch.stopped]);
       if (first !== 'ready') return;
       const asked = await listen(ask, { at: options.listen, log });
       printLine(`${good('The guard is ready:')} ${strong(`${proxy} asks ${addressOf(asked)}`)}`);
       printLine(`  tokens of ${issuer} for ${audience}, by ${options.policy}`);
       printLine(`  health, metrics and metadata on ${addressOf(side)}`);
-      await told;
+      await watch.stopped;
       draining = true;
       asked.startDraining();
       await sleep(drainSeconds * 1_000);
@@ -196,6 +196,7 @@ async function serve(
     }
   } finally {
     guard.close();
+    watch.release();
   }
   endUnread();
 }

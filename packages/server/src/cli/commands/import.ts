@@ -36,7 +36,7 @@ import {
   printWarning,
   warn,
 } from '../output.ts';
-import { untilStopSignal } from '../../serving/stop_signals.ts';
+import { watchStopSignals } from '../../serving/stop_signals.ts';
 
 interface ImportOptions {
   readonly format?: ImportFormat;
@@ -191,8 +191,9 @@ async function keep(
   work: (done: (counts: ImportCounts) => 'go_on' | 'stop') => Promise<ImportCounts>,
 ): Promise<ImportCounts> {
   let counts: ImportCounts = { made: 0, skipped: 0 };
-  let told = false;
-  void untilStopSignal().then(() => (told = true));
+  let isStopped = false;
+  const watch = watchStopSignals();
+  void watch.stopped.then(() => (isStopped = true));
   const rest = (): string =>
     `${countOf(counts.made, 'key')} of ${planned.length} were imported, and are kept. Import the rest with --on-conflict skip.`;
   try {
@@ -200,12 +201,14 @@ async function keep(
       counts = now;
       const through = counts.made + counts.skipped;
       if (through % PROGRESS_KEYS === 0) printProgress(`${through} of ${planned.length} keys`);
-      return told ? 'stop' : 'go_on';
+      return isStopped ? 'stop' : 'go_on';
     });
   } catch (error) {
     clearProgress();
     if (error instanceof StoreUnavailable || error instanceof OperatorRefusal) printRemark(rest());
     throw error;
+  } finally {
+    watch.release();
   }
   clearProgress();
   if (counts.made + counts.skipped < planned.length) throw new CommandRefusal(`Stopped by a signal. ${rest()}`);

@@ -12,7 +12,7 @@ import { startServer, type Server } from '../../serving/server.ts';
 import { isDevelopmentIssuer } from '../../serving/settings/settings.ts';
 import { describeStore } from '../../serving/stores.ts';
 import { systemClock } from '../../serving/system.ts';
-import { untilStopSignal } from '../../serving/stop_signals.ts';
+import { watchStopSignals } from '../../serving/stop_signals.ts';
 import { isWorker, releaseChannel, startAsWorker, startWorkers, untilOrphaned } from '../../serving/workers.ts';
 
 /** The command `serve`. `open` gives the instance to serve. */
@@ -44,7 +44,15 @@ function parseCount(text: string): number {
 
 async function serve(instance: Instance, workers: number): Promise<void> {
   // Before anything is printed: a reader may send a signal as soon as the server says that it is ready.
-  const told = untilStopSignal();
+  const watch = watchStopSignals();
+  try {
+    await serveUntil(watch.stopped, instance, workers);
+  } finally {
+    watch.release();
+  }
+}
+
+async function serveUntil(stopped: Promise<void>, instance: Instance, workers: number): Promise<void> {
   const server = await (workers === 1 ? startServer(instance) : startWorkers(instance, workers));
   printLine(`${good('Hallpass is ready:')} ${strong(server.issuer)}`);
   if (server.issuer !== server.url) printLine(`  listening on ${server.url}`);
@@ -53,13 +61,13 @@ async function serve(instance: Instance, workers: number): Promise<void> {
   printLine(`  for operators on ${server.operatorUrl}/metrics`);
   try {
     // A reader that has stopped reading must not keep the server from stopping.
-    if (isDevelopmentIssuer(instance.settings.issuer)) await Promise.race([welcome(instance, server), told]);
+    if (isDevelopmentIssuer(instance.settings.issuer)) await Promise.race([welcome(instance, server), stopped]);
   } catch (error) {
     // Otherwise it would keep listening on a closed store, deaf to signals.
     await server.close();
     throw error;
   }
-  await told;
+  await stopped;
   await server.drain();
   await server.close();
   endUnread();
@@ -68,10 +76,10 @@ async function serve(instance: Instance, workers: number): Promise<void> {
 /** What a worker does: it serves and prints nothing. */
 async function work(instance: Instance): Promise<void> {
   const alone = untilOrphaned().then(() => 'alone' as const);
-  const told = Promise.race([untilStopSignal().then(() => 'told' as const), alone]);
+  const ended = Promise.race([watchStopSignals().stopped.then(() => 'stopped' as const), alone]);
   const side = await startAsWorker(instance);
-  // With the process that started it, the operators' side has gone, and nobody can see that this one drains.
-  if ((await told) === 'told') await Promise.race([side.drain(), alone]);
+  // Without the process that started it there is no operators' side, so nobody can see that this one drains.
+  if ((await ended) === 'stopped') await Promise.race([side.drain(), alone]);
   await side.close();
   await instance.store.close();
 }
