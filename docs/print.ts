@@ -96,18 +96,18 @@ function printConfiguration(): string {
 
 # Settings
 
-From the environment, or from a JSON file named by \`HALLPASS_CONFIG\`; the environment wins. An unknown or bad setting ends
-the command with one sentence and exit code 2.
+Settings come from the environment or from a JSON file named by \`HALLPASS_CONFIG\`; the environment takes precedence. An unknown or
+invalid setting is an error: the command prints one sentence and exits with code 2.
 
-| Variable | In the file | Default | What it is | It must be |
+| Variable | In the file | Default | Meaning | Allowed values |
 | --- | --- | --- | --- | --- |
 ${rows.join('\n')}
 
-## Of a guard
+## For a guard
 
-\`hallpass guard\` and \`hallpass explain\` take options (\`--help\` names them), and from the environment:
+\`hallpass guard\` and \`hallpass explain\` have options (see \`--help\`), and read these from the environment:
 
-| Variable | Default | What it is |
+| Variable | Default | Meaning |
 | --- | --- | --- |
 ${guardRows.join('\n')}
 `;
@@ -119,127 +119,122 @@ function cell(text: string): string {
 
 /** Every limit: its name in the source, what it bounds, and what happens beyond it. */
 const LIMITS: readonly (readonly [name: string, value: number, what: string, beyond: string])[] = [
-  ['BODY_BYTES_MAX', protocol.BODY_BYTES_MAX, 'bytes of a body', '413'],
+  ['BODY_BYTES_MAX', protocol.BODY_BYTES_MAX, 'bytes in a body', '413'],
   ['PARAMETERS_MAX', protocol.PARAMETERS_MAX, 'parameters in a body', '400 `invalid_request`'],
-  ['HEADER_BYTES_MAX', HEADER_BYTES_MAX, 'bytes of a head, request line and headers', '4xx, and the connection ends'],
+  ['HEADER_BYTES_MAX', HEADER_BYTES_MAX, 'bytes in a request line and headers', '4xx, and the connection is closed'],
   [
     'REQUEST_TIMEOUT_MS',
     REQUEST_TIMEOUT_MS,
-    'milliseconds for the head to arrive, and for a whole request',
-    'the connection ends',
+    'milliseconds for the headers to arrive, and for a whole request',
+    'the connection is closed',
   ],
   [
     'REQUESTS_PER_CONNECTION_MAX',
     REQUESTS_PER_CONNECTION_MAX,
-    'requests of one connection that are served at a time',
-    'the requests behind it wait, and the connection is not read meanwhile',
+    'requests served at a time on one connection',
+    'later ones wait, and the connection is not read meanwhile',
   ],
   [
     'UNREAD_ANSWER_MS_MAX',
     UNREAD_ANSWER_MS_MAX,
-    'milliseconds that a caller leaves an answer unread',
-    'the connection ends',
+    'milliseconds that a caller may leave a response unread',
+    'the connection is closed',
   ],
   [
     'READINESS_MS',
     READINESS_MS,
-    'milliseconds for which an answer of `/health/ready` holds: a process writes at most once in that time to find out',
-    'the same answer again',
+    'milliseconds for which `/health/ready` repeats its result: a process writes at most once in that time to check',
+    'the same result again',
   ],
   [
     'READINESS_WRITE_MS_MAX',
     READINESS_WRITE_MS_MAX,
-    'milliseconds that the store may take for a small write',
+    'milliseconds that a small write to the store may take',
     '`/health/ready` is 503',
   ],
   [
     'OUTAGE_LINE_MS',
     OUTAGE_LINE_MS,
-    'milliseconds from one line in the log to the next about one reason of an outage',
+    'milliseconds between two log lines about the same reason for an outage',
     'failures are counted, and the next line says how many',
   ],
-  ['OUTAGE_REASONS_MAX', OUTAGE_REASONS_MAX, 'reasons of one outage with a line each', 'counted with the last'],
-  ['FAULTS_MAX', FAULTS_MAX, 'faults that `hallpass store verify` lists', 'the others are left out'],
+  ['OUTAGE_REASONS_MAX', OUTAGE_REASONS_MAX, 'reasons for one outage that get their own line', 'counted with the last'],
+  ['FAULTS_MAX', FAULTS_MAX, 'faults that `hallpass store verify` lists', 'the rest are omitted'],
   [
     'LOG_WAIT_MS_MAX',
     LOG_WAIT_MS_MAX,
-    'milliseconds that a line of the log waits for its reader',
-    'the line is dropped and counted (`hallpass_log_lines_dropped_total`); until a line can be written at once, none waits',
+    'milliseconds that a log line waits for its reader',
+    'the line is dropped and counted (`hallpass_log_lines_dropped_total`); no line waits until one can be written at once',
   ],
-  [
-    'KEEP_ALIVE_MS_MAX',
-    KEEP_ALIVE_MS_MAX,
-    'milliseconds that a connection is kept without a request',
-    'the connection ends',
-  ],
+  ['KEEP_ALIVE_MS_MAX', KEEP_ALIVE_MS_MAX, 'milliseconds that an idle connection is kept', 'the connection is closed'],
   [
     'LINGER_MS_MAX',
     LINGER_MS_MAX,
-    'milliseconds that a client keeps its half of a connection after the last answer, or after a refusal',
+    'milliseconds that a client may keep its half of a connection open after the last response, or after a refusal',
     'the connection is cut',
   ],
   [
     'STOP_ARRIVAL_MS_MAX',
     STOP_ARRIVAL_MS_MAX,
-    'milliseconds for a request that has begun to arrive, and for a reader of the feed to read on, once the server has drained',
+    'milliseconds for a partly received request to arrive, and for a reader of the feed to continue, once the server has drained',
     'the connection is cut',
   ],
   [
     'STOP_ANSWERS_MS_MAX',
     STOP_ANSWERS_MS_MAX,
-    'milliseconds for answers to get out, once the server has drained',
+    'milliseconds to send responses, once the server has drained',
     'the connection is cut',
   ],
-  ['CLIENT_ID_LENGTH_MAX', protocol.CLIENT_ID_LENGTH_MAX, 'characters of a `client_id`', '401 `invalid_client`'],
+  ['CLIENT_ID_LENGTH_MAX', protocol.CLIENT_ID_LENGTH_MAX, 'characters in a `client_id`', '401 `invalid_client`'],
   [
     'CLIENT_SECRET_LENGTH_MAX',
     protocol.CLIENT_SECRET_LENGTH_MAX,
-    'characters of a `client_secret`',
-    '401 `invalid_client`, without hashing it',
+    'characters in a `client_secret`',
+    '401 `invalid_client`, without hashing',
   ],
   [
     'CLIENT_ASSERTION_LENGTH_MAX',
     protocol.CLIENT_ASSERTION_LENGTH_MAX,
-    'characters of an assertion',
+    'characters in an assertion',
     '401 `invalid_client`',
   ],
   [
     'DPOP_PROOF_LENGTH_MAX',
     protocol.DPOP_PROOF_LENGTH_MAX,
-    'characters of a proof of possession',
+    'characters in a proof of possession',
     '400 or 401 `invalid_dpop_proof`',
   ],
-  ['SCOPE_LENGTH_MAX', protocol.SCOPE_LENGTH_MAX, 'characters of a scope', '400 `invalid_scope`'],
-  ['SEGMENT_LENGTH_MAX', protocol.SEGMENT_LENGTH_MAX, 'characters of a segment of a scope', '400 `invalid_scope`'],
+  ['SCOPE_LENGTH_MAX', protocol.SCOPE_LENGTH_MAX, 'characters in a scope', '400 `invalid_scope`'],
+  ['SEGMENT_LENGTH_MAX', protocol.SEGMENT_LENGTH_MAX, 'characters in a scope segment', '400 `invalid_scope`'],
   ['SCOPES_PER_REQUEST_MAX', protocol.SCOPES_PER_REQUEST_MAX, 'scopes in a request', '400 `invalid_scope`'],
   [
     'SCOPE_LIST_LENGTH_MAX',
     protocol.SCOPE_LIST_LENGTH_MAX,
-    'characters of all scopes of a request together',
+    'characters in all scopes of a request together',
     '400 `invalid_scope`',
   ],
   [
     'ACCESS_TOKEN_LENGTH_MAX',
     protocol.ACCESS_TOKEN_LENGTH_MAX,
-    'characters of an access token',
-    'not issued, not read',
+    'characters in an access token',
+    'not issued and not accepted',
   ],
   [
     'REFRESH_TOKEN_LENGTH_MAX',
     protocol.REFRESH_TOKEN_LENGTH_MAX,
-    'characters of a refresh token',
-    'not issued, not read',
+    'characters in a refresh token',
+    'not issued and not accepted',
   ],
   [
     'ACCESS_TOKEN_SECONDS_MAX',
     protocol.ACCESS_TOKEN_SECONDS_MAX,
-    'seconds that any access token lives',
+    'seconds that an access token may live',
     'the setting is refused',
   ],
   [
     'REFRESH_TOKEN_SECONDS_MAX',
     REFRESH_TOKEN_SECONDS_MAX,
-    'seconds that a grant lives after its last refresh, by any setting',
+    'seconds that a grant may live after its last refresh',
     'the setting is refused',
   ],
   [
@@ -248,136 +243,141 @@ const LIMITS: readonly (readonly [name: string, value: number, what: string, bey
     'seconds in `HALLPASS_REFRESH_MAX_TTL_SECONDS` and `--refresh-max-ttl`; unset, a grant lives as long as it is refreshed',
     'the setting is refused',
   ],
-  ['LINEAGE_MAX', protocol.LINEAGE_MAX, 'tokens cut one from the other', '400 `invalid_request`'],
+  ['LINEAGE_MAX', protocol.LINEAGE_MAX, 'successive narrowings of a token by exchange', '400 `invalid_request`'],
   [
     'SECURITY_EVENTS_PER_CLIENT_HOUR_MAX',
     SECURITY_EVENTS_PER_CLIENT_HOUR_MAX,
-    'events of one kind that the refresh tokens which an API key shows lead to in an hour',
-    'answered as ever, logged and counted, without an event',
+    'events of one kind per hour caused by the refresh tokens that an API key sends',
+    'same response, log line and count, but no event',
   ],
   [
     'SUSPICION_EVENTS_PER_CLIENT_HOUR_MAX',
     SUSPICION_EVENTS_PER_CLIENT_HOUR_MAX,
-    'events of suspicious refreshes of one API key in an hour',
-    'counted at the key and in the metrics, without an event and a line in the log',
+    'events about suspicious refreshes of one API key per hour',
+    'counted on the key and in the metrics, without an event or a log line',
   ],
   ['CLIENTS_MAX', CLIENTS_MAX, 'API keys in a store', 'the command is refused'],
   [
     'PARSED_CLIENTS_MAX',
     parsedClients.PARSED_CLIENTS_MAX,
-    'records of API keys that a process keeps parsed',
-    'the one used longest ago is parsed again at its next use',
+    'API key records that a process keeps parsed',
+    'the least recently used is parsed again at its next use',
   ],
   [
     'PARSED_CLIENT_CHARACTERS_MAX',
     parsedClients.PARSED_CLIENT_CHARACTERS_MAX,
-    'characters of all of them together',
+    'characters in all of them together',
     'the same',
   ],
   [
     'SECRETS_MAX',
     SECRETS_MAX,
-    'live secrets, or public keys, of an API key',
-    'the oldest secret ends; a third public key is refused',
+    'active secrets, or public keys, of an API key',
+    'the oldest secret stops working; a third public key is refused',
   ],
   ['SCOPES_PER_KEY_MAX', keyFields.SCOPES_PER_KEY_MAX, 'scopes of an API key', 'the command is refused'],
   [
     'LIST_ITEMS_MAX',
     keyFields.LIST_ITEMS_MAX,
-    'audiences, origins, resource servers of an API key, each',
+    'audiences, origins, and resource servers of an API key, each',
     'the command is refused',
   ],
-  ['AUDIENCE_LENGTH_MAX', keyPolicy.AUDIENCE_LENGTH_MAX, 'characters of an audience', 'the command is refused'],
-  ['NAME_LENGTH_MAX', keyFields.NAME_LENGTH_MAX, 'characters of the name of an API key', 'the command is refused'],
-  ['IMPORT_BYTES_MAX', IMPORT_BYTES_MAX, 'bytes of a file of keys', 'the command is refused'],
+  ['AUDIENCE_LENGTH_MAX', keyPolicy.AUDIENCE_LENGTH_MAX, 'characters in an audience', 'the command is refused'],
+  ['NAME_LENGTH_MAX', keyFields.NAME_LENGTH_MAX, 'characters in the name of an API key', 'the command is refused'],
+  ['IMPORT_BYTES_MAX', IMPORT_BYTES_MAX, 'bytes in an imported file of keys', 'the command is refused'],
   [
     'POLICY_FILE_BYTES_MAX',
     POLICY_FILE_BYTES_MAX,
-    'bytes of an OpenAPI file with the files it refers to, or of an overlay',
-    'no policy is made of it; what a file too many is for is closed',
+    'bytes in an OpenAPI file and the files it refers to, or in an overlay',
+    'the file is refused; operations that need a referenced file beyond the limit are closed',
   ],
-  ['POLICY_FILES_MAX', POLICY_FILES_MAX, 'files that an OpenAPI file refers to', 'what the others are for is closed'],
-  ['BCRYPT_COST_MAX', foreignHash.BCRYPT_COST_MAX, 'cost of a bcrypt hash that is imported', 'the import is refused'],
+  [
+    'POLICY_FILES_MAX',
+    POLICY_FILES_MAX,
+    'files that an OpenAPI file refers to',
+    'operations that need further files are closed',
+  ],
+  ['BCRYPT_COST_MAX', foreignHash.BCRYPT_COST_MAX, 'cost of an imported bcrypt hash', 'the import is refused'],
   [
     'PBKDF2_ITERATIONS_MAX',
     foreignHash.PBKDF2_ITERATIONS_MAX,
-    'iterations of a PBKDF2 hash that is imported',
+    'iterations of an imported PBKDF2 hash',
     'the import is refused',
   ],
   [
     'ARGON2_MEMORY_KIB_MAX',
     foreignHash.ARGON2_MEMORY_KIB_MAX,
-    'KiB of memory (`m`) of an argon2 hash that is imported',
+    'KiB of memory (`m`) of an imported argon2 hash',
     'the import is refused',
   ],
   [
     'ARGON2_PASSES_MAX',
     foreignHash.ARGON2_PASSES_MAX,
-    'passes (`t`) of an argon2 hash that is imported',
+    'passes (`t`) of an imported argon2 hash',
     'the import is refused',
   ],
   [
     'ARGON2_PARALLELISM_MAX',
     foreignHash.ARGON2_PARALLELISM_MAX,
-    'lanes (`p`) of an argon2 hash that is imported',
+    'lanes (`p`) of an imported argon2 hash',
     'the import is refused',
   ],
   [
     'GUARD_FAILURES_FACTOR',
     GUARD_FAILURES_FACTOR,
-    'times `HALLPASS_ADDRESS_FAILURES_PER_MINUTE`: failures per minute that one guard reports of its callers',
-    'further ones are 429',
+    'times `HALLPASS_ADDRESS_FAILURES_PER_MINUTE`: failures per minute that one guard may report for its callers',
+    'further ones get 429',
   ],
   [
     'ISSUER_REQUESTS_MAX',
     issuerQueue.ISSUER_REQUESTS_MAX,
-    'API keys, and opaque tokens, that a guard asks about at once, each',
+    'API keys, and opaque tokens, that a guard asks the issuer about at once, each',
     'they wait',
   ],
   [
     'ISSUER_REQUESTS_QUEUED_MAX',
     issuerQueue.ISSUER_REQUESTS_QUEUED_MAX,
-    'of them that wait for their turn; those that were good before wait apart from the others',
+    'of these that wait for their turn; credentials known to be good wait separately',
     '429',
   ],
   [
     'ISSUER_REQUESTS_QUEUED_PER_CALLER_MAX',
     issuerQueue.ISSUER_REQUESTS_QUEUED_PER_CALLER_MAX,
-    'of them from one address, or one IPv6 network (/64)',
+    'of these from one address, or one IPv6 network (/64)',
     '429',
   ],
-  ['ISSUER_QUEUE_SECONDS_MAX', issuerQueue.ISSUER_QUEUE_SECONDS_MAX, 'seconds that one waits', '429'],
+  ['ISSUER_QUEUE_SECONDS_MAX', issuerQueue.ISSUER_QUEUE_SECONDS_MAX, 'seconds that one of these waits', '429'],
   [
     'HASH_RENEWALS_MAX',
     HASH_RENEWALS_MAX,
-    'secrets that a process hashes anew at a time, after a new secret key',
-    'it is done at the next use',
+    'secrets that a process rehashes at a time after a new secret key',
+    'rehashed at the next use',
   ],
-  ['WAIT_SECONDS_MAX', WAIT_SECONDS_MAX, 'seconds that a revocation waits for guards', '400 `invalid_request`'],
+  ['WAIT_SECONDS_MAX', WAIT_SECONDS_MAX, 'seconds that a revocation may wait for guards', '400 `invalid_request`'],
   [
     'KEPT_DIFFERENCE_MS_MAX',
     KEPT_DIFFERENCE_MS_MAX,
-    "milliseconds between this machine's clock and the time that a server last kept in the embedded store",
-    'a command that ends tokens up to a date is refused, until `--clock` says which to go by',
+    "milliseconds between this machine's clock and the time that a server last saved in the embedded store",
+    'commands that revoke tokens up to a date are refused, unless `--clock` says which clock to use',
   ],
-  ['WAITS_MAX', WAITS_MAX, 'revocations that wait for guards in a process', 'the answer comes at once'],
-  ['WAITS_PER_CLIENT_MAX', WAITS_PER_CLIENT_MAX, 'of them of one API key', 'the answer comes at once'],
+  ['WAITS_MAX', WAITS_MAX, 'revocations waiting for guards in a process', 'the response comes at once'],
+  ['WAITS_PER_CLIENT_MAX', WAITS_PER_CLIENT_MAX, 'of these for one API key', 'the response comes at once'],
   [
     'FOLLOWERS_PER_CLIENT_MAX',
     FOLLOWERS_PER_CLIENT_MAX,
     'guards of one API key that are counted',
-    'it is served, and not counted',
+    'further ones are served but not counted',
   ],
   [
     'FOLLOWER_CALL_INTERVAL_MS',
     FOLLOWER_CALL_INTERVAL_MS,
-    'milliseconds until a process asks guards to confirm again',
-    'all waits of the process join the next call',
+    'milliseconds between two requests for confirmation by a process',
+    'all waits of the process share the next one',
   ],
   [
     'CONFIRMATIONS_PER_CLIENT_PER_SECOND_MAX',
     CONFIRMATIONS_PER_CLIENT_PER_SECOND_MAX,
-    'pages of the feed a second that guards of one API key ask for beside its budget for the feed',
+    'feed pages per second that guards of one API key may request in addition to its budget for the feed',
     'they count against that budget',
   ],
   [
@@ -387,31 +387,31 @@ const LIMITS: readonly (readonly [name: string, value: number, what: string, bey
     '429 `rate_limited`',
   ],
   ['FEED_STREAMS_MAX', FEED_STREAMS_MAX, 'event streams in a process', '429 `rate_limited`'],
-  ['PAGE_ENTRIES_MAX', PAGE_ENTRIES_MAX, 'revocations on a page of the feed', 'there is a next page'],
-  ['REVOCATIONS_MAX', REVOCATIONS_MAX, 'revocations in a guard', 'it is stale: none may be forgotten'],
+  ['PAGE_ENTRIES_MAX', PAGE_ENTRIES_MAX, 'revocations on a page of the feed', 'the rest are on the next page'],
+  ['REVOCATIONS_MAX', REVOCATIONS_MAX, 'revocations in a guard', 'the guard is stale, because it must not forget any'],
   [
     'REMEMBERED_TOKEN_BYTES',
     REMEMBERED_TOKEN_BYTES,
-    'bytes of a token that a guard remembers, on average; times `rememberedTokensMax`, for signed tokens, opaque tokens, and those that API keys were exchanged for, each',
-    'what was used longest ago is verified, or asked about, again',
+    'bytes per token that a guard remembers, on average; times `rememberedTokensMax`, for signed tokens, opaque tokens, and tokens exchanged for API keys, each',
+    'the least recently used are verified, or looked up, again',
   ],
   [
     'CONFIRMATION_INTERVAL_MS',
     CONFIRMATION_INTERVAL_MS,
-    'least milliseconds between two confirmations of a guard',
-    'the last one covers those that wait',
+    'minimum milliseconds between two confirmations by a guard',
+    'the next one covers all that are waiting',
   ],
   [
     'CLOCK_JUMP_SECONDS',
     CLOCK_JUMP_SECONDS,
-    'seconds that the time of day moves against a clock that nobody sets, in a guard',
-    'the guard reads the feed again',
+    'seconds that the time of day may move relative to a monotonic clock, in a guard',
+    'the guard reads the whole feed again',
   ],
   [
     'REREAD_INTERVAL_SECONDS',
     REREAD_INTERVAL_SECONDS,
-    'least seconds between two full reads of the feed by a guard',
-    'one read covers all requests that wait',
+    'minimum seconds between two full reads of the feed by a guard',
+    'one read covers all requests for one',
   ],
 ];
 
@@ -421,14 +421,14 @@ function printLimits(): string {
 
 # Limits
 
-Everything that comes from outside has a bound. These are fixed; how often one may ask is a setting
+All external input is limited. These limits are fixed; request rates are settings
 ([configuration.md](configuration.md): \`HALLPASS_KEY_REQUESTS_PER_SECOND\`, \`HALLPASS_KEY_REVOCATIONS_PER_HOUR\`,
 \`HALLPASS_ADDRESS_FAILURES_PER_MINUTE\`).
 
-The metric \`hallpass_bounds_reached_total\` counts how often a bound was reached, by name: ${BOUNDS.map((bound) => `\`${bound}\``).join(', ')}.
+The metric \`hallpass_bounds_reached_total\` counts how often a limit was reached, by name: ${BOUNDS.map((bound) => `\`${bound}\``).join(', ')}.
 \`KEY_REVOCATIONS_PER_HOUR\` and \`KEY_REUSES_PER_HOUR\` are both set by \`HALLPASS_KEY_REVOCATIONS_PER_HOUR\`.
 
-| Name | At most | Of what | Beyond it |
+| Name | Limit | What it limits | Beyond it |
 | --- | --- | --- | --- |
 ${rows.join('\n')}
 `;
@@ -445,15 +445,15 @@ function printErrors(): string {
 
 # Errors
 
-Each has a JSON body with \`error\` and \`error_description\` (RFC 6749 §5.2), and an \`x-request-id\` header by which the
-operator finds the line in the log. Where a scope is at fault, the description names it.
+Each error has a JSON body with \`error\` and \`error_description\` (RFC 6749 §5.2), and an \`x-request-id\` header by which you
+can find the line in the log. If a scope is the problem, the description names it.
 
 | Status | \`error\` | \`error_description\` | When |
 | --- | --- | --- | --- |
 ${rows.join('\n')}
 
-A JSON request that lacks \`scope\`, \`refresh_token\` or \`token\` where it is required gets **422** instead of 400, with one
-more member, named like the parameter, whose value is the sentence.
+A JSON request without a required \`scope\`, \`refresh_token\` or \`token\` gets **422** instead of 400, with an additional member
+that has the parameter's name and the description as its value.
 `;
 }
 
@@ -506,19 +506,19 @@ async function printCommandLine(): Promise<string> {
 
 # The command line
 
-Commands work on the configured store, with or without a running server beside it; a running server honours a change at
-once. Each prints the store that it works on to standard error, and none makes a store but \`store init\`, \`store restore\`,
-\`store copy\` (the copy), and \`serve\` in development.
+Commands work on the configured store, whether or not a server is running on it. A running server honours a change from its next
+request on. Each command prints the store it works on to standard error. Only \`store init\`, \`store restore\`, \`store copy\` (for its
+target) and \`serve\` in development create a store.
 
-Exit codes: 0 done; 1 it could not be done, or was not confirmed; 2 the command, an option or a setting is wrong, or there is no store;
-141 whoever read standard output left. 128 and a signal's number: the signal ended it. Errors are a sentence on standard error.
+Exit codes: 0 success; 1 the command failed or was not confirmed; 2 a wrong command, option or setting, or no store; 141 the reader of
+standard output closed it; 128 plus a signal's number when a signal ended it. An error is one sentence on standard error.
 
 ## The fields of an API key
 
-The options set them, \`keys import\` reads them from CSV and JSON, and \`keys show --json\` prints them. A number that is
-\`null\` is the server's setting.
+Options set them, \`keys import\` reads them from CSV and JSON, and \`keys show --json\` prints them. If a number is \`null\`, the
+server's setting applies.
 
-| In JSON and CSV | Option | What it is for | Value |
+| In JSON and CSV | Option | Meaning | Value |
 | --- | --- | --- | --- |
 ${keyFields.KEY_FIELD_ROWS.map(([, field]) => printKeyField(field)).join('\n')}
 

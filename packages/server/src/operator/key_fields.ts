@@ -351,9 +351,9 @@ export function wordsOf({ option }: KeyField): string {
 export function mustBe(field: KeyField): string {
   switch (field.kind) {
     case 'text':
-      return 'a text';
+      return 'a string';
     case 'list':
-      return 'a list of texts';
+      return 'a list of strings';
     case 'switch':
       return 'true or false';
     case 'choice':

@@ -84,7 +84,7 @@ export function textOf(members: Members, name: string): string | undefined {
   const value = members.get(name);
   if (value === undefined || value === '') return undefined;
   if (typeof value === 'string') return value;
-  throw malformed(name, 'a text');
+  throw malformed(name, 'a string');
 }
 
 /** A list of texts; undefined when it is absent. */
