@@ -6,7 +6,7 @@
  */
 import { DatabaseSync } from 'node:sqlite';
 import { join } from 'node:path';
-import { createKey, RIG, runCommand } from '../testing/process/process.ts';
+import { createKey, RIG, mustRun } from '../testing/process/process.ts';
 import { startPostgres } from '../testing/postgres/cluster.ts';
 import { numberOption, printFigures } from './bench.ts';
 
@@ -27,7 +27,7 @@ await printFigures('move', async (folder) => {
     const url = await cluster.createDatabase();
     const copy = async (): Promise<number> => {
       const report: { readonly seconds: number } = JSON.parse(
-        await runCommand(dataDir, ['store', 'copy', '--json'], { ...RIG, HALLPASS_COPY_TO: url }),
+        await mustRun(dataDir, ['store', 'copy', '--json'], { ...RIG, HALLPASS_COPY_TO: url }),
       );
       return report.seconds;
     };

@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { suite, test, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { freePort } from '../testing/process/free_port.ts';
-import { createKey, makeDataDir, runCommand, startHallpass, type Credentials } from '../testing/process/process.ts';
+import { createKey, makeDataDir, mustRun, startHallpass, type Credentials } from '../testing/process/process.ts';
 import { findNginx, NO_NGINX } from './nginx.ts';
 
 const AUDIENCE = 'https://api.example.com';
@@ -101,7 +101,7 @@ async function openWorld(t: TestContext, nginx: string): Promise<World> {
     guard.once('exit', (code) => reject(new Error(`hallpass guard ended with ${code}: ${said}`)));
   });
 
-  const printed = await runCommand(dataDir, ['guard', ...words, '--print-config']);
+  const printed = await mustRun(dataDir, ['guard', ...words, '--print-config']);
   const serverAt = (port: number, text: string): string =>
     text.replace(
       'listen 80;',

@@ -6,7 +6,7 @@ import { openApi, type GuardedApi } from '../testing/server/guarded_api.ts';
 import {
   createKey,
   makeDataDir,
-  runCommand,
+  mustRun,
   startHallpass,
   type Credentials,
   type HallpassProcess,
@@ -96,7 +96,7 @@ describe('a guard that accepts opaque tokens and API keys', () => {
     assert.equal((await call(basic({ ...partner, clientSecret: 'x' }), 'GET', '/nowhere')).status, 401);
     const elsewhere = await call(basic(stranger));
     assert.match(await elsewhere.text(), /invalid_target/, 'a key of another API');
-    await runCommand(dataDir, ['keys', 'disable', partner.clientId]);
+    await mustRun(dataDir, ['keys', 'disable', partner.clientId]);
     await refusedInTime(authorization);
   });
 });

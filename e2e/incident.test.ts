@@ -19,7 +19,7 @@ import {
   createKey,
   makeDataDir,
   RIG,
-  runCommand,
+  mustRun,
   startHallpass,
   type Credentials,
   type Environment,
@@ -47,7 +47,7 @@ let opaque: Credentials;
 let guessable: Credentials;
 let guardKey: Credentials;
 
-const command = (...words: readonly string[]): Promise<string> => runCommand(ours.dataDir, words, environment);
+const command = (...words: readonly string[]): Promise<string> => mustRun(ours.dataDir, words, environment);
 
 /** The commands of the page for this case, one a line. */
 function readSteps(): readonly string[] {
@@ -187,7 +187,7 @@ describe('after the database and the master key have leaked', () => {
     const copy = join(theirs.dataDir, 'copy');
     await command('store', 'backup', copy);
     const theirEnvironment = { HALLPASS_ISSUER: issuer, HALLPASS_MASTER_KEY: OLD };
-    await runCommand(theirs.dataDir, ['store', 'restore', copy], theirEnvironment);
+    await mustRun(theirs.dataDir, ['store', 'restore', copy], theirEnvironment);
     thief = await openInstance(readSettings({ ...theirEnvironment, HALLPASS_DATA_DIR: theirs.dataDir }), {
       clock: systemClock,
       random: systemRandom,
@@ -242,7 +242,7 @@ describe('after the database and the master key have leaked', () => {
       assert.equal(answer.status, 401, 'a secret that is in the copy as a hash');
     }
     await assert.rejects(
-      runCommand(ours.dataDir, ['keys', 'list'], { ...environment, HALLPASS_MASTER_KEY: OLD }),
+      mustRun(ours.dataDir, ['keys', 'list'], { ...environment, HALLPASS_MASTER_KEY: OLD }),
       /not the one that this store was set up with/,
     );
 

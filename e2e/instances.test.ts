@@ -8,7 +8,7 @@ import {
   createKey,
   makeDataDir,
   RIG,
-  runCommand,
+  mustRun,
   startHallpass,
   type Credentials,
   type Environment,
@@ -67,7 +67,7 @@ const NOWHERE = [false, false, false];
 
 const makeKey = (...words: readonly string[]): Promise<Credentials> =>
   createKey(dataDir, ['partner', '--scope', '/accounts.write', ...words], environment);
-const command = (...words: readonly string[]): Promise<string> => runCommand(dataDir, words, environment);
+const command = (...words: readonly string[]): Promise<string> => mustRun(dataDir, words, environment);
 
 suite('three instances on one database', () => {
   before(async () => {

@@ -4,14 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { startPostgres } from '../testing/postgres/cluster.ts';
-import {
-  createKey,
-  makeDataDir,
-  RIG,
-  runCommand,
-  startHallpass,
-  type Credentials,
-} from '../testing/process/process.ts';
+import { createKey, makeDataDir, RIG, mustRun, startHallpass, type Credentials } from '../testing/process/process.ts';
 
 type Body = Readonly<Record<string, unknown>>;
 
@@ -66,7 +59,7 @@ test('a store is copied while it serves, and keys, sessions, revocations and the
   };
   const copy = async (...words: readonly string[]): Promise<Report> => {
     const report: Report = JSON.parse(
-      await runCommand(dataDir, ['store', 'copy', ...words, '--json'], { ...RIG, HALLPASS_COPY_TO: url }),
+      await mustRun(dataDir, ['store', 'copy', ...words, '--json'], { ...RIG, HALLPASS_COPY_TO: url }),
     );
     return report;
   };
@@ -129,9 +122,6 @@ test('a store is copied while it serves, and keys, sessions, revocations and the
   const another = makeDataDir();
   t.after(another.remove);
   await createKey(another.dataDir, ['stranger', '--scope', '/accounts.write']);
-  await assert.rejects(
-    runCommand(another.dataDir, ['store', 'copy', '--to', '-'], {}, [], `${url}\n`),
-    /its own API keys/,
-  );
+  await assert.rejects(mustRun(another.dataDir, ['store', 'copy', '--to', '-'], {}, `${url}\n`), /its own API keys/);
   assert.equal(await after.stop(), 0);
 });

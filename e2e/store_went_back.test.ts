@@ -12,7 +12,7 @@ import { openApi, type GuardedApi } from '../testing/server/guarded_api.ts';
 import {
   createKey,
   makeDataDir,
-  runCommand,
+  mustRun,
   startHallpass,
   type Credentials,
   type Environment,
@@ -191,7 +191,7 @@ describe('a store restored to an earlier state', () => {
       await world.untilRefused(session);
       const again = { grant_type: 'refresh_token', refresh_token: session.refresh_token };
       assert.equal((await world.post('/oauth2/token', again)).status, 400);
-      const events = await runCommand(place.dataDir, ['events', '--json'], environment);
+      const events = await mustRun(place.dataDir, ['events', '--json'], environment);
       assert.match(events, /"refresh_token_newer_than_store"/);
     });
   }

@@ -16,7 +16,9 @@ import { compilePolicy } from '@hallpass/guard';
 import { openApi } from '../testing/server/guarded_api.ts';
 import {
   createKey,
-  runCommand,
+  outputOf,
+  runToEnd,
+  spawnHallpass,
   startHallpass,
   type Credentials,
   type Environment,
@@ -184,7 +186,9 @@ async function endSlowly(ending: Ending, key: Credentials, world: World): Promis
   const { instance, store, environment } = world;
   if (stall === 'sync') {
     const slow = straceWith(SYNC_CALLS, `delay_enter=${STALL_MS * 1000}`);
-    await runCommand(store.dataDir, ending.words(key, instance), environment, slow);
+    const words = ending.words(key, instance);
+    const child = spawnHallpass(words, { HALLPASS_DATA_DIR: store.dataDir, ...environment }, slow);
+    outputOf(words, await runToEnd(child));
     return;
   }
   const operator = options.plantedDefect ? { ...instance, time: withoutCommits(instance) } : instance;

@@ -9,6 +9,7 @@ import { readSettings } from '../../packages/server/src/serving/settings/setting
 import { systemClock, systemRandom } from '../../packages/server/src/serving/system.ts';
 import {
   collectOutput,
+  createKey,
   runToEnd,
   spawnCommand,
   spawnHallpass,
@@ -140,18 +141,15 @@ export interface RunningGuard extends Serving {
 export async function serveGuard(t: TestContext, words: readonly string[]): Promise<RunningGuard> {
   const server = await serve(t);
   const audience = 'https://api.example.com';
-  const made = await startCommand(
-    ['keys', 'create', 'API', '--resource-server', audience, '--json'],
-    server.environment,
-  );
-  const key: { readonly client_id: string; readonly client_secret: string } = JSON.parse(made.stdout);
+  const { HALLPASS_DATA_DIR: dataDir = '' } = server.environment;
+  const key = await createKey(dataDir, ['API', '--resource-server', audience], server.environment);
   const policy = join(makeFolder(t), 'policy.json');
   writeFileSync(policy, JSON.stringify({ 'GET /accounts': '/accounts.read' }));
   const where = ['--listen', '127.0.0.1:0', '--side', '127.0.0.1:0'];
   const guard = startRunning(t, ['guard', '--policy', policy, '--audience', audience, ...where, ...words], {
     HALLPASS_ISSUER: server.url,
-    HALLPASS_GUARD_CLIENT_ID: key.client_id,
-    HALLPASS_GUARD_CLIENT_SECRET: key.client_secret,
+    HALLPASS_GUARD_CLIENT_ID: key.clientId,
+    HALLPASS_GUARD_CLIENT_SECRET: key.clientSecret,
   });
   const said = /asks (\S+)\n(?:.*\n)*.*metadata on (\S+)\n/;
   await untilReady(guard.child, guard, (stdout) => said.test(stdout));

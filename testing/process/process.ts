@@ -8,21 +8,14 @@ import { fileURLToPath } from 'node:url';
 import { openInstance } from '../../packages/server/src/serving/instance.ts';
 import { readSettings } from '../../packages/server/src/serving/settings/settings.ts';
 import { systemClock, systemRandom } from '../../packages/server/src/serving/system.ts';
+import { runCommand, type Done, type Environment } from './run_command.ts';
+
+export type { Done, Environment } from './run_command.ts';
 
 const BIN = fileURLToPath(new URL('../../node_modules/.bin/', import.meta.url));
 const HALLPASS = join(BIN, 'hallpass');
 /** How long a server may take to be ready, in milliseconds. */
 const START_TIMEOUT_MS = 60_000;
-
-/** Variables for a process. */
-export type Environment = Readonly<Record<string, string>>;
-
-/** What a process printed, and its exit code; null if a signal ended it. */
-export interface Done {
-  readonly code: number | null;
-  readonly stdout: string;
-  readonly stderr: string;
-}
 
 /** Starts `hallpass WORDS`. `under` is a command that runs it, such as strace, and that keeps its process id. */
 export function spawnHallpass(
@@ -189,29 +182,29 @@ export interface Credentials {
   readonly clientSecret: string;
 }
 
-/** Creates an API key on the command line: `words` follow `hallpass keys create`. Creates the store if there is none. */
+/** Creates an API key, and the store if there is none: `words` follow `hallpass keys create`. */
 export async function createKey(
   dataDir: string,
   words: readonly string[],
   environment: Environment = {},
 ): Promise<Credentials> {
   await beginStore(dataDir, environment);
-  const stdout = await runCommand(dataDir, ['keys', 'create', ...words, '--json'], environment);
+  const stdout = await mustRun(dataDir, ['keys', 'create', ...words, '--json'], environment);
   const made: { readonly client_id: string; readonly client_secret: string } = JSON.parse(stdout);
   return { clientId: made.client_id, clientSecret: made.client_secret };
 }
 
-/** Imports an API key with these credentials on the command line: `words` follow `hallpass keys create`. */
+/** Imports an API key with these credentials, and creates the store if there is none: `words` follow `hallpass keys create`. */
 export async function importKey(dataDir: string, key: Credentials, words: readonly string[]): Promise<void> {
   await beginStore(dataDir, {});
   const imported = ['--client-id', key.clientId, '--client-secret', '-'];
-  await runCommand(dataDir, ['keys', 'create', ...words, ...imported], {}, [], key.clientSecret);
+  await mustRun(dataDir, ['keys', 'create', ...words, ...imported], {}, key.clientSecret);
 }
 
 /** The stores that exist, by folder and database. */
 const begun = new Set<string>();
 
-/** Creates the store where there is none yet, in this process: a rig makes its keys before it starts a server. */
+/** Creates the store where there is none yet: a rig makes its keys before it starts a server. */
 async function beginStore(dataDir: string, environment: Environment): Promise<void> {
   const place = `${dataDir} ${environment['HALLPASS_DATABASE_URL'] ?? ''}`;
   if (begun.has(place)) return;
@@ -221,16 +214,19 @@ async function beginStore(dataDir: string, environment: Environment): Promise<vo
   begun.add(place);
 }
 
-/** Runs a command to its end and returns what it printed on standard output. Rejects if it did not succeed. */
-export async function runCommand(
+/** Runs a command in this process, and returns what it printed on standard output. Rejects unless it succeeds. */
+export async function mustRun(
   dataDir: string,
   words: readonly string[],
   environment: Environment = {},
-  under: readonly string[] = [],
   input = '',
 ): Promise<string> {
-  const child = spawnHallpass(words, { HALLPASS_DATA_DIR: dataDir, ...environment }, under);
-  const { code, stdout, stderr } = await runToEnd(child, input);
+  const done = await runCommand(words, { HALLPASS_DATA_DIR: dataDir, ...environment }, input);
+  return outputOf(words, done);
+}
+
+/** What a command printed on standard output. Throws unless it succeeded. */
+export function outputOf(words: readonly string[], { code, stdout, stderr }: Done): string {
   if (code !== 0) throw new Error(`hallpass ${words.join(' ')} ended with ${code}: ${stderr}`);
   return stdout;
 }

@@ -1,7 +1,16 @@
 /** `hallpass ARGS` without a process: the same command in this one, with its own environment and streams. */
 import { Readable, Writable } from 'node:stream';
 import { runCommand as run } from '../../packages/server/src/cli/run.ts';
-import type { Done, Environment } from './command.ts';
+
+/** Variables for a command. */
+export type Environment = Readonly<Record<string, string>>;
+
+/** What a command printed, and its exit code; null if a signal ended its process. */
+export interface Done {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
 
 /**
  * Runs a command to its end in this process, about ten times as fast as in a process of its own. For anything but signals,
