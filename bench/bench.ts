@@ -1,4 +1,4 @@
-/** What every bench begins and ends with: a data folder that is gone afterwards, and one line of JSON. */
+/** The start and the end of every bench: a data folder that is removed afterwards, and one line of JSON. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-/** Load from callers who each ask again as soon as they have their answer. */
+/** Closed-loop load: each caller sends its next request as soon as it has the answer to the last. */
 export interface Measured {
   readonly count: number;
   readonly seconds: number;

@@ -1,11 +1,11 @@
 /**
- * Both engines under the same load: durable revocations and rotations a second at 64 callers, issuing beside; PostgreSQL
- * with 1, 2 and 4 instances. With `--families` and `--expired` the same with so many rows behind: families that live,
+ * Both engines under the same load: durable revocations and rotations per second with 64 callers, and issuing beside them;
+ * PostgreSQL with 1, 2 and 4 instances. `--families` and `--expired` add that many rows to the store first: live families,
  * and revocations, marks and families that nothing can refer to any more, which the servers forget meanwhile.
  *
  *   node --conditions=hallpass-source bench/engines.ts [--count 6000] [--runs 3] [--families 0] [--expired 0] [--instances 4]
  *
- * Servers, database and callers share the machine: instances beyond its cores cannot show what they would add elsewhere.
+ * Servers, database and callers share the machine, so instances beyond its cores cannot show what they would add elsewhere.
  */
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';

@@ -1,7 +1,8 @@
 /**
- * From the answer to a revocation to the refusal of the last guard: `npm run bench:feed`. 20 guards in 4 threads, behind
- * one address, at 3 instances on one PostgreSQL, while tokens are issued; how long a revocation takes that waits for all of
- * them; the first again after an instance was killed; and how long a guard goes on that is cut off. All on this machine, by its one monotonic clock.
+ * From the response to a revocation to the refusal by the last guard: `npm run bench:feed`. 20 guards in 4 threads follow 3
+ * instances on one PostgreSQL behind one address, while tokens are issued. Also measures how long a revocation takes that
+ * waits for all guards, the first revocation after an instance was killed, and how long a guard that is cut off keeps
+ * allowing requests. Everything runs on this machine, by its one monotonic clock.
  */
 import { randomBytes } from 'node:crypto';
 import assert from 'node:assert/strict';

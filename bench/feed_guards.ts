@@ -1,6 +1,6 @@
 /**
- * Guards in a thread of their own, for `feed.ts`: told of a token they say that they let it in, and then when each of them
- * refused it, on the machine's monotonic clock.
+ * Guards in their own thread, for `feed.ts`. Given a token, the thread reports once all its guards allow it, and then when
+ * each of them refused it, on the machine's monotonic clock.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';

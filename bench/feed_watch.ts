@@ -1,4 +1,4 @@
-/** The threads with the guards of `feed.ts`, seen from the one that revokes. */
+/** The revoking thread's handle on the guard threads of `feed.ts`. */
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';

@@ -1,11 +1,11 @@
 /**
- * What a check costs, on one core: the first one of a token beside the bare verification of its signature by the same
- * library, and one of a token that is remembered.
+ * The cost of a check on one core: the first check of a token, next to the bare verification of its signature by the same
+ * library, and the check of a token that the guard remembers.
  *
  *   npm run bench:guard [-- --checks 300000] [--runs 5] [--json]
  *
- * The library verifies in another thread. `taskset -c 1 npm run bench:guard` holds both on one core (Linux), and counts
- * all that a check takes.
+ * The library verifies in another thread. `taskset -c 1 npm run bench:guard` keeps both on one core (Linux), so that the
+ * figures contain all the work of a check.
  */
 import { compilePolicy, createGuard } from '@hallpass/guard';
 import { createTestIssuer } from '@hallpass/guard/testing';

@@ -1,9 +1,9 @@
 /**
- * How fast a server issues tokens under each signing algorithm, and how fast it rotates and revokes durably.
+ * How fast a server issues tokens with each signing algorithm, and how fast it rotates and revokes durably.
  *
  *   node --conditions=hallpass-source bench/issue.ts [--count 6000] [--runs 3]
  *
- * Server and callers share the machine: the figures are what both get out of it together.
+ * Server and callers share the machine, so the figures are for both together.
  */
 import { join } from 'node:path';
 import { Client } from '../testing/client/client.ts';

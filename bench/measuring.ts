@@ -1,4 +1,4 @@
-/** What is measured of servers: issuing, durable rotations and durable revocations, by callers who share the machine. */
+/** What the benches measure of servers: issuing, durable rotations and durable revocations. Callers share the machine. */
 import { Client, tokensOf } from '../testing/client/client.ts';
 import { runCallers, type Measured } from './callers.ts';
 import { median, percentile, rounded } from '../testing/statistics.ts';

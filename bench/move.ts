@@ -1,5 +1,5 @@
 /**
- * How long a move from the embedded store to PostgreSQL takes: the first copy, while servers go on, and the second one,
+ * How long a move from the embedded store to PostgreSQL takes: the first copy, while servers keep running, and the second,
  * which is the pause of the switch-over, with nothing changed and with one row in a hundred changed since.
  *
  *   node --conditions=hallpass-source bench/move.ts [--families 100000]

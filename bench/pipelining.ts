@@ -1,7 +1,6 @@
 /**
- * What one connection costs everybody else: one client sends a burst of `GET /openapi.json` without waiting for answers,
- * while another asks for `/health/live` again and again. Prints the longest wait of the other client, and the most memory
- * that the server took.
+ * What one connection costs everybody else: one client sends a burst of `GET /openapi.json` without waiting for responses,
+ * while another requests `/health/live` again and again. Prints the other client's longest wait, and the server's peak memory.
  *
  *   npm run bench:pipelining -- --bytes 240000
  */

@@ -1,7 +1,6 @@
 /**
- * What it costs to make a policy of a large OpenAPI file: time and memory, as JSON and as YAML. Each file is read by a
- * process of its own, whose figures are its peak of memory, its
- * time on the processor, and the time from the call to the policy.
+ * The cost of compiling a policy from a large OpenAPI file, as JSON and as YAML. Each file is read in its own process, which
+ * reports its peak memory, its processor time, and the time from the call to the policy.
  *
  *   node --conditions=hallpass-source bench/policy_files.ts [--megabytes 13,60]
  */

@@ -1,5 +1,5 @@
 /**
- * How long a server takes from its start to its first 200 of /health/ready: on a fresh store, and on one that is there.
+ * How long a server takes from its start to its first 200 from /health/ready, on a fresh store and on an existing one.
  *
  *   node --conditions=hallpass-source bench/ready.ts [--starts 11]
  */

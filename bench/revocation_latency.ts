@@ -1,6 +1,6 @@
 /**
- * From the answer to a revocation to the guard's refusal: `npm run bench:revocation`. One server process, one guard in
- * this one, access tokens and whole grants by turns.
+ * From the response to a revocation to the guard's refusal: `npm run bench:revocation`. One server process and one guard, in
+ * this process; access tokens and whole grants in turn.
  */
 import assert from 'node:assert/strict';
 import { Hallpass } from '@hallpass/client';

@@ -1,7 +1,7 @@
 /**
- * What revocations cost a guard: `npm run bench:revocations`. How many MiB a million that are alive take, the slowest
- * addition on the way, and the time of a look-up among them against that in an empty set: for a token that is new, and
- * for one that was asked about before.
+ * What revocations cost a guard: `npm run bench:revocations`. The memory of a million live revocations in MiB, the slowest
+ * addition on the way, and the time of a look-up compared with an empty set: for a new token, and for one that was looked
+ * up before.
  */
 import { randomBytes } from 'node:crypto';
 import { setFlagsFromString } from 'node:v8';

@@ -1,9 +1,8 @@
 /**
- * Whether the time of a refusal tells what the answer does not: that a key exists, is disabled, or has a large record.
- * An unknown key, a wrong secret, a disabled key, and a wrong secret for a key with as many scopes as there may be, all as
- * long as they may be, are interleaved at random over real sockets and compared in pairs by Welch's t.
- * `npm run bench:timing -- --samples 100000`; the exit code is 1 when |t| reaches 4.5. The slowest hundredth of each is
- * left out, because it belongs to the machine.
+ * Whether the time of a refusal reveals what the response hides: that a key exists, is disabled, or has a large record. An
+ * unknown key, a wrong secret, a disabled key, and a wrong secret for a key with the most and the longest scopes allowed are
+ * interleaved at random over real sockets, and compared in pairs by Welch's t. `npm run bench:timing -- --samples 100000`
+ * exits with 1 if |t| reaches 4.5. The slowest hundredth of each is left out, because it belongs to the machine.
  */
 import { Agent, request } from 'node:http';
 import { createKey, RIG, startHallpass, type Credentials } from '../testing/process/process.ts';

@@ -1,16 +1,16 @@
 /**
- * The rig of clocks: instances on one store whose clocks are up to five seconds apart, and whose clocks are stepped
- * forward and back by hours. Nothing that was acknowledged is undone, nothing that was revoked is alive, no family ends
- * and no request hangs because of a step.
+ * The clock rig: the instances on one store have clocks that differ by up to five seconds, or whose time is stepped
+ * forward and back by hours. Nothing acknowledged may be undone, nothing revoked may be active, and no step may end a family
+ * or hang a request.
  *
  *   node --conditions=hallpass-source rigs/clocks.ts [--rounds 10] [--engine sqlite|postgres] [--seed N] [--json]
  *        [--fault each|skew|step|step-one|start] [--planted-defect]
  *
- * `skew`: apart, and nothing else. `step`: all clocks at once, there and back. `step-one`: the clock of one instance.
- * `start`: another instance runs for a minute with a clock that is 31 days ahead. Expired rows are forgotten wherever the
- * clock stands, as a server does each minute, and every revocation is looked for in the feed that each instance sends.
- * `--planted-defect`: clocks that are a minute apart, which the contract does not allow, and a judge that is told of none.
- * It is for the embedded store: on a database each instance is held to the database's clock.
+ * `skew`: the clocks differ, nothing else. `step`: all clocks step at once, there and back. `step-one`: the clock of one
+ * instance steps. `start`: an extra instance runs for a minute with a clock that is 31 days ahead. As on a server, expired
+ * rows are forgotten every minute, whatever the clock says, and every revocation must be in the feed that each instance sends.
+ * `--planted-defect`: the clocks differ by a minute, which the contract does not allow, and the judge does not know it. It
+ * needs the embedded store: on a database, each instance is held to the database's clock.
  */
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';

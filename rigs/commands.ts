@@ -1,12 +1,13 @@
 /**
- * The rig of interrupted commands: a first start, a backup, a restore, a copy to another store, a rewrap of keys, a
- * rotation or a removal of any of the issuer's keys is killed (`kill -9`) at some moment, and run again. The second run does what the first was to do, and
- * nothing is lost. A restore may be refused instead, but then half a store must not be served.
+ * The rig of interrupted commands: a first start, a backup, a restore, a copy to another store, a rewrap of keys, or a
+ * rotation or removal of one of the issuer's keys is killed (`kill -9`) at a random moment, and run again. The second run
+ * completes the work of the first, and nothing is lost. A restore may be refused instead, but then half a store must not be
+ * served.
  *
  *   node --conditions=hallpass-source rigs/commands.ts [--rounds 12] [--engine sqlite|postgres] [--seed N] [--json]
  *        [--planted-defect] [--command each|start|backup|restore|copy|rewrap|rotate|remove]
  *
- * `--rounds` is how many commands are killed. `--planted-defect` takes a row out of what the second run has made.
+ * `--rounds`: how many commands to kill. `--planted-defect` removes a row from the result of the second run.
  */
 import { once } from 'node:events';
 import { globSync, rmSync } from 'node:fs';

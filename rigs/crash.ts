@@ -1,15 +1,15 @@
 /**
- * The kill -9 rig: a server is killed under load, started again on the same data, and everything that it had
- * acknowledged has to hold.
+ * The kill -9 rig: kills a server under load, starts it again on the same data, and checks that everything it had
+ * acknowledged still holds.
  *
  *   node --conditions=hallpass-source rigs/crash.ts [--rounds 50] [--engine sqlite|postgres] [--seed N] [--json]
  *        [--point random|each|write|sync|answer] [--planted-defect]
  *
- * By default the kill comes at a random moment. `write`, `sync`, `answer` is the entry of a system call that writes a page
- * of the log, makes the log last, or sends an answer; which one of them is random. `each` takes these in turn. They are
- * of the embedded store's process, and need strace.
+ * By default the kill comes at a random moment. `write`, `sync` and `answer` kill at the entry of a system call that writes
+ * a page of the log, makes the log durable, or sends a response; which of those calls is random. `each` takes the three in
+ * turn. They need the embedded store, and strace.
  *
- * Ends with exit code 1 when anything was lost. `--planted-defect` makes it lose something, to show that this is seen.
+ * Exits with 1 if anything was lost. `--planted-defect` loses something on purpose, to show that the rig notices.
  */
 import { median } from '../testing/statistics.ts';
 import { Acknowledgements, judge, type Loss } from './parts/acknowledgements.ts';

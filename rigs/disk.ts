@@ -1,14 +1,13 @@
 /**
- * The disk rig: what was acknowledged has to hold when the disk fails under the server.
+ * The disk rig: whatever was acknowledged must hold when the disk fails under the server.
  *
  *   node --conditions=hallpass-source rigs/disk.ts --fault power-cut|full|failing-sync [--rounds 10] [--seed N] [--json]
  *        [--planted-defect]
  *
- * `power-cut`: the store is on a file system of its own that is shut down under load, so that nothing is left but what
- * was synced; needs root, a loop device and ext4. `full`: such a file system is filled up, and then there is room again.
- * `failing-sync`: the n-th fsync and some after it fail, and then work
- * again; needs strace. `--planted-defect` lets every fsync lie, to show that the rig would see it; needs strace as well.
- * What is needed and not there is said in a sentence, with exit code 3.
+ * `power-cut`: the store is on its own file system, which is shut down under load, so that only synced data is left; needs
+ * root, a loop device and ext4. `full`: such a file system is filled up, then space is freed. `failing-sync`: the n-th fsync
+ * and some after it fail, then work again; needs strace. `--planted-defect` makes every fsync lie, to show that the rig
+ * notices; needs strace as well. If something it needs is missing, the rig says so in one sentence and exits with 3.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';

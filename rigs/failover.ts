@@ -1,12 +1,12 @@
 /**
- * The failover rig: three instances on one PostgreSQL under load, whose database is killed, restarted, replaced by its
- * standby or cut off, or one of which is killed. Clients follow the retry contract. What was acknowledged has to hold,
- * nothing that was revoked is active, every session goes on, and the instances are ready again by themselves.
+ * The failover rig: three instances on one PostgreSQL run under load while the database is killed, restarted, replaced by
+ * its standby or cut off, or one instance is killed. Clients follow the retry contract. Everything acknowledged must hold,
+ * nothing revoked may be active, every session must go on, and the instances must become ready again by themselves.
  *
  *   node --conditions=hallpass-source rigs/failover.ts [--rounds 10] [--seed N] [--json] [--planted-defect]
  *        [--fault each|database-killed|database-restarted|process-killed|failover|network-cut|instance-killed]
  *
- * `--planted-defect`: the standby is not synchronous and behind, or what was acknowledged is taken out by hand.
+ * `--planted-defect`: the standby is asynchronous and behind, or acknowledged data is removed by hand.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { median } from '../testing/statistics.ts';

@@ -1,12 +1,12 @@
 /**
- * The rig of races: one refresh token, presented at once by several callers to several processes on one store. There is
- * one successor, all get the same bytes, and everything that was answered can have come about one after the other.
+ * The race rig: several callers present one refresh token at once, to several processes on one store. There must be one
+ * successor, everybody must get the same bytes, and the answers must be explainable by some sequential order.
  *
  *   node --conditions=hallpass-source rigs/races.ts [--rounds 1000] [--engine sqlite|postgres] [--seed N] [--json]
  *        [--planted-defect]
  *
- * `--rounds` is how many races there are. In some the predecessor is presented as well, or the family is revoked at that
- * very moment. `--planted-defect` changes rotations that were made, behind the servers' back, to show that this is seen.
+ * `--rounds`: how many races to run. In some, the predecessor is presented too, or the family is revoked at that moment.
+ * `--planted-defect` changes committed rotations behind the servers' back, to show that the rig notices.
  */
 import { createKey, startHallpass } from '../testing/process/process.ts';
 import { chanceOf, type Chance } from '../testing/chance.ts';

@@ -1,11 +1,11 @@
 /**
- * The soak: a server on a simulated clock at a constant rate of new sessions, refreshes and revocations, for days in
- * minutes. What nothing can refer to any more is forgotten as the server forgets it: row counts become flat.
+ * The soak: a server on a simulated clock handles a constant rate of new sessions, refreshes and revocations, days of it in
+ * minutes. Rows that nothing can refer to any more are forgotten as on a real server, so the row counts level off.
  *
  *   node --conditions=hallpass-source rigs/soak.ts [--engine sqlite|postgres] [--hours 24] [--json] [--planted-defect]
  *
- * Prints the rows of every table for each simulated hour. Exit code 1 when they still grow after the longest life of
- * anything is over. `--planted-defect` forgets nothing, to show that this is seen.
+ * Prints the rows of every table for each simulated hour. Exits with 1 if they still grow once the longest lifetime of
+ * anything is over. `--planted-defect` forgets nothing, to show that the rig notices.
  */
 import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';

@@ -1,13 +1,13 @@
 /**
- * The rig of stalled commits: an operator ends tokens while the commit takes seconds, and keys go on asking for more all
- * the while. Every token that was answered before the operator's acknowledgement is refused by a connected guard (contract
- * §10), and what is asked for afterwards is good.
+ * The rig of stalled commits: an operator ends tokens with a commit that takes seconds, while keys keep asking for more.
+ * A connected guard must refuse every token issued before the operator's acknowledgement (contract §10), and tokens issued
+ * afterwards must work.
  *
  *   node --conditions=hallpass-source rigs/stalled_commits.ts [--rounds 10] [--engine sqlite|postgres]
  *        [--stall lock|sync] [--seed N] [--json] [--planted-defect]
  *
  * `lock`: another process holds the store's write lock; on PostgreSQL the commit itself waits. `sync`: every fsync of the
- * command is slow (strace, on the embedded store). `--planted-defect`: an operator who believes that commits take no time.
+ * command is slow (strace, embedded store only). `--planted-defect`: the operator assumes that commits take no time.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DatabaseSync } from 'node:sqlite';

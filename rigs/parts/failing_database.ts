@@ -1,4 +1,4 @@
-/** A PostgreSQL that fails in the ways in which databases do, behind an address that leads to whichever is the primary. */
+/** A PostgreSQL that fails as databases do, behind one address that always leads to the primary. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -6,9 +6,10 @@ import { startPostgres, type PostgresCluster } from '../../testing/postgres/clus
 import { Forwarder } from '../../testing/proxies/forwarder.ts';
 
 const POLL_MS = 20;
-/** How long a standby may take to follow, and a server to end, in milliseconds. */
+/** How long a standby may take to catch up, and a server to end, in milliseconds. */
 const PATIENCE_MS = 120_000;
 
+/** A primary, at times with a standby, and the faults that a rig can cause. */
 export class FailingDatabase {
   readonly #forwarder: Forwarder;
   readonly #name: string;
@@ -27,23 +28,23 @@ export class FailingDatabase {
     this.#forwarder = forwarder;
   }
 
-  /** For the instances: by way of the forwarder. */
+  /** The address for the instances, through the forwarder. */
   get url(): string {
     return this.#forwarder.through(this.#primary.url(this.#name));
   }
 
-  /** Runs a statement past the servers and past the forwarder. */
+  /** Runs a statement directly on the primary, behind the servers' back. */
   async tamper(statement: string): Promise<void> {
     await this.#primary.query(statement, { url: this.#primary.url(this.#name) });
   }
 
-  /** `kill -9` of every process of the database, and a start. */
+  /** Kills every process of the database with `kill -9`, and starts it again. */
   async killAndRestart(): Promise<void> {
     await this.#primary.kill();
     await this.#primary.start();
   }
 
-  /** What `pg_ctl restart -m immediate` does: no good-bye to anyone, and recovery at the start. */
+  /** Restarts as `pg_ctl restart -m immediate` does: without closing connections, and with recovery at the start. */
   async restartImmediately(): Promise<void> {
     const [shown] = await this.#primary.query('SHOW data_directory');
     const [pid] = readFileSync(join(String(shown?.['data_directory']), 'postmaster.pid'), 'utf8').split('\n');
@@ -52,7 +53,7 @@ export class FailingDatabase {
     await this.#primary.start();
   }
 
-  /** `kill -9` of one connection's process: the server then ends all of them and recovers by itself. */
+  /** Kills one connection's process with `kill -9`. The server then ends all of them and recovers by itself. */
   async killOneProcess(): Promise<void> {
     const [found] = await this.#primary.query(
       "SELECT pid FROM pg_stat_activity WHERE application_name = 'hallpass' LIMIT 1",
@@ -63,7 +64,7 @@ export class FailingDatabase {
     await until(() => this.#answers(this.#primary), 'the database recovers');
   }
 
-  /** Nothing gets through for so long. */
+  /** Lets nothing through for this long. */
   async cutNetwork(milliseconds: number): Promise<void> {
     this.#forwarder.silence();
     await sleep(milliseconds);
@@ -71,8 +72,8 @@ export class FailingDatabase {
   }
 
   /**
-   * Makes a standby that follows, while nobody writes. A synchronous one has all that is acknowledged; the other is the
-   * planted defect: it hears of nothing any more.
+   * Starts a standby that follows the primary; call it while nobody writes. A synchronous standby has everything that is
+   * acknowledged. The other one is the planted defect: it is cut off at once.
    */
   async follow({ synchronous }: { readonly synchronous: boolean }): Promise<void> {
     const primary = this.#primary;
@@ -91,7 +92,7 @@ export class FailingDatabase {
     }
   }
 
-  /** The primary is gone, the standby becomes the primary, and the address leads to it. */
+  /** Kills the primary, promotes the standby, and leads the address to it. Throws if there is no standby. */
   async failOver(): Promise<void> {
     const [lost, standby] = [this.#primary, this.#standby];
     if (standby === undefined) throw new Error('a failover needs a standby');
@@ -115,18 +116,18 @@ export class FailingDatabase {
     return rows.some((row) => row['state'] === state && (syncState === undefined || row['sync_state'] === syncState));
   }
 
-  /** Whether it can be written to. */
+  /** Whether it accepts writes. */
   async #answers(cluster: PostgresCluster): Promise<boolean> {
     const rows = await cluster.query('SELECT pg_is_in_recovery() AS standby').catch(() => []);
     return rows[0]?.['standby'] === false;
   }
 }
 
-/** Waits until something holds. */
+/** Waits until a condition holds. Throws after `patienceMs`; `what` says what did not happen. */
 export async function until(holds: () => Promise<boolean>, what: string, patienceMs = PATIENCE_MS): Promise<void> {
   const end = performance.now() + patienceMs;
   while (!(await holds())) {
-    if (performance.now() > end) throw new Error(`it did not come about in time that ${what}`);
+    if (performance.now() > end) throw new Error(`this did not happen in time: ${what}`);
     await sleep(POLL_MS);
   }
 }

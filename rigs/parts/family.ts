@@ -1,19 +1,20 @@
-/** One grant that several callers use at once, and the history of all that they asked and were answered. */
+/** One grant that several callers use at once, with the history of their requests and answers. */
 import { isInvalidGrant, tokensOf, type Answer, type Client } from '../../testing/client/client.ts';
 import { findViolation, type Call, type Operation, type Rules } from './linearizability.ts';
 
-/** How a request of a family ended, for whoever made it. */
+/** How a request ended, as its caller saw it. */
 export type Ended =
   | { readonly ended: 'tokens'; readonly accessToken: string; readonly refreshToken: string }
   | { readonly ended: 'refused' | 'acknowledged' | 'active' | 'inactive' | 'unknown' };
 
-/** An answer that no client can do anything with: neither good, nor a refusal, nor one to ask again after. */
+/** An answer that no client can use: neither a success, nor a refusal, nor a reason to retry. */
 export class WrongAnswer extends Error {
   override readonly name = 'WrongAnswer';
 }
 
+/** The refresh tokens of one grant, and every request that was made with them. */
 export class Family {
-  /** The newest of each generation that arrived. */
+  /** One token for each generation that arrived, oldest first. */
   readonly refreshTokens: string[];
   accessToken: string;
   readonly #operations: Operation[] = [];
@@ -31,7 +32,7 @@ export class Family {
     return this.refreshTokens.at(-2) ?? this.newest;
   }
 
-  /** Asks once. An access token that comes is the one that `introspect` asks about from then on. */
+  /** Sends one refresh request. `introspect` asks about the new access token from then on. Throws `WrongAnswer`. */
   async refresh(client: Client, presented: string): Promise<Ended> {
     const invokedAt = performance.now();
     const answer = await client.refresh(presented);
@@ -47,7 +48,7 @@ export class Family {
     return { ended };
   }
 
-  /** Ends the family by its newest refresh token, or another one of it. */
+  /** Revokes the family with its newest refresh token, or with another of its tokens. Throws `WrongAnswer`. */
   async revoke(client: Client, token = this.newest): Promise<Ended> {
     const invokedAt = performance.now();
     const answer = await client.revoke(token);
@@ -56,7 +57,7 @@ export class Family {
     return { ended };
   }
 
-  /** Asks about the newest access token. No answer says nothing, and is not kept. */
+  /** Asks whether the newest access token is active. A request without an answer tells nothing, and is not recorded. */
   async introspect(client: Client): Promise<Ended> {
     const invokedAt = performance.now();
     const active = await client.isActive(this.accessToken);
@@ -66,7 +67,7 @@ export class Family {
     return { ended: answered };
   }
 
-  /** Why what was answered cannot be, by the rules of contract §3; undefined when it can. */
+  /** Why the answers contradict the rules of contract §3, in a sentence. Undefined if they do not. */
   findViolation(rules?: Rules): string | undefined {
     return findViolation({ firstRefreshToken: this.refreshTokens[0] ?? '', operations: this.#operations }, rules);
   }
@@ -76,7 +77,7 @@ export class Family {
   }
 }
 
-/** No answer and a 503 may be followed by the same request (README, the retry contract); nothing else may. */
+/** A client may repeat its request after no answer or a 503 (README, the retry contract), and after nothing else. */
 function unknown(answer: Answer | undefined, asked: string): 'unknown' {
   if (answer === undefined || answer.status === 503) return 'unknown';
   throw new WrongAnswer(`${asked} was answered with ${answer.status}`);

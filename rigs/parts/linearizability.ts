@@ -1,10 +1,10 @@
 /**
- * The judge of one family: whether what concurrent callers saw of it could have come about one after the other, by the
- * rules of contract §3, each step between its invocation and its answer (Herlihy and Wing). A step without an answer may
- * have had its effect at any time since, or never.
+ * The judge of one family: is there a sequential order, by the rules of contract §3, that explains what concurrent callers
+ * saw? Each step takes effect between its invocation and its answer (linearizability, Herlihy and Wing). A step without an
+ * answer may take effect at any later time, or never.
  */
 
-/** What one caller asked of a family, and what it was answered. */
+/** What one caller requested, and what the answer was. */
 export type Call =
   | {
       readonly asked: 'refresh';
@@ -14,50 +14,52 @@ export type Call =
     }
   | { readonly asked: 'refresh'; readonly presented: string; readonly answered: 'refused' | 'unknown' }
   | { readonly asked: 'revoke'; readonly answered: 'acknowledged' | 'unknown' }
-  /** Of an access token of the family that has not expired and that nobody has revoked by itself. */
+  /** About one of the family's access tokens that has neither expired nor been revoked individually. */
   | { readonly asked: 'introspect'; readonly answered: 'active' | 'inactive' };
 
-/** Instants in milliseconds of one monotonic clock. */
+/** A call with its instants, in milliseconds on one monotonic clock. */
 export interface Operation {
   readonly call: Call;
   readonly invokedAt: number;
-  /** Of no meaning where the answer is unknown. */
+  /** Meaningless if the answer is unknown. */
   readonly answeredAt: number;
 }
 
+/** Everything that happened to one family, in any order. */
 export interface History {
-  /** Generation 0: what the grant began with. */
+  /** Generation 0: the refresh token that the grant began with. */
   readonly firstRefreshToken: string;
   readonly operations: readonly Operation[];
 }
 
+/** The times that the rules depend on, in milliseconds. */
 export interface Rules {
-  /** How long the token before the predecessor is refused without ending the family. */
+  /** How long after a rotation the token before the predecessor is refused without ending the family. */
   readonly mercyMs: number;
-  /** How far the clocks of instances are apart at most: the mercy may end so much sooner or later. */
+  /** The most by which the instances' clocks differ: the mercy may end that much sooner or later. */
   readonly skewMs: number;
 }
 
 const RULES: Rules = { mercyMs: 10_000, skewMs: 0 };
-/** How many states one history may lead to: far more than any has, and an end for one that has too many. */
+/** The most states to search: far more than any real history has. */
 const STATES_MAX = 200_000;
 
-/** Why no order of these steps is possible, in a sentence; undefined when there is one. */
+/** Why no order explains these steps, in a sentence. Undefined if one does. Throws `RangeError` after 200,000 states. */
 export function findViolation(history: History, rules: Rules = RULES): string | undefined {
   const generations = findGenerations(history);
   return typeof generations === 'string' ? generations : findDisorder(stepsOf(history, generations), rules);
 }
 
 /**
- * The generation of every token: the answer to a token is its successor whether it rotates or is repeated. So whoever
- * presents the same token gets the same bytes, and no two tokens have one successor.
+ * The generation of every token. The answer to a token is its successor, whether this request rotated it or repeated an
+ * answer. So every caller that presents the same token gets the same bytes, and no two tokens share a successor.
  */
 function findGenerations({ firstRefreshToken, operations }: History): ReadonlyMap<string, number> | string {
   const successors = new Map<string, string>();
   for (const { call } of operations) {
     if (call.asked !== 'refresh' || call.answered !== 'tokens') continue;
     const known = successors.get(call.presented) ?? call.refreshToken;
-    if (known !== call.refreshToken) return 'one generation was answered with two different successors';
+    if (known !== call.refreshToken) return 'one generation got two different successors';
     successors.set(call.presented, known);
   }
   const generations = new Map<string, number>();
@@ -69,7 +71,7 @@ function findGenerations({ firstRefreshToken, operations }: History): ReadonlyMa
   }
   for (const { call } of operations) {
     if (call.asked === 'refresh' && !generations.has(call.presented))
-      return 'a token was presented that nobody was given';
+      return 'a caller presented a token that nobody was given';
   }
   return generations;
 }
@@ -81,7 +83,7 @@ type Step =
 interface TimedStep {
   readonly step: Step;
   readonly from: number;
-  /** Infinity for a step that may never have been taken. */
+  /** Infinity for a step that may never take effect. */
   readonly to: number;
 }
 
@@ -105,7 +107,7 @@ function stepOf(call: Call, generations: ReadonlyMap<string, number>): Step {
   }
 }
 
-/** Where a family stands. */
+/** The state of a family. */
 interface State {
   readonly newest: number;
   /** The step that made the newest. */
@@ -113,7 +115,7 @@ interface State {
   readonly ended: boolean;
 }
 
-/** Where a family can stand after a step; empty where the answer is not one that this step could have had. */
+/** The possible states after a step. Empty if the step could not have had its answer. */
 function take({ step, from, to }: TimedStep, state: State, rules: Rules): readonly State[] {
   const ended: State = { ...state, ended: true };
   if (step.does !== 'refresh') {
@@ -136,7 +138,7 @@ function take({ step, from, to }: TimedStep, state: State, rules: Rules): readon
   return mercyIsCertain ? [state] : mercyIsPossible ? [state, ended] : [ended];
 }
 
-/** How much later than the rotation a step was taken, at the least and at the most. */
+/** The least and the most time between the rotation and a step. */
 function sinceRotation(
   { from, to }: TimedStep,
   rotation: TimedStep | undefined,
@@ -148,12 +150,12 @@ function sinceRotation(
 
 interface Node {
   readonly state: State;
-  /** A bit for each step that was taken. */
+  /** A bit for each step taken so far. */
   readonly taken: bigint;
   readonly count: number;
 }
 
-/** Tries every order that the times allow, steps that change nothing first: to take those at once is never wrong. */
+/** Tries every order that the times allow. Steps that change nothing go first: taking them at once is never wrong. */
 function findDisorder(steps: readonly TimedStep[], rules: Rules): string | undefined {
   const required = steps.filter(({ to }) => to !== Infinity).length;
   const open: Node[] = [{ state: { newest: 0, rotation: undefined, ended: false }, taken: 0n, count: 0 }];
@@ -169,7 +171,7 @@ function findDisorder(steps: readonly TimedStep[], rules: Rules): string | undef
       seen.add(key);
       open.push(next);
     }
-    if (seen.size > STATES_MAX) throw new RangeError('this history has too many orders to try them all');
+    if (seen.size > STATES_MAX) throw new RangeError('this history has too many possible orders to try them all');
   }
   return furthest === undefined ? undefined : describeEnd(steps, furthest);
 }
@@ -179,7 +181,7 @@ function keyOf({ state, taken }: Node, steps: readonly TimedStep[]): string {
   return `${taken.toString(36)} ${state.newest} ${rotation} ${state.ended}`;
 }
 
-/** The steps that may be next: not taken yet, and begun before any other that was not taken had its answer. */
+/** The steps that may be next: those that began before any other remaining step had its answer. */
 function candidatesOf(steps: readonly TimedStep[], { taken }: Node): readonly (readonly [number, TimedStep])[] {
   const left = [...steps.entries()].filter(([at]) => ((taken >> BigInt(at)) & 1n) === 0n);
   const firstAnswer = Math.min(...left.map(([, { to }]) => to));
@@ -207,7 +209,7 @@ function nextOf(steps: readonly TimedStep[], node: Node, rules: Rules): readonly
   return candidatesOf(steps, node).flatMap(([at, timed]) => {
     const isOptional = timed.to === Infinity;
     if (isOptional) {
-      // Of steps without an answer that ask for the same, the first to begin stands for all.
+      // Among identical steps without an answer, the first to begin stands for all.
       const kind = JSON.stringify(timed.step);
       if (tried.has(kind)) return [];
       tried.add(kind);
@@ -224,7 +226,7 @@ function describeEnd(steps: readonly TimedStep[], node: Node): string {
   const stuck = candidatesOf(steps, node)
     .filter(([, { to }]) => to !== Infinity)
     .map(([, { step, from, to }]) => `${describe(step)} (${Math.round(from)} to ${Math.round(to)} ms)`);
-  return `after ${node.count} steps ${family}, and none of these can be next: ${stuck.join('; ')}`;
+  return `after ${node.count} steps ${family}, and none of these can come next: ${stuck.join('; ')}`;
 }
 
 function describe(step: Step): string {

@@ -1,17 +1,18 @@
-/** What the callers of the kill rig do until the server dies under them. */
+/** The load of the rigs that kill: callers that issue, refresh and revoke until the server dies. */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Acknowledgements, Session } from './acknowledgements.ts';
 import type { Chance } from '../../testing/chance.ts';
 import { tokensOf, type Answer, type Client } from '../../testing/client/client.ts';
 
+/** The scope of every token in the rigs. */
 export const SCOPE = '/accounts.read';
 
-/** How often a caller does what: shares of 1, the rest refreshes. */
+/** How often a caller does which, as shares of 1. The rest refreshes. */
 const SHARE_NEW = 0.04;
 const SHARE_REVOKE_ACCESS = 0.15;
 const SHARE_END = 0.08;
 
-/** Callers that issue, refresh and revoke until a request gets no answer. Resolves with the faults in the answers. */
+/** Runs callers until a request gets no answer. Resolves with the wrong answers, one sentence each. */
 export async function runLoad(
   client: Client,
   log: Acknowledgements,
@@ -34,13 +35,13 @@ export async function runLoad(
   return faults;
 }
 
-/** How long a round waits for its load to be acknowledged, in milliseconds. */
+/** How long a round waits for enough acknowledgements, in milliseconds. */
 const BUSY_MS_MAX = 20_000;
 const POLL_MS = 5;
 
 /**
- * Resolves once this round has something to lose: an acknowledged end of a grant, and a grant that was rotated twice. Then
- * a round proves something however slow the machine is, and a planted defect always finds what it takes away.
+ * Resolves once this round has something to lose: a grant whose end was acknowledged, and a grant that was rotated twice.
+ * So every round proves something, however slow the machine is, and a planted defect always has something to take away.
  */
 export async function untilWorthLosing({ latest }: Acknowledgements): Promise<void> {
   const end = performance.now() + BUSY_MS_MAX;
@@ -52,7 +53,7 @@ export async function untilWorthLosing({ latest }: Acknowledgements): Promise<vo
   }
 }
 
-/** Kills the server after a while of load, and waits for the last caller to notice. */
+/** Kills the server `afterMs` milliseconds after it has something to lose, and waits until every caller has noticed. */
 export async function killUnderLoad(
   server: { readonly kill: () => Promise<void> },
   load: Promise<readonly string[]>,
@@ -73,12 +74,12 @@ async function begin(client: Client, log: Acknowledgements, faults: string[]): P
   return undefined;
 }
 
-/** No answer, or a 503: the same request may be made again (README, the retry contract). */
+/** No answer, or a 503: the client may send the same request again (README, the retry contract). */
 function hasUnknownEffect(answer: Answer | undefined): answer is undefined {
   return answer === undefined || answer.status === 503;
 }
 
-/** One request of a session; false when it had no answer, or one that no client could go on with. */
+/** One request of a session. False if it got no answer, or one that no client can continue from. */
 async function step(
   client: Client,
   log: Acknowledgements,

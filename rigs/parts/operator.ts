@@ -1,4 +1,4 @@
-/** An operator beside the instances, in a process of its own: changes of keys, and what of them was acknowledged. */
+/** An operator who works on the store next to the instances: changes keys, and remembers which changes were acknowledged. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Credentials, Environment } from '../../testing/process/process.ts';
 import { openInstance, type Instance } from '../../packages/server/src/serving/instance.ts';
@@ -14,9 +14,10 @@ import { SCOPE } from './load.ts';
 const PATIENCE_MS = 60_000;
 const PAUSE_MS = 100;
 
+/** Changes API keys and signing keys, and judges whether the acknowledged changes hold. */
 export class Operator {
   readonly #instance: Instance;
-  /** By acknowledgement: keys that are good, keys that are disabled, signing keys that are published. */
+  /** As acknowledged: keys that work, keys that are disabled, signing keys that are published. */
   readonly #good: Credentials[] = [];
   readonly #disabled: Credentials[] = [];
   readonly #signing: string[] = [];
@@ -36,7 +37,7 @@ export class Operator {
     return this.#good.length + 2 * this.#disabled.length + this.#signing.length;
   }
 
-  /** A key is made, one that was made before is disabled, and the signing key is replaced where it is time for that. */
+  /** Creates a key, disables the one created before, and rotates the signing key when it is time. */
   async changeKeys(): Promise<void> {
     const keys = manageApiKeys(this.#instance);
     const { client, clientSecret = '' } = await persist(() => keys.create({ name: 'made meanwhile', scopes: [SCOPE] }));
@@ -47,12 +48,12 @@ export class Operator {
       if ((await unlessRefused(() => keys.disable(older.clientId))) === undefined) this.#lost.push('a key');
       else this.#disabled.push(older);
     }
-    // Refused where there is a next one already, which takes over in its time.
+    // Refused while there is already a next one, which takes over at its time.
     const rotated = await unlessRefused(() => rotateIssuerKey(this.#instance, 'sign'));
     if (rotated !== undefined) this.#signing.push(rotated.keyId);
   }
 
-  /** What of all that does not hold at an instance. */
+  /** Which acknowledged changes do not hold at the instance with this URL, one sentence each. */
   async judge(url: string): Promise<readonly string[]> {
     const wrong = this.#lost.splice(0);
     for (const [keys, expected] of [
@@ -82,7 +83,7 @@ async function unlessRefused<Result>(change: () => Promise<Result>): Promise<Res
   });
 }
 
-/** The same again while the store is away. */
+/** Repeats a change while the store is unavailable. */
 async function persist<Result>(change: () => Promise<Result>): Promise<Result> {
   const end = performance.now() + PATIENCE_MS;
   for (;;) {

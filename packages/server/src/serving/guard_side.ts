@@ -1,4 +1,4 @@
-/** What a guard that runs by itself says of itself: on a listener of its own, since the other one answers for an API. */
+/** The side listener of `hallpass guard`: health, metrics and metadata. The other listener answers the proxy for the API. */
 import type { RequestListener, ServerResponse } from 'node:http';
 import { Counter, Gauge, Registry } from '@prometheus-io/client';
 import { listRefusals, refuse, printRefusal } from '@hallpass/protocol';
@@ -7,8 +7,8 @@ import { isOperatorHost } from '../http/operator_hosts.ts';
 import { readVersion } from './version.ts';
 
 /**
- * `/health/live`, `/health/ready`, `/metrics`, and the API's metadata (RFC 9728) for the proxy to pass on. `hosts`: the names
- * that all but the metadata answer to, beside those of this machine.
+ * Serves `/health/live`, `/health/ready`, `/metrics`, and the API's metadata (RFC 9728) for the proxy to pass on. Except for
+ * the metadata, it answers only to this machine's names and to `hosts`: DNS rebinding would let a web page read it.
  */
 export function sideListener(
   guard: Guard,
@@ -19,24 +19,24 @@ export function sideListener(
   const gauge = (name: string, help: string, read: () => number): void => {
     const made: Gauge = new Gauge({ name, help, registers: [registry], collect: () => made.set(read()) });
   };
-  gauge('hallpass_guard_staleness_seconds', 'Everything revoked before so many seconds ago is known here.', () =>
+  gauge('hallpass_guard_staleness_seconds', 'The guard knows every revocation older than this many seconds.', () =>
     Math.min(guard.health().stalenessSeconds, Number.MAX_SAFE_INTEGER),
   );
-  gauge('hallpass_guard_revocations', 'How many revocations are held.', () => guard.health().revocations);
-  gauge('hallpass_guard_connected', 'Whether the feed of revocations is being read: 1 or 0.', () =>
+  gauge('hallpass_guard_revocations', 'Revocations held in memory.', () => guard.health().revocations);
+  gauge('hallpass_guard_connected', '1 while the feed of revocations is being read, otherwise 0.', () =>
     Number(guard.health().connected),
   );
-  gauge('hallpass_guard_polling', 'Whether it is read by pages, since no stream comes through: 1 or 0.', () =>
+  gauge('hallpass_guard_polling', '1 while the feed is polled, because no stream gets through; otherwise 0.', () =>
     Number(guard.health().transport === 'poll'),
   );
 
   gauge(
     'hallpass_guard_clock_offset_seconds',
-    'How far the clock here is ahead of the issuer’s, below 0 behind it; NaN while that is not known.',
+    'How far this clock is ahead of the issuer’s: negative if it is behind, NaN while unknown.',
     () => guard.health().clockOffsetSeconds ?? Number.NaN,
   );
 
-  counters(registry, guard);
+  registerCounters(registry, guard);
 
   const metrics = async (response: ServerResponse): Promise<void> => {
     const text = await registry.metrics();
@@ -49,7 +49,7 @@ export function sideListener(
     };
     const answer = (status: number, body: unknown): void => send(status, JSON.stringify(body));
     const path = (request.url ?? '').replace(/\?.*$/s, '');
-    // The proxy asks for the metadata under the name of the API, for everybody.
+    // The proxy requests the metadata under the API's name, for everybody.
     const isPublic = path.startsWith(METADATA);
     const { localAddress } = request.socket;
     if (!isPublic && !isOperatorHost(request.headers.host, { names: hosts, localAddress })) {
@@ -70,8 +70,8 @@ export function sideListener(
   };
 }
 
-/** What the guard has counted by itself, as it stands when somebody asks. */
-function counters(registry: Registry, guard: Guard): void {
+/** Publishes the guard's own counts, read at each scrape. */
+function registerCounters(registry: Registry, guard: Guard): void {
   const registers = [registry];
   const allowed: Counter = new Counter({
     name: 'hallpass_guard_allowed_total',
@@ -96,7 +96,7 @@ function counters(registry: Registry, guard: Guard): void {
   });
   const events = new Counter({
     name: 'hallpass_guard_events_total',
-    help: 'What happened to the guard, by kind: see docs/guard.md.',
+    help: 'Events of the guard, by kind: see docs/guard.md.',
     labelNames: ['kind'] as const,
     registers,
     collect: () => {
@@ -116,7 +116,7 @@ function counters(registry: Registry, guard: Guard): void {
 const HEADERS = { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' };
 const METADATA = '/.well-known/oauth-protected-resource';
 
-/** The metadata as JSON. Undefined where the audience is no address: such an API has no metadata (RFC 9728 §1.2). */
+/** The metadata as JSON. Undefined if the audience is not a URL: such an API has no metadata (RFC 9728 §1.2). */
 function describe(guard: Guard, policy: Policy): string | undefined {
   try {
     return JSON.stringify(guard.metadata(policy));
