@@ -34,7 +34,7 @@ export class ConcurrencyLimit {
   /** Runs the work when there is room for it; `too_many` when the queue is full or patience ran out. Rejects as the work does. */
   async run<Value>(caller: string, work: () => Promise<Value>): Promise<Value | 'too_many'> {
     if (this.#running < this.#limits.runningMax) this.#running += 1;
-    else if (!this.#mayWait(caller) || !(await this.#lockForAdding(caller))) return 'too_many';
+    else if (!this.#mayWait(caller) || !(await this.#waitForTurn(caller))) return 'too_many';
     try {
       return await work();
     } finally {
@@ -53,7 +53,7 @@ export class ConcurrencyLimit {
   }
 
   /** Resolves to whether there was a turn before patience ran out. */
-  #lockForAdding(caller: string): Promise<boolean> {
+  #waitForTurn(caller: string): Promise<boolean> {
     const { patience } = this.#limits;
     return new Promise((resolve) => {
       const end = (isTurn: boolean): void => {

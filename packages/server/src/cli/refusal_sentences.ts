@@ -9,6 +9,7 @@ import {
   type ForeignHashFault,
 } from '../oauth/imported_secrets/foreign_hash.ts';
 import type { ClockDifference } from '../oauth/trusted_time.ts';
+import { CSV_FIELDS_MAX } from '../operator/import/csv.ts';
 import { KEY_FIELDS, mustBe, type KeyFieldName } from '../operator/key_fields.ts';
 import type {
   CsvFault,
@@ -154,6 +155,7 @@ const CSV_FAULTS: Readonly<Record<CsvFault, string>> = {
     'there is text after the closing quote of a field. Only a separator or the end of the line may follow',
   quote_not_closed: 'a quoted field that begins here does not end',
   record_too_long: 'it is too long',
+  too_many_fields: `it has more than ${CSV_FIELDS_MAX} fields`,
   malformed: 'it is malformed',
 };
 

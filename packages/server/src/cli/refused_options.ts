@@ -5,6 +5,9 @@ import { OperatorRefusal, type RefusedField } from '../operator/operator_refusal
 import { CommandRefusal } from './command_refusal.ts';
 import { sentenceOf } from './refusal_sentences.ts';
 
+/** What is typed there is never repeated, whichever field is refused. */
+const SECRET_OPTION = 'client-secret';
+
 const typedOf = new WeakMap<Command, Map<string, string>>();
 
 /** Remembers what is typed for the options that a command has by now. */
@@ -28,7 +31,7 @@ export async function namingTyped<Result>(command: Command, work: () => Promise<
     const text = typedOf.get(command)?.get(option);
     if (text === undefined) throw error;
     // An option that may repeat is quoted by the sentence itself, and a secret by none.
-    const isShown = text !== '' && !('value' in data) && !isList(data.field) && data.field !== 'clientSecret';
+    const isShown = text !== '' && !('value' in data) && !isList(data.field) && option !== SECRET_OPTION;
     const typed = `--${option}${isShown ? ` ${text}` : ''}`;
     const sentence = code === 'number_out_of_bounds' ? sentenceOf(error, typed) : `${typed}: ${sentenceOf(error)}`;
     throw new CommandRefusal(sentence);
@@ -37,7 +40,7 @@ export async function namingTyped<Result>(command: Command, work: () => Promise<
 
 function optionOf(field: RefusedField): string {
   if (field === 'clientId') return 'client-id';
-  if (field === 'clientSecret' || field === 'clientSecretHash') return 'client-secret';
+  if (field === 'clientSecret' || field === 'clientSecretHash') return SECRET_OPTION;
   return KEY_FIELDS[field].option.name;
 }
 

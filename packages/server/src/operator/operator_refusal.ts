@@ -126,7 +126,13 @@ export interface RefusalReasons {
 }
 
 /** What is wrong with a CSV file. No word of the file itself: it may hold secrets. */
-export type CsvFault = 'quote_inside' | 'text_after_quote' | 'quote_not_closed' | 'record_too_long' | 'malformed';
+export type CsvFault =
+  | 'quote_inside'
+  | 'text_after_quote'
+  | 'quote_not_closed'
+  | 'record_too_long'
+  | 'too_many_fields'
+  | 'malformed';
 
 /** The code of a reason. */
 export type RefusalCode = keyof RefusalReasons;

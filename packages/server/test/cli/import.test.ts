@@ -11,7 +11,7 @@ import { manageApiKeys } from '../../src/operator/api_keys.ts';
 import { OperatorRefusal } from '../../src/operator/operator_refusal.ts';
 import { sentenceOf } from '../../src/cli/refusal_sentences.ts';
 import { remarksOnBasic } from '../../src/cli/import_remarks.ts';
-import { parseCsv } from '../../src/operator/import/csv.ts';
+import { CSV_FIELDS_MAX, parseCsv } from '../../src/operator/import/csv.ts';
 import { basicReadingOf } from '../../src/operator/import/basic.ts';
 import { IMPORT_BYTES_MAX, readImportFile } from '../../src/operator/import/files.ts';
 import type { ImportFile, ReadOptions } from '../../src/operator/import/rows.ts';
@@ -267,6 +267,8 @@ suite('the files', () => {
     assert.deepEqual(parseCsv('', ',', 10), []);
     assert.deepEqual(parseCsv('""\n', ',', 10), [{ line: 1, fields: [''] }]);
     assert.deepEqual(parseCsv(',', ',', 10), [{ line: 1, fields: ['', ''] }]);
+    const most = Array<string>(CSV_FIELDS_MAX).fill('');
+    assert.deepEqual(parseCsv(most.join(','), ',', 10), [{ line: 1, fields: most }]);
   });
 
   for (const [name, text, line] of [
@@ -274,6 +276,8 @@ suite('the files', () => {
     ['something behind a closing quote', 'a\n\n"b"c', 3],
     ['a quote that does not end', 'a\nb\n"c\nd', 3],
     ['a line that is too long', `a\n${'b'.repeat(2_000_000)}`, 2],
+    ['a line that is too long, of separators only', `a\n\n${','.repeat(2_000_000)}\nb`, 3],
+    ['a field too many', `a\n"b\nc"\n${','.repeat(CSV_FIELDS_MAX)}`, 4],
   ] as const) {
     test(`CSV with ${name} is refused with its line`, () => {
       assert.throws(

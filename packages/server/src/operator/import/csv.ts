@@ -13,8 +13,10 @@ export interface CsvRecord {
   readonly fields: readonly string[];
 }
 
-/** The longest record. */
+/** The longest record, and the longest line. */
 const CSV_RECORD_BYTES_MAX = 1_048_576;
+/** The most fields of a record. There are fewer columns. */
+export const CSV_FIELDS_MAX = 64;
 
 const FAULTS: Readonly<Partial<Record<CsvErrorCode, CsvFault>>> = {
   INVALID_OPENING_QUOTE: 'quote_inside',
@@ -25,6 +27,7 @@ const FAULTS: Readonly<Partial<Record<CsvErrorCode, CsvFault>>> = {
 
 /** Up to `recordsMax` records of a text, without empty lines. Throws `OperatorRefusal` with the line of the first fault. */
 export function parseCsv(text: string, separator: CsvSeparator, recordsMax: number): readonly CsvRecord[] {
+  refuseLongLines(text);
   const records: CsvRecord[] = [];
   let linesRead = 0;
   try {
@@ -37,7 +40,9 @@ export function parseCsv(text: string, separator: CsvSeparator, recordsMax: numb
       to: recordsMax,
       on_record: (fields: readonly string[], { lines }) => {
         linesRead = lines;
-        records.push({ line: lines - countLineEnds(fields), fields });
+        const line = lines - countLineEnds(fields);
+        if (fields.length > CSV_FIELDS_MAX) throw operatorRefusal('file_not_csv', { line, fault: 'too_many_fields' });
+        records.push({ line, fields });
         return null;
       },
     });
@@ -48,6 +53,17 @@ export function parseCsv(text: string, separator: CsvSeparator, recordsMax: numb
     throw operatorRefusal('file_not_csv', { line: firstLineAfter(linesRead, text), fault });
   }
   return records;
+}
+
+/** csv-parse bounds the characters of a record and not its separators: 60 MB of commas would be 60 million fields. */
+function refuseLongLines(text: string): void {
+  let line = 1;
+  for (let start = 0; start < text.length; line++) {
+    const next = text.indexOf('\n', start);
+    const end = next < 0 ? text.length : next;
+    if (end - start > CSV_RECORD_BYTES_MAX) throw operatorRefusal('file_not_csv', { line, fault: 'record_too_long' });
+    start = end + 1;
+  }
 }
 
 function countLineEnds(fields: readonly string[]): number {

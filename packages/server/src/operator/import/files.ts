@@ -107,9 +107,12 @@ function readCsv(text: string, options: ReadOptions): ImportFile {
   return { format: 'csv', rows, remarks };
 }
 
+/** More than a header of every column needs. */
+const HEADER_LENGTH_MAX = 65_536;
+
 /** What separates the columns: whatever leaves `client_id` on its own in the first line. Only names stand there. */
 function separatorOf(text: string): CsvSeparator {
-  const [header = ''] = /[^\r\n]+/.exec(text) ?? [];
+  const [header = ''] = /[^\r\n]+/.exec(text.slice(0, HEADER_LENGTH_MAX)) ?? [];
   const columns = (separator: CsvSeparator): readonly string[] =>
     header.split(separator).map((name) => name.replaceAll(/^"|"$/g, ''));
   return CSV_SEPARATORS.find((separator) => columns(separator).includes('client_id')) ?? ',';
