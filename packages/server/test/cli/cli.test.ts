@@ -45,7 +45,7 @@ function keyOf(document: Document): Key {
   return { clientId: String(document['client_id']), clientSecret: String(document['client_secret']) };
 }
 
-/** One sentence on standard error, and nothing that a script would take for a result. */
+/** One sentence on standard error, and nothing on standard output that a script would take for a result. */
 function assertRefused({ code, stdout, stderr }: Done, wanted: { readonly code: number; readonly says: RegExp }): void {
   assert.equal(code, wanted.code, stderr);
   assert.equal(stdout, '');
@@ -129,7 +129,7 @@ suite('the command', { concurrency: 3 }, () => {
     assert.deepEqual(listOf(await run('list')), []);
   });
 
-  test('the same for people, with the secret shown once and never again', async (t) => {
+  test('the same as text, with the secret shown once and never again', async (t) => {
     const on = await onStore(t);
     const run = async (...args: readonly string[]): Promise<string> => {
       const done = await runCommand(['keys', ...args], on);
@@ -160,7 +160,7 @@ suite('the command', { concurrency: 3 }, () => {
     assert.match(await run('list'), /no API keys yet/);
   });
 
-  test('a running server honours what the command changes, within a second', async (t) => {
+  test('a running server honours changes by a command within a second', async (t) => {
     const { url, environment } = await serve(t);
     const run = (...args: readonly string[]): Promise<Done> => runCommand(['keys', ...args, '--json'], environment);
     const imported = ['--client-id', PAIR.clientId, '--client-secret', '-'];
@@ -187,7 +187,7 @@ suite('the command', { concurrency: 3 }, () => {
     assertRefused(await run('show', PAIR.clientId), { code: 1, says: /no API key with the client_id/ });
   });
 
-  test('a secret comes from standard input with -, and a weak one is refused unless it is allowed', async (t) => {
+  test('the secret - is read from standard input, and a weak one is refused unless allowed', async (t) => {
     const on = await onStore(t);
     const create = (id: string, secret: string, input: string, ...more: readonly string[]): Promise<Done> =>
       runCommand(
@@ -321,7 +321,7 @@ suite('the command', { concurrency: 3 }, () => {
     });
   }
 
-  test('a settings file is read, and what is wrong with it is said in a sentence', async (t) => {
+  test('a settings file is read, and a fault in it is reported in a sentence', async (t) => {
     const folder = makeFolder(t);
     const file = join(folder, 'settings.json');
     const list = (): Promise<Done> => runCommand(['keys', 'list', '--json'], { HALLPASS_CONFIG: file });
@@ -347,7 +347,7 @@ suite('the command', { concurrency: 3 }, () => {
     assertRefused(unreadable, { code: 2, says: /settings file/ });
   });
 
-  test('a port that is taken, of either listener, is said in a sentence that names the setting', async (t) => {
+  test('a taken port, on either listener, is reported in a sentence that names the setting', async (t) => {
     const taken = createServer();
     await new Promise<void>((resolve) => {
       taken.listen(0, '127.0.0.1', resolve);
@@ -367,7 +367,7 @@ suite('the command', { concurrency: 3 }, () => {
     }
   });
 
-  test('the master key: made for its owner alone, refused when others can read it or when it is another one', async (t) => {
+  test('the master key is created for its owner only, and refused if others can read it or if it is the wrong one', async (t) => {
     const on = await onStore(t);
     const file = join(on['HALLPASS_DATA_DIR'] ?? '', 'master.key');
     const list = (more: Environment = {}): Promise<Done> => runCommand(['keys', 'list', '--json'], { ...on, ...more });
@@ -403,7 +403,7 @@ suite('the command', { concurrency: 3 }, () => {
     assertRefused(await runCommand(['store', 'init'], on), { code: 2, says: /folder/ });
   });
 
-  test('a store that is no store is refused in a sentence', async (t) => {
+  test('a file that is not a store is refused in a sentence', async (t) => {
     const on = onFolder(t);
     writeFileSync(
       join(on['HALLPASS_DATA_DIR'] ?? '', 'hallpass.db'),
@@ -428,7 +428,7 @@ suite('the command', { concurrency: 3 }, () => {
   });
 
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    test(`${signal} drains: a request under way is answered, an open stream ends, and the exit code is 0`, async (t) => {
+    test(`${signal} drains: a request in flight is answered, an open stream ends, and the exit code is 0`, async (t) => {
       const running = await serve(t);
       const key = await makeReader(running);
       const stream = await fetch(`${running.url}/oauth2/revocations`, { headers: { authorization: basicOf(key) } });
@@ -469,7 +469,7 @@ suite('the command', { concurrency: 3 }, () => {
     });
   }
 
-  test('told to stop in the moment in which it says that it is ready, it drains as ever', async (t) => {
+  test('a signal at the moment the server reports that it is ready drains as usual', async (t) => {
     const running = startServing(t);
     running.child.stdout.once('data', () => running.child.kill('SIGTERM'));
     assert.ok(await within(30_000, running.ended), 'the process ends');
@@ -493,7 +493,7 @@ suite('the command', { concurrency: 3 }, () => {
     assert.equal((await refresh(spared.body['refresh_token'])).status, 200);
   });
 
-  test('token inspect says what a token is and in what state, for people and as JSON; events tell of a reuse', async (t) => {
+  test("token inspect shows a token's kind and state, as text and as JSON; events report a reuse", async (t) => {
     const { url, environment, child, ended } = await serve(t, { HALLPASS_REFRESH_GRACE_SECONDS: '0' });
     const key = await makeReader({ environment });
     const inspect = async (token: unknown): Promise<Document> =>
@@ -544,7 +544,7 @@ suite('the command', { concurrency: 3 }, () => {
     assert.deepEqual(listOf(await runCommand(['events', '--json'], on)), []);
   });
 
-  test('help is on standard output, with exit code 0, and names every setting', async () => {
+  test('help goes to standard output with exit code 0, and names every setting', async () => {
     const { code, stdout } = await runCommand(['--help'], {});
     assert.equal(code, 0);
     for (const name of ['HALLPASS_ISSUER', 'HALLPASS_PORT', 'HALLPASS_DATA_DIR', 'HALLPASS_MASTER_KEY_FILE'])

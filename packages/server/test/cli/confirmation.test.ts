@@ -1,4 +1,4 @@
-/** What cannot be undone is asked about on a terminal, and needs `--yes` anywhere else (ADR 33). */
+/** Irreversible commands ask on a terminal, and need `--yes` anywhere else (ADR 33). */
 import assert from 'node:assert/strict';
 import { suite, test, type TestContext } from 'node:test';
 import { numericDate } from '@hallpass/protocol';
@@ -45,7 +45,7 @@ const WORDS = [
   ['revoke-everything'],
 ] as const;
 
-suite('what cannot be undone', { concurrency: 2 }, () => {
+suite('an irreversible command', { concurrency: 2 }, () => {
   test('is refused without a terminal and without --yes, naming the store and what would end', async (t) => {
     const on = await makeStore(t);
     const clientId = await makeKey(on);
@@ -72,7 +72,7 @@ suite('what cannot be undone', { concurrency: 2 }, () => {
     );
   });
 
-  test('a dry run counts what would end: the refreshed grants of a key, and of all keys', async (t) => {
+  test('counts in a dry run what would end: the refreshed grants of a key, or of all keys', async (t) => {
     const on = await makeStore(t);
     const [clientId] = [await makeKey(on), await makeKey(on, 'another')];
     const instance = await openInstance(readSettings(on), { clock: systemClock, random: systemRandom });
@@ -90,7 +90,7 @@ suite('what cannot be undone', { concurrency: 2 }, () => {
     assert.deepEqual(everything, { revoked: false, api_keys: 2, refreshed_grants: 2 });
   });
 
-  test('is asked about on a terminal: anything but yes changes nothing, yes does it, and --yes does not ask', async (t) => {
+  test('asks on a terminal: anything but yes changes nothing, yes proceeds, and --yes does not ask', async (t) => {
     const on = await makeStore(t);
     const [clientId, another] = [await makeKey(on), await makeKey(on, 'another')];
     // No, Control-D, Control-C.

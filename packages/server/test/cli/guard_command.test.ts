@@ -1,4 +1,4 @@
-/** `hallpass guard` and `hallpass explain`, as they are started; what the guard decides has its tests with the guard. */
+/** The commands `hallpass guard` and `hallpass explain`. The guard's own tests cover its decisions. */
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -55,7 +55,7 @@ function assertUntold({ stdout, stderr }: Done, token: string): void {
 }
 
 suite('hallpass explain', () => {
-  test('says what the guard would, with the scope that is missing and what to do', async (t) => {
+  test("predicts the guard's decision, with the missing scope and what to do", async (t) => {
     const server = await serve(t);
     const on = server.environment;
     const partner = await makeKey(
@@ -172,7 +172,7 @@ suite('hallpass explain', () => {
     assert.match(away.stdout, /^refused, 503 .*\n(.*\n)*The issuer did not answer/);
   });
 
-  test('what cannot be meant is a sentence', async (t) => {
+  test('refuses an impossible request in a sentence', async (t) => {
     const policy = policyFile(t);
     for (const [words, environment, code, says] of [
       [['explain', 'x', 'GET', '/'], {}, 2, /required option '--policy/],
@@ -192,7 +192,7 @@ suite('hallpass explain', () => {
 });
 
 suite('hallpass guard', () => {
-  test('what it needs and does not have is a sentence', async (t) => {
+  test('names a missing setting in a sentence', async (t) => {
     const policy = policyFile(t);
     const busy = createServer();
     await new Promise<void>((resolve) => {
@@ -230,7 +230,7 @@ suite('hallpass guard', () => {
     }
   });
 
-  test('with credentials that the issuer refuses, or an issuer of another name, ends with a sentence', async (t) => {
+  test('ends with a sentence if the issuer refuses its credentials or has another name', async (t) => {
     const server = await serve(t);
     const own = await makeKey(server.environment, 'API', '--resource-server', API);
     const partner = await makeKey(server.environment, 'Partner', '--scope', '/accounts.read');
@@ -281,7 +281,7 @@ suite('hallpass guard', () => {
     },
   );
 
-  test('a token for another audience than the guard’s: the log of the server says so, and the answer no more than before', async (t) => {
+  test('a token for another audience than the guard’s is named in the server’s log, and the response reveals nothing', async (t) => {
     const server = await serve(t, { HALLPASS_LOG_LEVEL: 'info' });
     const own = await makeKey(server.environment, 'API', '--resource-server', API);
     const partner = await makeKey(server.environment, 'Partner', '--scope', '/accounts.read');
@@ -306,7 +306,7 @@ suite('hallpass guard', () => {
     }
   });
 
-  test('prints a configuration for each proxy, in which nothing of a client’s own passes for the guard’s', async (t) => {
+  test('prints a configuration for each proxy in which no client header passes for the guard’s', async (t) => {
     const words = [
       'guard',
       '--policy',
@@ -364,7 +364,7 @@ suite('hallpass guard', () => {
     }
   });
 
-  test('quotes the address of the guard for Envoy: the brackets of IPv6 would be a list', async (t) => {
+  test("quotes the guard's address for Envoy, because YAML would read the brackets of IPv6 as a list", async (t) => {
     const words = ['guard', '--policy', policyFile(t), '--audience', API, '--proxy', 'envoy', '--print-config'];
     for (const [listen, address] of [
       ['127.0.0.1:9999', '127.0.0.1'],

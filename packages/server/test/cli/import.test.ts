@@ -75,14 +75,14 @@ function readAll(folder: string): string {
     .join('\n');
 }
 
-suite('a secret that came with a foreign hash', () => {
+suite('a secret imported with a foreign hash', () => {
   for (const [name, print] of [
     ['SHA-256', (secret: string) => `sha256:${hexOf(secret)}`],
     ['bcrypt', (secret: string) => hashSync(secret, 4)],
     ["Hydra's PBKDF2", hydrasHash],
     ['argon2id', (secret: string) => printArgon2('argon2id', secret)],
   ] as const) {
-    test(`${name}: the first use hashes it anew, once; then the foreign hash is gone, also after a restart`, async () => {
+    test(`${name}: the first use rehashes it, once; then the foreign hash is gone, even after a restart`, async () => {
       const hallpass = await startHallpass();
       const key = { clientId: 'partner', clientSecret: secretOf('partner') };
       await importHash(hallpass, key.clientId, print(key.clientSecret));
@@ -104,7 +104,7 @@ suite('a secret that came with a foreign hash', () => {
     });
   }
 
-  test('it works after a restart, before its first use and after it', async (t) => {
+  test('works after a restart, before and after its first use', async (t) => {
     const folder = makeFolder(t);
     const key = { clientId: 'partner', clientSecret: secretOf('partner') };
     const first = await startHallpass({ folder });
@@ -118,7 +118,7 @@ suite('a secret that came with a foreign hash', () => {
     }
   });
 
-  test('50 first uses at once all succeed, and hash it anew once', async () => {
+  test('50 concurrent first uses all succeed, and rehash it once', async () => {
     const hallpass = await startHallpass();
     const key = { clientId: 'partner', clientSecret: secretOf('partner') };
     await importHash(hallpass, key.clientId, hashSync(key.clientSecret, 8));
@@ -127,7 +127,7 @@ suite('a secret that came with a foreign hash', () => {
     assert.deepEqual(await eventsOf(hallpass, 'key_secret_rehashed'), ['partner']);
   });
 
-  test('50 keys that are first used at once all succeed', async () => {
+  test('50 keys used for the first time at once all succeed', async () => {
     const hallpass = await startHallpass();
     const keys = Array.from({ length: 50 }, (_, at) => ({ clientId: `p${at}`, clientSecret: secretOf(`p${at}`) }));
     const rows = keys.map((key) => ({ client_id: key.clientId, client_secret_hash: hydrasHash(key.clientSecret) }));
@@ -137,7 +137,7 @@ suite('a secret that came with a foreign hash', () => {
     assert.equal((await eventsOf(hallpass, 'key_secret_rehashed')).length, 50);
   });
 
-  test('guesses beyond what waits are 503 without a failure being counted, other keys answer, and the right secret works again', async () => {
+  test('guesses beyond the queue get 503 and are not counted as failures; other keys work, and so does the right secret again', async () => {
     const hallpass = await startHallpass({ environment: { HALLPASS_ADDRESS_FAILURES_PER_MINUTE: '300' } });
     const key = { clientId: 'attacked', clientSecret: secretOf('attacked') };
     const other = { clientId: 'other', clientSecret: secretOf('other') };
@@ -156,7 +156,7 @@ suite('a secret that came with a foreign hash', () => {
     assert.equal((await ask(hallpass, key)).status, 200);
   });
 
-  test('disabled it answers as any disabled key does, and nothing is hashed anew', async () => {
+  test('a disabled key gets the usual refusal, and nothing is rehashed', async () => {
     const hallpass = await startHallpass();
     const key = { clientId: 'partner', clientSecret: secretOf('partner') };
     const ordinary = await hallpass.makeKey();
@@ -170,7 +170,7 @@ suite('a secret that came with a foreign hash', () => {
     assert.equal((await ask(hallpass, key)).status, 200);
   });
 
-  test('one that could be guessed is hashed anew all the same, and the operator is told', async () => {
+  test('a guessable secret is rehashed too, and the operator is warned', async () => {
     const hallpass = await startHallpass();
     const key = { clientId: 'partner', clientSecret: 'hunter2' };
     await importHash(hallpass, key.clientId, hashSync(key.clientSecret, 4));
@@ -179,7 +179,7 @@ suite('a secret that came with a foreign hash', () => {
     assert.deepEqual(await eventsOf(hallpass, 'key_secret_rehashed'), ['partner']);
   });
 
-  test('while the store cannot be written it is accepted, and hashed anew at a later use', async () => {
+  test('while the store is read-only the secret is accepted, and rehashed at a later use', async () => {
     let writable = false;
     const faulty = (store: Store): Store => ({
       ...store,
@@ -202,7 +202,7 @@ suite('a secret that came with a foreign hash', () => {
     assert.ok(!('foreign' in (await secretOfClient(hallpass, key.clientId))));
   });
 
-  test('rotated, it works for the overlap and not beyond it', async () => {
+  test('a rotated secret works during the overlap and not after it', async () => {
     const hallpass = await startHallpass();
     const key = { clientId: 'partner', clientSecret: secretOf('partner') };
     await importHash(hallpass, key.clientId, hydrasHash(key.clientSecret));
@@ -217,7 +217,7 @@ suite('a secret that came with a foreign hash', () => {
     assert.equal((await ask(hallpass, other)).outcome, '401 invalid_client');
   });
 
-  test('the hash is sealed at rest, and one that was moved to another key opens nothing', async () => {
+  test('the hash is sealed at rest, and is useless if moved to another key', async () => {
     const hallpass = await startHallpass();
     const key = { clientId: 'partner', clientSecret: secretOf('partner') };
     const hash = `sha256:${hexOf(key.clientSecret)}`;
@@ -234,7 +234,7 @@ suite('a secret that came with a foreign hash', () => {
   });
 });
 
-suite('the files', () => {
+suite('import files', () => {
   const read = (text: string, more: Partial<ReadOptions> = {}): ImportFile =>
     readImportFile(bytes(text), { policy: {}, allowWeak: false, ...more });
   const faultsOf = (file: ImportFile): readonly string[] =>
@@ -258,7 +258,7 @@ suite('the files', () => {
     );
   });
 
-  test('CSV: plain fields need no quotes, and lines are counted through quoted line breaks', () => {
+  test('CSV: plain fields need no quotes, and quoted line breaks count as lines', () => {
     assert.deepEqual(parseCsv('a,b\r\n\r\n"x\ny",z\n1,2', ',', 10), [
       { line: 1, fields: ['a', 'b'] },
       { line: 3, fields: ['x\ny', 'z'] },
@@ -279,7 +279,7 @@ suite('the files', () => {
     ['a line that is too long, of separators only', `a\n\n${','.repeat(2_000_000)}\nb`, 3],
     ['a field too many', `a\n"b\nc"\n${','.repeat(CSV_FIELDS_MAX)}`, 4],
   ] as const) {
-    test(`CSV with ${name} is refused with its line`, () => {
+    test(`CSV with ${name} is refused with its line number`, () => {
       assert.throws(
         () => parseCsv(text, ',', 10),
         (error) => error instanceof OperatorRefusal && 'line' in error.data && error.data.line === line,
@@ -287,7 +287,7 @@ suite('the files', () => {
     });
   }
 
-  test('random bytes to any format are rows or a refusal, never anything else', () => {
+  test('random bytes in any format give rows or a refusal, never a throw', () => {
     const text = fc.oneof(
       fc.string(),
       fc.string({ unit: fc.constantFrom(',', '"', '\n', '\r', 'client_id', '[', '{', '}', ':') }),
@@ -308,7 +308,7 @@ suite('the files', () => {
     );
   });
 
-  test('the format is told by how the file begins', () => {
+  test('the format is recognised by the start of the file', () => {
     for (const [text, format] of [
       ['client_id,client_secret\n', 'csv'],
       ['[]', 'json'],
@@ -319,7 +319,7 @@ suite('the files', () => {
       assert.equal(read(text).format, format, text);
   });
 
-  test('each column of CSV says what the member of that name says in JSON', () => {
+  test('each CSV column means the same as the JSON member of that name', () => {
     const csv = read(
       'client_id,client_secret,name,mode,scopes,default_scopes,audiences,resource_server_for,origins,require_origin,refresh,require_dpop,access_token_format,access_ttl_seconds,refresh_ttl_seconds,refresh_max_ttl_seconds,refresh_grace_seconds,requests_per_second,disabled\r\n' +
         'a,s,"A, of B",test,/a.read /b.read,/a.read,https://x.example,https://y.example,https://z.example,true,false,true,opaque,60,600,6000,0,5,true\r\n',
@@ -354,7 +354,7 @@ suite('the files', () => {
     assert.deepEqual(faultsOf(csv), []);
   });
 
-  test('what the file does not say, the policy of the command says; what it says, wins', () => {
+  test("the command's options fill in what a row leaves out; the row wins", () => {
     const policy = { scopes: ['/x.read'], refresh: false };
     const { rows } = read('client_id,client_secret,scopes,refresh\na,s,,\nb,s,/y.read,true\n', { policy });
     assert.deepEqual(
@@ -374,7 +374,7 @@ suite('the files', () => {
     ['JSON that ends early', `[\n{"client_secret":"${PAIR.clientSecret}"`, /not JSON/],
     ['JSON that is no array', `{"client_secret":"${PAIR.clientSecret}"}`, /array of keys/, 'json'],
   ] as const) {
-    test(`a file with ${name} is refused whole, and nothing that could be a secret is repeated`, () => {
+    test(`a file with ${name} is refused as a whole, and nothing that may be a secret is repeated`, () => {
       const format = text.startsWith('{') ? ('json' as const) : undefined;
       assert.throws(
         () => read(text, format === undefined ? {} : { format }),
@@ -386,7 +386,7 @@ suite('the files', () => {
     });
   }
 
-  test('a file that is no UTF-8, or too large, or has too many keys, is refused', () => {
+  test('a file that is not UTF-8, too large, or has too many keys is refused', () => {
     const options = { policy: {}, allowWeak: false };
     assert.throws(() => readImportFile(new Uint8Array([0xff, 0xfe]), options), { code: 'file_not_utf8' });
     assert.throws(() => readImportFile(new Uint8Array(IMPORT_BYTES_MAX + 1), options), { code: 'file_too_large' });
@@ -403,14 +403,14 @@ suite('the files', () => {
     ['a number that is a text', { client_id: 'a', client_secret: 's', requests_per_second: '5' }, /whole number/],
     ['another mode', { client_id: 'a', client_secret: 's', mode: 'prod' }, /mode must be live or test/],
   ] as const) {
-    test(`JSON with ${name} is a bad row, named by where it stands`, () => {
+    test(`JSON with ${name} is a bad row, named by its position`, () => {
       const [fault = ''] = faultsOf(read(JSON.stringify([{ client_id: 'b', client_secret: 's' }, item])));
       assert.match(fault, /^item 2: /);
       assert.match(fault, says);
     });
   }
 
-  test('a line of CSV with a field too few or too many is a bad row', () => {
+  test('a CSV line with a field too few or too many is a bad row', () => {
     const faults = faultsOf(read('client_id,client_secret\na\nb,s\nc,s,t\n'));
     assert.equal(faults.length, 2);
     assert.match(faults[0] ?? '', /^line 2: .*1 fields/);
@@ -458,7 +458,7 @@ suite("Ory Hydra's export", async () => {
   const faultOf = ({ rows: [row] }: ImportFile): string =>
     row !== undefined && 'fault' in row ? sentenceOf(row.fault) : '';
 
-  test('its clients work here with the secrets that they have', async () => {
+  test('its clients work here with their existing secrets', async () => {
     const hallpass = await startHallpass();
     const key = { clientId: '0f2ac6f6-5a1c-4b8e-9d3b-6f1f0e1d2c3b', clientSecret: secretOf('partner') };
     const old = { clientId: 'old', clientSecret: secretOf('old') };
@@ -475,7 +475,7 @@ suite("Ory Hydra's export", async () => {
     }
   });
 
-  test('a client that signs comes with its public keys', async () => {
+  test('a client that signs is imported with its public keys', async () => {
     const hallpass = await startHallpass();
     const signs = {
       token_endpoint_auth_method: 'private_key_jwt',
@@ -492,7 +492,7 @@ suite("Ory Hydra's export", async () => {
     );
   });
 
-  test('scopes that are words are refused, unless the command names others', () => {
+  test('scopes that are words are refused unless the command replaces them', () => {
     const words = client({ scope: 'offline openid' });
     assert.match(faultOf(hydra([words])), /words \(offline openid\).*--scope/);
     const [row] = hydra([words], { policy: { scopes: ['/x.read'] } }).rows;
@@ -515,7 +515,7 @@ suite("Ory Hydra's export", async () => {
     });
   }
 
-  test('lifespan, token strategy, refresh tokens and origins go along', () => {
+  test('lifespan, token strategy, refresh tokens and origins are imported', () => {
     const [row] = hydra([
       client({
         client_credentials_grant_access_token_lifespan: '0h5m0s',
@@ -539,14 +539,14 @@ suite("Ory Hydra's export", async () => {
     );
   });
 
-  test('one page of several is said to be one', () => {
+  test('one page of several is recognised and reported', () => {
     const page = JSON.stringify({ items: [], next_page_token: 'x', is_last_page: false });
     assert.equal(readImportFile(bytes(page), { policy: {}, allowWeak: false }).remarks.length, 1);
     assert.equal(hydra([]).remarks.length, 0);
   });
 });
 
-suite('a CSV file of a spreadsheet', () => {
+suite('a CSV file from a spreadsheet', () => {
   const columns = ['client_id', 'client_secret', 'name', 'scopes', 'authentication'];
   const cells = ['partner', secretOf('partner'), 'Half; "quoted", with all', '/a.read /b.read', 'client_secret_basic'];
   const quote = (cell: string): string => `"${cell.replaceAll('"', '""')}"`;
@@ -578,7 +578,7 @@ suite('a CSV file of a spreadsheet', () => {
     }
   }
 
-  test('rows that are separated in another way than the header are refused, with what the header says', () => {
+  test("rows with another separator than the header are refused, naming the header's", () => {
     const { rows } = readImportFile(bytes(`client_id;client_secret\npartner,${secretOf('partner')}\n`), {
       policy: { scopes: [SCOPE] },
       allowWeak: false,
@@ -587,15 +587,15 @@ suite('a CSV file of a spreadsheet', () => {
     assert.doesNotMatch(JSON.stringify(rows), new RegExp(secretOf('partner')));
   });
 
-  test('a first line without client_id is refused, and says what may separate the columns', () => {
+  test('a header without client_id is refused, naming the possible separators', () => {
     assert.throws(() => readImportFile(bytes('id|secret\na|b\n'), { policy: {}, allowWeak: false, format: 'csv' }), {
       code: 'file_without_header',
     });
   });
 });
 
-suite('ids, secrets and methods of other systems', () => {
-  test('a client_id and a secret may hold spaces (RFC 6749 appendix A.1, A.2), and nothing beyond printable ASCII', async () => {
+suite('ids, secrets and methods from other systems', () => {
+  test('a client_id and a secret may contain spaces (RFC 6749 appendix A.1, A.2), but only printable ASCII', async () => {
     const hallpass = await startHallpass();
     const key = { clientId: ' Acme Payroll ', clientSecret: ' correct horse: battery staple ' };
     const text = `client_id,client_secret\n${key.clientId},${key.clientSecret}\n`;
@@ -617,7 +617,7 @@ suite('ids, secrets and methods of other systems', () => {
     assert.deepEqual(await eventsOf(hallpass, 'key_disabled'), [key.clientId]);
   });
 
-  test('the method comes along: from a column, from an option, from Hydra; one that does not fit is named', async () => {
+  test('the authentication method is imported from a column, an option or Hydra; one that does not fit is named', async () => {
     const hallpass = await startHallpass();
     const methodOf = async (clientId: string): Promise<string> => (await hallpass.keys.show(clientId)).authentication;
     const csv = [
@@ -649,7 +649,7 @@ suite('ids, secrets and methods of other systems', () => {
     assert.match(String(faults[1]?.fault), /authentication must be client_secret, /);
   });
 
-  test('what a file tells of how its clients may use Basic: which keys, never a secret', () => {
+  test('warnings about Basic name the keys concerned, never a secret', () => {
     const csv = [
       'client_id,client_secret,client_secret_hash',
       `plain,${secretOf('plain')},`,
@@ -673,7 +673,7 @@ suite('ids, secrets and methods of other systems', () => {
 });
 
 suite('an import', () => {
-  test('a bad row keeps everything out, and each is named with a sentence', async () => {
+  test('with a bad row nothing is imported, and every bad row is named', async () => {
     const hallpass = await startHallpass();
     await hallpass.makeKey({ imported: { ...PAIR, allowWeak: false } });
     const mixed = secretOf('mixed');
@@ -721,7 +721,7 @@ suite('an import', () => {
     assert.equal((await ask(hallpass, { clientId: 'good', clientSecret: secretOf('good') })).status, 200);
   });
 
-  test('one that was interrupted keeps what was acknowledged, and is finished with --on-conflict skip', async () => {
+  test('an interrupted import keeps what was acknowledged, and --on-conflict skip finishes it', async () => {
     const hallpass = await startHallpass();
     const keys = Array.from({ length: 20 }, (_, at) => ({ clientId: `p${at}`, clientSecret: secretOf(`p${at}`) }));
     const text = JSON.stringify(keys.map((key) => ({ client_id: key.clientId, client_secret: key.clientSecret })));
@@ -745,7 +745,7 @@ suite('an import', () => {
     for (const key of keys) assert.equal((await ask(hallpass, key)).status, 200);
   });
 
-  test('a key that someone else makes between the check and the keeping is skipped or refused, and stays as it is', async () => {
+  test('a key created between check and import is skipped or refused, and left unchanged', async () => {
     const hallpass = await startHallpass();
     const { instance } = hallpass;
     const api = manageApiKeys(instance);
@@ -760,7 +760,7 @@ suite('an import', () => {
     assert.equal((await ask(hallpass, key)).status, 200);
   });
 
-  test('the file that docs/operating.md shows is imported as it stands there', async () => {
+  test('the file in docs/operating.md can be imported', async () => {
     const hallpass = await startHallpass();
     const text = readFileSync(new URL('../../../../docs/operating.md', import.meta.url), 'utf8');
     const [, example = ''] = /```csv\n([^`]+)```/.exec(text) ?? [];
@@ -776,7 +776,7 @@ suite('an import', () => {
     assert.equal((await hashed('Xq2mB7vTz9Lk4sRw8nYc-pD3fGh6JtKa')).status, 200);
   });
 
-  test('what keys list --json prints is read again, with secrets put in', async () => {
+  test('the output of keys list --json can be imported once secrets are added', async () => {
     const hallpass = await startHallpass();
     const folder = await startHallpass();
     await hallpass.makeKey({
@@ -817,7 +817,7 @@ suite('hallpass keys import', { concurrency: 2 }, () => {
     ...args: readonly string[]
   ): Promise<Done> => runCommand(['keys', 'import', save(t, text), ...args], environment);
 
-  test("the family's pair by CSV works over Basic, and no secret of the file is printed, logged or kept", async (t) => {
+  test('a key and secret from CSV work over Basic, and no secret in the file is printed, logged or stored', async (t) => {
     const hashed = { clientId: 'hashed', clientSecret: secretOf('hashed') };
     const csv = `\uFEFFclient_id,client_secret,client_secret_hash,scopes\r\n${PAIR.clientId},${PAIR.clientSecret},,${SCOPE}\r\n${hashed.clientId},,${hashSync(hashed.clientSecret, 4)},${SCOPE}\r\n`;
     const server = await serve(t, { HALLPASS_LOG_LEVEL: 'info' });
@@ -846,7 +846,7 @@ suite('hallpass keys import', { concurrency: 2 }, () => {
     for (const secret of [PAIR.clientSecret, hashed.clientSecret]) assert.ok(!said.includes(secret));
   });
 
-  test('--dry-run says what would be made and makes nothing; for people and as JSON', async (t) => {
+  test('--dry-run shows what would be imported and imports nothing, as text and as JSON', async (t) => {
     const environment = await on(t);
     const csv = `client_id,client_secret,name\nfirst,${secretOf('first')},First\nsecond,${secretOf('second')},\n`;
     const dry = await importOf(t, environment, csv, '--scope', SCOPE, '--dry-run');
@@ -882,7 +882,7 @@ suite('hallpass keys import', { concurrency: 2 }, () => {
       for (const name of ['first', 'second']) assert.ok(!`${stdout}${stderr}`.includes(secretOf(name)));
   });
 
-  test('bad rows are listed one a line, with exit code 1 and nothing kept; as JSON too', async (t) => {
+  test('bad rows are listed one per line with exit code 1, and nothing is imported; as JSON too', async (t) => {
     const environment = await on(t);
     const csv = `client_id,client_secret\nfirst,${secretOf('first')}\nsecond,weak\n,${secretOf('third')}\n`;
     const refused = await importOf(t, environment, csv, '--scope', SCOPE);
@@ -901,7 +901,7 @@ suite('hallpass keys import', { concurrency: 2 }, () => {
     assert.equal((await importOf(t, environment, weak, '--scope', SCOPE, '--allow-weak-secret')).code, 0);
   });
 
-  test('standard input is read for -, and a file that is not there is refused', async (t) => {
+  test('the file - is standard input, and a missing file is refused', async (t) => {
     const environment = await on(t);
     const input = JSON.stringify([{ client_id: 'a', client_secret: secretOf('a'), scopes: [SCOPE] }]);
     const done = await runCommand(['keys', 'import', '-', '--json'], environment, input);
@@ -914,7 +914,7 @@ suite('hallpass keys import', { concurrency: 2 }, () => {
     assert.equal(unsaid.code, 2);
   });
 
-  test('killed in the middle, it is finished by the same command with --on-conflict skip', async (t) => {
+  test('an import that is killed is finished by the same command with --on-conflict skip', async (t) => {
     const environment = await on(t);
     const count = 3_000;
     const lines = Array.from(

@@ -5,7 +5,7 @@ import { suite, test, type TestContext } from 'node:test';
 import { makeFolder, type Done } from '../../../../testing/process/command.ts';
 import { runCommand } from '../../../../testing/process/run_command.ts';
 
-/** A ledger whose scopes stand in its prose alone. */
+/** The OpenAPI file of a ledger whose scopes appear only in its prose. */
 const LEDGER = `openapi: 3.0.3
 info: { title: Ledger, version: 1.0.0 }
 servers: [{ url: https://api.example.com/v1 }]
@@ -58,7 +58,7 @@ function parse(text: string): Readonly<Record<string, unknown>> {
 
 // Each test waits for processes of its own.
 suite('policy', { concurrency: 3 }, () => {
-  test('check prints the table of a file that a guard could be pointed at', async (t) => {
+  test('check prints the table of a policy file that a guard can use', async (t) => {
     const { path, run } = open(t);
     const { code, stdout, stderr } = await run('check', path('settled.yaml'));
     assert.equal(code, 0, stderr);
@@ -86,7 +86,7 @@ suite('policy', { concurrency: 3 }, () => {
     });
   });
 
-  test('check warns of what is closed, and fails with --strict', async (t) => {
+  test('check warns about closed operations, and fails with --strict', async (t) => {
     const { path, run } = open(t);
     const file = path('half.yaml');
     writeFileSync(file, SETTLED.replace('[]', "[{ Hallpass: ['/status.read', '/status.write'] }]"));
@@ -104,7 +104,7 @@ suite('policy', { concurrency: 3 }, () => {
     assert.equal((await run('check', path('settled.yaml'), '--strict')).code, 0);
   });
 
-  test('check names extensions about access that a guard does not read', async (t) => {
+  test('check names extensions about access that a guard ignores', async (t) => {
     const { path, run } = open(t);
     writeFileSync(path('extended.yaml'), SETTLED.replace('security: []', 'security: []\n      x-required-role: admin'));
     const { code, stderr } = await run('check', path('extended.yaml'), '--strict');
@@ -112,7 +112,7 @@ suite('policy', { concurrency: 3 }, () => {
     assert.match(stderr, /extended\.yaml:\d+: 'x-required-role' is not read: only security decides who gets in\./);
   });
 
-  test('check fails when nothing opens, with a line for each fault, where it is and what to do', async (t) => {
+  test('check fails if nothing is open, with a line for each fault: where it is and what to do', async (t) => {
     const { path, run } = open(t);
     const file = path('ledger.yaml');
     const { code, stdout, stderr } = await run('check', file);
@@ -138,7 +138,7 @@ suite('policy', { concurrency: 3 }, () => {
     assert.match(refused.stderr, /Did you mean 'security'\?\nerror: No policy can be made of it: 1 fault\.\n$/);
   });
 
-  test('a command that is not said right ends with 2, one about a file that is not there with 1', async (t) => {
+  test('a wrong command line ends with 2, a missing file with 1', async (t) => {
     const { path, run } = open(t);
     for (const args of [
       ['check'],
@@ -196,7 +196,7 @@ suite('policy', { concurrency: 3 }, () => {
     assert.deepEqual(routes.at(-1), { route: 'GET /v1/status', note: 'public: serve it outside the guard' });
   });
 
-  test('scopes that are words are mapped: proposed, reviewed, and taken by check, draft and types', async (t) => {
+  test('scopes that are words are mapped: proposed, reviewed, and then used by check, draft and types', async (t) => {
     const { path, run } = open(t);
     const [file, scopes] = [path('words.yaml'), path('scopes.yaml')];
     writeFileSync(file, SETTLED.replaceAll(/'\/(\w+)\.(\w+)'/g, "'$1:$2'"));
@@ -218,7 +218,7 @@ suite('policy', { concurrency: 3 }, () => {
     assert.ok(Array.isArray(listed) && listed.length === 2);
   });
 
-  test('types prints a module that the compiler takes to the letter', async (t) => {
+  test('types prints a module that the compiler checks strictly', async (t) => {
     const { path, run } = open(t);
     const { code, stdout, stderr } = await run('types', path('settled.yaml'));
     assert.equal(code, 0, stderr);

@@ -37,7 +37,7 @@ async function draft(file: string, options: Pick<OpenAPIOptions, 'basePath'> = {
   return routes.map(({ route, scope = 'closed', note }) => `${route}: ${scope}${note === '' ? '' : ` # ${note}`}`);
 }
 
-test('an operation gets its path up to the last literal as its scope, and read or write by its method', async () => {
+test("an operation's scope is its path up to the last literal, with read or write by its method", async () => {
   const paths = {
     '/accounts': { get: {}, post: {} },
     '/accounts/{accountID}': { get: {}, delete: {} },
@@ -63,7 +63,7 @@ test('an operation gets its path up to the last literal as its scope, and read o
   ]);
 });
 
-test('a front that all paths share is left out of the scopes, and so is the path of the server', async () => {
+test('scopes leave out a prefix that all paths share, and the path of the server', async () => {
   const paths = { '/api/v2/a': { get: {} }, '/api/v2/b/{id}': { get: {} } };
   assert.deepEqual(await draft(api(paths, { servers: [{ url: '/base' }] })), [
     'GET /base/api/v2/a: /a.read',
@@ -76,7 +76,7 @@ test('a front that all paths share is left out of the scopes, and so is the path
   ]);
 });
 
-test('a scope that the document has is kept, a word is translated, and prose is only a hint', async () => {
+test('scopes in the document are kept, words are translated, and prose is only a hint', async () => {
   const description = 'You need the `/b/special.read` scope, or /b.all. See https://x.example/docs/x.read.';
   const paths = {
     '/a': { get: asks('/kept.read'), put: asks('a:write') },
@@ -92,7 +92,7 @@ test('a scope that the document has is kept, a word is translated, and prose is 
   ]);
 });
 
-test('what no guard may open is closed in the draft, with the reason, and the draft is a policy file', async () => {
+test('the draft closes what no guard may open, with the reason, and is a valid policy file', async () => {
   const { routes } = await draftRoutes(
     api({
       '/items/{id}': { get: {}, post: {} },
@@ -131,7 +131,7 @@ test('a path with an unknown prefix cannot be drafted without a base path', asyn
   assert.match(differing.faults[0]?.sentence ?? '', /different paths/);
 });
 
-test('a mapping has a scope for each word and URL, with its own verb or that of the methods, and no two alike', async () => {
+test('a mapping has a distinct scope for each word and URL, with its own verb or that of the methods', async () => {
   const google = 'https://www.example.com/auth/';
   const words: readonly (readonly [name: string, scope: string])[] = [
     ['payments:read', '/payments.read'],
@@ -164,7 +164,7 @@ test('a mapping has a scope for each word and URL, with its own verb or that of 
   );
 });
 
-test('whatever words a document has, its draft reads back as it was meant, and has no control characters', async () => {
+test('whatever words a document contains, its draft reads back unchanged and has no control characters', async () => {
   const word = fc.string({ unit: 'binary', minLength: 1, maxLength: 12 }).filter((text) => !text.startsWith('x-'));
   const segment = fc.oneof(word, fc.constantFrom('a', '{b}', '{c}:d'));
   const path = fc.array(segment, { maxLength: 3 }).map((parts) => `/${parts.join('/')}`);

@@ -1,4 +1,4 @@
-/** Whoever reads what a command prints may leave, or be unable to keep it. */
+/** The reader of a command's output may close its end, or fail to store what it read. */
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { closeSync, constants, openSync, readSync, writeSync } from 'node:fs';
@@ -36,16 +36,16 @@ async function runUnread(
   return { code, stderr: running.stderr() };
 }
 
-suite('a reader that leaves', { concurrency: 2 }, () => {
+suite('a reader that closes its end', { concurrency: 2 }, () => {
   for (const words of [['events'], ['keys', 'list', '--json'], ['--help'], ['keys', 'create', '--help']]) {
-    test(`hallpass ${words.join(' ')} ends quietly, as one that SIGPIPE has ended`, async (t) => {
+    test(`hallpass ${words.join(' ')} ends quietly, as if by SIGPIPE`, async (t) => {
       const { code, stderr } = await runUnread(t, words, await makeStore(t));
       assert.equal(code, 141);
       assert.doesNotMatch(stderr.replace(/^Store: .*\n/, ''), /\S/);
     });
   }
 
-  test('a command has done its work by then, and says so by its exit code; a backup that is cut off is an error', async (t) => {
+  test('does not change the exit code of a command that has done its work; a cut-off backup is an error', async (t) => {
     const on = await makeStore(t);
     const made = await runCommand(['keys', 'create', 'x', '--scope', '/a.read', '--json'], on);
     const { client_id: clientId }: Record<string, string> = JSON.parse(made.stdout);
@@ -57,7 +57,7 @@ suite('a reader that leaves', { concurrency: 2 }, () => {
     assert.doesNotMatch(cut.stderr, NO_STACK);
   });
 
-  test('serve goes on when nobody reads its output and its log: lines of the log are dropped, and counted', async (t) => {
+  test('does not stop serve: unread log lines are dropped and counted', async (t) => {
     const serving = startServing(t, { HALLPASS_LOG_LEVEL: 'info', HALLPASS_PORT: '0' });
     let said = '';
     await new Promise<void>((resolve) => {
@@ -110,7 +110,7 @@ test('serve can be stopped when its output is open, full, and not read', { timeo
 
 suite('a secret that nobody reads', { concurrency: 2 }, () => {
   for (const flags of [[], ['--json']]) {
-    test(`keys create ${flags.join('')} and rotate-secret make nothing when the reader has left, and say so`, async (t) => {
+    test(`keys create ${flags.join('')} and rotate-secret change nothing if the reader is gone, and say so`, async (t) => {
       const on = await makeStore(t);
       const create = ['keys', 'create', 'x', '--scope', '/a.read', ...flags];
       const unread = await runUnread(t, create, on);
@@ -131,18 +131,22 @@ suite('a secret that nobody reads', { concurrency: 2 }, () => {
     });
   }
 
-  test('a full disk takes no secret, so no key is made of it', { skip: process.platform !== 'linux' }, async (t) => {
-    const on = await makeStore(t);
-    const done = await startShell(
-      `HALLPASS_DATA_DIR='${on.HALLPASS_DATA_DIR}' hallpass keys create x --scope /a.read --json > /dev/full`,
-    );
-    assert.equal(done.code, 1);
-    assert.match(done.stderr, /Standard output cannot be written: ENOSPC/);
-    assert.doesNotMatch(done.stderr, /\n\s+at /);
-    assert.deepEqual(await keysOf(on), []);
-  });
+  test(
+    'a full disk cannot take the secret, so no key is created',
+    { skip: process.platform !== 'linux' },
+    async (t) => {
+      const on = await makeStore(t);
+      const done = await startShell(
+        `HALLPASS_DATA_DIR='${on.HALLPASS_DATA_DIR}' hallpass keys create x --scope /a.read --json > /dev/full`,
+      );
+      assert.equal(done.code, 1);
+      assert.match(done.stderr, /Standard output cannot be written: ENOSPC/);
+      assert.doesNotMatch(done.stderr, /\n\s+at /);
+      assert.deepEqual(await keysOf(on), []);
+    },
+  );
 
-  test('until its reader has taken it, the key is not there: a crash by then leaves nothing behind', async (t) => {
+  test('the key does not exist until its secret is read: a crash before that leaves nothing behind', async (t) => {
     const on = await makeStore(t);
     const fifo = join(makeFolder(t), 'fifo');
     execFileSync('mkfifo', [fifo]);
@@ -197,7 +201,7 @@ suite('a secret that nobody reads', { concurrency: 2 }, () => {
     assert.match(read, /client_secret {2}\S{43}\n/);
   });
 
-  test('when the reader leaves after that, what was kept is taken back: a key, and a rotation', async () => {
+  test('a key or rotation that was stored is undone if the reader leaves afterwards', async () => {
     const { instance, clock, makeKey } = await startHallpass();
     const api = manageApiKeys(instance);
     const leaveAt = (part: number): Parameters<typeof deliver>[2] => {

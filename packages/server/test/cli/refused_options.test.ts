@@ -1,4 +1,4 @@
-/** An error names what the operator typed, option and value, and not the field that it became. */
+/** An error names the option and value that the operator typed, not the field behind them. */
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -54,9 +54,9 @@ const TYPED: readonly (readonly [option: string, value: string, refusal: RegExp]
   ['--mode', 'prod', /'--mode <mode>' argument 'prod' is invalid\. Allowed choices are live, test/],
 ];
 
-suite('an option that is refused', () => {
+suite('a refused option', () => {
   for (const [option, value, refusal] of TYPED) {
-    test(`${option} ${value} is named as it was typed, where a key is made and where it is changed`, async () => {
+    test(`${option} ${value} is named as typed, in keys create and in keys update`, async () => {
       const scope = option === '--scope' ? [] : ['--scope', '/a.read'];
       for (const words of [
         ['create', 'x', ...scope],
@@ -70,7 +70,7 @@ suite('an option that is refused', () => {
     });
   }
 
-  test('so are those that only one command has; a secret is not repeated', async () => {
+  test('options of a single command are named as typed too; a secret is not repeated', async () => {
     const create = ['create', 'x', '--scope', '/a.read'];
     const secret = ['--client-secret', 'short-and-weak'];
     for (const [words, refusal] of [
@@ -93,7 +93,7 @@ suite('an option that is refused', () => {
     }
   });
 
-  test('a sentence about what was not typed here blames no option', async () => {
+  test('a refusal about something that was not typed blames no option', async () => {
     const said = await refusalOf(['update', clientId, '--scope', '/b.read', '--require-origin']);
     assert.match(said, /^A key that requires an origin needs a list/);
     await manageApiKeys(instance).update(clientId, { defaultScopes: ['/a.read'] });
@@ -109,7 +109,7 @@ suite('an option that is refused', () => {
     [['keys', 'disabel', 'x'], 'disable'],
     [['keys', 'list', '--jsno'], '--json'],
   ] as const) {
-    test(`hallpass ${words.join(' ')} is answered with what was probably meant`, async () => {
+    test(`hallpass ${words.join(' ')} suggests what was probably meant`, async () => {
       const { code, stderr } = await runCommand(words, {});
       assert.equal(code, 2);
       assert.ok(stderr.includes(`(Did you mean ${suggested}?)`), stderr);

@@ -1,4 +1,4 @@
-/** Signals: whoever starts a server can stop it, in whatever way it was started. */
+/** Signals stop a server, however it was started. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { readdirSync } from 'node:fs';
@@ -43,7 +43,7 @@ suite('signals', { concurrency: 2, skip: process.platform === 'win32' }, () => {
     });
   }
 
-  test('a closed terminal (SIGHUP) drains like SIGTERM, and Control-C that comes twice at once is one request', async (t) => {
+  test('a closed terminal (SIGHUP) drains like SIGTERM, and a doubled Control-C counts once', async (t) => {
     for (const signals of [['SIGHUP'], ['SIGINT', 'SIGINT', 'SIGTERM']] as const) {
       const running = await serve(t);
       for (const signal of signals) running.child.kill(signal);
@@ -69,7 +69,7 @@ suite('signals', { concurrency: 2, skip: process.platform === 'win32' }, () => {
     },
   );
 
-  test('asked again while it drains, it ends at once, with 128 and the number of the signal', async (t) => {
+  test("a second signal during draining ends the server at once, with 128 plus the signal's number", async (t) => {
     const running = await serve(t, { HALLPASS_DRAIN_SECONDS: '600' });
     let code: number | null | undefined;
     void running.ended.then((ended) => (code = ended));
@@ -85,7 +85,7 @@ suite('signals', { concurrency: 2, skip: process.platform === 'win32' }, () => {
     assert.equal(code, 130);
   });
 
-  test('a backup that is stopped leaves no half of a file behind', async (t) => {
+  test('a stopped backup leaves no partial file behind', async (t) => {
     const on = await makeStore(t);
     const folder = makeFolder(t);
     const running = startRunning(t, ['store', 'backup', join(folder, 'backup')], on);

@@ -1,4 +1,4 @@
-/** A store is begun by name; a command in the wrong place neither makes one nor works on another in silence (ADR 32). */
+/** Only `store init` creates a store: a command in the wrong folder neither creates one nor silently uses another (ADR 32). */
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
@@ -49,7 +49,7 @@ suite('a folder without a store', { concurrency: 3 }, () => {
     ['token', 'inspect', 'x'],
     ['events'],
   ]) {
-    test(`hallpass ${words.join(' ')} fails with a sentence, and makes nothing`, async (t) => {
+    test(`hallpass ${words.join(' ')} fails with a sentence, and creates nothing`, async (t) => {
       const folder = join(makeFolder(t), 'data');
       const done = await runCommand(words, { HALLPASS_DATA_DIR: folder }, 'client_id,client_secret\n');
       assertNoStore({ ...done, stderr: done.stderr.replace(/^The file is read as CSV.*\n/, '') }, folder);
@@ -57,7 +57,7 @@ suite('a folder without a store', { concurrency: 3 }, () => {
     });
   }
 
-  test('in production serve refuses it, with workers too; store init begins it, once, and then serve runs', async (t) => {
+  test('serve refuses it in production, with workers too; after store init, which works once, serve runs', async (t) => {
     const HALLPASS_DATA_DIR = join(makeFolder(t), 'data');
     const on = { ...PRODUCTION, HALLPASS_DATA_DIR };
     for (const words of [['serve'], ['serve', '--workers', '2']])
@@ -87,7 +87,7 @@ suite('a folder without a store', { concurrency: 3 }, () => {
     assert.match(serving.stdout(), new RegExp(`on the store ${HALLPASS_DATA_DIR}\n`));
   });
 
-  test('a file that Hallpass has not begun is no store, and stays as it is: an empty one, and another database', async (t) => {
+  test('a file that Hallpass did not create is not a store and stays unchanged: an empty one, another database', async (t) => {
     for (const fill of [
       (file: string) => writeFileSync(file, ''),
       (file: string) => {
@@ -108,7 +108,7 @@ suite('a folder without a store', { concurrency: 3 }, () => {
 });
 
 suite('the store that a command works on', () => {
-  test('is named by every command, so that another one is noticed; standard output stays for results', async (t) => {
+  test('is named by every command on standard error, so that a wrong one is noticed', async (t) => {
     const on = await makeStore(t);
     for (const words of [
       ['keys', 'list', '--json'],
@@ -145,7 +145,7 @@ suite('the store that a command works on', () => {
     });
   }
 
-  test('on PostgreSQL: an empty database is refused and stays empty, also as the goal of a dry run; init begins it', async (t) => {
+  test('an empty PostgreSQL database is refused and stays empty, even as the target of a dry run, until init', async (t) => {
     const cluster = await startPostgres();
     t.after(() => cluster.stop());
     const [url, copyTo] = [await cluster.createDatabase(), await cluster.createDatabase()];
@@ -177,7 +177,7 @@ suite('the store that a command works on', () => {
   });
 });
 
-test('of two servers that have prepared the first key of one store, one can keep it', async (t) => {
+test('of two servers that prepare the first key of one store, one can store it', async (t) => {
   const settings = readSettings(await makeStore(t));
   const opened = await Promise.all(
     [1, 2].map(() => openInstance(settings, { clock: systemClock, random: systemRandom })),
@@ -191,7 +191,7 @@ test('of two servers that have prepared the first key of one store, one can keep
   for (const { store } of opened) await store.close();
 });
 
-test('two servers that start together on one new store make one first key', async (t) => {
+test('two servers that start together on a new store create one first key', async (t) => {
   const HALLPASS_DATA_DIR = makeFolder(t);
   await Promise.all([serve(t, { HALLPASS_DATA_DIR }), serve(t, { HALLPASS_DATA_DIR })]);
   const listed = await runCommand(['keys', 'list', '--json'], { HALLPASS_DATA_DIR });

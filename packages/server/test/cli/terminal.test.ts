@@ -1,4 +1,4 @@
-/** What a terminal obeys never reaches it, wherever it comes from (CWE-150): through the command line. */
+/** Control characters never reach the terminal through the command line, wherever they come from (CWE-150). */
 import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
@@ -75,7 +75,7 @@ function file(t: TestContext, name: string, text: string): string {
 }
 
 suite('a terminal', () => {
-  test('hallpass explain shows the claims of a token that nobody signed, and its JSON says them to the letter', async (t) => {
+  test('hallpass explain escapes the claims of an unsigned token, and its JSON has them unchanged', async (t) => {
     const policy = file(t, 'policy.json', '{"GET /accounts":"/accounts.read"}');
     const words = ['explain', '-', 'GET', '/accounts', '--policy', policy, '--audience', 'https://api.example.com'];
     const environment = { HALLPASS_ISSUER: 'http://127.0.0.1:1' };
@@ -95,7 +95,7 @@ suite('a terminal', () => {
     assert.doesNotMatch(timeless, /RangeError/);
   });
 
-  test('keys, events and backups are shown with what is in them, as text and as JSON', async (t) => {
+  test('keys, events and backups are shown escaped, as text and as JSON', async (t) => {
     const on = await evilStore(t);
     for (const words of [
       ['keys', 'list'],
@@ -119,7 +119,7 @@ suite('a terminal', () => {
     assert.ok((await run(['events'], other)).includes(SHOWN), 'a backup holds the names themselves');
   });
 
-  test('columns of a table are as wide as what is shown, and styles are there where they are wanted', async (t) => {
+  test('table columns fit the escaped text, and styles appear when asked for', async (t) => {
     const on = await evilStore(t);
     const [head = '', first = ''] = (await run(['keys', 'list'], on)).split('\n');
     assert.equal(head.indexOf('mode'), first.indexOf('test  enabled'));
@@ -128,7 +128,7 @@ suite('a terminal', () => {
     assert.equal(coloured.stdout, `\u001b[32mDisabled\u001b[39m \u001b[1m${SHOWN}\u001b[22m (evil).\n`);
   });
 
-  test('what is wrong with a policy or an import is said without obeying it', async (t) => {
+  test('faults in a policy or an import are reported escaped', async (t) => {
     const openapi = {
       openapi: '3.1.0',
       info: { title: EVIL, version: '1' },
@@ -159,7 +159,7 @@ suite('a terminal', () => {
     }
   });
 
-  test('arguments, paths, and names in the environment are repeated without obeying them', async (t) => {
+  test('arguments, paths, and names in the environment are repeated escaped', async (t) => {
     const missing = join(makeFolder(t), EVIL_WORD);
     const on = await makeStore(t);
     const occupied = file(t, 'occupied', '');
@@ -191,7 +191,7 @@ suite('a terminal', () => {
     assert.ok((await run(['keys', 'list'], { HALLPASS_CONFIG: config })).includes(SHOWN));
   });
 
-  test('the log of a guard says what was refused without obeying it', async (t) => {
+  test('the log of a guard escapes what it refused', async (t) => {
     const server = await serve(t);
     const api = 'https://api.example.com';
     const made = await runCommand(['keys', 'create', 'api', '--resource-server', api, '--json'], server.environment);

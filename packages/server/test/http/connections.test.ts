@@ -1,4 +1,4 @@
-/** Every way a connection can end ends it in time, whatever the client does with its own half (ADR 37). */
+/** However a connection ends, the server closes it in time, whatever the client does with its half (ADR 37). */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { Agent, get, type IncomingMessage } from 'node:http';
@@ -73,7 +73,7 @@ class Holder {
     t.after(() => this.socket.destroy());
   }
 
-  /** From now on, for as long as it can. */
+  /** Sends a byte now and then, from now on, for as long as it can. */
   trickle(): void {
     const timer = setInterval(() => {
       if (this.socket.writable) this.socket.write('x');
@@ -81,13 +81,13 @@ class Holder {
     this.socket.once('close', () => clearInterval(timer));
   }
 
-  /** How many connections of this process are none of these: the server's ends of them. */
+  /** How many other connections this process has: the server's ends. */
   static get othersOpen(): number {
     return process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length - Holder.#held.size;
   }
 }
 
-/** On a connection of its own, which goes with the answer. */
+/** Requests `/good` on a new connection, which closes after the response, and returns the status. */
 async function ask(url: string): Promise<number | undefined> {
   const asked = get(`${url}/good`, { agent: new Agent() });
   const [answer]: readonly IncomingMessage[] = await once(asked, 'response');
@@ -112,7 +112,7 @@ const WAYS: readonly {
   { way: 'sends rubbish', sent: '\x16\x03\x01\0rubbish\r\n\r\n', answer: /^HTTP\/1\.1 400 .*"invalid_request"/s },
   { way: 'sends a head without end', sent: `GET /good HTTP/1.1\r\nx: ${'y'.repeat(20_000)}`, answer: /^HTTP\/1\.1 4/ },
   {
-    way: 'says that its body is too large',
+    way: 'announces a body that is too large',
     sent: `POST /good HTTP/1.1\r\n${HOST}Content-Length: 99999999\r\n\r\nab`,
     answer: /^HTTP\/1\.1 413 /,
   },
@@ -128,7 +128,7 @@ const WAYS: readonly {
   },
   { way: 'speaks HTTP/1.0', sent: 'GET /good HTTP/1.0\r\n\r\n', answer: /^HTTP\/1\.1 200 / },
   {
-    way: 'has the last answer, and sends on',
+    way: 'got its last response and keeps sending',
     sent: `GET /good HTTP/1.1\r\n${HOST}Connection: close\r\n\r\n${`GET /good HTTP/1.1\r\n${HOST}\r\n`.repeat(50)}`,
     answer: /^HTTP\/1\.1 200 (?!.*HTTP\/1\.1)/s,
   },
@@ -147,9 +147,9 @@ const WAYS: readonly {
   },
 ];
 
-suite('a client that never ends its half of a connection, and', () => {
+suite('a client that never ends its half of a connection and', () => {
   for (const { way, sent, next, answer } of WAYS) {
-    test(`${way}: the server has let go of it in time, and what it said could be read`, async (t) => {
+    test(`${way}: the server closes the connection in time, and its response can be read`, async (t) => {
       const { listener } = await start(t);
       const before = Holder.othersOpen;
       const holders = Array.from({ length: CONNECTIONS }, () => new Holder(t, listener.url));
@@ -168,7 +168,7 @@ suite('a client that never ends its half of a connection, and', () => {
   }
 });
 
-test('a connection that is kept alive is not ended by that: its next request is answered (the other side of each bound)', async (t) => {
+test('a kept-alive connection within the bounds stays open: its next request is answered', async (t) => {
   const { listener } = await start(t);
   const holder = new Holder(t, listener.url);
   for (let count = 1; count <= 3; count++) {
@@ -178,7 +178,7 @@ test('a connection that is kept alive is not ended by that: its next request is 
   assert.equal(holder.hasEnd, false);
 });
 
-test('a client that is still sending a body too large can read why it was refused (RFC 9112 §9.6)', async (t) => {
+test('a client that is still sending an oversized body can read why it was refused (RFC 9112 §9.6)', async (t) => {
   const { listener } = await start(t);
   const holder = new Holder(t, listener.url);
   let wasReset = false;
@@ -195,7 +195,7 @@ test('a client that is still sending a body too large can read why it was refuse
   assert.equal(wasReset, false);
 });
 
-test('what was answered before it was a request is in the log, with the reason (CONNECT, rubbish, a head that does not come)', async (t) => {
+test('input that never became a request is logged with the reason (CONNECT, rubbish, an unfinished head)', async (t) => {
   const { listener, logged } = await start(t);
   for (const sent of [`CONNECT x:443 HTTP/1.1\r\n${HOST}\r\n`, 'rubbish\r\n\r\n', 'GET /good HT']) {
     const { length } = logged;
@@ -212,7 +212,7 @@ test('what was answered before it was a request is in the log, with the reason (
   );
 });
 
-test('a server that is told to stop does not wait for connections on which nothing happens', async (t) => {
+test('a stopping server does not wait for idle connections', async (t) => {
   const { listener } = await start(t);
   const [, , reader, refused] = ['', 'GET /good HT', `GET /stream HTTP/1.1\r\n${HOST}\r\n`, 'rubbish\r\n\r\n'].map(
     (sent) => {
@@ -228,7 +228,7 @@ test('a server that is told to stop does not wait for connections on which nothi
   assert.ok(await within(6_000, listener.close()));
 });
 
-test('the listeners of a guard end their connections too', async (t) => {
+test("a guard's listeners close their connections too", async (t) => {
   const refused: string[] = [];
   const server = await startPlainServer((_request, response) => response.end('good'), {
     host: '127.0.0.1',
@@ -260,7 +260,7 @@ test('the listeners of a guard end their connections too', async (t) => {
   assert.ok(await within(6_000, server.close()));
 });
 
-test('a CONNECT behind a request is no answer to that request', async (t) => {
+test('a CONNECT behind a request does not become the answer to that request', async (t) => {
   const server = await startPlainServer(
     (request, response) => {
       request.resume();
@@ -282,7 +282,7 @@ test('a CONNECT behind a request is no answer to that request', async (t) => {
   }
 });
 
-test('a client that resets the connection, whatever it has sent, ends that connection alone', async (t) => {
+test('a client that resets its connection, whatever it has sent, ends that connection only', async (t) => {
   const server = await startPlainServer((_request, response) => response.end('good'), {
     host: '127.0.0.1',
     port: 0,

@@ -42,7 +42,7 @@ for (const [path, allowed] of [
   }
 }
 
-test('a method that few know is 405 as well (RFC 9110 §15.5.6)', async () => {
+test('a rare method is 405 too (RFC 9110 §15.5.6)', async () => {
   for (const method of ['PROPFIND', 'TRACE', 'MKCOL']) {
     const answer = await hallpass.raw(`${method} /oauth2/token HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`);
     assert.match(answer, /^HTTP\/1\.1 405 /, method);
@@ -78,7 +78,7 @@ for (const path of [
   '/__proto__',
   '/constructor',
 ]) {
-  test(`${path} is 404 with an error in JSON: no redirect, no second spelling (RFC 9700 §4.11)`, async () => {
+  test(`${path} is 404 with a JSON error: no redirect, no alternative spelling (RFC 9700 §4.11)`, async () => {
     for (const method of ['GET', 'POST']) {
       const init = method === 'POST' ? { body: ASK } : {};
       const answer = await hallpass.request(path, {
@@ -94,7 +94,7 @@ for (const path of [
   });
 }
 
-test('every answer has an x-request-id of its own, never one that the caller sent', async () => {
+test("every response has a unique x-request-id, never the caller's", async () => {
   const mine = '11111111-2222-4333-8444-555555555555';
   const headers = { 'x-request-id': mine, 'request-id': mine };
   const seen = new Set<string | undefined>();
@@ -116,7 +116,7 @@ test('every answer has an x-request-id of its own, never one that the caller sen
   assert.equal(seen.size, 18);
 });
 
-test('a path that cannot be decoded is 400 with an x-request-id, like any answer (contract §3)', async () => {
+test('an undecodable path is 400 with an x-request-id, like any response (contract §3)', async () => {
   const answer = await hallpass.request('/%zz');
   assert.ok(answer.status === 400 || answer.status === 404);
   assert.match(answer.header('x-request-id') ?? '', UUID);
@@ -159,7 +159,7 @@ for (const [name, request] of [
   ['TLS', '\u0016\u0003\u0001\u0002\u0000\u0001\u0000\u0001\u00fc\u0003\u0003'],
   ['a head of 20 KiB', `GET /ping HTTP/1.1\r\nHost: x\r\nX-A: ${'a'.repeat(20 * 1024)}\r\n\r\n${SMUGGLED}`],
 ] as const) {
-  test(`${name}: 4xx, the connection ends, and nothing behind it is served`, async () => {
+  test(`${name}: 4xx, the connection closes, and nothing behind it is served`, async () => {
     const answer = await hallpass.raw(Buffer.from(request, 'latin1'));
     assert.match(answer, /^HTTP\/1\.1 4\d\d /);
     assert.equal(answer.split('HTTP/1.1 ').length - 1, 1, answer);
@@ -173,7 +173,7 @@ for (const [listener, path] of [
   ['operator', '/health/live'],
   ['operator', '/metrics'],
 ] as const) {
-  test(`${listener} listener, ${path}: a field that may be there once is 400 when it is there twice, and is not served`, async () => {
+  test(`${listener} listener, ${path}: a request that repeats a single-valued header is 400, and is not served`, async () => {
     const url = listener === 'public' ? hallpass.url : hallpass.operatorUrl;
     const ask = (...fields: readonly string[]): Promise<string> =>
       exchangeRaw(url, [[`GET ${path} HTTP/1.1`, ...fields, 'Connection: close', '', ''].join('\r\n')]);
@@ -208,7 +208,7 @@ for (const [listener, path] of [
   });
 }
 
-test('two Authorization fields are 400 at the token endpoint, though both are right, and one of them gets a token', async () => {
+test('two Authorization headers are 400 at the token endpoint even if both are right; one gets a token', async () => {
   const ask = (count: number): Promise<string> => {
     const fields = Array.from({ length: count }, () => `Authorization: ${basicOf(key)}\r\n`).join('');
     const head = `POST /oauth2/token HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: ${FORM}\r\n${fields}`;
@@ -218,7 +218,7 @@ test('two Authorization fields are 400 at the token endpoint, though both are ri
   assert.match(await ask(1), /^HTTP\/1\.1 200 [^]*"access_token"/);
 });
 
-test('headers named like prototype members, and 200 headers, are answered like any other', async () => {
+test('a request with 200 headers, or with headers named like prototype members, is answered normally', async () => {
   const odd = ['__proto__', 'constructor', 'hasOwnProperty', 'toString'].map((name) => `${name}: x\r\n`).join('');
   const many = Array.from({ length: 200 }, (_, at) => `x-${at}: x\r\n`).join('');
   for (const more of [odd, many]) {
@@ -256,7 +256,7 @@ const NAMES = [
   'resource',
   'foo',
 ];
-test('error and error_description hold only what RFC 6749 §5.2 allows, whatever was sent', async () => {
+test('error and error_description contain only characters that RFC 6749 §5.2 allows, whatever was sent', async () => {
   for (const path of ['/oauth2/token', '/oauth2/revoke', '/oauth2/introspect']) {
     for (const name of NAMES) {
       for (const value of HOSTILE) {
@@ -284,7 +284,7 @@ test('error and error_description hold only what RFC 6749 §5.2 allows, whatever
   }
 });
 
-test('prototype names as JSON members and form parameters change nothing', async () => {
+test('JSON members and form parameters named like prototype members change nothing', async () => {
   const ask = '"grant_type":"client_credentials","scope":"/accounts.write"';
   for (const odd of [
     '"__proto__":{"scope":"/x.y"}',
@@ -310,13 +310,13 @@ test('prototype names as JSON members and form parameters change nothing', async
   );
 });
 
-test('no cookies, and nothing is sniffed', async () => {
+test('a response sets no cookie and forbids sniffing', async () => {
   const answer = await hallpass.form('/oauth2/token', ASK, { key, headers: { cookie: 'a=b' } });
   assert.equal(answer.header('set-cookie'), undefined);
   assert.equal(answer.header('x-content-type-options'), 'nosniff');
 });
 
-// Slow senders, at a listener of their own with less patience: the real one's ten seconds would be ten seconds here.
+// Slow senders use a separate listener with a short timeout: the real one would cost ten seconds here.
 const PATIENCE_MS = 300;
 const BEGINNING = `POST /slow HTTP/1.1\r\nHost: x\r\nContent-Type: ${FORM}\r\nContent-Length: 3\r\n`;
 for (const [what, beginning] of [
@@ -324,7 +324,7 @@ for (const [what, beginning] of [
   ['half a head', BEGINNING],
   ['half a body', `${BEGINNING}\r\na=`],
 ] as const) {
-  test(`who sends ${what} and then waits is cut off, and holds up nobody (slow connections)`, async (t) => {
+  test(`a client that sends ${what} and then waits is cut off, and delays nobody (slow connections)`, async (t) => {
     const endpoint: Endpoint = async ({ body }) => respondJson(200, { bytes: body.length });
     const listener = await listen(
       { '/slow': { POST: endpoint } },
@@ -342,13 +342,13 @@ for (const [what, beginning] of [
       return answer;
     });
     const asked = await fetch(`${listener.url}/slow`, { method: 'POST', body: 'a=b' });
-    assert.deepEqual(await asked.json(), { bytes: 3 }, 'who sends it at once is answered');
+    assert.deepEqual(await asked.json(), { bytes: 3 }, 'a client that sends it at once is answered');
     assert.ok(await within(30_000, Promise.all(ends)), 'all of them are cut off');
     for (const answer of await Promise.all(ends)) assert.match(answer, /^(HTTP\/1\.1 4\d\d |$)/);
   });
 }
 
-test('HTTP/1.1 without a Host is 400 in our words, HTTP/1.0 needs none (RFC 9112 §3.2)', async () => {
+test('HTTP/1.1 without a Host is 400 with our error body; HTTP/1.0 needs none (RFC 9112 §3.2)', async () => {
   const without = await hallpass.raw('GET /health/live HTTP/1.1\r\nConnection: close\r\n\r\n');
   assert.match(without, /^HTTP\/1\.1 400 /);
   assert.match(without, /\r\nx-request-id: [0-9a-f-]{36}\r\n/i);
@@ -356,7 +356,7 @@ test('HTTP/1.1 without a Host is 400 in our words, HTTP/1.0 needs none (RFC 9112
   assert.match(await hallpass.raw('GET /health/live HTTP/1.0\r\n\r\n'), /^HTTP\/1\.1 200 /);
 });
 
-test('the operator listener has the metrics and the health, and none of the public endpoints', async () => {
+test('the operator listener serves metrics and health, and no public endpoint', async () => {
   const at = async (path: string): Promise<number> => (await fetch(hallpass.operatorUrl + path)).status;
   assert.equal(await at('/metrics'), 200);
   assert.equal(await at('/health/live'), 200);
@@ -370,7 +370,7 @@ for (const [name, first, second] of [
   ['whose body was still to come', `${half}\r\n${ASK.slice(0, 5)}`, ASK.slice(5)],
   ['whose head was still to come', half, `\r\n${ASK}`],
 ] as const) {
-  test(`a request ${name} when the server was told to stop gets an answer of the contract`, async () => {
+  test(`a request ${name} when the server began to stop gets a response of the contract`, async () => {
     const closing = await startHallpass();
     const by = await closing.makeKey({ imported: { ...key, allowWeak: false } });
     assert.equal(by.clientId, key.clientId);
@@ -399,12 +399,12 @@ for (const [name, first, second] of [
       assert.match(text, /\r\nretry-after: /i);
       assert.match(text, /temporarily_unavailable/);
     }
-    assert.ok(inTime, 'and the server does not wait for the connection to go away');
+    assert.ok(inTime, 'and the server does not wait for the connection to close');
   });
 }
 
-// The log, from a server of its own: it goes to standard error.
-test('the log of a run holds a line for each request, and none of its secrets and tokens', async (t) => {
+// The log goes to standard error, so this needs a server in another process.
+test('the log of a run has a line for each request, and no secret or token', async (t) => {
   const { url, environment, child, stderr } = await serve(t, { HALLPASS_LOG_LEVEL: 'info' });
   const made = await runCommand(
     ['keys', 'create', 'a key', '--scope', '/accounts.write', '--scope', '/ping.read', '--json'],

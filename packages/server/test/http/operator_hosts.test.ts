@@ -1,4 +1,4 @@
-/** Listeners for operators, asked by a web page that has made the name of its site stand for this machine (DNS rebinding). */
+/** Operator listeners refuse a web page whose domain was made to resolve to this machine (DNS rebinding). */
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -48,12 +48,12 @@ suite('the operator listener', async () => {
     });
   }
 
-  test('a foreign name is misdirected (RFC 9110 §15.5.20), and the body says what to do', async () => {
+  test('a foreign name gets 421 (RFC 9110 §15.5.20), and the body says what to do', async () => {
     assert.equal(await ask(hallpass.operatorUrl, '/metrics', 'evil.example'), '421 invalid_request');
     assert.equal(await ask(hallpass.operatorUrl, 'http://localhost/metrics', 'evil.example'), '421 invalid_request');
   });
 
-  test('the public listener is asked by any name: whoever is in front of it may change it', async () => {
+  test('the public listener answers to any name, since a proxy may change it', async () => {
     assert.equal(await ask(hallpass.url, '/health/live', 'evil.example'), '200');
   });
 
@@ -68,7 +68,7 @@ suite('the operator listener', async () => {
 });
 
 suite('the address of the operator listener', () => {
-  test('may be one that others reach, if it is said by which names', async () => {
+  test('may be reachable by others if their names for it are configured', async () => {
     const open = { HALLPASS_OPERATOR_ADDRESS: '0.0.0.0', HALLPASS_OPERATOR_HOSTS: 'metrics.internal' };
     const hallpass = await startHallpass({ environment: open });
     assert.match(hallpass.operatorUrl, /^http:\/\/0\.0\.0\.0:/);
@@ -80,7 +80,7 @@ suite('the address of the operator listener', () => {
     for (const host of FOREIGN) assert.match(await ask(url, '/metrics', host), /^(?:421|400) invalid_request$/, host);
   });
 
-  test('is loopback otherwise, and nothing but an address', () => {
+  test('is otherwise loopback, and must be an IP address', () => {
     const addressOf = (environment: Record<string, string>): string => readSettings(environment).operatorAddress;
     assert.equal(addressOf({}), '127.0.0.1');
     for (const loopback of ['127.0.0.1', '127.0.0.2', '::1']) {
@@ -104,7 +104,7 @@ suite('the address of the operator listener', () => {
     }
   });
 
-  test('that this machine does not have is a sentence, which names the setting', async (t) => {
+  test('that this machine does not have is refused in a sentence that names the setting', async (t) => {
     const done = await runCommand(['serve'], {
       HALLPASS_DATA_DIR: makeFolder(t),
       HALLPASS_PORT: '0',
@@ -119,8 +119,8 @@ suite('the address of the operator listener', () => {
   });
 });
 
-suite('the listener beside a guard', () => {
-  test('answers to its own names, and to everybody with the metadata of the API', async (t) => {
+suite('the side listener of a guard', () => {
+  test('answers to its own names, and with the metadata of the API to any name', async (t) => {
     const { sideUrl: side } = await serveGuard(t, ['--side-host', 'guard.example.com']);
     for (const host of FOREIGN) {
       for (const path of ['/metrics', '/health/live', '/health/ready']) {

@@ -110,7 +110,7 @@ class Pipe {
 
 const times = (count: number, status: number): readonly number[] => Array.from({ length: count }, () => status);
 
-test('of many requests on one connection one is served at a time, and all are answered', async (t) => {
+test('many requests on one connection are served one at a time, and all are answered', async (t) => {
   gate.reset();
   const pipe = new Pipe(t, hallpass.url).send(PING.repeat(2_000));
   assert.deepEqual(await pipe.untilAnswered(2_000), times(2_000, 200));
@@ -119,7 +119,7 @@ test('of many requests on one connection one is served at a time, and all are an
   assert.deepEqual(await pipe.send(PING).untilAnswered(2_001), times(2_001, 200));
 });
 
-test('so it is on a listener for operators', async (t) => {
+test('the operator listener serves one at a time too', async (t) => {
   gate.reset();
   const listener = await listen(
     { '/gated': { GET: () => gate.pass(async () => respondJson(200, {})) } },
@@ -131,7 +131,7 @@ test('so it is on a listener for operators', async (t) => {
   assert.equal(gate.most, 1);
 });
 
-test('requests on connections of their own are served beside each other', async (t) => {
+test('requests on separate connections are served concurrently', async (t) => {
   gate.reset();
   gate.close();
   const pipes = Array.from({ length: 5 }, () => new Pipe(t, hallpass.url).send(PING));
@@ -140,7 +140,7 @@ test('requests on connections of their own are served beside each other', async 
   for (const pipe of pipes) assert.deepEqual(await pipe.untilAnswered(1), [200]);
 });
 
-test('a request waits for the one before it, and answers come in the order of requests (RFC 9112 §9.3.2)', async (t) => {
+test('a request waits for the one before it, and responses come in order (RFC 9112 §9.3.2)', async (t) => {
   gate.close();
   const pipe = new Pipe(t, hallpass.url).send(`${PING}GET /nowhere HTTP/1.1\r\n${HOST}\r\n`);
   await until(() => gate.inside === 1);
@@ -166,7 +166,7 @@ const MIXED = [
 ] as const;
 
 for (const size of [1, 2, 3, 64, 1_021, Infinity]) {
-  test(`every kind of request is answered in order when bytes come ${size} at a time`, async (t) => {
+  test(`every kind of request is answered in order when its bytes arrive ${size} at a time`, async (t) => {
     gate.reset();
     const bytes = MIXED.map(([request]) => request).join('');
     const pipe = new Pipe(t, hallpass.url);
@@ -193,7 +193,7 @@ test('requests behind a stream wait until it ends, and do not disturb it', async
   assert.deepEqual(await pipe.untilAnswered(501), [200, ...times(500, 404)]);
 });
 
-test('what is behind a request that ends the connection is not served (RFC 9112 §9.6)', async (t) => {
+test('requests behind one that closes the connection are not served (RFC 9112 §9.6)', async (t) => {
   const { accessToken } = await hallpass.issue(key);
   const revoke = post('/oauth2/revoke', `token=${accessToken}`);
   const close = `GET /health/live HTTP/1.1\r\n${HOST}Connection: close\r\n\r\n`;
@@ -207,7 +207,7 @@ test('what is behind a request that ends the connection is not served (RFC 9112 
   assert.equal(await hallpass.isActive(key, accessToken), false);
 });
 
-test('what is not HTTP is refused after the answers before it, and never in the middle of one', async (t) => {
+test('input that is not HTTP is refused after the responses before it, never in the middle of one', async (t) => {
   gate.close();
   const pipe = new Pipe(t, hallpass.url).send(`${PING}${PING}nonsense\r\n\r\n${PING}`);
   await until(() => gate.inside === 1);
@@ -216,7 +216,7 @@ test('what is not HTTP is refused after the answers before it, and never in the 
   assert.deepEqual(await pipe.untilEnded(), [200, 200, 400]);
 });
 
-test('a client that leaves takes what it sent ahead with it', async (t) => {
+test('when a client disconnects, the requests it sent ahead are dropped', async (t) => {
   const { accessToken } = await hallpass.issue(key);
   gate.close();
   gate.reset();
@@ -229,7 +229,7 @@ test('a client that leaves takes what it sent ahead with it', async (t) => {
   assert.equal(await hallpass.isActive(key, accessToken), true, claimOf(accessToken, 'jti'));
 });
 
-test('a bound that made a connection wait is in the metrics of the process', async (t) => {
+test('a connection that had to wait for a bound is counted in the metrics', async (t) => {
   const pipe = new Pipe(t, hallpass.url).send(PING.repeat(10));
   await pipe.untilAnswered(10);
   const metrics = await (await fetch(`${hallpass.operatorUrl}/metrics`)).text();
@@ -237,7 +237,7 @@ test('a bound that made a connection wait is in the metrics of the process', asy
   assert.match(metrics, /^hallpass_bounds_reached_total\{bound="WAITS_MAX"\} 0$/m);
 });
 
-test('a bare server of node:http, as a guard listens with, serves one at a time too', async (t) => {
+test('a plain node:http server, as a guard uses, serves one at a time too', async (t) => {
   const counting = new Gate();
   const listener: RequestListener = (request, response) =>
     void counting.pass(async () => response.end(request.url)).catch(() => response.destroy());
@@ -262,7 +262,7 @@ test('a bare server of node:http, as a guard listens with, serves one at a time 
 // Answers that are not read
 const PATIENCE_MS = 300;
 
-test('what expects something that is not known is served one at a time too, and stops no process (RFC 9110 §10.1.1)', async (t) => {
+test('requests with an unknown Expect are served one at a time too, and crash nothing (RFC 9110 §10.1.1)', async (t) => {
   const expecting = `GET /ping HTTP/1.1\r\n${HOST}${AUTHORIZED}Expect: nonsense\r\n\r\n`;
   gate.reset();
   const pipe = new Pipe(t, hallpass.url).send(expecting.repeat(2_000));
@@ -272,7 +272,7 @@ test('what expects something that is not known is served one at a time too, and 
   assert.equal(gate.most, 1);
 });
 
-test('a reader that does not read is cut off, costs no memory meanwhile, and holds up nobody', async (t) => {
+test('a client that does not read is cut off, costs no memory meanwhile, and delays nobody', async (t) => {
   let given = 0;
   let ended = false;
   const reached: string[] = [];

@@ -1,4 +1,4 @@
-/** Connections that their callers reset: nothing that an operator has to look at. */
+/** Connections that clients reset need no attention from an operator. */
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { suite, test } from 'node:test';
@@ -37,9 +37,9 @@ function complaints(stderr: string): readonly string[] {
   return stderr.split('\n').filter((line) => line !== '' && !line.startsWith('{"level":30,'));
 }
 
-suite('a connection that is reset is no error and no bug', () => {
+suite('a reset connection is logged neither as an error nor as a bug', () => {
   for (const trusted of ['', '127.0.0.1']) {
-    test(`at the server, ${trusted === '' ? 'asked by clients' : 'behind a proxy that is trusted'}`, async (t) => {
+    test(`at the server, ${trusted === '' ? 'called directly' : 'behind a trusted proxy'}`, async (t) => {
       const more = { HALLPASS_LOG_LEVEL: 'info', HALLPASS_TRUSTED_PROXIES: trusted };
       const server = await serve(t, more);
       const [, id = '', secret = ''] = /-u (\S+?):(\S+)/.exec(server.stdout()) ?? [];
@@ -69,7 +69,7 @@ suite('a connection that is reset is no error and no bug', () => {
     });
   }
 
-  test('at a guard that a proxy asks, and on the listener beside it', async (t) => {
+  test('at a guard behind a proxy, and on its side listener', async (t) => {
     const guard = await serveGuard(t, []);
     const original = 'X-Original-Method: GET\r\nX-Original-URI: /accounts\r\n';
     await resetManyTimes(guard.url, [

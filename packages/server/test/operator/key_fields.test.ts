@@ -1,4 +1,4 @@
-/** One table has every field of an API key: each is set, imported, shown and documented because it has a row. */
+/** One table lists every field of an API key. Each row is an option, an import column, a line of output and documented. */
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -23,7 +23,7 @@ import { Signer } from '../../../../testing/client/signer.ts';
 
 const SCOPE = '/accounts.write';
 const TOKEN = { grant_type: 'client_credentials', scope: SCOPE };
-/** How soon a running server has to honour what a command has changed. */
+/** How soon a running server must honour a change by a command. */
 const SOON_MS = 1_000;
 
 /** A server in this process on the real clock, and the environment for commands on its store. */
@@ -108,13 +108,13 @@ async function makeKey(at: Pick<Running, 'environment'>, ...more: readonly strin
   return { clientId: String(clientId), clientSecret: String(clientSecret) };
 }
 
-suite('lifetimes of a key (contract §9 Per key or server)', () => {
+suite('lifetimes of a key (contract §9, per key or server)', () => {
   for (const [what, accessTtlSeconds, wanted] of [
     ['shorter than the server', 60, 60],
     ['as long as the server', 900, 900],
     ['longer than the server', 3_600, 900],
   ] as const) {
-    test(`an access token life that is ${what}: the shorter one holds, at refresh as well`, async () => {
+    test(`an access token lifetime that is ${what}: the shorter one applies, at refresh too`, async () => {
       const at = await startHallpass();
       const key = await at.makeKey({ accessTtlSeconds });
       const first = await at.issue(key);
@@ -134,7 +134,7 @@ suite('lifetimes of a key (contract §9 Per key or server)', () => {
     ['shorter than the server', 1_800, 1_800],
     ['longer than the server', 7_200, 3_600],
   ] as const) {
-    test(`an idle time that is ${what}: the shorter one holds, from each refresh on`, async () => {
+    test(`an idle time that is ${what}: the shorter one applies, from each refresh on`, async () => {
       const at = await startHallpass({ environment: { HALLPASS_REFRESH_TTL_SECONDS: '3600' } });
       const key = await at.makeKey({ refreshTtlSeconds });
       const first = await at.issue(key);
@@ -155,7 +155,7 @@ suite('lifetimes of a key (contract §9 Per key or server)', () => {
     ['where the server has none', '', 3_600, 3_600],
     ["the server's, where the key has none", '3600', undefined, 3_600],
   ] as const) {
-    test(`a longest life of a grant that is ${what}: it ends then, however often it is refreshed`, async () => {
+    test(`a maximum grant lifetime that is ${what}: the grant ends then, however often it is refreshed`, async () => {
       const at = await startHallpass({ environment: { HALLPASS_REFRESH_MAX_TTL_SECONDS: server } });
       const key = await at.makeKey(own === undefined ? {} : { refreshMaxTtlSeconds: own });
       const first = await at.issue(key);
@@ -179,7 +179,7 @@ suite('lifetimes of a key (contract §9 Per key or server)', () => {
     ['where the server has none', '', 10, 10],
     ['0, strict', '60', 0, -1],
   ] as const) {
-    test(`a refresh grace that is ${what}: the tighter one holds`, async () => {
+    test(`a refresh grace that is ${what}: the tighter one applies`, async () => {
       const at = await startHallpass({ environment: { HALLPASS_REFRESH_GRACE_SECONDS: server } });
       const key = await at.makeKey({ refreshGraceSeconds: own });
       for (const seconds of [wanted, wanted + 1]) {
@@ -194,7 +194,7 @@ suite('lifetimes of a key (contract §9 Per key or server)', () => {
     });
   }
 
-  test("a server whose settings were tightened holds a key's wider ones down, as soon as it is opened again", async () => {
+  test("a server with tightened settings limits a key's wider ones once it is restarted", async () => {
     const clock = new TestClock();
     const before = await startHallpass({ clock });
     const key = await before.makeKey({ accessTtlSeconds: 600 });
@@ -218,14 +218,14 @@ suite('lifetimes of a key (contract §9 Per key or server)', () => {
     });
   }
 
-  test('the longest that a grant may live is ten years', () => {
+  test('a grant may live for ten years at most', () => {
     const longest = String(3_650 * 86_400);
     const { refreshMaxTtlSeconds } = readSettings({ HALLPASS_REFRESH_MAX_TTL_SECONDS: longest });
     assert.equal(refreshMaxTtlSeconds, 3_650 * 86_400);
     assert.equal(readSettings({}).refreshMaxTtlSeconds, undefined);
   });
 
-  test('a number out of bounds is refused, both where a key is made and where it is changed', async () => {
+  test('a number out of bounds is refused, both in keys create and in keys update', async () => {
     const at = await startHallpass();
     const key = await at.makeKey({ accessTtlSeconds: 60 });
     for (const [name, value] of [
@@ -250,8 +250,8 @@ suite('lifetimes of a key (contract §9 Per key or server)', () => {
   });
 });
 
-suite('settings by the command, on a running server', { concurrency: 3 }, () => {
-  test('keys create takes lifetimes and a budget, and tokens have them', async (t) => {
+suite('settings changed by commands, on a running server', { concurrency: 3 }, () => {
+  test('keys create takes lifetimes and a budget, and tokens follow them', async (t) => {
     const at = await startServer(t);
     const run = command(at);
     const lifetimes = [
@@ -283,7 +283,7 @@ suite('settings by the command, on a running server', { concurrency: 3 }, () => 
     assert.doesNotMatch(textOf(await run(...made, '--no-refresh')), /refresh/);
   });
 
-  test('keys update: what is named changes, the rest stays, and tokens already issued stay valid', async (t) => {
+  test('keys update changes what is named and nothing else, and tokens already issued stay valid', async (t) => {
     const at = await startServer(t);
     const run = command(at);
     const key = await makeKey(at, '--scope', '/ping.read', '--audience', 'https://api.example.com');
@@ -308,7 +308,7 @@ suite('settings by the command, on a running server', { concurrency: 3 }, () => 
     assert.equal((await ask(at, key)).status, 200, 'what was refused has changed nothing');
   });
 
-  test('keys update takes every part of a policy, and gives a number back to the server', async (t) => {
+  test("keys update takes every part of a policy, and can return a number to the server's default", async (t) => {
     const at = await startServer(t);
     const run = command(at);
     const key = await makeKey(at, '--access-ttl', '5m', '--requests-per-second', '50');
@@ -338,7 +338,7 @@ suite('settings by the command, on a running server', { concurrency: 3 }, () => 
     assertRefused(await run('keys', 'update', key.clientId, '--access-ttl', '0s'), /whole number of seconds from 1/);
   });
 
-  test('keys update --requests-per-second: the budget holds within a second', async (t) => {
+  test('keys update --requests-per-second takes effect within a second', async (t) => {
     const at = await startServer(t);
     const key = await makeKey(at);
     const flood = async (): Promise<readonly string[]> => {
@@ -351,7 +351,7 @@ suite('settings by the command, on a running server', { concurrency: 3 }, () => 
     await until(async () => (await flood()).includes('429 rate_limited'), SOON_MS);
   });
 
-  test('keys revoke-tokens: every token of the key is dead at the acknowledgement, the key and others go on', async (t) => {
+  test('keys revoke-tokens: every token of the key is revoked at the acknowledgement; the key and others keep working', async (t) => {
     const at = await startServer(t);
     const run = command(at);
     const [key, other] = [await makeKey(at), await makeKey(at)];
@@ -370,7 +370,7 @@ suite('settings by the command, on a running server', { concurrency: 3 }, () => 
     assertRefused(await run('keys', 'revoke-tokens', 'nobody'), /no API key with the client_id/);
   });
 
-  test('keys set-public-keys: the new key signs and the old one no more; a private key or a secret key is refused', async (t) => {
+  test('keys set-public-keys: the new key works and the old one no longer does; a private or secret key is refused', async (t) => {
     const at = await startServer(t);
     const run = command(at);
     const folder = makeFolder(t);
@@ -410,7 +410,7 @@ suite('settings by the command, on a running server', { concurrency: 3 }, () => 
     assert.equal(await asks(fresh), '200', 'what was refused has changed nothing');
   });
 
-  test('revoke-everything: with --dry-run nothing, without it every token of every key', async (t) => {
+  test('revoke-everything revokes every token of every key, and nothing with --dry-run', async (t) => {
     const at = await startServer(t);
     const run = command(at);
     const keys = [await makeKey(at), await makeKey(at)];
@@ -433,7 +433,7 @@ suite('settings by the command, on a running server', { concurrency: 3 }, () => 
     }
   });
 
-  test('signing-keys list, rotate and remove: published within a second, and gone within a second', async (t) => {
+  test('signing-keys rotate publishes a key within a second, and remove withdraws it within a second', async (t) => {
     const at = await startServer(t);
     const run = (...args: readonly string[]): Promise<Done> => command(at)('signing-keys', ...args);
     const key = await makeKey(at);
@@ -487,7 +487,7 @@ suite('settings by the command, on a running server', { concurrency: 3 }, () => 
     ],
     ['opaque', 'sealing', { every_token: true, api_keys: 1, refreshed_grants: 1 }, /Every token from before is dead/],
   ] as const) {
-    test(`${name}-keys list, show, rotate and remove: the price is said first, and paid by what runs`, async (t) => {
+    test(`${name}-keys list, show, rotate and remove: the consequences are shown first, and happen on a running server`, async (t) => {
       const at = await startServer(t);
       const run = (...args: readonly string[]): Promise<Done> => command(at)(`${name}-keys`, ...args);
       const key = await makeKey(at, '--opaque');
@@ -523,7 +523,7 @@ suite('settings by the command, on a running server', { concurrency: 3 }, () => 
     });
   }
 
-  test('signing-keys rotate for people says from when the new key signs', async (t) => {
+  test('signing-keys rotate says, as text, from when the new key signs', async (t) => {
     const environment = await makeStore(t);
     const text = textOf(await command({ environment })('signing-keys', 'rotate'));
     assert.match(text, /Published the signing key \S+\. It signs from \S+/);

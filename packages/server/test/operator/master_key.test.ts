@@ -23,7 +23,7 @@ const start = (masterKey: string, on?: Hallpass): Promise<Hallpass> =>
 const usesOf = async (at: Hallpass): Promise<readonly number[]> =>
   (await listMasterKeys(at.instance)).map(({ keys }) => keys);
 
-test('a master key is replaced while instances serve, and every token, secret and family goes on', async () => {
+test('a master key is replaced while instances serve, and every token, secret and family keeps working', async () => {
   const before = await start(A);
   const key = await before.makeKey();
   const opaque = await before.makeKey({ accessTokenFormat: 'opaque' });
@@ -58,7 +58,7 @@ test('a master key is replaced while instances serve, and every token, secret an
   for (const at of [before, both, another, after]) await at.close();
 });
 
-test('two that put keys under another master key at once do it once', async () => {
+test('two concurrent rewraps take effect once', async () => {
   const first = await start(A);
   const [a, b] = [await start(`${B} ${A}`, first), await start(`${B} ${A}`, first)];
   const [byA, byB] = await Promise.all([rewrapKeys(a.instance), rewrapKeys(b.instance)]);
@@ -67,7 +67,7 @@ test('two that put keys under another master key at once do it once', async () =
   for (const at of [first, a, b]) await at.close();
 });
 
-test('a copy of the store lets nobody in: of 10,000 secrets and tokens, and of the master key, none is in its files', async () => {
+test('a copy of the store lets nobody in: its files contain none of 10,000 secrets and tokens, nor the master key', async () => {
   const at = await start(A);
   const secrets = [A, Buffer.from(A, 'base64url').toString('latin1')];
   const makeAndUse = async (count: number): Promise<void> => {
@@ -105,7 +105,7 @@ suite('the master key, from the command line', () => {
     assert.match(stderr, sentence);
   };
 
-  test('a command may print it, and its output is never shown', async (t) => {
+  test('can come from a command, whose output is never shown', async (t) => {
     const on = await makeStore(t, { HALLPASS_MASTER_KEY: A, HALLPASS_ISSUER: 'https://a.example' });
     const { HALLPASS_DATA_DIR } = on;
     const good = await run(
@@ -124,7 +124,7 @@ suite('the master key, from the command line', () => {
     assert.ok(!short.stderr.includes('secretive'));
   });
 
-  test('one that nobody drew at random is refused, wherever it comes from, and is not said again', async (t) => {
+  test('is refused if it is not random, wherever it comes from, and is not repeated', async (t) => {
     const bytes = (make: (at: number) => number): string =>
       Buffer.from(Uint8Array.from({ length: 32 }, (_, at) => make(at))).toString('base64url');
     const half = randomBytes(16);
@@ -157,16 +157,16 @@ suite('the master key, from the command line', () => {
     assert.equal(good.code, 0, 'a store can be moved away from one');
   });
 
-  test('none of 100,000 random keys is taken for one that is not', () => {
+  test('is never refused if it is random (100,000 tries)', () => {
     for (let count = 0; count < 100_000; count++) assert.equal(isWeakKey(randomBytes(32)), false);
   });
 
-  test('it comes from one place', async (t) => {
+  test('must come from one place only', async (t) => {
     const two = { HALLPASS_MASTER_KEY: A, HALLPASS_MASTER_KEY_COMMAND: `echo ${A}` };
     assertRefused(await run(t, two, 'store', 'init'), /comes from one place/);
   });
 
-  test('master-key rewrap: a dry run does nothing, and the run says what to do next', async (t) => {
+  test('is rewrapped by a command that says what to do next; a dry run does nothing', async (t) => {
     const { HALLPASS_DATA_DIR } = await makeStore(t, { HALLPASS_MASTER_KEY: A });
     const folder = { HALLPASS_DATA_DIR };
     const both = { ...folder, HALLPASS_MASTER_KEY: `${B} ${A}` };

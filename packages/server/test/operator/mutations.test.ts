@@ -1,6 +1,6 @@
 /**
- * Everything that somebody can show to this server, with one character changed at a time: none of it is accepted any
- * more, nothing is answered with a 5xx, and the original still works afterwards.
+ * Every credential that a caller can present, with one character changed at a time: none is accepted, none causes a 5xx,
+ * and the original still works afterwards.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -74,7 +74,7 @@ function mutantsAt(text: string, at: number): readonly string[] {
 }
 
 for (const { name, text, show } of SHOWN) {
-  test(`${name} with any one character changed is refused, and as it was it is accepted`, async () => {
+  test(`${name} with any one character changed is refused, and accepted unchanged`, async () => {
     const mutants = Array.from(text, (_, at) => mutantsAt(text, at)).flat();
     for (const mutant of new Set(mutants)) {
       if (mutant === text) continue;
@@ -85,7 +85,7 @@ for (const { name, text, show } of SHOWN) {
   });
 }
 
-test('a mutant of a token revokes nothing (RFC 7009 §2.2)', async () => {
+test('an altered token revokes nothing (RFC 7009 §2.2)', async () => {
   const { accessToken, refreshToken } = await hallpass.issue(key);
   for (const text of [accessToken, refreshToken]) {
     for (const mutant of mutantsAt(text, Math.floor(text.length / 2))) {

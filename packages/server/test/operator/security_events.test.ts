@@ -1,4 +1,4 @@
-/** What refresh tokens in the wrong hands leave behind for an operator, and how much of it. */
+/** The security events that misused refresh tokens leave for an operator, and the bound on them. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SECURITY_EVENTS_PER_CLIENT_HOUR_MAX } from '../../src/oauth/limits/security_event_limit.ts';
@@ -21,7 +21,7 @@ for (const [endpoint, show] of [
   ['the token endpoint', (hallpass: Hallpass, by: Key, token: string) => hallpass.refresh(by, token)],
   ['the revocation endpoint', (hallpass: Hallpass, by: Key, token: string) => hallpass.revoke(by, token)],
 ] as const) {
-  test(`another client's refresh token at ${endpoint} is an event, and its owner's family lives on (contract §3)`, async () => {
+  test(`another client's refresh token at ${endpoint} is logged as an event, and its owner's family survives (contract §3)`, async () => {
     const hallpass = await startHallpass();
     const [owner, thief] = [await hallpass.makeKey(), await hallpass.makeKey()];
     const { accessToken, refreshToken } = await hallpass.issue(owner);
@@ -45,7 +45,7 @@ for (const [endpoint, show] of [
   });
 }
 
-test('a key that shows them in a loop fills no table: so many events an hour, and the rest is counted', async () => {
+test('a key that presents them in a loop cannot fill a table: events per hour are bounded, the rest is counted', async () => {
   const hallpass = await startHallpass();
   const [owner, thief, other] = [await hallpass.makeKey(), await hallpass.makeKey(), await hallpass.makeKey()];
   const { refreshToken } = await hallpass.issue(owner);

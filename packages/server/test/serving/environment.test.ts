@@ -1,4 +1,4 @@
-/** The environment belongs to others as well: what Kubernetes puts there, and how secrets come by variables and files. */
+/** Others use the environment too: variables that Kubernetes sets, and secrets in variables and files. */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { chmodSync, chownSync, writeFileSync } from 'node:fs';
@@ -26,7 +26,7 @@ const KUBERNETES = Object.fromEntries(
 );
 
 suite('the variables of Kubernetes', () => {
-  test('are nobody’s settings, neither a server’s nor a guard’s', () => {
+  test('are not taken for settings, by a server or by a guard', () => {
     const { port, operatorPort, host } = readSettings(KUBERNETES);
     assert.deepEqual([port, operatorPort, host], [8080, 8081, 'localhost']);
     assert.equal(readGuardEnvironment(KUBERNETES).credentials, undefined);
@@ -35,14 +35,14 @@ suite('the variables of Kubernetes', () => {
     }
   });
 
-  test('do not stand in the way of a setting, and leave the settings file its word', (t) => {
+  test('do not hide a setting, and do not override the settings file', (t) => {
     assert.equal(readSettings({ ...KUBERNETES, HALLPASS_PORT: '9000' }).port, 9000);
     const file = join(makeFolder(t), 'settings.json');
     writeFileSync(file, '{"port": 9001}');
     assert.equal(readSettings({ ...KUBERNETES, HALLPASS_CONFIG: file }).port, 9001);
   });
 
-  test('a misspelt setting is an error all the same, of a guard too', () => {
+  test('a misspelt setting is still an error, for a guard too', () => {
     for (const [name, value, meant] of [
       ['HALLPASS_ISUER', 'https://a.example', 'HALLPASS_ISSUER'],
       ['HALLPASS_PORTS', 'tcp://10.0.0.1:8080', 'HALLPASS_PORT'],
@@ -55,7 +55,7 @@ suite('the variables of Kubernetes', () => {
       assert.throws(() => readSettings({ [name]: value }), { name: 'BadSetting', message: says });
       assert.throws(() => readGuardEnvironment({ [name]: value }), { name: 'BadSetting', message: says });
     }
-    // What is like none of them is not explained by one of them.
+    // A name that resembles no setting gets no suggestion.
     for (const name of ['HALLPASS_SERVICE', 'HALLPASS_SERVICE_HOSTS', 'HALLPASS_WORKERS']) {
       const message = `${name} is not a setting. hallpass --help lists all settings.`;
       assert.throws(() => readSettings({ [name]: '4' }), { name: 'BadSetting', message });
@@ -65,7 +65,7 @@ suite('the variables of Kubernetes', () => {
     }
   });
 
-  test('a server and the commands start beside them', async (t) => {
+  test('a server and commands start with them', async (t) => {
     const { HALLPASS_PORT: _port, HALLPASS_OPERATOR_PORT: _operatorPort, ...services } = KUBERNETES;
     const server = await serve(t, services);
     assert.equal((await fetch(`${server.url}/health/ready`)).status, 200);
@@ -80,7 +80,7 @@ suite('the variables of Kubernetes', () => {
 suite('secrets', () => {
   const masterKey = randomBytes(32).toString('base64url');
 
-  test('a line break at the end of a variable is not part of it', () => {
+  test('a line break at the end of a variable is ignored', () => {
     for (const end of ['\n', '\r\n', '\n\n']) {
       const settings = readSettings({
         HALLPASS_MASTER_KEY: masterKey + end,
@@ -109,7 +109,7 @@ suite('secrets', () => {
     }
   });
 
-  test('a settings file and a master key file may begin with a byte order mark, and end with a line break', async (t) => {
+  test('a settings file and a master key file may start with a byte order mark and end with a line break', async (t) => {
     const folder = makeFolder(t);
     const { HALLPASS_DATA_DIR: dataDir } = await makeStore(t, { HALLPASS_MASTER_KEY: masterKey });
     const keyFile = join(folder, 'master.key');
@@ -121,7 +121,7 @@ suite('secrets', () => {
     assert.equal(done.code, 0, done.stderr);
   });
 
-  test('a file is closed to others, but root may open its own to a group of the server, for reading', () => {
+  test('a secret file must be closed to others, but a group of the server may read a file that root owns', () => {
     for (const [mode, uid, gid, exposure] of [
       [0o600, 1000, 1000, undefined],
       [0o400, 0, 0, undefined],
@@ -143,7 +143,7 @@ suite('secrets', () => {
     }
   });
 
-  test('a server that is root reads what is mounted for a group, and asks for a file of its own to be closed', () => {
+  test('a server that runs as root reads a file mounted for a group, but no file open to others', () => {
     const root = { uid: 0, groups: [0, 2000] };
     for (const [mode, gid, exposure] of [
       [0o440, 2000, undefined],
@@ -156,7 +156,7 @@ suite('secrets', () => {
     }
   });
 
-  test('a master key that others can read is refused with its mode, and one that nobody here can read with a sentence', async (t) => {
+  test('a master key that others can read is refused with its mode, and an unreadable one with a sentence', async (t) => {
     const folder = makeFolder(t);
     const file = join(folder, 'mounted.key');
     writeFileSync(file, masterKey, { mode: 0o600 });
@@ -167,7 +167,7 @@ suite('secrets', () => {
     assert.equal(open.code, 2);
     assert.match(open.stderr, /can read the master key \(everyone: its mode is 0644\).*chmod 600/);
     if (process.getuid?.() === 0) {
-      // Root can play Kubernetes.
+      // Root can set up a file as Kubernetes does.
       chownSync(file, 0, 0);
       chmodSync(file, 0o440);
       assert.equal((await runCommand(['keys', 'list'], on)).code, 0);
@@ -180,8 +180,8 @@ suite('secrets', () => {
   });
 });
 
-suite('the address of a database', () => {
-  test('with a password that is not escaped is refused, and no piece of it is repeated', async () => {
+suite('a database address', () => {
+  test('with an unescaped password is refused, and no part of the password is repeated', async () => {
     for (const password of [
       'Pa55#w0rd',
       '12#w0rd',
@@ -213,7 +213,7 @@ suite('the address of a database', () => {
     assert.ok(!`${done.stdout}${done.stderr}`.includes('w0rd'));
   });
 
-  test('takes every character of a password escaped, and an @ in it as it is', () => {
+  test('may have any escaped character in its password, and an unescaped @', () => {
     const odd = '@:/?#%[] \\"é';
     for (const url of [
       `postgres://hallpass:${encodeURIComponent(odd)}@db.example:5432/hallpass?sslmode=verify-full`,

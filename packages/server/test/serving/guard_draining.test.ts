@@ -1,11 +1,11 @@
-/** `hallpass guard` on its way out: it says that it is not ready, and goes on answering its proxy (ADR 38). */
+/** How `hallpass guard` stops: it reports that it is not ready, and keeps answering its proxy (ADR 38). */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { serveGuard } from '../../../../testing/process/command.ts';
 import { runCommand } from '../../../../testing/process/run_command.ts';
 import { until } from '../../../../testing/server/server.ts';
 
-test('a guard that is told to stop answers on while its side listener says 503, and then ends', async (t) => {
+test('after SIGTERM a guard keeps answering while its side listener reports 503, then ends', async (t) => {
   const { url, sideUrl, child, ended } = await serveGuard(t, ['--drain', '3']);
   const asked = { headers: { 'x-original-method': 'GET', 'x-original-uri': '/accounts' } };
   const ready = async (): Promise<number> => (await fetch(`${sideUrl}/health/ready`)).status;
@@ -19,7 +19,7 @@ test('a guard that is told to stop answers on while its side listener says 503, 
   assert.equal(await ended, 0);
 });
 
-test('how long a guard drains is whole seconds within a bound', async () => {
+test('the time to drain must be a bounded number of whole seconds', async () => {
   const words = ['guard', '--policy', 'policy.json', '--audience', 'https://api.example.com', '--drain'];
   for (const seconds of ['-1', '1.5', '601', 'soon', '']) {
     const { code, stderr } = await runCommand([...words, seconds], {});

@@ -1,4 +1,4 @@
-/** What `hallpass guard` tells a Prometheus server of its decisions. */
+/** The metrics of `hallpass guard`. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
@@ -10,7 +10,7 @@ import { startHallpass } from '../../../../testing/server/server.ts';
 
 const API = 'https://api.example.com';
 
-test('decisions, refusals by reason and events are counters of the guard, there from the start', async () => {
+test('a guard counts decisions, refusals by reason, and events; every series starts at zero', async () => {
   const hallpass = await startHallpass();
   const key = await hallpass.makeKey({ audiences: [API] });
   const credentials = await hallpass.makeKey({ scopes: [], resourceServerFor: [API] });

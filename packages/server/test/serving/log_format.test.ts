@@ -14,7 +14,7 @@ const SETTINGS = {
 };
 
 suite('the log', { concurrency: 2 }, () => {
-  test('on a terminal is short lines, and the first key stays to be found above them', async (t) => {
+  test('has short lines on a terminal, and the first key stays visible above them', async (t) => {
     const running = startOnTerminal(t, ['serve'], {
       ...SETTINGS,
       HALLPASS_DATA_DIR: makeFolder(t),
@@ -37,7 +37,7 @@ suite('the log', { concurrency: 2 }, () => {
     ['auto', /^\{"level":30,.*"route":"none"/m],
     ['text', LINE],
   ] as const) {
-    test(`to another process with HALLPASS_LOG_FORMAT=${format} is as wanted, without colour`, async (t) => {
+    test(`in a pipe follows HALLPASS_LOG_FORMAT=${format}, without colour`, async (t) => {
       const running = await serve(t, { ...SETTINGS, HALLPASS_LOG_FORMAT: format });
       await fetch(`${running.url}/nowhere`);
       await until(() => wanted.test(running.stderr()));

@@ -1,4 +1,4 @@
-/** What the log says of a refusal: enough to find out who it was and why, and never a secret. */
+/** The log line of a refusal: enough to find the caller and the reason, and never a secret. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { test } from 'node:test';
@@ -14,7 +14,7 @@ const TOKEN = { grant_type: 'client_credentials', scope: '/accounts.write' };
 type Body = Readonly<Record<string, string>>;
 type Entry = Readonly<Record<string, unknown>>;
 
-test('a refusal is logged with its address, grant type, scope and claimed client, each screened', async (t) => {
+test('a refusal is logged with its address, grant type, scope and claimed client, and no secret in any of them', async (t) => {
   const { url, environment, child, stderr } = await serve(t, { HALLPASS_LOG_LEVEL: 'info' });
   const keys = [
     { client_id: KEY.clientId, client_secret: SECRET, scopes: ['/accounts.write'] },
@@ -79,7 +79,7 @@ test('a refusal is logged with its address, grant type, scope and claimed client
     ['an id alone', from, cc, 'partner-two', undefined, 'authentication_failed'],
     ['revoke', from, undefined, one, undefined, 'authentication_failed'],
     ['introspect', from, undefined, one, undefined, 'authentication_failed'],
-    // What was answered says who it was, and not from where.
+    // A successful request is logged with its client, but without its address.
     ['good', undefined, cc, one, undefined, undefined],
   ] as const) {
     assert.deepEqual(said(name), expected, name);

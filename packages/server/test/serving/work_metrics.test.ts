@@ -1,4 +1,4 @@
-/** What a Prometheus server hears of the work: tokens, refusals, revocations, the build, the age of the signing key. */
+/** The metrics of the work: tokens, refusals, revocations, the build, the age of the signing key. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { GRANT_TYPES, listRefusals } from '@hallpass/protocol';
@@ -15,7 +15,7 @@ async function samplesOf({ operatorUrl }: Hallpass, name: string): Promise<Reado
 const others = (samples: Readonly<Record<string, number>>): Readonly<Record<string, number>> =>
   Object.fromEntries(Object.entries(samples).filter(([, value]) => value !== 0));
 
-test('tokens are counted by grant, refusals by reason, revocations by kind; every series is there from the start', async () => {
+test('tokens are counted by grant, refusals by reason, revocations by kind; every series starts at zero', async () => {
   const hallpass = await startHallpass();
   assert.deepEqual(others(await samplesOf(hallpass, 'hallpass_tokens_total')), {});
   assert.equal(Object.keys(await samplesOf(hallpass, 'hallpass_tokens_total')).length, GRANT_TYPES.length);
@@ -68,7 +68,7 @@ test('tokens are counted by grant, refusals by reason, revocations by kind; ever
   });
 });
 
-test('no label holds anything that a caller has sent', async () => {
+test('no label contains anything that a caller sent', async () => {
   const hallpass = await startHallpass();
   const key = await hallpass.makeKey();
   const mark = 'markzq3';
@@ -79,7 +79,7 @@ test('no label holds anything that a caller has sent', async () => {
   assert.doesNotMatch(text, new RegExp(`${mark}|${key.clientId}`));
 });
 
-test('the build is named, and the age of the key that signs is told', async () => {
+test('the build and the age of the signing key are published', async () => {
   const hallpass = await startHallpass();
   const build = await samplesOf(hallpass, 'hallpass_build_info');
   assert.deepEqual(build, { [`version="${readVersion()}",node="${process.versions.node}"`]: 1 });
