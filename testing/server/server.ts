@@ -139,6 +139,12 @@ export class Answer {
     return `${this.status} ${String(this.body['error'])}`;
   }
 
+  /** Everything that a caller can see, except what differs between any two responses. */
+  get visible(): string {
+    const headers = [...this.headers].filter(([name]) => name !== 'x-request-id' && name !== 'date');
+    return JSON.stringify([this.status, headers, this.text]);
+  }
+
   header(name: string): string | undefined {
     return this.headers.get(name) ?? undefined;
   }
@@ -146,7 +152,7 @@ export class Answer {
 
 const SCOPES = ['/accounts.write', '/accounts.read', '/accounts/{accountID}/transfers.read', '/ping.read'];
 
-/** Starts a server. It is closed when the test file ends, if not before. */
+/** Starts a server. It closes when the test that starts it ends, or else the file, if it is not closed before. */
 export async function startHallpass(options: Options = {}): Promise<Hallpass> {
   const folder = options.folder ?? mkdtempSync(join(tmpdir(), 'hallpass-test-'));
   const clock = options.clock ?? new TestClock();

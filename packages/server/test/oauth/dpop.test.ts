@@ -1,9 +1,17 @@
 import assert from 'node:assert/strict';
-import { createHash, generateKeyPairSync, randomUUID, sign } from 'node:crypto';
+import { createHash, generateKeyPairSync, randomUUID } from 'node:crypto';
 import { test } from 'node:test';
 import { CLIENT_ALGORITHMS } from '@hallpass/protocol';
 import { exportJWK } from 'jose';
-import { DEGENERATE_SIGNATURES, forge, privateKeyOf, segment, withSignature } from './forger.ts';
+import { privateKeyOf, withSignature } from './forger.ts';
+import {
+  makeMessage,
+  testMembers,
+  testSignedMessage,
+  type Changes,
+  type SignedMessage,
+  type Values,
+} from './jws_cases.ts';
 import {
   basicOf,
   decode,
@@ -29,33 +37,29 @@ const TOKEN = '/oauth2/token';
 const ADDRESS = `${issuer}${TOKEN}`;
 const ASK = { grant_type: 'client_credentials', scope: '/accounts.write /ping.read' };
 
-interface Changes {
-  readonly header?: object;
-  readonly claims?: object;
+const proof: SignedMessage = {
+  name: 'a proof',
+  signers: { ES256: signer, EdDSA: edwards, PS256: rsa },
+  header: (by) => ({ typ: 'dpop+jwt', alg: by.algorithm, jwk: by.jwk }),
+  claims: () => ({ jti: randomUUID(), htm: 'POST', htu: ADDRESS, iat: clock.seconds }),
+  send: (jws) => ask(jws),
+  assertRefused: assertNotGood,
+};
+const make = (changes?: Changes, by?: Signer): string => makeMessage(proof, changes, by);
+
+function ask(dpop: string, more: object = {}, at: Hallpass = hallpass): Promise<Answer> {
+  return at.form(TOKEN, { ...ASK, ...more }, { key, headers: { dpop } });
 }
 
-const goodHeader = (by = signer): Record<string, unknown> => ({ typ: 'dpop+jwt', alg: by.algorithm, jwk: by.jwk });
-const goodClaims = (): Record<string, unknown> => ({
-  jti: randomUUID(),
-  htm: 'POST',
-  htu: ADDRESS,
-  iat: clock.seconds,
-});
-const make = ({ header, claims }: Changes = {}, by = signer): string =>
-  forge(by, { ...goodHeader(by), ...header }, { ...goodClaims(), ...claims });
-const ask = (proof: string, more: object = {}, at: Hallpass = hallpass): Promise<Answer> =>
-  at.form(TOKEN, { ...ASK, ...more }, { key, headers: { dpop: proof } });
-const assertNotGood = (answer: Answer): void => {
+function assertNotGood(answer: Answer): void {
   assert.equal(answer.outcome, '400 invalid_dpop_proof', answer.text);
   assert.match(answer.header('cache-control') ?? '', /no-store/);
-};
+}
+
 const jktOf = (token: string): unknown => {
   const { cnf } = decode(token).claims;
   return typeof cnf === 'object' && cnf !== null && 'jkt' in cnf ? cnf.jkt : undefined;
 };
-const shownAs = (value: object): string =>
-  JSON.stringify(value, (_name, member: unknown) => (member === undefined ? 'missing' : member)).slice(0, 70);
-
 for (const algorithm of CLIENT_ALGORITHMS) {
   test(`a proof by ${algorithm} binds the token to the RFC 7638 thumbprint of its key (RFC 9449 §5, §6.1, DP-11)`, async () => {
     const own = await Signer.make(algorithm);
@@ -127,124 +131,70 @@ test('an assertion and a proof can come together, and each works once (RFC 7523 
   assert.equal((await send(next, make())).status, 200, 'what came with a used proof was not used itself');
 });
 
-// Claims
+testSignedMessage(proof);
 
-for (const [claims, good] of [
-  [{ htm: 'POST' }, true],
-  [{ htm: 'GET' }, false],
-  [{ htm: 'post' }, false],
-  [{ htm: '' }, false],
-  [{ htm: undefined }, false],
-  [{ htm: ['POST'] }, false],
-  [{ htu: `${ADDRESS}?a=b` }, true],
-  [{ htu: `${ADDRESS}#part` }, true],
-  [{ htu: `${ADDRESS}?a=b#part` }, true],
-  [{ htu: 'HTTP://LOCALHOST:1/oauth2/token' }, true],
-  [{ htu: `${issuer}/oauth2/revoke` }, false],
-  [{ htu: `${issuer}/OAUTH2/token` }, false],
-  [{ htu: `${ADDRESS}/` }, false],
-  [{ htu: `${issuer}//oauth2/token` }, false],
-  [{ htu: `${ADDRESS}%2f` }, false],
-  [{ htu: issuer }, false],
-  [{ htu: 'http://localhost/oauth2/token' }, false],
-  [{ htu: 'http://localhost:2/oauth2/token' }, false],
-  [{ htu: 'https://localhost:1/oauth2/token' }, false],
-  [{ htu: 'http://evil.example/oauth2/token' }, false],
-  [{ htu: 'http://localhost:1@evil.example/oauth2/token' }, false],
-  [{ htu: 'http://user@localhost:1/oauth2/token' }, false],
-  [{ htu: `http://evil.example/?${ADDRESS}` }, false],
-  [{ htu: `${hallpass.url}${TOKEN}` }, false],
-  [{ htu: TOKEN }, false],
-  [{ htu: ` ${ADDRESS}` }, false],
-  [{ htu: '' }, false],
-  [{ htu: undefined }, false],
-  [{ htu: [ADDRESS] }, false],
-  [{ iat: clock.seconds - 60 }, true],
-  [{ iat: clock.seconds - 10 }, true],
-  [{ iat: clock.seconds + 10 }, true],
-  [{ iat: clock.seconds - 61 }, false],
-  [{ iat: clock.seconds + 11 }, false],
-  [{ iat: clock.seconds + 61 }, false],
-  [{ iat: clock.seconds - 3600 }, false],
-  [{ iat: clock.seconds + 3600 }, false],
-  [{ iat: clock.seconds * 1000 }, false],
-  [{ iat: String(clock.seconds) }, false],
-  [{ iat: 1e308 }, false],
-  [{ iat: 0 }, false],
-  [{ iat: null }, false],
-  [{ iat: undefined }, false],
-  [{ jti: 'j'.repeat(256) }, true],
-  [{ jti: 'j'.repeat(257) }, false],
-  [{ jti: '' }, false],
-  [{ jti: 1 }, false],
-  [{ jti: null }, false],
-  [{ jti: undefined }, false],
-  [{ ath: 'anything' }, true],
-  [{ nonce: 'anything' }, true],
-] as const) {
-  test(`a proof with ${shownAs(claims)} ${good ? 'is taken' : 'is 400 invalid_dpop_proof'} (RFC 9449 §4.2, §4.3, DP-07, DP-08, DP-13)`, async () => {
-    const answer = await ask(make({ claims }));
-    if (good) assert.equal(answer.status, 200, answer.text);
-    else assertNotGood(answer);
-  });
-}
-
-// Header and key
+const { seconds: now } = clock;
+const CLAIMS: Readonly<Record<string, Values>> = {
+  htm: { good: ['POST'], bad: ['GET', 'post', '', undefined, ['POST']] },
+  htu: {
+    good: [`${ADDRESS}?a=b`, `${ADDRESS}#part`, `${ADDRESS}?a=b#part`, 'HTTP://LOCALHOST:1/oauth2/token'],
+    bad: [
+      `${issuer}/oauth2/revoke`,
+      `${issuer}/OAUTH2/token`,
+      `${ADDRESS}/`,
+      `${issuer}//oauth2/token`,
+      `${ADDRESS}%2f`,
+      issuer,
+      'http://localhost/oauth2/token',
+      'http://localhost:2/oauth2/token',
+      'https://localhost:1/oauth2/token',
+      'http://evil.example/oauth2/token',
+      'http://localhost:1@evil.example/oauth2/token',
+      'http://user@localhost:1/oauth2/token',
+      `http://evil.example/?${ADDRESS}`,
+      `${hallpass.url}${TOKEN}`,
+      ...[TOKEN, ` ${ADDRESS}`, '', undefined, [ADDRESS]],
+    ],
+  },
+  iat: {
+    good: [now - 60, now - 10, now + 10],
+    bad: [
+      ...[-61, 11, 61, -3600, 3600].map((seconds) => now + seconds),
+      ...[now * 1000, String(now), 1e308, 0, null, undefined],
+    ],
+  },
+  ath: { good: ['anything'] },
+  nonce: { good: ['anything'] },
+};
+testMembers(proof, 'claims', CLAIMS, 'RFC 9449 §4.2, §4.3, DP-07, DP-08, DP-13');
 
 const p384 = await exportJWK(generateKeyPairSync('ec', { namedCurve: 'P-384' }).publicKey);
 const weak = generateKeyPairSync('rsa', { modulusLength: 1024 }).publicKey.export({ format: 'jwk' });
-for (const header of [
-  { typ: undefined },
-  { typ: 'JWT' },
-  { typ: 'at+jwt' },
-  { typ: 'DPOP+JWT' },
-  { typ: 'application/dpop+jwt' },
-  { typ: ['dpop+jwt'] },
-  { alg: undefined },
-  { alg: 'none' },
-  { alg: 'None' },
-  { alg: 'HS256' },
-  { alg: 'RS256' },
-  { alg: 'EdDSA' },
-  { alg: 'es256' },
-  { alg: ['ES256'] },
-  { crit: ['exp'], exp: 1 },
-  { crit: [] },
-  { b64: false, crit: ['b64'] },
-  { b64: true },
-  { jwk: undefined },
-  { jwk: null },
-  { jwk: 'text' },
-  { jwk: [signer.jwk] },
-  { jwk: {} },
-  { jwk: other.jwk },
-  { jwk: edwards.jwk },
-  { jwk: { ...signer.jwk, d: 'AAAA' } },
-  { jwk: { ...signer.jwk, d: '' } },
-  { jwk: { ...signer.jwk, k: 'AAAA' } },
-  { jwk: { kty: 'oct', k: 'AAAA' } },
-  { jwk: { ...signer.jwk, use: 'enc' } },
-  { jwk: { ...signer.jwk, alg: 'ES384' } },
-  { jwk: { ...signer.jwk, crv: 'P-521' } },
-  { jwk: { ...signer.jwk, x: signer.jwk.y } },
-  { jwk: { ...signer.jwk, x: 'A'.repeat(43), y: 'A'.repeat(43) } },
-  { jwk: { ...signer.jwk, y: `${signer.jwk.y ?? ''}=` } },
-  { jwk: p384, alg: 'ES384' },
-  { jwk: weak, alg: 'PS256' },
-  { jwk: { ...rsa.jwk, e: 'AQAB'.repeat(100) }, alg: 'PS256' },
-  { jwk: { kty: 'RSA', n: Buffer.alloc(2_048, 0xff).toString('base64url'), e: 'AQAB' }, alg: 'PS256' },
-]) {
-  test(`a header with ${shownAs(header)} is 400 invalid_dpop_proof (RFC 9449 §4.3, DP-02, DP-05, DP-16)`, async () => {
-    assertNotGood(await ask(make({ header })));
-  });
-}
+const jwkFaults: readonly object[] = [
+  ...[{ d: 'AAAA' }, { d: '' }, { k: 'AAAA' }, { use: 'enc' }, { alg: 'ES384' }, { crv: 'P-521' }],
+  ...[{ x: signer.jwk.y }, { x: 'A'.repeat(43), y: 'A'.repeat(43) }, { y: `${signer.jwk.y ?? ''}=` }],
+];
+const HEADERS: Readonly<Record<string, Values>> = {
+  typ: { bad: [undefined, 'JWT', 'at+jwt', 'DPOP+JWT', 'application/dpop+jwt', ['dpop+jwt']] },
+  jwk: {
+    bad: [
+      ...[undefined, null, 'text', [signer.jwk], {}, other.jwk, edwards.jwk, { kty: 'oct', k: 'AAAA' }],
+      ...jwkFaults.map((change) => ({ ...signer.jwk, ...change })),
+    ],
+  },
+};
+testMembers(proof, 'header', HEADERS, 'RFC 9449 §4.3, DP-02, DP-05');
 
-for (const header of [{ kid: 'a' }, { 'x5t#S256': 'a' }, { jku: 'https://evil.example/jwks' }, { foo: { bar: [] } }]) {
-  test(`a header with ${shownAs(header)} is accepted: unknown members are ignored (RFC 7515 §4, RFC 9449 §4.2)`, async () => {
-    const answer = await ask(make({ header }));
-    assert.equal(answer.status, 200, answer.text);
-  });
-}
+test('a key of another curve, a weak one and one that costs much to use are refused (RFC 9449 §4.3, DP-05, DP-16)', async () => {
+  for (const header of [
+    { jwk: p384, alg: 'ES384' },
+    { jwk: weak, alg: 'PS256' },
+    { jwk: { ...rsa.jwk, e: 'AQAB'.repeat(100) }, alg: 'PS256' },
+    { jwk: { kty: 'RSA', n: Buffer.alloc(2_048, 0xff).toString('base64url'), e: 'AQAB' }, alg: 'PS256' },
+  ]) {
+    assertNotGood(await ask(make({ header })));
+  }
+});
 
 test('a proof that contains the private key is refused, and the response does not repeat it (CVE-2026-54431, DP-05)', async () => {
   const { d } = privateKeyOf(signer).export({ format: 'jwk' });
@@ -254,59 +204,7 @@ test('a proof that contains the private key is refused, and the response does no
   assert.equal(answer.text.includes(d), false);
 });
 
-test('a duplicate member is refused, in the header and in the claims (RFC 7515 §4)', async () => {
-  const header = JSON.stringify(goodHeader());
-  const claims = JSON.stringify(goodClaims());
-  assertNotGood(await ask(forge(signer, header.replace('{', '{"typ":"dpop+jwt",'), claims)));
-  assertNotGood(await ask(forge(signer, header, claims.replace('{', '{"htm":"GET",'))));
-  assert.equal((await ask(forge(signer, header, claims))).status, 200);
-});
-
-// Signature and form
-
-for (const [name, change] of Object.entries(DEGENERATE_SIGNATURES)) {
-  test(`a proof whose signature has ${name} is 400, the unchanged one 200 (CVE-2022-21449, DP-04)`, async () => {
-    const good = make();
-    assertNotGood(await ask(withSignature(good, change)));
-    assert.equal((await ask(good)).status, 200);
-  });
-}
-
-for (const [name, change] of [
-  [
-    'in DER',
-    (jws: string) => withSignature(jws, (_, input) => sign('sha256', Buffer.from(input), privateKeyOf(signer))),
-  ],
-  ['of another key', (jws: string) => withSignature(jws, () => signedBy(other))],
-  ['padded', (jws: string) => `${jws}==`],
-  ['in four parts', (jws: string) => `${jws}.x`],
-  ['in two parts', (jws: string) => jws.split('.').slice(0, 2).join('.')],
-  ['and a comma', (jws: string) => `${jws},`],
-  ['after a scheme', (jws: string) => `DPoP ${jws}`],
-  ['in quotes', (jws: string) => `"${jws}"`],
-  ['with white space inside', (jws: string) => jws.replace('.', '. ')],
-  ['empty', () => ''],
-  ['of nonsense', () => 'nonsense'],
-  ['over claims that were changed', (jws: string) => jws.replace(/\.[^.]+\./, `.${segment(goodClaims())}.`)],
-] as const) {
-  test(`a proof ${name} is 400, the good one 200 (RFC 9449 §4.3, DP-01, DP-04)`, async () => {
-    const good = make();
-    assertNotGood(await ask(change(good)));
-    assert.equal((await ask(good)).status, 200);
-  });
-}
-
-function signedBy(by: Signer): Uint8Array {
-  return Buffer.from(make({}, by).split('.')[2] ?? '', 'base64url');
-}
-
-test('an EdDSA or PS256 signature with one flipped bit is 400', async () => {
-  for (const by of [edwards, rsa]) {
-    const good = make({}, by);
-    assertNotGood(await ask(withSignature(good, (bytes) => bytes.map((byte, at) => (at === 40 ? byte ^ 8 : byte)))));
-    assert.equal((await ask(good)).status, 200);
-  }
-});
+test('an empty proof is 400', async () => assertNotGood(await ask('')));
 
 test('two DPoP headers are 400, each of them alone 200 (RFC 9449 §4.3, DP-01)', async () => {
   const first = make();
@@ -332,13 +230,6 @@ test('two DPoP headers are 400, each of them alone 200 (RFC 9449 §4.3, DP-01)',
   }
   assert.match(await send(first), /^HTTP\/1\.1 200 /);
 });
-
-test('a proof of more than 4096 characters is 400 (DP-16)', async () => {
-  assert.equal((await ask(make({ claims: { filler: 'x'.repeat(2_300) } }))).status, 200);
-  assertNotGood(await ask(make({ claims: { filler: 'x'.repeat(3_000) } })));
-});
-
-// Once
 
 test('a proof works once, whichever API key it comes with (RFC 9449 §11.1)', async () => {
   const proof = make();
@@ -377,7 +268,6 @@ test('of 100 simultaneous uses of one proof, at two servers on one store, one su
   const answers = await Promise.all(uses);
   assert.equal(answers.filter(({ status }) => status === 200).length, 1);
   for (const answer of answers) if (answer.status !== 200) assertNotGood(answer);
-  await there.close();
 });
 
 test('a used proof stays used across a restart, for as long as its iat is good (RFC 9449 §11.1)', async () => {
@@ -398,10 +288,7 @@ test('a used proof stays used across a restart, for as long as its iat is good (
   after.clock.advance(120);
   assert.ok((await after.instance.store.forgetExpired(after.clock.seconds, 1_000)) >= 1);
   assertNotGood(await send(after, used));
-  await after.close();
 });
-
-// Nonces
 
 const withNonces = { ...environment, HALLPASS_DPOP_NONCES: 'on' };
 
@@ -438,15 +325,12 @@ test('with nonces on: 400 use_dpop_nonce with a nonce, and the retry with it wor
   const bad = make({ claims: { nonce: late.header('dpop-nonce'), htm: 'GET', iat: here.clock.seconds } });
   assertNotGood(await here.form(TOKEN, ASK, { key: by, headers: { dpop: bad } }));
   assert.equal((await here.form(TOKEN, ASK, { key: by })).status, 200, 'without a proof none is asked for');
-  await there.close();
 });
 
 test('with nonces off, no response contains one', async () => {
   assert.equal((await ask(make())).header('dpop-nonce'), undefined);
   assert.equal((await ask('x')).header('dpop-nonce'), undefined);
 });
-
-// A bound token where it is used
 
 const PING = `${issuer}/ping`;
 const athOf = (token: string): string => createHash('sha256').update(token).digest('base64url');
@@ -567,5 +451,4 @@ test('with nonces on, a resource requires one as well: 401 use_dpop_nonce (RFC 9
   const told = without.header('dpop-nonce');
   const good = await ping(accessToken, proveFor(accessToken, { claims: { nonce: told } }), 'DPoP', own);
   assert.equal(good.status, 200);
-  await own.close();
 });

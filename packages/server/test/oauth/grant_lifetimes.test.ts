@@ -162,7 +162,6 @@ test('a lowered lifetime takes effect at the next request, and a first token nev
     assert.equal((await again.refresh(by, refreshToken)).outcome, refused);
   }
   assert.deepEqual(await eventsOf(again, second), []);
-  await again.close();
 });
 
 test('a raised lifetime takes effect at the next refresh', async () => {
@@ -218,7 +217,6 @@ test(
     const third = tokensOf(await after.refresh(bounded, again?.refreshToken ?? ''));
     clock.advance(9 * DAY);
     tokensOf(await after.refresh(bounded, third.refreshToken));
-    await after.close();
   },
 );
 

@@ -105,8 +105,6 @@ suite('a key is known before it is used', () => {
     const again = tokensOf(await one.refresh(key, before.refreshToken));
     assert.equal(again.refreshToken, second.refreshToken, 'the same once more, byte for byte');
     assert.deepEqual(await statesOf(one, 'refresh_mac'), ['retired', 'sealing']);
-    await other.close();
-    await one.close();
   });
 
   test('the next key seals opaque tokens from its exact second on; older tokens live until they expire', async () => {
@@ -131,8 +129,6 @@ suite('a key is known before it is used', () => {
     await tendIssuerKeys(one.instance);
     assert.deepEqual(await idsOf(one, 'access_seal'), [next]);
     assert.deepEqual(await eventsOf(one, 'opaque_key_forgotten'), [old]);
-    await other.close();
-    await one.close();
   });
 
   test('a refresh key stays as long as the longest grant that it sealed', async () => {
@@ -152,7 +148,6 @@ suite('a key is known before it is used', () => {
     at.clock.advance(0.001);
     await tendIssuerKeys(at.instance);
     assert.ok(!(await idsOf(at, 'refresh_mac')).includes(old));
-    await at.close();
   });
 
   test('the schedule makes the next key of each use when the current one is issuerKeyDays old, and one only', async () => {
@@ -171,7 +166,6 @@ suite('a key is known before it is used', () => {
     never.clock.advance(3_000 * DAY_SECONDS);
     await tendIssuerKeys(never.instance);
     for (const use of OTHERS) assert.ok(!(await statesOf(never, use)).includes('next'), use);
-    await never.close();
   });
 
   test('a DPoP nonce from before the change still works after it (RFC 9449 §8)', async () => {
@@ -193,7 +187,6 @@ suite('a key is known before it is used', () => {
     };
     assert.equal(await ask({ nonce }), '200');
     assert.equal(await ask({ nonce: 'A'.repeat(22) }), '400 use_dpop_nonce');
-    await at.close();
   });
 });
 
@@ -213,7 +206,6 @@ suite('secrets after a new key', () => {
     assert.equal((await at.form('/oauth2/token', ask, { key: wrong })).outcome, '401 invalid_client');
     assert.deepEqual(await eventsOf(at, 'key_secret_rehashed'), [`was the key ${old}`]);
     assert.equal((await secretsOf(at, await at.makeKey()))[0]?.keyId, next, 'new ones begin with it');
-    await at.close();
   });
 
   test('each of two live secrets is hashed again at its own use, and keeps its id and expiry', async () => {
@@ -232,7 +224,6 @@ suite('secrets after a new key', () => {
       secrets.map(({ secretId, createdAt, expiresAt }) => ({ secretId, createdAt, expiresAt }));
     assert.deepEqual(without(await secretsOf(at, first)), without(before));
     for (const key of [first, second]) await at.issue(key);
-    await at.close();
   });
 
   test("rehashing does not undo an operator's simultaneous change, and the next use tries again", async () => {
@@ -266,8 +257,6 @@ suite('secrets after a new key', () => {
       return (await hashedWith(at, key)).includes(next);
     });
     assert.deepEqual((await at.keys.show(key.clientId)).scopes, ['/ping.read']);
-    await serving.close();
-    await at.close();
   });
 
   test('an instance whose clock is behind accepts the new hash, and does not undo it', async () => {
@@ -283,8 +272,6 @@ suite('secrets after a new key', () => {
     for (let time = 0; time < 5; time++) await behind.issue(key);
     assert.deepEqual(await eventsOf(ahead, 'key_secret_rehashed').then(({ length }) => length), 1);
     assert.deepEqual(await hashedWith(ahead, key), [next]);
-    await behind.close();
-    await ahead.close();
   });
 
   test('a store that cannot write delays no token, and the hash is renewed once it can', async () => {
@@ -304,8 +291,6 @@ suite('secrets after a new key', () => {
       await serving.issue(key);
       await until(async () => (await hashedWith(at, key)).includes(next));
     }
-    await serving.close();
-    await at.close();
   });
 
   test('the old key is forgotten once no live secret is hashed with it, disabled API keys included', async () => {
@@ -333,7 +318,6 @@ suite('secrets after a new key', () => {
     assert.equal(await isKept(), false, 'the expired secret of the first key needs none');
     assert.deepEqual(await eventsOf(at, 'secret_key_forgotten'), [old]);
     for (const key of [rotated, idle, off]) await at.issue(key);
-    await at.close();
   });
 
   test('processes keep counting failures together, even if one started before the change and one after', async (t) => {
@@ -396,8 +380,6 @@ suite('a key is removed', () => {
     const fresh = await one.issue(key);
     assert.equal((await one.refresh(key, fresh.refreshToken)).status, 200);
     assert.deepEqual(await eventsOf(one, 'refresh_key_removed'), [lost]);
-    await other.close();
-    await one.close();
   });
 
   test("a predecessor whose successor's key was removed is refused, and its grant is not revoked", async () => {
@@ -413,7 +395,6 @@ suite('a key is removed', () => {
     assert.equal((await at.refresh(key, first)).outcome, '400 invalid_grant');
     assert.equal(await at.isActive(key, first), false);
     assert.equal(await at.isActive(key, second.accessToken), true);
-    await at.close();
   });
 
   test('an opaque key: every token dies, in the feed too, whatever its date; new ones are issued at once', async () => {
@@ -436,7 +417,6 @@ suite('a key is removed', () => {
     const before = entries.find(({ kind }) => kind === 'before')?.before ?? 0;
     assert.ok(Number(seen['iat']) < before, 'a guard that remembers the forged one hears of its end');
     assert.equal(await at.isActive(api, (await at.issue(key)).accessToken), true);
-    await at.close();
   });
 
   test('an opaque key that no API key uses can be removed without revoking anything', async () => {
@@ -448,7 +428,6 @@ suite('a key is removed', () => {
     assert.equal(await at.isActive(key, accessToken), true);
     assert.equal((await at.refresh(key, refreshToken)).status, 200);
     assert.equal(await endsOfEverything(at), 0);
-    await at.close();
   });
 
   test('a secret key: secrets still hashed with it are dead until rotated; the others live', async () => {
@@ -468,7 +447,6 @@ suite('a key is removed', () => {
     assert.equal((await at.form('/oauth2/token', ask, { key: idle })).outcome, '401 invalid_client');
     assert.equal(await at.isActive(used, accessToken), true);
     await at.issue(await at.rotateSecret(idle, 0));
-    await at.close();
   });
 
   test('the next key and a retired one can be removed, and one is always in use', async () => {
@@ -484,7 +462,6 @@ suite('a key is removed', () => {
       const [substitute, ...more] = await idsOf(at, use);
       assert.ok(substitute !== undefined && substitute !== current && more.length === 0, use);
       await assert.rejects(removeIssuerKey(at.instance, use, current), { name: 'OperatorRefusal' });
-      await at.close();
     }
   });
 
@@ -505,8 +482,6 @@ suite('a key is removed', () => {
     const listedBefore = await beside(at);
     await removeIssuerKey({ ...listedBefore.instance, store }, 'refresh_mac', lost);
     assert.deepEqual(await statesOf(at, 'refresh_mac'), ['retired', 'sealing', 'next']);
-    await listedBefore.close();
-    await at.close();
   });
 
   test('a key of another use has no such id', async () => {
@@ -516,7 +491,6 @@ suite('a key is removed', () => {
       await assert.rejects(removeIssuerKey(at.instance, use, await currentOf(at, 'sign')), refused);
       await assert.rejects(showIssuerKey(at.instance, 'sign', await currentOf(at, use)), refused);
     }
-    await at.close();
   });
 
   test('a server that missed a change of the master key stops honouring removed keys', async () => {
@@ -537,7 +511,5 @@ suite('a key is removed', () => {
     const ask = { grant_type: 'client_credentials', scope: '/accounts.write' };
     assert.equal((await forgotten.form('/oauth2/token', ask, { key })).outcome, '503 temporarily_unavailable');
     await at.issue(key);
-    await at.close();
-    await forgotten.close();
   });
 });

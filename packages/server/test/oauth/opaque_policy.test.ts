@@ -157,7 +157,5 @@ suite('when a policy changes', () => {
     assert.equal((await after.refresh(signed, signedGrant.refreshToken)).status, 200);
     const fresh = tokensOf(await after.refresh(key, (await after.issue(key)).refreshToken));
     assert.equal(await after.isActive(key, fresh.accessToken), true);
-    await after.close();
-    await before.close();
   });
 });

@@ -78,7 +78,6 @@ test('how old a copy may be is a setting, and with 0 nothing is issued while the
       assert.equal((await ask(key, {}, at)).outcome, outcomes[1]);
     });
     assert.equal((await ask(key, {}, at)).status, 200);
-    await at.close();
   }
 });
 

@@ -170,7 +170,6 @@ test('turns over two instances are counted together', async () => {
   assert.equal((await eventsOf(grant)).length, 2);
   assert.equal((await metricOf(hallpass, 'late')) + (await metricOf(second, 'late')), before + 1);
   assert.equal((await hallpass.keys.show(grant.key.clientId)).refreshSuspicions?.count, 2);
-  await second.close();
 });
 
 test('one generation makes one event, even if it is used late twice', async () => {

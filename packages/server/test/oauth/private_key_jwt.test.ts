@@ -1,17 +1,17 @@
 import assert from 'node:assert/strict';
-import {
-  constants,
-  createHmac,
-  createPrivateKey,
-  createPublicKey,
-  generateKeyPairSync,
-  randomUUID,
-  sign,
-} from 'node:crypto';
+import { constants, createPrivateKey, generateKeyPairSync, randomUUID, sign } from 'node:crypto';
 import { test } from 'node:test';
 import { CLIENT_ASSERTION_TYPE, CLIENT_ALGORITHMS } from '@hallpass/protocol';
 import { exportJWK, generateKeyPair } from 'jose';
-import { DEGENERATE_SIGNATURES, forge, privateKeyOf, segment, withSignature } from './forger.ts';
+import { forge, privateKeyOf, segment, withSignature } from './forger.ts';
+import {
+  makeMessage,
+  testMembers,
+  testSignedMessage,
+  type Changes,
+  type SignedMessage,
+  type Values,
+} from './jws_cases.ts';
 import { sentenceOf } from '../../src/cli/refusal_sentences.ts';
 import { OperatorRefusal } from '../../src/operator/operator_refusal.ts';
 import { basicOf, startHallpass, type Answer, type Hallpass } from '../../../../testing/server/server.ts';
@@ -38,32 +38,32 @@ const ENDPOINTS = [
   ['/oauth2/introspect', { token: 'x' }],
 ] as const;
 
-interface Changes {
-  readonly header?: object;
-  readonly claims?: object;
-}
-
 const goodClaims = (of = clientId): Record<string, unknown> => {
   const now = clock.seconds;
   return { iss: of, sub: of, aud: issuer, jti: randomUUID(), iat: now, exp: now + 60 };
 };
-const make = ({ header, claims }: Changes = {}): string =>
-  forge(signer, { alg: 'ES256', ...header }, { ...goodClaims(), ...claims });
-const ask = (assertion: string, more: object = {}, at: Hallpass = hallpass): Promise<Answer> =>
-  at.form(TOKEN, { ...ASK, client_assertion_type: CLIENT_ASSERTION_TYPE, client_assertion: assertion, ...more });
+const assertion: SignedMessage = {
+  name: 'an assertion',
+  signers: { ES256: signer, EdDSA: edwards, PS256: rsa },
+  header: (by) => ({ alg: by.algorithm }),
+  claims: (by) => goodClaims(by === rsa ? byRsa.clientId : by === edwards ? byEdwards.clientId : clientId),
+  send: (jws) => ask(jws),
+  assertRefused: (answer) => assertNotAuthenticated(answer),
+};
+const make = (changes?: Changes, by?: Signer): string => makeMessage(assertion, changes, by);
+function ask(client_assertion: string, more: object = {}, at: Hallpass = hallpass): Promise<Answer> {
+  return at.form(TOKEN, { ...ASK, client_assertion_type: CLIENT_ASSERTION_TYPE, client_assertion, ...more });
+}
 
-/** All that a caller can see of an answer, but for what no two answers share. */
-const visible = ({ status, headers, text }: Answer): string =>
-  JSON.stringify([status, [...headers].filter(([name]) => name !== 'x-request-id' && name !== 'date'), text]);
 const wrongSecretAt = (path: string): Promise<Answer> =>
   hallpass.form(path, { ...ASK, client_id: withSecret.clientId, client_secret: 'wrong' });
-const WRONG_SECRET = new Map(
-  await Promise.all(ENDPOINTS.map(async ([path]) => [path, visible(await wrongSecretAt(path))] as const)),
+const WRONG_SECRET = new Map<string, string>(
+  await Promise.all(ENDPOINTS.map(async ([path]) => [path, (await wrongSecretAt(path)).visible] as const)),
 );
-const assertNotAuthenticated = (answer: Answer, path: (typeof ENDPOINTS)[number][0] = TOKEN): void => {
+function assertNotAuthenticated(answer: Answer, path: string = TOKEN): void {
   assert.equal(answer.outcome, '401 invalid_client');
-  assert.equal(visible(answer), WRONG_SECRET.get(path), 'nothing tells it from a wrong secret');
-};
+  assert.equal(answer.visible, WRONG_SECRET.get(path), 'nothing tells it from a wrong secret');
+}
 
 for (const algorithm of CLIENT_ALGORITHMS) {
   for (const [path, params] of ENDPOINTS) {
@@ -102,8 +102,6 @@ test('an assertion in JSON authenticates like one in a form (contract §3)', asy
   assert.equal(bad.outcome, '401 invalid_client');
 });
 
-// One way at a time
-
 for (const [name, params] of [
   ['the type without an assertion', { client_assertion: '' }],
   ['an assertion without the type', { client_assertion_type: '' }],
@@ -133,7 +131,7 @@ test('a key that signs accepts no secret, in the header or in the body (contract
   for (const clientSecret of ['secret', 'A'.repeat(43), JSON.stringify(signer.jwk)]) {
     assertNotAuthenticated(await hallpass.form(TOKEN, { ...ASK, client_id: clientId, client_secret: clientSecret }));
     const answer = await hallpass.form(TOKEN, ASK, { key: { clientId, clientSecret } });
-    assert.equal(visible(answer), visible(inHeader));
+    assert.equal(answer.visible, inHeader.visible);
   }
   assertNotAuthenticated(await hallpass.form(TOKEN, { ...ASK, client_id: clientId }));
   await assert.rejects(hallpass.keys.rotateSecret(clientId, 0), { code: 'key_signs' });
@@ -162,7 +160,6 @@ test('a disabled key is refused like a wrong secret, and works again once it is 
   assertNotAuthenticated(await ask(forge(signer, { alg: 'ES256' }, goodClaims(key.clientId)), {}, own));
   await own.keys.enable(key.clientId);
   assert.equal((await ask(forge(signer, { alg: 'ES256' }, goodClaims(key.clientId)), {}, own)).status, 200);
-  await own.close();
 });
 
 test('the public stand-in for missing keys authenticates nobody', async () => {
@@ -191,8 +188,6 @@ test('an unknown key is refused like a wrong secret', async () => {
   }
 });
 
-// Claims
-
 for (const [name, claims] of [
   ['iss is another key', { iss: withSecret.clientId }],
   ['iss is missing', { iss: undefined }],
@@ -211,191 +206,60 @@ for (const [name, claims] of [
   });
 }
 
-for (const aud of [
-  `${issuer}/oauth2/token`,
-  `${issuer}/oauth2/introspect`,
-  `${issuer}/`,
-  'http://LOCALHOST:1',
-  'HTTP://localhost:1',
-  'http://localhost',
-  'https://localhost:1',
-  hallpass.url,
-  ` ${issuer}`,
-  [issuer],
-  [issuer, 'https://evil.example'],
-  [`${issuer}/oauth2/token`],
-  [],
-  'https://evil.example',
-  '',
-  undefined,
-  null,
-  1,
-  { 0: issuer },
-]) {
-  test(`aud ${JSON.stringify(aud)}: 401, the issuer itself is 200 (rfc7523bis §4, FAPI 2.0 §5.3.2.1, PK-04)`, async () => {
-    assert.equal((await ask(make({ claims: { aud: issuer } }))).status, 200);
-    assertNotAuthenticated(await ask(make({ claims: { aud } })));
-  });
-}
+testSignedMessage(assertion);
 
-const NOW = clock.seconds;
-for (const [claims, good] of [
-  [{ exp: NOW + 1 }, true],
-  [{ exp: NOW + 0.5 }, true],
-  [{ exp: NOW + 300 }, true],
-  [{ exp: NOW - 59 }, true],
-  [{ exp: NOW - 60 }, false],
-  [{ exp: NOW - 300 }, false],
-  [{ exp: NOW + 361 }, false],
-  [{ exp: NOW + 86_400 }, false],
-  [{ exp: (NOW + 60) * 1000 }, false],
-  [{ exp: undefined }, false],
-  [{ exp: null }, false],
-  [{ exp: String(NOW + 60) }, false],
-  [{ exp: 'NaN' }, false],
-  [{ exp: true }, false],
-  [{ exp: [NOW + 60] }, false],
-  [{ exp: {} }, false],
-  [{ exp: 1e308 }, false],
-  [{ exp: -1 }, false],
-  [{ exp: 0 }, false],
-  [{ iat: undefined }, true],
-  [{ iat: NOW + 8 }, true],
-  [{ iat: NOW + 61 }, false],
-  [{ iat: String(NOW) }, false],
-  [{ iat: null }, false],
-  [{ nbf: NOW }, true],
-  [{ nbf: NOW + 8 }, true],
-  [{ nbf: NOW + 61 }, false],
-  [{ nbf: 1e308 }, false],
-  [{ nbf: 'soon' }, false],
-  [{ jti: 'x' }, true],
-  [{ jti: 'y'.repeat(256) }, true],
-  [{ jti: 'y'.repeat(257) }, false],
-  [{ jti: undefined }, false],
-  [{ jti: '' }, false],
-  [{ jti: 7 }, false],
-  [{ jti: ['x'] }, false],
-  [{ anything: { else: ['', {}] } }, true],
-] as const) {
-  const shown = JSON.stringify(claims, (_name, value: unknown) => (value === undefined ? 'missing' : value));
-  test(`${shown.slice(0, 60)} ${good ? 'is taken' : 'is 401'} (RFC 7523 §3, PK-05, PK-07, PK-08)`, async () => {
-    assert.equal(clock.seconds, NOW);
-    const answer = await ask(make({ claims }));
-    if (good) assert.equal(answer.status, 200, answer.text);
-    else assertNotAuthenticated(answer);
-  });
-}
+const { seconds: now } = clock;
+const CLAIMS: Readonly<Record<string, Values>> = {
+  aud: {
+    good: [issuer],
+    bad: [
+      ...['/oauth2/token', '/oauth2/introspect', '/'].map((path) => `${issuer}${path}`),
+      ...['http://LOCALHOST:1', 'HTTP://localhost:1', 'http://localhost', 'https://localhost:1', hallpass.url],
+      ...[` ${issuer}`, 'https://evil.example', '', undefined, null, 1, { 0: issuer }],
+      ...[[], [issuer], [issuer, 'https://evil.example'], [`${issuer}/oauth2/token`]],
+    ],
+  },
+  exp: {
+    good: [now + 1, now + 0.5, now + 300, now - 59],
+    bad: [
+      ...[now - 60, now - 300, now + 361, now + 86_400, (now + 60) * 1000, 1e308, -1, 0],
+      ...[undefined, null, String(now + 60), 'NaN', true, [now + 60], {}],
+    ],
+  },
+  iat: { good: [undefined, now + 8], bad: [now + 61, String(now), null] },
+  nbf: { good: [now, now + 8], bad: [now + 61, 1e308, 'soon'] },
+  anything: { good: [{ else: ['', {}] }] },
+};
+testMembers(assertion, 'claims', CLAIMS, 'RFC 7523 §3, rfc7523bis §4, FAPI 2.0 §5.3.2.1, PK-04, PK-05, PK-07');
 
-for (const [name, claims] of [
-  ['exp 1e999, which is Infinity when read', (text: string) => text.replace(/"exp":\d+/, '"exp":1e999')],
-  ['exp twice', (text: string) => text.replace('{', '{"exp":1,')],
-  ['sub twice', (text: string) => text.replace('{', `{"sub":${JSON.stringify(byRsa.clientId)},`)],
-  ['aud twice, the second time escaped', (text: string) => text.replace('{', '{"\\u0061ud":"https://evil.example",')],
-  ['an array around the claims', (text: string) => `[${text}]`],
-  ['a byte order mark', (text: string) => `\ufeff${text}`],
-  ['a comma behind the last claim', (text: string) => text.replace('}', ',}')],
-  ['something behind the claims', (text: string) => `${text} {}`],
-  ['NaN', (text: string) => text.replace(/"exp":\d+/, '"exp":NaN')],
-  ['nothing', () => ''],
-] as const) {
-  test(`claims with ${name} are 401, the same without it 200 (RFC 7519 §4, RFC 8725 §2.4)`, async () => {
-    const text = JSON.stringify(goodClaims());
-    assertNotAuthenticated(await ask(forge(signer, { alg: 'ES256' }, claims(text))));
-    assert.equal((await ask(forge(signer, { alg: 'ES256' }, text))).status, 200);
-  });
-}
-
-// Header
-
-for (const [header, good] of [
-  [{}, true],
-  [{ typ: 'JWT' }, true],
-  [{ typ: 'client-authentication+jwt' }, true],
-  [{ kid: 'any' }, true],
-  [{ typ: 'jwt' }, false],
-  [{ typ: 'at+jwt' }, false],
-  [{ typ: 'dpop+jwt' }, false],
-  [{ typ: 'application/client-authentication+jwt' }, false],
-  [{ typ: '' }, false],
-  [{ typ: null }, false],
-  [{ typ: ['JWT'] }, false],
-  [{ crit: ['exp'], exp: 1 }, false],
-  [{ crit: [] }, false],
-  [{ b64: false, crit: ['b64'] }, false],
-  [{ b64: true }, false],
-  // Not understood, and so ignored (RFC 7515 §4): the key is the registered one, whatever the header brings.
-  [{ 'x5t#S256': 'a' }, true],
-  [{ jwk: stranger.jwk }, true],
-  [{ jku: 'https://evil.example/jwks' }, true],
-  [{ x5u: 'https://evil.example/x5u' }, true],
-  [{ x5c: ['MIIB'] }, true],
-  [{ zip: 'DEF' }, true],
-  [{ cty: 'JWT' }, true],
-  [{ foo: { bar: [] } }, true],
-  [{ alg: 'none' }, false],
-  [{ alg: 'None' }, false],
-  [{ alg: 'nOnE' }, false],
-  [{ alg: '' }, false],
-  [{ alg: undefined }, false],
-  [{ alg: null }, false],
-  [{ alg: ['ES256'] }, false],
-  [{ alg: 'es256' }, false],
-  [{ alg: 'ES256K' }, false],
-  [{ alg: 'ES384' }, false],
-  [{ alg: 'EdDSA' }, false],
-  [{ alg: 'PS256' }, false],
-  [{ alg: 'RS256' }, false],
-  [{ alg: 'HS256' }, false],
-] as const) {
-  const shown = JSON.stringify(header, (_name, value: unknown) => (value === undefined ? 'missing' : value));
-  test(`a header with ${shown.slice(0, 60)} ${good ? 'is taken' : 'is 401'} (RFC 7515 §4.1, RFC 8725 §3.1, PK-10, PK-13)`, async () => {
-    const answer = await ask(make({ header }));
-    if (good) assert.equal(answer.status, 200, answer.text);
-    else assertNotAuthenticated(answer);
-  });
-}
-
-for (const header of [
-  '{"alg":"ES256","alg":"ES256"}',
-  '{"alg":"none","alg":"ES256"}',
-  '{"alg":"ES256","\\u0061lg":"ES256"}',
-  '{"alg":"ES256","typ":"JWT","typ":"JWT"}',
-  '["ES256"]',
-  '"ES256"',
-  'null',
-  '{"alg":"ES256"',
-  '',
-]) {
-  test(`the header ${header === '' ? 'of no bytes' : header} is 401 (RFC 7515 §4, PK-14)`, async () => {
-    assertNotAuthenticated(await ask(forge(signer, header, goodClaims())));
-  });
-}
-
-test('an unsigned assertion is refused, whatever alg says (RFC 8725 §3.2, PK-10)', async () => {
-  for (const alg of ['none', 'None', 'nOnE', 'NONE', 'ES256', 'HS256', undefined]) {
-    assertNotAuthenticated(await ask(`${segment({ alg })}.${segment(goodClaims())}.`));
-  }
+test('an exp of 1e999, which is Infinity when read, is refused', async () => {
+  const claims = JSON.stringify(goodClaims()).replace(/"exp":\d+/, '"exp":1e999');
+  assertNotAuthenticated(await ask(forge(signer, { alg: 'ES256' }, claims)));
 });
 
-test('HS256 with the public key as the secret is refused, in every spelling of that key (RFC 8725 §2.1, PK-10)', async () => {
-  for (const own of [signer, rsa, edwards]) {
-    const of = own === signer ? clientId : own === rsa ? byRsa.clientId : byEdwards.clientId;
-    const publicKey = createPublicKey(privateKeyOf(own));
-    for (const secret of [
-      publicKey.export({ format: 'pem', type: 'spki' }),
-      publicKey.export({ format: 'der', type: 'spki' }),
-      JSON.stringify(own.jwk),
-      Buffer.from(own.jwk.x ?? own.jwk.n ?? '', 'base64url'),
-    ]) {
-      for (const alg of ['HS256', own.algorithm]) {
-        const input = `${segment({ alg })}.${segment(goodClaims(of))}`;
-        const mac = createHmac('sha256', secret).update(input).digest('base64url');
-        assertNotAuthenticated(await ask(`${input}.${mac}`));
-      }
-    }
-  }
-});
+const HEADERS: Readonly<Record<string, Values>> = {
+  typ: {
+    good: [undefined, 'JWT', 'client-authentication+jwt'],
+    bad: ['jwt', 'at+jwt', 'dpop+jwt', 'application/client-authentication+jwt', '', null, ['JWT']],
+  },
+  // The key is the registered one, whatever the header brings.
+  jwk: { good: [stranger.jwk] },
+};
+testMembers(assertion, 'header', HEADERS, 'RFC 7515 §4.1.9, RFC 8725 §3.11, PK-13');
+
+for (const [name, change] of [
+  ['a space before it', (jws: string) => ` ${jws}`],
+  ['a space behind it', (jws: string) => `${jws} `],
+  ['a line feed behind it', (jws: string) => `${jws}\n`],
+  ['a line feed in it', (jws: string) => jws.replace('.', '.\n')],
+  ['a null byte behind it', (jws: string) => `${jws}\0`],
+] as const) {
+  test(`an assertion with ${name} is 401, the same without 200 (RFC 7515 §2)`, async () => {
+    const jws = make();
+    assertNotAuthenticated(await ask(change(jws)));
+    assert.equal((await ask(jws)).status, 200);
+  });
+}
 
 test('an RSA key works with PS256 and a salt as long as the hash, and with nothing else (RFC 7518 §3.5, PK-11)', async () => {
   const key = privateKeyOf(rsa);
@@ -411,93 +275,6 @@ test('an RSA key works with PS256 and a salt as long as the hash, and with nothi
   assertNotAuthenticated(await ask(signedWith('PS256', { ...pss, saltLength: 0 })));
   assertNotAuthenticated(await ask(signedWith('PS256', { ...pss, saltLength: constants.RSA_PSS_SALTLEN_MAX_SIGN })));
 });
-
-// Signature and form
-
-for (const [name, change] of Object.entries(DEGENERATE_SIGNATURES)) {
-  test(`a signature with ${name} is 401, the unchanged one 200 (CVE-2022-21449, PK-14)`, async () => {
-    const good = make();
-    assertNotAuthenticated(await ask(withSignature(good, change)));
-    assert.equal((await ask(good)).status, 200);
-  });
-}
-
-test('an ECDSA signature in DER is 401 (RFC 7518 §3.4)', async () => {
-  const der = withSignature(make(), (_, input) => sign('sha256', Buffer.from(input), privateKeyOf(signer)));
-  assertNotAuthenticated(await ask(der));
-});
-
-test('an EdDSA or PS256 signature with one flipped bit is 401', async () => {
-  for (const [own, key] of [
-    [edwards, byEdwards],
-    [rsa, byRsa],
-  ] as const) {
-    const good = forge(own, { alg: own.algorithm }, goodClaims(key.clientId));
-    const flipped = withSignature(good, (bytes) => bytes.map((byte, at) => (at === 40 ? byte ^ 0x10 : byte)));
-    assertNotAuthenticated(await ask(flipped));
-    assert.equal((await ask(good)).status, 200);
-  }
-});
-
-test('an EdDSA signature whose S is larger by the order of the group is 401 (RFC 8032 §5.1.7)', async () => {
-  const order = 2n ** 252n + 27742317777372353535851937790883648493n;
-  const good = forge(edwards, { alg: 'EdDSA' }, goodClaims(byEdwards.clientId));
-  const second = withSignature(good, (bytes) => {
-    const s = BigInt(`0x${Buffer.from(bytes.subarray(32).toReversed()).toString('hex')}`) + order;
-    return Buffer.concat([bytes.subarray(0, 32), Buffer.from(s.toString(16).padStart(64, '0'), 'hex').toReversed()]);
-  });
-  assertNotAuthenticated(await ask(second));
-  assert.equal((await ask(good)).status, 200);
-});
-
-const parts = (jws: string): readonly [string, string, string] => {
-  const [header = '', claims = '', signature = ''] = jws.split('.');
-  return [header, claims, signature];
-};
-for (const [name, change] of [
-  ['padding behind it', (jws: string) => `${jws}=`],
-  ['padding to the full', (jws: string) => `${jws}==`],
-  ['a padded header', (jws: string) => jws.replace('.', '=.')],
-  ['a space before it', (jws: string) => ` ${jws}`],
-  ['a space behind it', (jws: string) => `${jws} `],
-  ['a line feed behind it', (jws: string) => `${jws}\n`],
-  ['a line feed in it', (jws: string) => jws.replace('.', '.\n')],
-  ['a null byte behind it', (jws: string) => `${jws}\0`],
-  ['four parts', (jws: string) => `${jws}.${parts(jws)[2]}`],
-  ['an empty fourth part', (jws: string) => `${jws}.`],
-  ['five parts, as an encrypted one', (jws: string) => `${jws}.x.y`],
-  ['two parts', (jws: string) => parts(jws).slice(0, 2).join('.')],
-  ['one part', (jws: string) => parts(jws)[0]],
-  ['an empty payload', (jws: string) => `${parts(jws)[0]}..${parts(jws)[2]}`],
-  ['the last bits of its last character set', (jws: string) => `${jws.slice(0, -1)}${nextLetter(jws.slice(-1))}`],
-  ['another alphabet', (jws: string) => `${jws.slice(0, -4)}+/${jws.slice(-2)}`],
-  ['the JSON form of it', (jws: string) => jsonForm(jws)],
-  ['a scheme before it', (jws: string) => `Bearer ${jws}`],
-  ['the claims of another one', (jws: string) => [parts(jws)[0], parts(make())[1], parts(jws)[2]].join('.')],
-] as const) {
-  test(`an assertion with ${name} is 401, the same without 200 (RFC 7515 §2, §5.2, PK-14)`, async () => {
-    const good = make();
-    assertNotAuthenticated(await ask(change(good)));
-    assert.equal((await ask(good)).status, 200);
-  });
-}
-
-function jsonForm(jws: string): string {
-  const [header, payload, signature] = parts(jws);
-  return JSON.stringify({ protected: header, payload, signature });
-}
-
-/** Of the 64 bytes of a signature the last character of base64url holds two bits; the others must be zero. */
-function nextLetter(letter: string): string {
-  return String.fromCharCode(letter.charCodeAt(0) + 1);
-}
-
-test('an assertion of more than 4096 characters is 401', async () => {
-  assert.equal((await ask(make({ claims: { filler: 'x'.repeat(2_500) } }))).status, 200);
-  assertNotAuthenticated(await ask(make({ claims: { filler: 'x'.repeat(3_000) } })));
-});
-
-// The keys of a key
 
 test('during a rotation both public keys work; after set-public-keys the old one is gone (PK-10)', async () => {
   const old = await Signer.make();
@@ -522,8 +299,6 @@ test('two public keys of one algorithm work side by side', async () => {
   }
 });
 
-// Once
-
 test('an assertion works once, at any endpoint (RFC 7523 §3, OIDC Core §9, CVE-2020-5300, PK-08)', async () => {
   for (const [first, firstParams] of ENDPOINTS) {
     const shared = { client_assertion_type: CLIENT_ASSERTION_TYPE, client_assertion: make() };
@@ -537,7 +312,7 @@ test('an assertion works once, at any endpoint (RFC 7523 §3, OIDC Core §9, CVE
 test('a jti is used up for its own key only, whatever else the next assertion says', async () => {
   const jti = randomUUID();
   assert.equal((await ask(make({ claims: { jti } }))).status, 200);
-  assertNotAuthenticated(await ask(make({ claims: { jti, exp: NOW + 200 } })));
+  assertNotAuthenticated(await ask(make({ claims: { jti, exp: now + 200 } })));
   assert.equal((await ask(forge(rsa, { alg: 'PS256' }, { ...goodClaims(byRsa.clientId), jti }))).status, 200);
 });
 
@@ -585,7 +360,6 @@ test('of 100 simultaneous uses of one assertion, at two servers on one store, on
   const answers = await Promise.all(uses);
   assert.equal(answers.filter(({ status }) => status === 200).length, 1);
   for (const answer of answers) if (answer.status !== 200) assertNotAuthenticated(answer);
-  await there.close();
 });
 
 test('a used assertion stays used across a restart, until it expires (PK-08)', async () => {
@@ -606,10 +380,7 @@ test('a used assertion stays used across a restart, until it expires (PK-08)', a
   after.clock.advance(120);
   assert.ok((await after.instance.store.forgetExpired(after.clock.seconds, 1_000)) >= 1);
   assertNotAuthenticated(await ask(used, {}, after));
-  await after.close();
 });
-
-// Registration
 
 const privateOf = async (algorithm: string, options: object = {}): Promise<Record<string, unknown>> => {
   const { privateKey } = await generateKeyPair(algorithm, { extractable: true, ...options });

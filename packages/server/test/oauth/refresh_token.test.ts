@@ -250,7 +250,6 @@ for (const [grace, seconds, answered] of [
       assertBad(await limited.refresh(by, first.refreshToken));
       assert.deepEqual(await reuseEvents(zeroth, limited), ['refresh_token_reused']);
     }
-    await limited.close();
   });
 }
 
@@ -418,7 +417,6 @@ test('two servers on one store agree: each repeats what the other has rotated, a
   assertBad(await here.refresh(by, zeroth?.refreshToken ?? ''));
   assertBad(await there.refresh(by, second.refreshToken));
   assert.equal(await there.isActive(by, second.accessToken), false);
-  await there.close();
 });
 
 test('a clock that went back neither revives a retired token nor ends a family', async () => {
@@ -485,7 +483,6 @@ test('a refresh token of another server is refused', async () => {
   const { refreshToken } = await elsewhere.issue(stranger);
   assertBad(await hallpass.refresh(key, refreshToken));
   assert.equal((await elsewhere.refresh(stranger, refreshToken)).status, 200);
-  await elsewhere.close();
 });
 
 test('the times of a repeated answer are those that were stored, not those of the asking', async () => {

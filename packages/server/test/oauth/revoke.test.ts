@@ -193,7 +193,6 @@ test('from the answer on every instance refuses the token (contract §4)', async
     assert.equal(await there.isActive(by, accessToken), false);
     assert.equal(await here.isActive(by, accessToken), false);
   }
-  await there.close();
 });
 
 test('a refresh that races a revocation leaves nothing alive once both have answered (RFC 9700 §4.14)', async () => {

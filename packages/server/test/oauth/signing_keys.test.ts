@@ -110,7 +110,6 @@ test('the next key is published at once, and signs from the exact second at whic
   assert.deepEqual(await states(at), ['retired', 'signing']);
   const kinds = (await at.instance.store.listEvents({ limit: 10 })).map(({ kind }) => kind);
   assert.equal(kinds.filter((kind) => kind === 'signing_key_added').length, 1);
-  await at.close();
 });
 
 test('there is at most one next key at a time', async () => {
@@ -126,7 +125,6 @@ test('there is at most one next key at a time', async () => {
   at.clock.advance(AHEAD_SECONDS);
   await rotateSigningKey(at.instance);
   assert.deepEqual(await states(at), ['retired', 'signing', 'next']);
-  await at.close();
 });
 
 test('a retired key is kept until its last token expires, and not a second less', async () => {
@@ -152,7 +150,6 @@ test('a retired key is kept until its last token expires, and not a second less'
   assert.equal(await signsWith(at, key), next);
   const [event] = await at.instance.store.listEvents({ limit: 1 });
   assert.deepEqual([event?.kind, event?.detail], ['signing_key_forgotten', old]);
-  await at.close();
 });
 
 test('forgetting a key revokes nothing: refresh tokens from its time still work', async () => {
@@ -166,7 +163,6 @@ test('forgetting a key revokes nothing: refresh tokens from its time still work'
   assert.equal((await publishedBy(at)).length, 1);
   const { accessToken } = tokensOf(await at.refresh(key, refreshToken));
   assert.equal(await at.isActive(key, accessToken), true);
-  await at.close();
 });
 
 test('the schedule makes the next key when the signing one is signingKeyDays old, and one only', async () => {
@@ -186,7 +182,6 @@ test('the schedule makes the next key when the signing one is signingKeyDays old
   at.clock.advance(RETIRED_SECONDS);
   await tendSigningKeys(at.instance);
   assert.deepEqual(await states(at), ['signing'], 'the days count anew from when it began to sign');
-  await at.close();
 });
 
 test('with signingKeyDays 0 a key signs forever', async () => {
@@ -194,7 +189,6 @@ test('with signingKeyDays 0 a key signs forever', async () => {
   at.clock.advance(5_000 * DAY_SECONDS);
   await tendSigningKeys(at.instance);
   assert.deepEqual(await states(at), ['signing']);
-  await at.close();
 });
 
 test('through a rotation no guard meets a key that it cannot know, and no live token loses its key (rule JK-04)', async () => {
@@ -219,14 +213,12 @@ test('through a rotation no guard meets a key that it cannot know, and no live t
     at.clock.advance(KEPT_SECONDS);
   }
   assert.equal(used.size, 2);
-  await at.close();
 });
 
 test('the key set may be cached for half the time that a key is published ahead', async () => {
   const at = await start();
   const { headers } = await at.request('/oauth2/jwks');
   assert.match(headers.get('cache-control') ?? '', new RegExp(`max-age=${KEPT_SECONDS}\\b`));
-  await at.close();
 });
 
 test('two instances that rotate at once make one key, and each signs what the other publishes (rule JK-07)', async () => {
@@ -250,8 +242,6 @@ test('two instances that rotate at once make one key, and each signs what the ot
     assert.equal(await beside.isActive(key, accessToken), true);
     assert.equal(await isVerified(beside, accessToken), true);
   }
-  await other.close();
-  await one.close();
 });
 
 test('of two instances that find a key due, one makes it', async () => {
@@ -261,8 +251,6 @@ test('of two instances that find a key due, one makes it', async () => {
   await Promise.all([one, other, one, other].map(({ instance }) => tendSigningKeys(instance)));
   assert.deepEqual(await states(one), ['signing', 'next']);
   assert.deepEqual(await states(other), ['signing', 'next']);
-  await other.close();
-  await one.close();
 });
 
 test('removing a key: another signs at once, every old token is dead, and the feed and its heartbeat say so', async () => {
@@ -299,7 +287,6 @@ test('removing a key: another signs at once, every old token is dead, and the fe
   assert.deepEqual([entry?.['kind'], entry?.['id'], entry?.['before']], ['before', '*', before]);
   const [event] = await at.instance.store.listEvents({ limit: 1 });
   assert.deepEqual([event?.kind, event?.detail], ['signing_key_removed', lost]);
-  await at.close();
 });
 
 test('another instance drops a removed key within a second of real time', async () => {
@@ -319,8 +306,6 @@ test('another instance drops a removed key within a second of real time', async 
     });
   }
   assert.notEqual(await signsWith(other, key), lost);
-  await other.close();
-  await one.close();
 });
 
 test('removing the signing key while the next one waits: neither that one nor a retired one signs early', async () => {
@@ -339,7 +324,6 @@ test('removing the signing key while the next one waits: neither that one nor a 
   assert.ok(substitute !== retired && substitute !== lost && substitute !== next.keyId);
   at.clock.advance((next.activeFrom - at.clock.now()) / 1000);
   assert.equal(await signsWith(at, key), next.keyId);
-  await at.close();
 });
 
 test('a retired key and a next one can be removed too: the signing key stays', async () => {
@@ -353,7 +337,6 @@ test('a retired key and a next one can be removed too: the signing key stays', a
   for (const keyId of [retired, next.keyId]) await removeSigningKey(at.instance, keyId);
   assert.deepEqual(await publishedBy(at), [signing]);
   assert.equal(await currentOf(at), signing);
-  await at.close();
 });
 
 test('removing the last key of an algorithm while the settings name another: the server makes a new one', async () => {
@@ -370,8 +353,6 @@ test('removing the last key of an algorithm while the settings name another: the
   assert.notEqual(kid, lost);
   await beside.instance.keys.reload();
   assert.equal(await isVerified(beside, accessToken), true);
-  await beside.close();
-  await at.close();
 });
 
 test('an unknown key can be neither removed nor shown, and trying revokes nothing', async () => {
@@ -386,7 +367,6 @@ test('an unknown key can be neither removed nor shown, and trying revokes nothin
   assert.equal((await showSigningKey(at.instance, await currentOf(at))).state, 'signing');
   assert.equal(await at.isActive(key, accessToken), true);
   assert.deepEqual(await states(at), ['signing']);
-  await at.close();
 });
 
 test('ES256, EdDSA and RS256 side by side: each is published, and tokens of all three are good (rule AT-04)', async () => {
@@ -436,7 +416,6 @@ test('ES256, EdDSA and RS256 side by side: each is published, and tokens of all 
   at.clock.advance(AHEAD_SECONDS + RETIRED_SECONDS);
   await tendSigningKeys(at.instance);
   assert.equal(await currentOf(at), next.keyId);
-  await at.close();
 });
 
 test('a next key of the previous algorithm does not delay the rotation to the new one', async () => {
@@ -452,7 +431,6 @@ test('a next key of the previous algorithm does not delay the rotation to the ne
   assert.equal(next.algorithm, 'EdDSA');
   assert.equal(next.state, 'next');
   await assert.rejects(rotateSigningKey(second.instance), { code: 'issuer_key_waiting' });
-  await second.close();
 });
 
 test('going back to an earlier algorithm uses its key again, and makes none', async () => {
@@ -469,5 +447,4 @@ test('going back to an earlier algorithm uses its key again, and makes none', as
   const third = await start({ folder: first.folder, clock: first.clock });
   assert.equal(await currentOf(third), kid);
   assert.equal((await publishedBy(third)).length, 2);
-  await third.close();
 });

@@ -269,7 +269,6 @@ test('any subject that is not a live access token of this key is the same invali
   }
   assert.equal(said.size, 1, 'nobody learns here what a token is');
   assert.equal((await cut(parent.accessToken)).status, 200);
-  await elsewhere.close();
 });
 
 test('an opaque token can be exchanged, and its child is opaque', async () => {
@@ -328,7 +327,6 @@ test('revoking everything kills children too; a child cut afterwards from a new 
   at.clock.advance(1);
   const fresh = tokensOf(await cut((await at.issue(by)).accessToken, {}, { by, at }));
   assert.equal(await at.isActive(by, fresh.accessToken), true);
-  await at.close();
 });
 
 test('reuse of a refresh token kills the tokens cut in its family as well (RFC 9700 §4.14.2)', async () => {
@@ -395,5 +393,4 @@ test('another instance on the same store accepts the token as a subject, and ref
   await hallpass.revoke(key, parent.accessToken);
   assert.equal((await cut(parent.accessToken, {}, { at: beside })).outcome, '400 invalid_request');
   assert.equal(await beside.isActive(key, child.accessToken), false);
-  await beside.close();
 });
