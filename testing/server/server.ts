@@ -67,6 +67,16 @@ export interface Tokens {
 
 export type Params = string | Readonly<Record<string, string | readonly string[]>>;
 
+/** A token request that is good for any key of `makeKey`. */
+export const ASK = { grant_type: 'client_credentials', scope: '/accounts.write' } as const;
+
+/** Every endpoint that authenticates clients, with parameters that are good. */
+export const ENDPOINTS = [
+  ['/oauth2/token', ASK],
+  ['/oauth2/revoke', { token: 'x' }],
+  ['/oauth2/introspect', { token: 'x' }],
+] as const;
+
 interface With {
   /** Sent in the Authorization header, as Basic. */
   readonly key?: Key | undefined;
@@ -82,6 +92,8 @@ export interface Hallpass {
   readonly clock: TestClock;
   readonly keys: ApiKeys;
   readonly makeKey: (wanted?: Partial<NewApiKey>) => Promise<Key>;
+  /** A key for a guard: it may read the feed and introspect tokens for the issuer, and gets no tokens. */
+  readonly makeReader: (wanted?: Partial<NewApiKey>) => Promise<Key>;
   /** The key with its new secret; the one before it works on for the overlap, in milliseconds. */
   readonly rotateSecret: (key: Key, overlap: number) => Promise<Key>;
   /** Changes a key's policy past the commands, with the version that the store wants. */
@@ -89,6 +101,12 @@ export interface Hallpass {
   readonly request: (path: string, init?: RequestInit) => Promise<Answer>;
   readonly form: (path: string, params: Params, more?: With) => Promise<Answer>;
   readonly json: (path: string, value: unknown, more?: With) => Promise<Answer>;
+  /** Requests a token by `client_credentials`; `more` replaces or adds parameters. */
+  readonly ask: (
+    key: Key,
+    more?: Readonly<Record<string, string | readonly string[]>>,
+    headers?: Readonly<Record<string, string>>,
+  ) => Promise<Answer>;
   /** Requests a token by `client_credentials`, which must succeed. */
   readonly issue: (
     key: Key,
@@ -99,6 +117,13 @@ export interface Hallpass {
   readonly revoke: (key: Key, token: string, more?: Readonly<Record<string, string>>) => Promise<Answer>;
   readonly introspect: (key: Key, token: string) => Promise<Answer>;
   readonly isActive: (key: Key, token: string) => Promise<boolean>;
+  /** Requests /ping with a bearer token. */
+  readonly ping: (accessToken: string) => Promise<Answer>;
+  /** Reads a page of the revocation feed. */
+  readonly readFeed: (key: Key, after?: string, headers?: Readonly<Record<string, string>>) => Promise<Answer>;
+  readonly metrics: () => Promise<string>;
+  /** The kinds of the events of the grant that an access token belongs to, newest first. */
+  readonly eventsOf: (accessToken: string) => Promise<readonly string[]>;
   /** Sends raw bytes on a new connection and returns everything that came back until it was closed. */
   readonly raw: (...pieces: readonly (string | Uint8Array)[]) => Promise<string>;
   readonly close: () => Promise<void>;
@@ -211,6 +236,13 @@ export async function startHallpass(options: Options = {}): Promise<Hallpass> {
   };
   const form: Hallpass['form'] = (path, params, more = {}) =>
     post(path, 'application/x-www-form-urlencoded', printForm(params), more);
+  const makeKey: Hallpass['makeKey'] = async (wanted = {}) => {
+    const { client, clientSecret } = await keys.create({ name: 'a key', scopes: SCOPES, ...wanted });
+    // A key that signs has none.
+    return { clientId: client.clientId, clientSecret: clientSecret ?? '' };
+  };
+  const ask: Hallpass['ask'] = (key, more = {}, headers = {}) =>
+    form('/oauth2/token', { ...ASK, ...more }, { key, headers });
   const introspect: Hallpass['introspect'] = (key, token) => form('/oauth2/introspect', { token }, { key });
   return {
     url,
@@ -220,11 +252,8 @@ export async function startHallpass(options: Options = {}): Promise<Hallpass> {
     instance,
     clock,
     keys,
-    makeKey: async (wanted = {}) => {
-      const { client, clientSecret } = await keys.create({ name: 'a key', scopes: SCOPES, ...wanted });
-      // A key that signs has none.
-      return { clientId: client.clientId, clientSecret: clientSecret ?? '' };
-    },
+    makeKey,
+    makeReader: (wanted = {}) => makeKey({ scopes: [], resourceServerFor: [issuer], ...wanted }),
     rotateSecret: async ({ clientId }, overlap) => ({
       clientId,
       clientSecret: demand((await keys.rotateSecret(clientId, overlap)).clientSecret),
@@ -240,10 +269,8 @@ export async function startHallpass(options: Options = {}): Promise<Hallpass> {
     form,
     json: (path, value, more = {}) =>
       post(path, 'application/json', typeof value === 'string' ? value : JSON.stringify(value), more),
-    issue: async (key, scope = '/accounts.write', more = {}) => {
-      const answer = await form('/oauth2/token', { grant_type: 'client_credentials', scope, ...more }, { key });
-      return tokensOf(answer);
-    },
+    ask,
+    issue: async (key, scope = ASK.scope, more = {}) => tokensOf(await ask(key, { scope, ...more })),
     refresh: (key, refreshToken, more = {}) =>
       form('/oauth2/token', { grant_type: 'refresh_token', refresh_token: refreshToken, ...more }, { key }),
     revoke: (key, token, more = {}) => form('/oauth2/revoke', { token, ...more }, { key }),
@@ -256,6 +283,17 @@ export async function startHallpass(options: Options = {}): Promise<Hallpass> {
       // Nothing else is said of a token that is not active.
       if (!active) assert.equal(answer.text, '{"active":false}');
       return active;
+    },
+    ping: (accessToken) => request('/ping', { headers: { authorization: `Bearer ${accessToken}` } }),
+    readFeed: (key, after = '', headers = {}) =>
+      request(`/oauth2/revocations?after=${encodeURIComponent(after)}`, {
+        headers: { authorization: printBasic(key), ...headers },
+      }),
+    metrics: async () => await (await fetch(`${operatorUrl}/metrics`)).text(),
+    eventsOf: async (accessToken) => {
+      const grant = claimOf(accessToken, 'grant_id');
+      const events = await instance.store.listEvents({ limit: 1_000 });
+      return events.filter(({ grantId }) => grantId === grant).map(({ kind }) => kind);
     },
     raw: (...pieces) => exchangeRaw(url, pieces),
     close,
@@ -285,6 +323,28 @@ export function tokensOf(answer: Answer): Tokens {
   assert.ok(typeof accessToken === 'string' && typeof refreshToken === 'string');
   assert.ok(typeof scope === 'string' && typeof expiresIn === 'number');
   return { accessToken, refreshToken, scope, expiresIn };
+}
+
+interface Family {
+  readonly at: Hallpass;
+  readonly key: Key;
+  readonly scope?: string;
+}
+
+/** A grant and its tokens by generation, each refreshed from the one before it. */
+export function makeFamily(family: Family, generations: 0): Promise<readonly [Tokens]>;
+export function makeFamily(family: Family, generations: 1): Promise<readonly [Tokens, Tokens]>;
+export function makeFamily(family: Family, generations: 2): Promise<readonly [Tokens, Tokens, Tokens]>;
+export function makeFamily(family: Family, generations: 3): Promise<readonly [Tokens, Tokens, Tokens, Tokens]>;
+export async function makeFamily({ at, key, scope }: Family, generations: number): Promise<readonly Tokens[]> {
+  const all = [await at.issue(key, scope)];
+  while (all.length <= generations) all.push(tokensOf(await at.refresh(key, all.at(-1)?.refreshToken ?? '')));
+  return all;
+}
+
+/** The credentials of a key as parameters of a body. */
+export function bodyOf({ clientId, clientSecret }: Key): Readonly<Record<'client_id' | 'client_secret', string>> {
+  return { client_id: clientId, client_secret: clientSecret };
 }
 
 /** The header and the claims of a JWT, not verified. */

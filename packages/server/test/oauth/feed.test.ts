@@ -15,7 +15,7 @@ import {
 const FEED = '/oauth2/revocations';
 const hallpass = await startHallpass();
 const key = await hallpass.makeKey();
-const reader = await hallpass.makeKey({ scopes: [], resourceServerFor: [hallpass.issuer] });
+const reader = await hallpass.makeReader();
 
 interface Message {
   readonly event: string;
@@ -251,7 +251,7 @@ test('a stream with an unknown Last-Event-ID gets everything', async (t) => {
 
 test('more than a page of entries is read in several, each once, in order (contract §9)', async (t) => {
   const many = await startHallpass();
-  const by = await many.makeKey({ scopes: [], resourceServerFor: [many.issuer] });
+  const by = await many.makeReader();
   const expires_at = many.clock.seconds + 3_600;
   const wanted = Array.from({ length: 2_500 }, (_, at) => `id-${at}`);
   await many.instance.store.revoke(
@@ -272,7 +272,7 @@ test('more than a page of entries is read in several, each once, in order (contr
 test('what can concern no living token any more is left out', async () => {
   const quick = await startHallpass();
   const by = await quick.makeKey();
-  const readBy = await quick.makeKey({ scopes: [], resourceServerFor: [quick.issuer] });
+  const readBy = await quick.makeReader();
   const { accessToken } = await quick.issue(by);
   await quick.revoke(by, accessToken);
   assert.equal((await readPage('', quick, readBy)).entries.length, 1);
@@ -322,7 +322,7 @@ test("the feed is for a resource server's key, or a token of one with the scope 
 });
 
 test("a disabled key's open stream ends (contract §9)", async (t) => {
-  const leaving = await hallpass.makeKey({ scopes: [], resourceServerFor: [hallpass.issuer] });
+  const leaving = await hallpass.makeReader();
   const stream = await Stream.open(t, { by: leaving });
   await stream.untilHeartbeat();
   await hallpass.keys.disable(leaving.clientId);
@@ -362,8 +362,8 @@ test("a stream opened with a token ends when that token is revoked, and another 
 
 test('a key has so many streams at once and no more, and each that ends makes room (contract §10)', async (t) => {
   const full = await startHallpass();
-  const by = await full.makeKey({ scopes: [], resourceServerFor: [full.issuer] });
-  const other = await full.makeKey({ scopes: [], resourceServerFor: [full.issuer] });
+  const by = await full.makeReader();
+  const other = await full.makeReader();
   const { hostname, port } = new URL(full.url);
   const open = (as: Key): Promise<{ readonly head: string; readonly socket: Socket }> =>
     new Promise((resolve, reject) => {
@@ -386,7 +386,7 @@ test('a key has so many streams at once and no more, and each that ends makes ro
   assert.match((await open(other)).head, /^HTTP\/1\.1 200 /, 'another key does not notice');
   const page = await readPage('', full, by);
   assert.equal(page.more, false, 'pages go on');
-  const metrics = await (await fetch(`${full.operatorUrl}/metrics`)).text();
+  const metrics = await full.metrics();
   assert.match(metrics, /^hallpass_bounds_reached_total\{bound="FEED_STREAMS_PER_CLIENT_MAX"\} 1$/m);
   first.socket.destroy();
   await until(async () => (await open(by)).head.startsWith('HTTP/1.1 200 '));
@@ -395,7 +395,7 @@ test('a key has so many streams at once and no more, and each that ends makes ro
 
 test('an open stream ends when the server closes, and holds nothing up', async (t) => {
   const closing = await startHallpass();
-  const by = await closing.makeKey({ scopes: [], resourceServerFor: [closing.issuer] });
+  const by = await closing.makeReader();
   const stream = await Stream.open(t, { by, from: closing });
   await stream.untilHeartbeat();
   const ended = (async () => {

@@ -157,8 +157,7 @@ suite('an imported secret', () => {
 });
 
 suite('a guard that passes on the keys of its callers', () => {
-  const api = async (hallpass: Hallpass): Promise<Key> =>
-    await hallpass.makeKey({ scopes: [], resourceServerFor: [hallpass.issuer] });
+  const api = async (hallpass: Hallpass): Promise<Key> => await hallpass.makeReader();
   const reported = (guard: Key, caller?: string): Headers => ({
     ...from(SHARED),
     'hallpass-guard': basicOf(guard),

@@ -6,8 +6,8 @@ import assert from 'node:assert/strict';
 import { createHmac, createPublicKey, randomUUID, sign } from 'node:crypto';
 import { test } from 'node:test';
 import type { ClientAlgorithm } from '@hallpass/protocol';
-import type { Answer } from '../../../../testing/server.ts';
-import type { Signer } from '../../../../testing/signer.ts';
+import type { Answer } from '../../../../testing/server/server.ts';
+import type { Signer } from '../../../../testing/client/signer.ts';
 import { DEGENERATE_SIGNATURES, forge, privateKeyOf, segment, withSignature } from './forger.ts';
 
 export interface Changes {

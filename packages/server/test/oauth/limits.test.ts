@@ -251,7 +251,7 @@ test('without a trusted proxy X-Forwarded-For is ignored: made-up addresses do n
 
 test("a resource server's introspections of what strangers bring leave it its feed and its other questions (contract §10)", async () => {
   const hallpass = await startHallpass();
-  const api = await hallpass.makeKey({ scopes: [], resourceServerFor: [hallpass.issuer], requestsPerSecond: 3 });
+  const api = await hallpass.makeReader({ requestsPerSecond: 3 });
   const { accessToken } = await hallpass.issue(await hallpass.makeKey());
   const feed = (key: Key): Promise<Answer> =>
     hallpass.request('/oauth2/revocations?after=', { headers: { authorization: basicOf(key) } });

@@ -17,7 +17,7 @@ const PREFIX = 'hpat_';
 const hallpass = await startHallpass();
 const key = await hallpass.makeKey({ accessTokenFormat: 'opaque' });
 const plain = await hallpass.makeKey();
-const api = await hallpass.makeKey({ scopes: [], resourceServerFor: [hallpass.issuer] });
+const api = await hallpass.makeReader();
 
 const ping = (token: string, scheme = 'Bearer', at: Hallpass = hallpass): Promise<Answer> =>
   at.request('/ping', { headers: { authorization: `${scheme} ${token}` } });

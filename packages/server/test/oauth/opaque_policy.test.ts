@@ -37,8 +37,7 @@ function forge({ clientId }: Key, changes: Partial<AccessTokenClaims> = {}): str
   return token;
 }
 
-const ping = async (token: string): Promise<string> =>
-  (await hallpass.request('/ping', { headers: { authorization: `Bearer ${token}` } })).outcome;
+const ping = async (token: string): Promise<string> => (await hallpass.ping(token)).outcome;
 const exchange = async (key: Key, token: string): Promise<string> => {
   const params = { grant_type: EXCHANGE, subject_token: token, subject_token_type: TYPE, scope: '/ping.read' };
   return (await hallpass.form('/oauth2/token', params, { key })).outcome;

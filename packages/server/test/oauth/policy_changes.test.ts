@@ -4,14 +4,13 @@ import { manageApiKeys } from '../../src/operator/api_keys.ts';
 import { START, startHallpass, TestClock, tokensOf, type Answer, type Key } from '../../../../testing/server/server.ts';
 
 const hallpass = await startHallpass();
-const ping = (accessToken: string): Promise<Answer> =>
-  hallpass.request('/ping', { headers: { authorization: `Bearer ${accessToken}` } });
+const ping = (accessToken: string): Promise<Answer> => hallpass.ping(accessToken);
 const ask = (key: Key): Promise<Answer> =>
   hallpass.form('/oauth2/token', { grant_type: 'client_credentials', scope: '/ping.read' }, { key });
 
 test('disabling a key ends all its tokens at once: introspection, refresh, /ping (contract §4)', async () => {
   const key = await hallpass.makeKey();
-  const api = await hallpass.makeKey({ scopes: [], resourceServerFor: [hallpass.issuer] });
+  const api = await hallpass.makeReader();
   const other = await hallpass.makeKey();
   const first = await hallpass.issue(key, '/ping.read');
   const second = tokensOf(await hallpass.refresh(key, first.refreshToken));
@@ -69,7 +68,7 @@ test('a request that waits for the second after a disable looks at the key anew'
 
 test('disable, enable and disable again: every generation of tokens is dead', async () => {
   const key = await hallpass.makeKey();
-  const api = await hallpass.makeKey({ scopes: [], resourceServerFor: [hallpass.issuer] });
+  const api = await hallpass.makeReader();
   const tokens = [await hallpass.issue(key)];
   for (let round = 0; round < 3; round++) {
     await hallpass.keys.disable(key.clientId);

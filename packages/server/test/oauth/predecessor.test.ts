@@ -76,7 +76,7 @@ async function markOf({ at, key }: Grant): Promise<unknown> {
 }
 
 async function metricOf(at: Hallpass, reason: string): Promise<number> {
-  const text = await (await fetch(`${at.operatorUrl}/metrics`)).text();
+  const text = await at.metrics();
   const [, count] =
     new RegExp(`^hallpass_refresh_suspicions_total\\{reason="${reason}"\\} (\\d+)$`, 'm').exec(text) ?? [];
   assert.ok(count !== undefined, text);
@@ -194,7 +194,7 @@ test('a client in a loop stores ten events per hour, and its mark keeps counting
   const suspicions = async (): Promise<unknown> =>
     (await hallpass.keys.show(grant.key.clientId)).refreshSuspicions?.count;
   assert.equal(await suspicions(), generations - 2);
-  const metrics = await (await fetch(`${hallpass.operatorUrl}/metrics`)).text();
+  const metrics = await hallpass.metrics();
   const bound = 'hallpass_bounds_reached_total{bound="SUSPICION_EVENTS_PER_CLIENT_HOUR_MAX"}';
   assert.ok(metrics.includes(`${bound} ${generations - 2 - SUSPICION_EVENTS_PER_CLIENT_HOUR_MAX}\n`), metrics);
   clock.advance(3600);

@@ -54,7 +54,7 @@ test('a key adds so many revocations in an hour and no more; another key, and th
 
   const bounded = (await kindsOf(hallpass)).filter((kind) => kind === 'key_revocation_limit_reached');
   assert.equal(bounded.length, 1, 'recorded once');
-  const metrics = await (await fetch(`${hallpass.operatorUrl}/metrics`)).text();
+  const metrics = await hallpass.metrics();
   assert.match(metrics, /^hallpass_bounds_reached_total\{bound="KEY_REVOCATIONS_PER_HOUR"\} 3$/m);
 });
 
@@ -109,7 +109,7 @@ async function makeStolen(hallpass: Hallpass, key: Key): Promise<{ readonly stol
 }
 
 async function feedOf(hallpass: Hallpass): Promise<readonly unknown[]> {
-  const by = await hallpass.makeKey({ scopes: [], resourceServerFor: [hallpass.issuer] });
+  const by = await hallpass.makeReader();
   const { body } = await hallpass.request('/oauth2/revocations?after=', { headers: { authorization: basicOf(by) } });
   assert.ok(Array.isArray(body['entries']));
   return body['entries'].map((entry) => Object(entry)['kind']);

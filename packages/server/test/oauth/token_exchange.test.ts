@@ -76,7 +76,7 @@ test('without scope the child has all of the parent (RFC 8693 §2.1), and never 
   assert.equal(answer.body['scope'], '/accounts.write /ping.read');
   assert.equal('refresh_token' in answer.body, false);
   const { accessToken } = tokensOf(answer);
-  assert.equal((await hallpass.request('/ping', { headers: { authorization: `Bearer ${accessToken}` } })).status, 200);
+  assert.equal((await hallpass.ping(accessToken)).status, 200);
   const asRefresh = await hallpass.refresh(key, accessToken);
   assert.equal(asRefresh.outcome, '400 invalid_grant', 'and is none itself (RFC 8725 §3.12)');
 });
@@ -308,7 +308,7 @@ for (const [how, end] of [
     await end(by, parent);
     for (const { accessToken } of [parent, child, grandchild]) {
       assert.equal(await hallpass.isActive(api, accessToken), false);
-      const ping = await hallpass.request('/ping', { headers: { authorization: `Bearer ${accessToken}` } });
+      const ping = await hallpass.ping(accessToken);
       assert.equal(ping.outcome, '401 invalid_token');
       assert.notEqual((await cut(accessToken, {}, { by })).status, 200, 'nor is there anything more to cut from it');
     }

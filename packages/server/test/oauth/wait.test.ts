@@ -33,7 +33,7 @@ interface Place {
 async function open(environment: Readonly<Record<string, string>> = {}): Promise<Place> {
   const hallpass = await startHallpass({ clock: new RunningClock(), environment });
   const key = await hallpass.makeKey();
-  return { hallpass, key, reader: await hallpass.makeKey({ scopes: [], resourceServerFor: [hallpass.issuer] }) };
+  return { hallpass, key, reader: await hallpass.makeReader() };
 }
 
 const followerId = (at: number): string => String(at).padStart(22, 'A');
@@ -183,7 +183,7 @@ test('revocations that wait at the same time ask each guard once, and respond no
     }),
   });
   const key = await hallpass.makeKey();
-  const place = { hallpass, key, reader: await hallpass.makeKey({ scopes: [], resourceServerFor: [hallpass.issuer] }) };
+  const place = { hallpass, key, reader: await hallpass.makeReader() };
   await follow(t, place, { at: 1 });
   const startedAt = performance.now();
   // More than may wait: the rest is answered at once, and by the same calls.
@@ -199,7 +199,7 @@ test('revocations that wait at the same time ask each guard once, and respond no
 
 test("confirmations have their own budget: what others revoke does not use up a guard's requests", async () => {
   const hallpass = await startHallpass();
-  const reader = await hallpass.makeKey({ scopes: [], resourceServerFor: [hallpass.issuer], requestsPerSecond: 2 });
+  const reader = await hallpass.makeReader({ requestsPerSecond: 2 });
   const partner = await hallpass.makeKey({ scopes: ['/oauth2/revocations.read'], requestsPerSecond: 2 });
   const page = async (by: Key, follower?: string): Promise<string> => {
     const headers = {
@@ -278,7 +278,7 @@ test('waits beyond the limit of one key are answered at once', async (t) => {
     return elapsedMs;
   });
   assert.equal(times.filter((elapsedMs) => elapsedMs >= 4_990).length, WAITS_PER_CLIENT_MAX);
-  const metrics = await (await fetch(`${place.hallpass.operatorUrl}/metrics`)).text();
+  const metrics = await place.hallpass.metrics();
   assert.match(metrics, /^hallpass_bounds_reached_total\{bound="WAITS_PER_CLIENT_MAX"\} 3$/m);
 });
 
@@ -286,7 +286,7 @@ test('the metrics say how many are connected, and how long revocations waited', 
   const place = await open();
   await follow(t, place, { at: 1 });
   await revokeAndWait(place, '?wait=10');
-  const text = await (await fetch(`${place.hallpass.operatorUrl}/metrics`)).text();
+  const text = await place.hallpass.metrics();
   assert.match(text, /^hallpass_feed_streams 1$/m);
   assert.match(text, /^hallpass_feed_pages_total [1-9]/m);
   assert.match(text, /^hallpass_revoke_wait_seconds_count\{confirmed="all"\} 1$/m);
