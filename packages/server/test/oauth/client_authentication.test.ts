@@ -2,7 +2,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { hexOf } from '../../../../testing/client/foreign_hashes.ts';
-import { ASK, basicOf, bodyOf, ENDPOINTS, startHallpass, type Answer, type Key } from '../../../../testing/server/server.ts';
+import {
+  ASK,
+  basicOf,
+  bodyOf,
+  ENDPOINTS,
+  startHallpass,
+  type Answer,
+  type Key,
+} from '../../../../testing/server/server.ts';
 import { Signer } from '../../../../testing/client/signer.ts';
 
 const hallpass = await startHallpass();
