@@ -120,7 +120,7 @@ export interface Hallpass {
   /** Requests /ping with a bearer token. */
   readonly ping: (accessToken: string) => Promise<Answer>;
   /** Reads a page of the revocation feed. */
-  readonly readFeed: (key: Key, after?: string, headers?: Readonly<Record<string, string>>) => Promise<Answer>;
+  readonly readFeed: (key: Key, cursor?: string, headers?: Readonly<Record<string, string>>) => Promise<Answer>;
   readonly metrics: () => Promise<string>;
   /** The kinds of the events of the grant that an access token belongs to, newest first. */
   readonly eventsOf: (accessToken: string) => Promise<readonly string[]>;
@@ -285,8 +285,8 @@ export async function startHallpass(options: Options = {}): Promise<Hallpass> {
       return active;
     },
     ping: (accessToken) => request('/ping', { headers: { authorization: `Bearer ${accessToken}` } }),
-    readFeed: (key, after = '', headers = {}) =>
-      request(`/oauth2/revocations?after=${encodeURIComponent(after)}`, {
+    readFeed: (key, cursor = '', headers = {}) =>
+      request(`/oauth2/revocations?after=${encodeURIComponent(cursor)}`, {
         headers: { authorization: printBasic(key), ...headers },
       }),
     metrics: async () => await (await fetch(`${operatorUrl}/metrics`)).text(),

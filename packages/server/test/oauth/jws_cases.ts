@@ -34,6 +34,9 @@ export interface Values {
   readonly bad?: readonly unknown[];
 }
 
+/** The values of several groups: a name of a group says what its values have in common, or a line is full. */
+export const anyOf = (...groups: readonly (readonly unknown[])[]): readonly unknown[] => groups.flat();
+
 /** A message with some members replaced, by default signed with ES256. */
 export function makeMessage(
   { signers, header, claims }: SignedMessage,
@@ -52,7 +55,7 @@ export function testMembers(
   for (const [member, { good = [], bad = [] }] of Object.entries(members)) {
     test(`${message.name}: ${member} in its ${part} has ${good.length} accepted and ${bad.length} refused values (${clauses})`, async () => {
       for (const value of bad) message.assertRefused(await send(value));
-      for (const value of good) await assertGood(send(value), String(JSON.stringify(value)));
+      for (const value of good) await assertGood(send(value), JSON.stringify(value));
     });
     const send = (value: unknown): Promise<Answer> =>
       message.send(makeMessage(message, { [part]: { [member]: value } }));
@@ -153,12 +156,10 @@ export function testSignedMessage(message: SignedMessage): void {
 
 const HEADER_VALUES: Readonly<Record<string, Values>> = {
   alg: {
-    bad: [
-      undefined,
-      null,
-      ['ES256'],
-      ...['', ...'none None nOnE es256 ES256K ES384 EdDSA PS256 RS256 HS256'.split(' ')],
-    ],
+    bad: anyOf(
+      [undefined, null, '', ['ES256']],
+      'none None nOnE es256 ES256K ES384 EdDSA PS256 RS256 HS256'.split(' '),
+    ),
   },
   crit: { bad: [[], ['exp'], ['b64']] },
   b64: { bad: [true, false] },
