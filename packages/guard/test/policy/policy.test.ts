@@ -3,7 +3,7 @@ import { isRefusal } from '@hallpass/protocol';
 import * as fc from 'fast-check';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { assertAllowed, assertDenied, bearer, openBench } from '../harness.ts';
+import { assertAllowed, assertDenied, bearer, openBench, words } from '../harness.ts';
 import { caseCount } from '../../../../testing/case_count.ts';
 
 const policy = compilePolicy({
@@ -17,19 +17,10 @@ const policy = compilePolicy({
   'GET /files/{name}': '/files.read',
 });
 const { issuer, guard } = await openBench();
-const SCOPES = [
-  '/root.read',
-  '/accounts.read',
-  '/accounts.write',
-  '/accounts/a1.read',
-  '/accounts/a.1.read',
-  '/me.read',
-  '/me.write',
-  '/accounts/a1/transfers.read',
-  '/accounts/me/transfers.read',
-  '/accounts/admin.read',
-  '/files.read',
-];
+const SCOPES = words(`
+  /root.read /accounts.read /accounts.write /accounts/a1.read /accounts/a.1.read /me.read /me.write
+  /accounts/a1/transfers.read /accounts/me/transfers.read /accounts/admin.read /files.read
+`);
 /** Opens every route of the policy, for the accounts `a1`, `a.1`, `me` and `admin`. */
 const everything = await issuer.token({ scope: SCOPES.join(' ') });
 
@@ -37,83 +28,6 @@ function routeOf(method: string, url: string): string {
   const match = policy.match(method, url);
   return isRefusal(match) ? match.refused : match.route;
 }
-
-test('an invalid policy is a TypeError that says which route and why', () => {
-  compilePolicy({ 'GET /accounts/{id}': '/accounts/{id}.read' });
-  const wrong: readonly (readonly [Readonly<Record<string, string>>, RegExp])[] = [
-    [{ '/accounts': '/a.read' }, /write it as 'GET \/path'/],
-    [{ 'get /accounts': '/a.read' }, /write it as 'GET \/path'/],
-    [{ 'GET accounts': '/a.read' }, /write it as 'GET \/path'/],
-    [{ 'GET  /accounts': '/a.read' }, /write it as 'GET \/path'/],
-    [{ '* /accounts': '/a.read' }, /write it as 'GET \/path'/],
-    [{ '': '/a.read' }, /write it as 'GET \/path'/],
-    [{ 'GET /accounts/': '/a.read' }, /'' is neither a plain segment nor a \{parameter\}/],
-    [{ 'GET //accounts': '/a.read' }, /'' is neither a plain segment/],
-    [{ 'GET /a/../b': '/a.read' }, /'\.\.' is neither a plain segment/],
-    [{ 'GET /a/./b': '/a.read' }, /'\.' is neither a plain segment/],
-    [{ 'GET /a%2fb': '/a.read' }, /'a%2fb' is neither a plain segment/],
-    [{ 'GET /a?b': '/a.read' }, /is neither a plain segment/],
-    [{ 'GET /a#b': '/a.read' }, /is neither a plain segment/],
-    [{ 'GET /a;b': '/a.read' }, /is neither a plain segment/],
-    [{ 'GET /a\\b': '/a.read' }, /is neither a plain segment/],
-    [{ 'GET /:id': '/a/{id}.read' }, /\{id\} is no parameter of the path/],
-    [{ 'GET /x{id}': '/a/{id}.read' }, /'x\{id\}' is neither a plain segment/],
-    [{ 'GET /{id': '/a.read' }, /is neither a plain segment/],
-    [{ 'GET /{}': '/a.read' }, /is neither a plain segment/],
-    [{ 'GET /{a}/{a}': '/a.read' }, /\{a\} is used twice/],
-    [{ 'GET /{a}': '/a/{b}.read' }, /the scope's \{b\} is no parameter of the path/],
-    [{ 'GET /a': 'a.read' }, /'a\.read' is not a scope \(it does not begin with a slash\)/],
-    [{ 'GET /a': '/a' }, /'\/a' is not a scope \(it has no verb after its last dot\)/],
-    [{ 'GET /a': '' }, /'' is not a scope/],
-    [{ 'GET /a': '*' }, /'\*' is not a scope/],
-    [
-      { 'GET /{a}/x': '/x.read', 'GET /{b}/x': '/y.read' },
-      /'GET \/\{a\}\/x' and 'GET \/\{b\}\/x' match the same requests/,
-    ],
-  ];
-  for (const [routes, sentence] of wrong) {
-    assert.throws(
-      () => compilePolicy(routes),
-      (error: unknown) => {
-        assert.ok(error instanceof TypeError);
-        assert.match(error.message, sentence);
-        return true;
-      },
-    );
-  }
-});
-
-test('a literal wins over a parameter, leftmost first, in whatever order they are listed', () => {
-  assert.equal(routeOf('GET', '/accounts/me'), 'GET /accounts/me');
-  assert.equal(routeOf('GET', '/accounts/mee'), 'GET /accounts/{accountID}');
-  assert.equal(routeOf('GET', '/accounts/me/settings'), 'GET /accounts/me/settings');
-  // No literal goes on from here, so the parameter does.
-  const match = policy.match('GET', '/accounts/me/transfers');
-  assert.ok(!isRefusal(match));
-  assert.deepEqual(match.values, { accountID: 'me' });
-  const routes = { 'GET /{a}/x/{c}': '/1.read', 'GET /{a}/{b}/y': '/2.read', 'GET /k/{b}/{c}': '/3.read' } as const;
-  for (const order of [Object.entries(routes), Object.entries(routes).toReversed()]) {
-    const reordered = compilePolicy<Readonly<Record<string, string>>>(Object.fromEntries(order));
-    const found = (url: string): unknown => {
-      const at = reordered.match('GET', url);
-      return isRefusal(at) ? at.refused : at.scope.text;
-    };
-    assert.deepEqual(['/k/x/y', '/j/x/y', '/j/i/y', '/j/i/z'].map(found), [
-      '/3.read',
-      '/1.read',
-      '/2.read',
-      'route_not_allowed',
-    ]);
-  }
-});
-
-test('values captured before backtracking are not among the values of the route', () => {
-  const two = compilePolicy({ 'GET /k/{x}/end': '/{x}.read', 'GET /{a}/{b}/{c}': '/{a}/{b}/{c}.read' });
-  const match = two.match('GET', '/k/1/2');
-  assert.ok(!isRefusal(match));
-  assert.deepEqual(match.values, { a: 'k', b: '1', c: '2' });
-  assert.equal(match.scope.text, '/k/1/2.read');
-});
 
 test('the method is case-sensitive, and HEAD is not GET', async () => {
   assertAllowed(await guard.checkRoute(policy, bearer(everything, 'GET')));
@@ -171,138 +85,33 @@ test('a route that no policy names is 403 with a good token and 401 without (con
 
 /** Plain paths that are open, and what looks like them to one program or another. */
 const HOSTILE: Readonly<Record<string, readonly string[]>> = {
-  // The scope of this route does not hold the value, so nothing but the path's own rules stands in the way.
-  '/files/x': [
-    '/files/.',
-    '/files/..',
-    '/files/%2e',
-    '/files/%2e%2e',
-    '/files/',
-    '/files/x%2f',
-    '/files/..%2fx',
-    '/files/x%00',
-    '/files/x%5c',
-    '/files/x;y',
-    '/files/%252e',
-    '/files/x%0a',
-    '/files/%c0%ae',
-  ],
+  // The scope of this route doesn't hold the value, so only the rules for paths stand in the way.
+  '/files/x': words(`
+    /files/. /files/.. /files/%2e /files/%2e%2e /files/ /files/x%2f /files/..%2fx /files/x%00 /files/x%5c /files/x;y
+    /files/%252e /files/x%0a /files/%c0%ae
+  `),
   '/accounts': [
-    '//accounts',
-    '///accounts',
-    '/accounts/',
-    '/accounts//',
-    '/./accounts',
-    '/accounts/.',
-    '/x/../accounts',
-    '/accounts/..',
-    '/..//accounts',
-    '/%2e/accounts',
-    '/accounts/%2e',
-    '/accounts%2f',
-    '/%2faccounts',
-    '/accounts%5c',
-    '\\accounts',
-    '/\\accounts',
-    '/accounts\\',
-    '/accounts;',
-    '/accounts;x=1',
-    '/;/accounts',
-    '/accounts%3b',
-    '/accounts%00',
-    '/accounts%',
-    '/accounts%2',
-    '/accounts%zz',
-    '/accounts%20',
-    '/accounts ',
-    ' /accounts',
-    '/accounts\u0000',
-    '/accounts\n',
-    '/accounts\t',
-    '/accounts%0a',
-    '/accounts%0d%0a',
-    '/accounts#',
-    '/accounts#x',
-    '/accounts%23',
-    '/accounts%3f',
-    '/accounts.json',
-    '/accounts.',
-    '/ACCOUNTS',
-    '/accounts*',
-    '/*',
-    '*',
-    '',
-    'accounts',
-    './accounts',
-    '/acco\u00fants',
-    '/\u200baccounts',
-    '/accounts%ef%bb%bf',
-    '%2faccounts',
-    'http:/accounts',
-    'http:accounts',
-    '//evil.example/accounts',
-    'ftp://api/accounts',
-    'javascript:/accounts',
-    'http://api\\@evil/accounts',
-    'api:443',
-    'http://api//accounts',
-    'http://api/accounts/',
-    'http://api',
+    ...words(String.raw`
+      //accounts ///accounts /accounts/ /accounts// /./accounts /accounts/. /x/../accounts /accounts/.. /..//accounts
+      /%2e/accounts /accounts/%2e /accounts%2f /%2faccounts /accounts%5c \accounts /\accounts /accounts\ /accounts;
+      /accounts;x=1 /;/accounts /accounts%3b /accounts%00 /accounts% /accounts%2 /accounts%zz /accounts%20
+      /accounts%0a /accounts%0d%0a /accounts# /accounts#x /accounts%23 /accounts%3f /accounts.json /accounts. /ACCOUNTS
+      /accounts* /* * accounts ./accounts /accoúnts /accounts%ef%bb%bf %2faccounts http:/accounts http:accounts
+      //evil.example/accounts ftp://api/accounts javascript:/accounts http://api\@evil/accounts api:443
+      http://api//accounts http://api/accounts/ http://api
+    `),
+    ...['', '/accounts ', ' /accounts', '/accounts\u0000', '/accounts\n', '/accounts\t', '/\u200baccounts'],
   ],
-  '/accounts/a1': [
-    '/accounts//a1',
-    '/accounts/a1/',
-    '/accounts/./a1',
-    '/accounts/a2/../a1',
-    '/accounts/a2/%2e%2e/a1',
-    '/accounts/a2/.%2e/a1',
-    '/accounts/a2/%2E./a1',
-    '/accounts/a2/..%2fa1',
-    '/accounts/a1%2f',
-    '/accounts/a1%2F..%2Fa1',
-    '/accounts%2fa1',
-    '/accounts%2Fa1',
-    '/accounts\\a1',
-    '/accounts%5ca1',
-    '/accounts%5Ca1',
-    '/accounts%c0%afa1',
-    '/accounts/a1%c0%80',
-    '/accounts/%e0%80%af',
-    '/accounts/a1%00',
-    '/accounts/a1%00.json',
-    '/accounts/a1;',
-    '/accounts/a1;a=b',
-    '/accounts;x/a1',
-    '/accounts/a1%3b',
-    '/accounts/a1%0a',
-    '/accounts/a1%20',
-    '/accounts/a1.',
-    '/accounts/.a1',
-    '/accounts/a1%2e',
-    '/accounts/a%2e1',
-    '/accounts/a1%09',
-    '/accounts/%2561%31',
-    '/accounts/a%251',
-    '/accounts/%252e%252e',
-    '/accounts/%25%36%31',
-    '/accounts/..;/a1',
-    '/accounts/..%00/a1',
-    '/accounts/a1%ff',
-    '/accounts/%ed%a0%80',
-    '/accounts/%c1%a11',
-    '/accounts/a1%u0041',
-    '/accounts/{accountID}',
-    '/accounts/%7baccountID%7d',
-    '/accounts/*',
-    '/accounts/a1,a2',
-    '/accounts/a1+',
-    '/accounts/a1/.',
-    '/accounts/a1/..',
-    '/accounts/...',
-    '/accounts/%c2%85',
-    '/accounts/%ef%bc%8f',
-    '/accounts/\uff0e\uff0e',
-  ],
+  '/accounts/a1': words(String.raw`
+    /accounts//a1 /accounts/a1/ /accounts/./a1 /accounts/a2/../a1 /accounts/a2/%2e%2e/a1 /accounts/a2/.%2e/a1
+    /accounts/a2/%2E./a1 /accounts/a2/..%2fa1 /accounts/a1%2f /accounts/a1%2F..%2Fa1 /accounts%2fa1 /accounts%2Fa1
+    /accounts\a1 /accounts%5ca1 /accounts%5Ca1 /accounts%c0%afa1 /accounts/a1%c0%80 /accounts/%e0%80%af /accounts/a1%00
+    /accounts/a1%00.json /accounts/a1; /accounts/a1;a=b /accounts;x/a1 /accounts/a1%3b /accounts/a1%0a /accounts/a1%20
+    /accounts/a1. /accounts/.a1 /accounts/a1%2e /accounts/a%2e1 /accounts/a1%09 /accounts/%2561%31 /accounts/a%251
+    /accounts/%252e%252e /accounts/%25%36%31 /accounts/..;/a1 /accounts/..%00/a1 /accounts/a1%ff /accounts/%ed%a0%80
+    /accounts/%c1%a11 /accounts/a1%u0041 /accounts/{accountID} /accounts/%7baccountID%7d /accounts/* /accounts/a1,a2
+    /accounts/a1+ /accounts/a1/. /accounts/a1/.. /accounts/... /accounts/%c2%85 /accounts/%ef%bc%8f /accounts/．．
+  `),
 };
 
 test('a path that two programs could read differently is refused, and the plain one beside it is not (CWE-551, GD-25)', async () => {
@@ -317,7 +126,7 @@ test('a path that two programs could read differently is refused, and the plain 
       tried += 1;
     }
   }
-  assert.ok(tried >= 60, String(tried));
+  assert.ok(tried >= 120, String(tried));
   assertAllowed(await guard.checkRoute(policy, bearer(everything, 'GET', 'http://api/')));
   assertDenied(await guard.checkRoute(policy, bearer(everything, 'GET', `/${'a'.repeat(9_000)}`)), 400);
 });
@@ -337,35 +146,10 @@ test('the handler gets exactly the values that were checked, decoded once (contr
 
 test('no method or path throws, and a match prints back to the same path', () => {
   const pieces = fc.constantFrom(
-    '/',
-    '/',
-    'accounts',
-    'files',
-    'a1',
-    'me',
-    '%',
-    '%2',
-    '%2e',
-    '%2E',
-    '%41',
-    '%61',
-    '%C3%A9',
-    '.',
-    '..',
-    ';',
-    '\\',
-    '?',
-    '#',
-    'http://api',
-    '~',
-    ':',
-    '@',
-    '+',
-    '&',
-    '%20',
-    '%2f',
+    ...words(String.raw`
+      / / accounts files a1 me % %2 %2e %2E %41 %61 %C3%A9 . .. ; \ ? # http://api ~ : @ + & %20 %2f é
+    `),
     '\u0000',
-    'é',
   );
   const url = fc.oneof(
     fc.string({ unit: 'binary' }),
@@ -406,40 +190,5 @@ test('a policy keeps nothing between requests: a thousand in a row are decided t
     assert.equal(routeOf('GET', '/accounts/a1'), 'GET /accounts/{accountID}');
     assert.equal(routeOf('GET', '/accounts/a1;'), 'malformed_path');
     assert.equal(routeOf('GET', '/nowhere'), 'route_not_allowed');
-  }
-});
-
-test('a value that differs from a literal only by case matches nothing, because a case-insensitive router would take it for the literal', () => {
-  const cased = compilePolicy({
-    'GET /accounts/mine': '/accounts/mine.read',
-    'GET /accounts/mine/limits': '/accounts/mine/limits.read',
-    'GET /accounts/{accountID}': '/accounts/{accountID}.read',
-    'GET /accounts/{accountID}/transfers': '/accounts/{accountID}/transfers.read',
-  });
-  const opens = (path: string): unknown => {
-    const match = cased.match('GET', path);
-    return isRefusal(match) ? match.refused : match.route;
-  };
-  assert.equal(opens('/accounts/mine'), 'GET /accounts/mine');
-  assert.equal(opens('/accounts/min'), 'GET /accounts/{accountID}');
-  for (const path of ['/accounts/MINE', '/accounts/Mine', '/accounts/miNe/transfers', '/ACCOUNTS/mine']) {
-    assert.equal(opens(path), 'route_not_allowed', path);
-  }
-  // The very literal may be a value where the literal leads nowhere.
-  assert.equal(opens('/accounts/mine/transfers'), 'GET /accounts/{accountID}/transfers');
-});
-
-test('the same holds for a parameter that is reached by backtracking from the literal', () => {
-  const cased = compilePolicy({ 'GET /admin/keys': '/keys.write', 'GET /{tenant}/{page}': '/{tenant}/{page}.read' });
-  for (const [path, route] of [
-    ['/admin/keys', 'GET /admin/keys'],
-    ['/admin/others', 'GET /{tenant}/{page}'],
-    ['/tenant/KEYS', 'GET /{tenant}/{page}'],
-    ['/admin/KEYS', 'route_not_allowed'],
-    ['/admin/Keys', 'route_not_allowed'],
-    ['/ADMIN/keys', 'route_not_allowed'],
-  ] as const) {
-    const match = cased.match('GET', path);
-    assert.equal(isRefusal(match) ? match.refused : match.route, route, path);
   }
 });

@@ -59,20 +59,8 @@ test('a route is a method in capitals, one space and a path', () => {
   for (const method of ['GET', 'G', 'M-SEARCH', 'VERSION-CONTROL']) {
     assert.deepEqual(found(compile({ [`${method} /a`]: '/a.read' }), '/a', method), [`${method} /a`, '/a.read']);
   }
-  for (const route of [
-    '/a',
-    'GET',
-    'GET a',
-    'GET  /a',
-    ' GET /a',
-    'get /a',
-    'Get /a',
-    '-GET /a',
-    'GET1 /a',
-    'GET\t/a',
-    'xGET /a',
-    '',
-  ]) {
+  const malformed = ['/a', 'GET', 'GET a', 'GET  /a', ' GET /a', 'get /a', 'Get /a', '-GET /a', 'GET1 /a', 'GET\t/a'];
+  for (const route of [...malformed, 'xGET /a', '* /a', '']) {
     refused({ [route]: '/a.read' }, `Route '${route}': write it as 'GET /path'.`);
   }
   assert.throws(() => compile({ 'GET /a\n': '/a.read' }), TypeError);
@@ -80,7 +68,11 @@ test('a route is a method in capitals, one space and a path', () => {
 });
 
 test('the scope of a route is valid, has only parameters of the route, and is in the catalogue if there is one', () => {
-  refused({ 'GET /a': 'a' }, "Route 'GET /a': 'a' is not a scope (it does not begin with a slash).");
+  for (const scope of ['a.read', '', '*']) {
+    refused({ 'GET /a': scope }, `Route 'GET /a': '${scope}' is not a scope (it does not begin with a slash).`);
+  }
+  refused({ 'GET /a': '/a' }, "Route 'GET /a': '/a' is not a scope (it has no verb after its last dot).");
+  refused({ 'GET /:a': '/{a}.read' }, "Route 'GET /:a': the scope's {a} is no parameter of the path.");
   refused({ 'GET /{a}': '/{a}/{b}/{c}.read' }, "Route 'GET /{a}': the scope's {b} is no parameter of the path.");
   refused({ 'GET /a': '/{a}.read' }, "Route 'GET /a': the scope's {a} is no parameter of the path.");
   const scopes = ['/a.read', '/{b}.read'];
