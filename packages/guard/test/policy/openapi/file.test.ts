@@ -91,6 +91,15 @@ test('a duplicate name is refused at any depth, because parsers take different o
   assert.match(await faultsIn('{"GET /a": "/a.read", "GET /a": "/b.read"}'), /^:1: 'GET \/a' is given twice/);
   assert.match(await faultsIn(`${LEDGER_FILE}x: { 1: a, '1': b }\n`), /'1' is given twice/);
   assert.match(await faultsIn(`${LEDGER_FILE}__proto__: {}\n__proto__: {}\n`), /'__proto__' is given twice/);
+  assert.match(await faultsIn('200: a\n201: b\n"200": c\n'), /^:3: '200' is given twice\. Keep one\.$/);
+  // A name on two lines is reported where it begins.
+  assert.match(await faultsIn('"a b": 1\n? "a\n  b"\n: 2\n'), /^:2: 'a b' is given twice/);
+  assert.equal(
+    await faultsIn('{"a": 1,\n "b": [{"c": 1, "d": {}, "c": 2}],\n "\\u0061": 2}'),
+    ":2: 'c' is given twice. Keep one.\n:3: 'a' is given twice. Keep one.",
+  );
+  const apart = '{"a": {"a": [{"a": 1}, {"a": 1}]}, "b": "\\": {\\"a\\": 1", "c": "a"}';
+  assert.doesNotMatch(await faultsIn(apart), /given twice/);
   // Both, and where each is.
   assert.match(await faultsIn(`${LEDGER_FILE}paths: {}\nopenapi: 3\n`), /^:19: .*\n:20: /);
 });
@@ -119,17 +128,27 @@ test('a word such as `no` is a string, even if the file claims to be YAML 1.1', 
   assert.match(faults[0]?.sentence ?? '', /remove must be true or false/);
 });
 
-test('a file that is neither YAML nor JSON is refused with the line of the fault', async () => {
-  assert.match(await faultsIn('a: [1\nb: 2\n'), /^:\d: This YAML or JSON is not accepted/);
-  assert.match(await faultsIn('a:\n\t- b\n'), /^:2: .*tab/i);
-  assert.match(await faultsIn('{"a": '), /YAML or JSON is not accepted/);
-  assert.match(await faultsIn('a: *nowhere\n'), /YAML or JSON is not accepted/);
-  assert.match(await faultsIn('? [a, b]\n: c\n'), /YAML or JSON is not accepted/);
-  assert.match(await faultsIn(Uint8Array.of(0xff, 0xfe, 0x61)), /YAML or JSON is not accepted/);
-  for (const text of ['', '# nothing\n', 'text', '7', '[]', 'null'])
-    assert.match(await faultsIn(text), /does not hold an object/);
-  assert.match(await faultsIn('overlay: 1.0.0\nactions: []\n'), /overlay/);
-  assert.match(await faultsIn('swagger: "2.0"\npaths: {}\n'), /Versions 3\.0/);
+test('a file that is neither YAML nor JSON is refused, one sentence for each error, with its line', async () => {
+  for (const [text, wanted] of [
+    ['a: [1\nb: 2\n', /^:\d: This YAML or JSON is not accepted/],
+    ['a:\n\t- b\n', /^:2: .*tab/i],
+    ['{"a": ', /YAML or JSON is not accepted/],
+    ['a: *nowhere\n', /YAML or JSON is not accepted/],
+    ['? [a, b]\n: c\n', /YAML or JSON is not accepted: .*strings\.$/],
+    [Uint8Array.of(0xff, 0xfe, 0x61), /YAML or JSON is not accepted: .*utf-8/i],
+    [Uint8Array.of(0x61, 0x3a, 0x20, 0xff), /YAML or JSON is not accepted: .*utf-8/i],
+    // No control character of the text is repeated.
+    ['%\u001b[2J x\n---\na: 1\n', /^:1: This YAML or JSON is not accepted: Unknown directive % \[2J\.$/],
+    ['security: [{oauth: [/a/{b}.read]}]\n', /^:1: .*put a scope that has a \{parameter\} in quotes: /],
+    ['overlay: 1.0.0\nactions: []\n', /overlay/],
+    ['swagger: "2.0"\npaths: {}\n', /Versions 3\.0/],
+    ...['', '# nothing\n', 'text', '7', '[]', 'null'].map((nothing) => [nothing, /does not hold an object/] as const),
+  ] as const) {
+    assert.match(await faultsIn(text), wanted, String(text));
+  }
+  const [tagged, few] = [await faultsIn('- !x 1\n'.repeat(25)), await faultsIn('- !x 1\n'.repeat(20))];
+  assert.match(few, /^(?::\d+: [^\n]*Unresolved tag[^\n]*(?:\n|$)){20}$/);
+  assert.equal(tagged, `${few}\n:21: There are 5 more from here on. Fix the ones above first: they may cause these.`);
 });
 
 test('names such as __proto__ are like any other', async () => {

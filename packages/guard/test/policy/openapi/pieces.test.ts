@@ -1,16 +1,18 @@
 /** Long files: YAML parsed in pieces, and JSON, give the same as YAML parsed as a whole, or are refused. */
+import { inspectPolicy } from '@hallpass/guard/openapi';
 import * as fc from 'fast-check';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { stringify } from 'yaml';
-import { at, PolicyError, type Place, type Source } from '../../../src/policy/openapi/faults.ts';
+import type { Place, Source } from '../../../src/policy/openapi/faults.ts';
 import { readJson } from '../../../src/policy/openapi/json.ts';
 import { readPieces } from '../../../src/policy/openapi/pieces.ts';
-import { parsePolicyText } from '../../../src/policy/openapi/text.ts';
 import { readYaml } from '../../../src/policy/openapi/yaml.ts';
+import { LEDGER_FILE, openFolder } from './harness.ts';
 import { caseCount } from '../../../../../testing/case_count.ts';
 
 const FILE = 'api.yaml';
+const { fileOf, faultsIn } = openFolder();
 
 function placesOf(value: unknown, place: Place = []): readonly Place[] {
   if (typeof value !== 'object' || value === null) return [place];
@@ -30,46 +32,52 @@ function assertSame(one: Source, other: Source, text: string): void {
 const line = fc.tuple(
   fc.constantFrom(0, 0, 2, 2, 4, 6),
   fc.constantFrom(
-    'a: 1',
-    'b:',
-    'c: text',
-    'd: |',
-    'e: >-',
-    'f: "x',
-    'g"',
-    "'h': 1",
-    '"i": {',
-    '}',
-    'j: [1,',
-    '2]',
-    '- k',
-    '- l: 1',
-    '-',
-    '# m',
-    '',
-    'n: &x 1',
-    'o: *x',
-    '? p',
-    ': q',
-    '---',
-    '...',
-    '%YAML 1.2',
-    'r: s: t',
-    'u',
-    '<<: *x',
-    'v: !w 1',
-    '__proto__: 1',
-    'b: # x',
-    'x: |2',
-    'y:\t',
-    '~:',
-    '-y: 1',
-    'a: | # b:',
-    '(:#: |',
-    "c: '",
-    'paths:',
-    '/a:',
-    'get:',
+    ...[
+      'a: 1',
+      'b:',
+      'c: text',
+      'd: |',
+      'e: >-',
+      'f: "x',
+      'g"',
+      "'h': 1",
+      '"i": {',
+      '}',
+      'j: [1,',
+      '2]',
+      '- k',
+      '- l: 1',
+    ],
+    ...[
+      '-',
+      '# m',
+      '',
+      'n: &x 1',
+      'o: *x',
+      '? p',
+      ': q',
+      '---',
+      '...',
+      '%YAML 1.2',
+      'r: s: t',
+      'u',
+      '<<: *x',
+      'v: !w 1',
+    ],
+    ...[
+      '__proto__: 1',
+      'b: # x',
+      'x: |2',
+      'y:\t',
+      '~:',
+      '-y: 1',
+      'a: | # b:',
+      '(:#: |',
+      "c: '",
+      'paths:',
+      '/a:',
+      'get:',
+    ],
     '\u2028z: 1',
   ),
 );
@@ -137,25 +145,6 @@ test('JSON parses as the YAML that it is, with the same lines (property)', () =>
     assert.equal(readJson(text, FILE), undefined, text);
 });
 
-test('a duplicate name in JSON is reported with its line, at any depth and however it is escaped', () => {
-  const said = (text: string): string => {
-    try {
-      readJson(text, FILE);
-    } catch (error) {
-      assert.ok(error instanceof PolicyError);
-      return error.message;
-    }
-    return 'read';
-  };
-  assert.equal(
-    said('{"a": 1,\n "b": [{"c": 1, "d": {}, "c": 2}],\n "\\u0061": 2}'),
-    `${FILE}:2: 'c' is given twice. Keep one.\n${FILE}:3: 'a' is given twice. Keep one.`,
-  );
-  assert.equal(said('{"a": {"a": [{"a": 1}, {"a": 1}]}, "b": "\\": {\\"a\\": 1", "c": "a"}'), 'read');
-  assert.match(said(`${'['.repeat(1_001)}${']'.repeat(1_001)}`), /nested too deeply/);
-  assert.equal(said(`${'['.repeat(1_000)}${']'.repeat(1_000)}`), 'read');
-});
-
 /** Some YAML of more than a megabyte, as generators print it. */
 function longYaml(): string {
   const operation = (index: number): string =>
@@ -167,40 +156,32 @@ function longYaml(): string {
   return `openapi: 3.0.3\npaths:\n${many(operation, 3_000)}components:\n  schemas:\n${many(schema, 3_000)}  securitySchemes:\n    Hallpass: { type: oauth2 }\n`;
 }
 
-test('a long file is parsed in pieces, and its faults have lines', () => {
+test('a long file is parsed in pieces, and its faults have lines', async () => {
   const text = longYaml();
   assert.ok(text.length > 1024 * 1024);
-  const source = parsePolicyText(new TextEncoder().encode(text), FILE);
-  assert.equal(Object.keys(Object(at(source.document, ['paths']))).length, 3_000);
-  assert.deepEqual(at(source.document, ['components', 'schemas', 'S2999', 'properties']), {
-    p2999: { type: 'string' },
-  });
+  const scopes = [0, 1, 1_499, 2_999].map((index) => `      - Hallpass: ['/things${index}.read']`);
+  const bad = scopes.reduce((whole, scope) => whole.replace(scope, scope.replace('.read', '')), text);
+  const { table } = await inspectPolicy(fileOf(bad));
+  assert.equal(table.routes.length, 2_996);
   const lines = text.split('\n');
-  for (const index of [0, 1, 1_499, 2_999]) {
-    const found = source.lineOf(['paths', `/things${index}/{id}`, 'get', 'security', '0', 'Hallpass']) ?? 0;
-    assert.equal(lines[found - 1], `      - Hallpass: ['/things${index}.read']`);
-  }
-  assert.equal(
-    lines[(source.lineOf(['components', 'securitySchemes', 'Hallpass']) ?? 0) - 1],
-    '    Hallpass: { type: oauth2 }',
+  // Each fault is at the `security` before its scope.
+  assert.deepEqual(
+    table.closed.map(({ fault }) => lines[fault?.line ?? 0]),
+    scopes,
   );
-  const twice = `${text}  schemas: {}\npaths: {}\n`;
-  assert.throws(() => parsePolicyText(new TextEncoder().encode(twice), FILE), {
-    name: 'PolicyError',
-    message: new RegExp(`${lines.length}: 'schemas' is given twice`),
-  });
+  assert.match(
+    await faultsIn(`${text}  schemas: {}\npaths: {}\n`),
+    new RegExp(`^:${lines.length}: 'schemas' is given`, 'm'),
+  );
 });
 
-test('YAML that cannot be cut is parsed as a whole up to 8 MiB, and refused beyond with what to do', () => {
-  const anchored = (length: number): Uint8Array =>
-    new TextEncoder().encode(
-      `a: &x [1]\n${`b: ${'y'.repeat(300_000)}\n`.replace(/^b/, 'c')}${Array.from({ length }, (_, index) => `k${index}: ${'z'.repeat(300_000)}\n`).join('')}last: *x\n`,
-    );
-  assert.deepEqual(Object(parsePolicyText(anchored(5), FILE).document)['last'], [1]);
-  assert.throws(() => parsePolicyText(anchored(30), FILE), /Unresolved alias/);
-  const flow = new TextEncoder().encode(`a: [${'x, '.repeat(3 * 1024 * 1024)}]\n`);
-  assert.throws(
-    () => parsePolicyText(flow, FILE),
-    /^PolicyError: api\.yaml:1: .*cannot be divided\. Write the file as JSON\./,
-  );
+test('YAML that cannot be cut is parsed as a whole up to 8 MiB, and refused beyond with what to do', async () => {
+  const anchored = (count: number): string => {
+    const long = Array.from({ length: count }, (_, index) => `x-k${index}: ${'z'.repeat(300_000)}\n`);
+    return `${LEDGER_FILE}x-a: &x [1]\n${long.join('')}x-last: *x\n`;
+  };
+  assert.deepEqual((await inspectPolicy(fileOf(anchored(5)))).faults, []);
+  assert.match(await faultsIn(anchored(30)), /Unresolved alias/);
+  const flow = `a: [${'x, '.repeat(3 * 1024 * 1024)}]\n`;
+  assert.match(await faultsIn(flow), /^:1: .*cannot be divided\. Write the file as JSON\./);
 });
