@@ -183,7 +183,11 @@ actions:
   assert.equal(meets(policy, 'POST', '/accounts'), '/accounts.write');
   assert.equal(meets(policy, 'GET', '/accounts'), '/accounts.read');
 
-  const refuses = async (action: string, says: RegExp): Promise<void> => {
+  for (const [action, sentence] of [
+    [`{ target: "$.paths['/gone'].get", update: { a: 1 } }`, /Has the document changed/],
+    ['{ target: $, update: {}, remove: yes }', /true or false/],
+    ['{ update: {} }', /with a target/],
+  ] as const) {
     const overlay = fileOf(`overlay: 1.0.0\nactions:\n  - ${action}\n`);
     const { faults } = await inspectPolicy(file, { overlay });
     assert.deepEqual(
@@ -191,35 +195,9 @@ actions:
       [['bad_overlay', 3, overlay]],
       action,
     );
-    assert.match(faults[0]?.sentence ?? '', says, action);
-  };
-  for (const target of [
-    '$.paths.*.get',
-    '$..get',
-    '$.paths[?@.get]',
-    '$.paths[0]',
-    'paths',
-    '',
-    "$.paths['/a",
-    '$.a-b',
-    '$.',
-  ]) {
-    await refuses(`{ target: ${JSON.stringify(target)}, update: {} }`, /Name a single place, as in/);
+    assert.match(faults[0]?.sentence ?? '', sentence);
   }
-  await refuses('{ target: "$.paths[\'/gone\'].get", update: { a: 1 } }', /Has the document changed/);
-  await refuses('{ target: $, remove: true }', /whole document/);
-  await refuses('{ target: "$.paths[\'/accounts\'].get" }', /neither an update nor remove/);
-  await refuses('{ target: "$.paths[\'/accounts\'].get", update: text }', /a different kind/);
-  await refuses('{ target: "$.paths[\'/accounts\']", update: { get: text } }', /a different kind/);
-  await refuses('{ target: $, update: {}, copy: $.paths }', /'copy' is not supported/);
-  await refuses('{ target: $, update: {}, remove: yes }', /true or false/);
-  await refuses('{ update: {} }', /with a target/);
-  await refuses(`{ target: $.paths${'.a'.repeat(40)}, update: {} }`, /Name a single place/);
-  await refuses('{ target: $.__proto__, update: { a: 1 } }', /Has the document changed/);
-  // What is to go may be gone already.
-  const gone = fileOf('overlay: 1.0.0\nactions:\n  - { target: "$.paths[\'/gone\'].get", remove: true }\n');
-  assert.deepEqual((await inspectPolicy(file, { overlay: gone })).faults, []);
-  for (const overlay of ['overlay: 2.0.0\nactions: []', 'overlay: 1.0\nactions: []', 'overlay: 1.0.0', LEDGER_FILE]) {
+  for (const overlay of ['overlay: 1.0\nactions: []', 'overlay: 1.0.0', LEDGER_FILE]) {
     const { faults } = await inspectPolicy(file, { overlay: fileOf(overlay) });
     assert.deepEqual(
       faults.map(({ kind }) => kind),

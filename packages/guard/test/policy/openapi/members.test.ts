@@ -4,6 +4,7 @@ import * as fc from 'fast-check';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { api, asks, assertFault, faultsOf, meets, openFolder, SCHEMES, type Members } from './harness.ts';
+import { words } from '../../harness.ts';
 
 const { fileOf } = openFolder();
 const WEAK = { security: [{ Hallpass: ['/basics.read'] }] };
@@ -43,17 +44,8 @@ test('each member is accepted only in the versions that have it', () => {
 
 test('a misspelt member closes its operation, and the fault suggests the right name', () => {
   const inside = (get: Members): Members => api({ '/a': { get }, '/b': { get: asks('/b.read') } }, WEAK);
-  for (const name of [
-    'securty',
-    'Security',
-    'security ',
-    ' security',
-    'SECURITY',
-    'secruity',
-    'securities',
-    'auth',
-    '$ref ',
-  ]) {
+  const misspelt = words('securty Security SECURITY secruity securities auth');
+  for (const name of [...misspelt, 'security ', ' security', '$ref ']) {
     const document = inside({ [name]: [{ Hallpass: ['/a.read'] }] });
     assertFault(document, /^unknown_member \/paths\/~1a\/get\//);
     const policy = policyFromOpenAPI(document);
@@ -186,23 +178,9 @@ const document = fc.integer({ min: 0, max: 3 }).chain((minor) =>
     }),
     fc
       .dictionary(
-        fc.constantFrom(
-          '/a',
-          '/{x}',
-          '/a/{x}',
-          '/{x}/a',
-          '/{x}/{y}',
-          '/{x}:a',
-          '/v2/{x}',
-          '/a/',
-          '/{x}/{proxy+}',
-          '/{z}',
-          'a',
-        ),
+        fc.constantFrom(...words('/a /{x} /a/{x} /{x}/a /{x}/{y} /{x}:a /v2/{x} /a/ /{x}/{proxy+} /{z} a')),
         item(minor),
-        {
-          minKeys: 2,
-        },
+        { minKeys: 2 },
       )
       .map((paths) => ({ paths })),
     maybe('security', security),
@@ -223,15 +201,9 @@ function objectsOf(whole: Members): readonly (readonly string[])[] {
   const walk = (value: unknown, place: readonly string[]): void => {
     if (typeof value !== 'object' || value === null || place.includes('flows')) return;
     const last = place.at(-1) ?? '';
-    const isMap = [
-      'paths',
-      'x-items',
-      'x-operations',
-      'additionalOperations',
-      'info',
-      'variables',
-      'securitySchemes',
-    ].includes(last);
+    const isMap = words('paths x-items x-operations additionalOperations info variables securitySchemes').includes(
+      last,
+    );
     if (!isMap && !(place.includes('components') && place.length < 3)) found.push(place);
     for (const [name, inner] of Object.entries(value)) walk(inner, [...place, name]);
   };

@@ -4,6 +4,7 @@ import * as fc from 'fast-check';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { api, asks, assertFault, faultsOf, meets, opened, SCHEMES, securedBy, type Members } from './harness.ts';
+import { words } from '../../harness.ts';
 import { caseCount } from '../../../../../testing/case_count.ts';
 
 test('each operation is opened by its scope, filled from the path by name', () => {
@@ -158,18 +159,14 @@ test('a malformed security, or one with an unknown scheme, is refused', () => {
 });
 
 test('each fault of a scope says what to do about it', () => {
+  const slash = 'A scope begins with a slash, as in /accounts.read. Or map it: hallpass policy scopes proposes how.';
+  const verb = 'The verb, after the last dot, is made of lower-case letters and hyphens, as in /accounts.read.';
   const advice: readonly (readonly [string, string])[] = [
     [`/${'a/'.repeat(300)}b.read`, 'Make it shorter.'],
-    [
-      'accounts:read',
-      'A scope begins with a slash, as in /accounts.read. Or map it: hallpass policy scopes proposes how.',
-    ],
-    ['', 'A scope begins with a slash, as in /accounts.read. Or map it: hallpass policy scopes proposes how.'],
+    ['accounts:read', slash],
+    ['', slash],
     ['/accounts', 'A scope ends in a dot and a verb, as in /accounts.read.'],
-    [
-      '/accounts.Read',
-      'The verb, after the last dot, is made of lower-case letters and hyphens, as in /accounts.read.',
-    ],
+    ['/accounts.Read', verb],
     ['//accounts.read', 'A segment is empty. Remove a slash.'],
     ['/a/../b.read', 'Dots are allowed only inside a segment.'],
     [`/${'a'.repeat(200)}.read`, 'Make its segments shorter.'],
@@ -266,19 +263,8 @@ test('a sentence repeats 120 characters of a document at most, and none that mov
   }
   const repeated = (text: string): string =>
     / scheme (.*)\. Name/s.exec(faultsOf(securedBy([{ [text]: [] }]))[0] ?? '')?.[1] ?? '';
-  for (const control of [
-    '\0',
-    '\n',
-    '\r\n',
-    '\u001b',
-    '\u007f',
-    '\u0085',
-    '\u2028',
-    '\u061c',
-    '\u200e',
-    '\u202e',
-    '\u2066',
-  ]) {
+  const controls = ['\0', '\n', '\r\n', '\u001b', '\u007f', '\u0085', '\u2028', '\u061c', '\u200e', '\u202e', '\u2066'];
+  for (const control of controls) {
     assert.equal(repeated(`a${control}b`), "'a b'");
   }
   const longest = `<${'x'.repeat(118)}>`;
@@ -297,49 +283,14 @@ test('a small overlay that expands without end is refused', () => {
 
 test('any document makes a policy or a PolicyError, and changes no prototype', () => {
   const name = fc.constantFrom(
-    'openapi',
-    'paths',
-    'get',
-    'put',
-    'security',
-    'servers',
-    'url',
-    'components',
-    'securitySchemes',
-    'Hallpass',
-    '$ref',
-    '__proto__',
-    'constructor',
-    'toString',
-    'x-security',
-    'additionalOperations',
-    '/a',
-    '/{a}',
-    '/{b}',
-    'type',
-    'variables',
-    'enum',
-    'overlay',
-    'actions',
-    'target',
-    'update',
-    'remove',
+    ...words(`
+      openapi paths get put security servers url components securitySchemes Hallpass $ref __proto__ constructor toString
+      x-security additionalOperations /a /{a} /{b} type variables enum overlay actions target update remove
+    `),
   );
   const leaf = fc.constantFrom<unknown>(
-    '3.1.0',
-    '/a.read',
-    '/{a}.read',
-    '#/paths/~1a',
-    'oauth2',
-    '/v1',
-    '',
-    null,
-    true,
-    0,
-    undefined,
-    '1.0.0',
-    '$',
-    "$.paths['/a']",
+    ...words("3.1.0 /a.read /{a}.read #/paths/~1a oauth2 /v1 1.0.0 $ $.paths['/a']"),
+    ...['', null, true, 0, undefined],
   );
   const { value } = fc.letrec<{ value: unknown }>((tie) => ({
     value: fc.oneof(

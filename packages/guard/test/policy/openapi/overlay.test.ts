@@ -1,161 +1,156 @@
 /** Overlays: which targets are supported, what an update does, and what is refused. */
+import { policyFromOpenAPI } from '@hallpass/guard/openapi';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { applyOverlay } from '../../../src/policy/openapi/overlay.ts';
-import type { Members } from './harness.ts';
+import { api, asks, faultsOf, meets, type Members } from './harness.ts';
+import { words } from '../../harness.ts';
 
-interface Applied {
-  readonly document: unknown;
-  readonly faults: readonly string[];
+const DOCUMENT = api(
+  { '/a': { get: asks('/a.read') } },
+  { 'x-o': { a: 1, deep: { list: [1], text: 'one' } }, 'x-list': [1], 'x-text': 'text', 'x-none': null },
+);
+
+const overlayOf = (...actions: readonly unknown[]): Members => ({ overlay: '1.0.0', actions });
+
+/** What is wrong with an overlay; nothing of it may have been applied. */
+function refused(overlay: unknown): string {
+  const faults = faultsOf(DOCUMENT, { overlay });
+  assert.equal(faults.length, 1, JSON.stringify([overlay, faults]));
+  return faults[0] ?? '';
 }
 
-function apply(document: unknown, overlay: unknown): Applied {
-  const applied = applyOverlay(document, { document: overlay, lineOf: () => undefined });
-  return {
-    document: applied.document,
-    faults: applied.faults.map(({ kind, pointer, sentence }) => `${kind} ${pointer} ${sentence}`),
-  };
+/** What is wrong with the only action of an overlay. */
+function refusedAction(action: unknown): string {
+  const fault = refused(overlayOf(action));
+  assert.match(fault, /^bad_overlay \/actions\/0: /);
+  return fault.slice('bad_overlay /actions/0: '.length);
 }
 
-const run = (document: unknown, ...actions: readonly unknown[]): Applied =>
-  apply(document, { overlay: '1.0.0', actions });
-
-/** The document after one action, which must succeed. */
-function changed(document: unknown, action: Members): unknown {
-  const { document: after, faults } = run(document, action);
-  assert.deepEqual(faults, [], JSON.stringify(action));
-  return after;
+function accept(action: unknown, document = DOCUMENT): void {
+  assert.deepEqual(faultsOf(document, { overlay: overlayOf(action) }), [], JSON.stringify(action));
 }
 
-/** The sentence that refuses an action. The document must be unchanged. */
-function refused(document: unknown, action: unknown): string {
-  const { document: after, faults } = run(document, action);
-  assert.equal(after, document);
-  assert.equal(faults.length, 1);
-  return (faults[0] ?? '').replace('bad_overlay /actions/0 ', '');
+/** The scope of a request to the document after these actions. */
+function scopeAfter(url: string, ...actions: readonly unknown[]): string {
+  return meets(policyFromOpenAPI(DOCUMENT, { overlay: overlayOf(...actions), onClosed: () => {} }), 'GET', url);
 }
 
+const NOTHING = /^There is nothing at '/;
 const TOO_MUCH = 'The update is too deep or too large.';
 const KIND = 'The update is of a different kind than what it is merged with.';
 
-test('an overlay has version 1.0 or 1.1 and a list of actions', () => {
-  const document = { a: 1 };
-  const update = [{ target: '$', update: { b: 2 } }];
+test('an overlay has version 1.0 or 1.1 and a list of actions, and no unknown member, which may be misspelt', () => {
+  const actions = [{ target: '$.paths', update: { '/b': { get: asks('/b.read') } } }];
   for (const overlay of ['1.0.0', '1.1.0', '1.0.7']) {
-    assert.deepEqual(apply(document, { overlay, actions: update }), { document: { a: 1, b: 2 }, faults: [] });
+    const whole = { overlay, info: {}, extends: 'api.yaml', 'x-note': 1, actions };
+    assert.equal(meets(policyFromOpenAPI(DOCUMENT, { overlay: whole }), 'GET', '/b'), '/b.read');
   }
-  const version = "bad_overlay /overlay An overlay says overlay: '1.0.0', as a string. Is this the right file?";
+  const version = "bad_overlay /overlay: An overlay says overlay: '1.0.0', as a string. Is this the right file?";
   for (const overlay of ['1.2.0', '2.0.0', '1.0', '11.0.0', 'x1.0.0', '', 1, null, undefined, ['1.0.0']]) {
-    assert.deepEqual(apply(document, { overlay, actions: update }), { document, faults: [version] }, String(overlay));
+    assert.equal(refused({ overlay, actions }), version);
   }
-  for (const overlay of [undefined, null, 7, 'text', [], { actions: update }]) {
-    assert.deepEqual(apply(document, overlay), { document, faults: [version] });
+  for (const overlay of [null, 7, 'text', [], { actions }]) assert.equal(refused(overlay), version);
+  for (const none of [undefined, null, {}, 'x']) {
+    assert.match(refused({ overlay: '1.0.0', actions: none }), /^bad_overlay \/actions: actions must be a list/);
   }
-  for (const actions of [undefined, null, {}, 'x']) {
-    assert.deepEqual(apply(document, { overlay: '1.0.0', actions }), {
-      document,
-      faults: ['bad_overlay /actions actions must be a list of objects.'],
-    });
-  }
-  assert.deepEqual(apply(document, { overlay: '1.0.0', actions: [] }), { document, faults: [] });
+  const misspelt = refused({ overlay: '1.0.0', actions, action: [] });
+  assert.equal(misspelt, "bad_overlay /action: 'action' is not a member of an overlay.");
+  assert.deepEqual(faultsOf(DOCUMENT, { overlay: overlayOf() }), []);
 });
 
-test('actions are applied one after another; a bad one is reported and skipped', () => {
-  const { document, faults } = run(
-    { a: {} },
-    { target: '$.a', update: { b: {} } },
-    { target: '$.none', update: { b: 1 } },
-    { target: '$.a.b', update: { c: 1 } },
-    7,
-  );
-  assert.deepEqual(document, { a: { b: { c: 1 } } });
-  assert.deepEqual(faults, [
-    "bad_overlay /actions/1 There is nothing at '$.none'. Has the document changed? Remove the action, or correct its target.",
-    'bad_overlay /actions/3 An action must be an object with a target.',
+test('actions are applied one after another, and each bad one is reported', () => {
+  const [whole, part] = [{ '/b': { get: {} } }, { security: [{ Hallpass: ['/b.read'] }] }];
+  const good = [
+    { target: '$.paths', update: whole },
+    { target: "$.paths['/b'].get", update: part },
+  ];
+  assert.equal(scopeAfter('/b', ...good), '/b.read');
+  const overlay = overlayOf(good[0], { target: '$.none', update: { b: 1 } }, good[1], 7);
+  assert.deepEqual(faultsOf(DOCUMENT, { overlay }), [
+    "bad_overlay /actions/1: There is nothing at '$.none'. Has the document changed? Remove the action, or correct its target.",
+    'bad_overlay /actions/3: An action must be an object with a target.',
   ]);
 });
 
 test('an action has a target and either an update or remove: true; unknown members are refused', () => {
-  const document = { a: { b: 1 } };
   for (const action of [undefined, null, 7, 'text', [], {}, { target: 7 }, { update: {} }]) {
-    assert.equal(refused(document, action), 'An action must be an object with a target.');
+    assert.equal(refusedAction(action), 'An action must be an object with a target.');
   }
-  const neither = 'The action has neither an update nor remove: true.';
-  assert.equal(refused(document, { target: '$.a' }), neither);
-  assert.equal(refused(document, { target: '$.a', remove: false }), neither);
-  assert.equal(refused(document, { target: '$.a', remove: 'yes' }), 'remove must be true or false.');
-  assert.equal(refused(document, { target: '$', remove: true }), 'The whole document cannot be removed.');
-  assert.equal(
-    refused(document, { target: '$.a', update: {}, copy: '$' }),
-    "'copy' is not supported in an action. Use update or remove.",
-  );
-  assert.match(refused(document, { target: '$.a', update: {}, 'not-x-': 1 }), /^'not-x-' is not supported/);
-  const said = { target: '$.a', update: { c: 2 }, description: 'why', 'x-note': 1 };
-  assert.deepEqual(changed(document, said), { a: { b: 1, c: 2 } });
-  assert.deepEqual(changed(document, { target: '$.a', update: { c: 2 }, remove: false }), { a: { b: 1, c: 2 } });
+  const target = "$['x-o']";
+  for (const [action, sentence] of [
+    [{ target }, 'The action has neither an update nor remove: true.'],
+    [{ target, remove: false }, 'The action has neither an update nor remove: true.'],
+    [{ target, remove: 'yes' }, 'remove must be true or false.'],
+    [{ target: '$', remove: true }, 'The whole document cannot be removed.'],
+    [{ target, update: {}, copy: '$' }, "'copy' is not supported in an action. Use update or remove."],
+    [{ target, update: {}, 'not-x-': 1 }, "'not-x-' is not supported in an action. Use update or remove."],
+  ] as const) {
+    assert.equal(refusedAction(action), sentence);
+  }
+  accept({ target, update: { c: 2 }, description: 'why', 'x-note': 1, remove: false });
 });
 
 test('removing takes away one member only, which need not exist', () => {
-  const document = { a: { b: 1, c: 2 }, d: [1] };
-  assert.deepEqual(changed(document, { target: '$.a.b', remove: true }), { a: { c: 2 }, d: [1] });
-  assert.deepEqual(changed(document, { target: '$.a', remove: true }), { d: [1] });
-  assert.deepEqual(document, { a: { b: 1, c: 2 }, d: [1] });
-  for (const target of ['$.none', '$.a.none', '$.none.b', '$.a.b.c.d', '$.constructor']) {
-    assert.deepEqual(changed(document, { target, remove: true }), document, target);
+  const more = { target: '$.paths', update: { '/b': { get: asks('/b.read'), put: {} } } };
+  const remove = { target: "$.paths['/a']", remove: true };
+  assert.deepEqual([scopeAfter('/a', more, remove), scopeAfter('/b', more, remove)], ['route_not_allowed', '/b.read']);
+  assert.equal(scopeAfter('/a'), '/a.read', 'the document itself is unchanged');
+  for (const target of ['$.none', '$.paths.none', '$.none.b', "$['x-o'].a.c.d", '$.constructor']) {
+    accept({ target, remove: true });
   }
-  for (const target of ['$.d.length', '$.a.b.c']) {
-    assert.equal(refused(document, { target, remove: true }), 'Only members of objects can be removed.');
+  for (const target of ["$['x-list'].length", "$['x-o'].a.c"]) {
+    assert.equal(refusedAction({ target, remove: true }), 'Only members of objects can be removed.');
   }
 });
 
 test('objects are merged, lists are joined, and everything else is replaced by its own kind', () => {
-  const document = { o: { a: 1, deep: { x: [1], y: 'one' } }, list: [1, 2], text: 'old' };
-  const at = (target: string, update: unknown): unknown => changed(document, { target, update });
-  assert.deepEqual(at('$.o', { a: 2, b: { c: 3 }, deep: { x: [2, 3], y: 'two', z: null } }), {
-    ...document,
-    o: { a: 2, deep: { x: [1, 2, 3], y: 'two', z: null }, b: { c: 3 } },
-  });
-  assert.deepEqual(at('$.list', [3, [4]]), { ...document, list: [1, 2, 3, [4]] });
-  assert.deepEqual(at('$.list', 3), { ...document, list: [1, 2, 3] });
-  assert.deepEqual(at('$.list', { a: 1 }), { ...document, list: [1, 2, { a: 1 }] });
-  assert.deepEqual(at('$', { text: 7 }), { ...document, text: 7 });
-  assert.deepEqual(at('$', { text: null }), { ...document, text: null });
+  const get = "$.paths['/a'].get";
+  const alternative = { security: [{ Hallpass: ['/other.read'] }] };
+  assert.equal(scopeAfter('/a', { target: get, update: { summary: 'text' } }), '/a.read');
+  // Joined: the operation asks for either scope now, and closes.
   for (const [target, update] of [
-    ['$.o', 7],
-    ['$.o', [1]],
-    ['$.o', null],
-    // A target is an object or a list.
-    ['$.text', 'new'],
-    ['$.text', {}],
-    ['$.text', []],
-    ['$', { o: 'text' }],
-    ['$', { o: [] }],
-    ['$', { text: {} }],
-    ['$', { text: [] }],
-    ['$', { list: 'text' }],
-    ['$', { list: {} }],
-    ['$', { o: { deep: { x: 1 } } }],
+    [get, alternative],
+    [`${get}.security`, alternative.security],
+    [`${get}.security`, alternative.security[0]],
   ] as const) {
-    assert.equal(refused(document, { target, update }), KIND, `${target} ${JSON.stringify(update)}`);
+    assert.match(faultsOf(DOCUMENT, { overlay: overlayOf({ target, update }) }).join('\n'), /^several_scopes [^\n]*$/);
   }
-  for (const target of ['$.list.length', "$.list['0']", '$.text.length', '$.none.a']) {
-    assert.match(refused({ ...document, none: null }, { target, update: {} }), /^There is nothing at '/, target);
+  assert.match(refused(overlayOf({ target: '$', update: { openapi: '2.0.0' } })), /^unsupported \/openapi: /);
+  for (const update of [{ 'x-text': 7 }, { 'x-text': null }, { 'x-o': { deep: { list: [2, 3], more: null } } }]) {
+    accept({ target: '$', update });
   }
-  // The original is unchanged.
-  assert.deepEqual(document, { o: { a: 1, deep: { x: [1], y: 'one' } }, list: [1, 2], text: 'old' });
+  for (const [target, update] of [
+    ["$['x-o']", 7],
+    ["$['x-o']", [1]],
+    ["$['x-o']", null],
+    // A target is an object or a list.
+    ["$['x-text']", 'new'],
+    ["$['x-text']", {}],
+    ["$['x-text']", []],
+    ...['text', []].map((value) => ['$', { 'x-o': value }] as const),
+    ...[{}, []].map((value) => ['$', { 'x-text': value }] as const),
+    ...['text', {}].map((value) => ['$', { 'x-list': value }] as const),
+    ['$', { 'x-o': { deep: { list: 1 } } }],
+  ] as const) {
+    assert.equal(refusedAction({ target, update }), KIND, `${target} ${JSON.stringify(update)}`);
+  }
+  for (const target of words("$['x-list'].length $['x-list']['0'] $['x-text'].length $['x-none'].a")) {
+    assert.match(refusedAction({ target, update: {} }), NOTHING, target);
+  }
 });
 
 test('names such as __proto__ are like any other', () => {
-  const named = (name: string, value: unknown): Members => Object.fromEntries([[name, value]]);
-  const document = named('__proto__', { a: 1 });
-  const after = changed(document, { target: '$.__proto__', update: { b: 2 } });
-  assert.deepEqual(Object.entries(Object.fromEntries(Object.entries(after ?? {}))), [['__proto__', { a: 1, b: 2 }]]);
-  assert.equal('b' in {}, false);
-  const inside = changed({ o: {} }, { target: '$', update: { o: named('__proto__', { c: 3 }) } });
-  assert.equal('c' in {}, false);
-  assert.match(JSON.stringify(inside), /"__proto__":\{"c":3\}/);
-  for (const target of ['$.constructor', '$.o.toString', '$.o.__proto__']) {
-    assert.match(refused({ o: {} }, { target, update: { a: 1 } }), /^There is nothing at '/, target);
+  const proto = (value: unknown): Members => Object.fromEntries([['__proto__', value]]);
+  const update = proto({ get: asks('/proto.read') });
+  assert.equal(
+    scopeAfter('/__proto__', { target: '$.paths', update: { '/__proto__': update['__proto__'] } }),
+    '/proto.read',
+  );
+  accept({ target: '$', update: { 'x-o': proto({ polluted: 1 }) } });
+  accept({ target: "$['x-p'].__proto__", update: { polluted: 1 } }, { ...DOCUMENT, 'x-p': proto({ a: 1 }) });
+  assert.equal('polluted' in {}, false);
+  for (const target of ['$.constructor', "$['x-o'].toString", "$['x-o'].__proto__"]) {
+    assert.match(refusedAction({ target, update: { a: 1 } }), NOTHING, target);
   }
 });
 
@@ -165,91 +160,51 @@ test('an update may be nested 64 deep and merge 100,000 members', () => {
     for (let level = 1; level < depth; level++) inner = { a: inner };
     return inner;
   };
-  assert.deepEqual(changed(nested(64), { target: '$', update: nested(64) }), nested(64));
-  assert.equal(refused(nested(65), { target: '$', update: nested(65) }), TOO_MUCH);
-  // A value that is merged with nothing is not traversed.
-  assert.deepEqual(changed({}, { target: '$', update: nested(70) }), nested(70));
   const wide = (count: number): Members =>
     Object.fromEntries(Array.from({ length: count }, (_, index) => [`m${index}`, index]));
-  assert.deepEqual(changed(wide(99_999), { target: '$', update: wide(99_999) }), wide(99_999));
-  assert.equal(refused(wide(100_000), { target: '$', update: wide(100_000) }), TOO_MUCH);
-});
-
-test('a target names a single place', () => {
-  const names: readonly (readonly [string, readonly string[]])[] = [
-    ['$', []],
-    ['$.paths', ['paths']],
-    ['$._a.B9_z', ['_a', 'B9_z']],
-    ["$['/a']", ['/a']],
-    ['$["/a"]', ['/a']],
-    ["$['']", ['']],
-    ['$[""]', ['']],
-    ["$.paths['/a'].get", ['paths', '/a', 'get']],
-    ["$['it\\'s \\\\ \"so\"']", ['it\'s \\ "so"']],
-    ['$["it\'s \\\\ \\"so\\""]', ['it\'s \\ "so"']],
-    ["$['\\\\\\'']", ["\\'"]],
-    ["$['a.b[c]']", ['a.b[c]']],
-    ["$['a\nb']['é']", ['a\nb', 'é']],
-    ["$['a']['b'].c", ['a', 'b', 'c']],
-    ["$['$']", ['$']],
-  ];
-  for (const [target, place] of names) {
-    const document = place.toReversed().reduce<unknown>((inner, name) => ({ [name]: inner }), { here: 1 });
-    const after = place.toReversed().reduce<unknown>((inner, name) => ({ [name]: inner }), { here: 1, new: 2 });
-    assert.deepEqual(changed(document, { target, update: { new: 2 } }), after, target);
+  const target = "$['x-big']";
+  for (const [good, bad] of [
+    [nested(64), nested(65)],
+    [wide(99_999), wide(100_000)],
+  ] as const) {
+    accept({ target, update: good }, { ...DOCUMENT, 'x-big': good });
+    const faults = faultsOf({ ...DOCUMENT, 'x-big': bad }, { overlay: overlayOf({ target, update: bad }) });
+    assert.deepEqual(faults, [`bad_overlay /actions/0: ${TOO_MUCH}`]);
   }
+  // A value that is merged with nothing is not traversed.
+  accept({ target: '$', update: { 'x-new': nested(70) } });
 });
 
-test('an unknown member of an overlay is refused, because it may be misspelt', () => {
-  const actions = [{ target: '$', update: { b: 2 } }];
-  const { document, faults } = apply({ a: 1 }, { overlay: '1.0.0', actions, action: [] });
-  assert.deepEqual([document, faults], [{ a: 1 }, ["bad_overlay /action 'action' is not a member of an overlay."]]);
-  const known = { overlay: '1.0.0', info: {}, extends: 'api.yaml', 'x-note': 1, actions };
-  assert.deepEqual(apply({ a: 1 }, known), { document: { a: 1, b: 2 }, faults: [] });
-});
-
-test('targets of any other form are refused', () => {
+test('a target names a single place, and targets of any other form are refused', () => {
+  for (const [target, ...place] of [
+    ["$['x-a']._a.B9_z", 'x-a', '_a', 'B9_z'],
+    ["$['x-a']['/a']", 'x-a', '/a'],
+    ['$["x-a"]["/a"]', 'x-a', '/a'],
+    ["$['x-a']['']", 'x-a', ''],
+    ['$["x-a"][""]', 'x-a', ''],
+    ["$['x-it\\'s \\\\ \"so\"']", 'x-it\'s \\ "so"'],
+    ['$["x-it\'s \\\\ \\"so\\""]', 'x-it\'s \\ "so"'],
+    ["$['x-\\\\\\'']", "x-\\'"],
+    ["$['x-a.b[c]']", 'x-a.b[c]'],
+    ["$['x-a\nb']['é']", 'x-a\nb', 'é'],
+    ["$['x-$']", 'x-$'],
+  ] as const) {
+    const document = place.toReversed().reduce<unknown>((inner, name) => ({ [name]: inner }), { here: 1 });
+    accept({ target, update: { new: 2 } }, { ...DOCUMENT, ...Object(document) });
+  }
   for (const target of [
-    '',
-    'a',
-    '.a',
-    ' $.a',
-    '$$',
-    '$xx.a.b',
-    '$a',
-    '$.',
-    '$..a',
-    '$.*',
-    '$.a-b',
-    '$.9',
-    '$.é',
-    '$.a ',
-    '$[0]',
-    '$[*]',
-    '$[?@.a]',
-    "$['a'",
-    "$['a",
-    '$[\'a"]',
-    '$["a\']',
-    "$['a'b']",
-    "$['a\\b']",
-    "$['\\\"']",
-    '$["\\\'"]',
-    '$["a"b"]',
-    '$["a\\b"]',
-    "$['a\\']",
-    '$["a\\"]',
-    "$['a','b']",
-    "$ ['a']",
-    "$['a']x",
+    ...words(String.raw`
+      a .a $$ $xx.a.b $a $. $..a $.* $.a-b $.9 $.é $[0] $[*] $[?@.a] $['a' $['a $['a"] $["a'] $['a'b'] $['a\b']
+      $['\"'] $["\'"] $["a"b"] $["a\b"] $['a\'] $["a\"] $['a','b'] $['a']x
+    `),
+    ...['', ' $.a', '$.a ', "$ ['a']"],
   ]) {
     assert.match(
-      refused({ a: {} }, { target, update: {} }),
+      refusedAction({ target, update: {} }),
       /^The target '.*' is not supported\. Name a single place, as in \$\.paths\['\/accounts'\]\.get$/,
       target,
     );
   }
-  const deep = (depth: number): string => `$${'.a'.repeat(depth)}`;
-  assert.match(refused({ a: {} }, { target: deep(32), update: {} }), /^There is nothing at/);
-  assert.match(refused({ a: {} }, { target: deep(33), update: {} }), /^The target .* is not supported/);
+  assert.match(refusedAction({ target: `$${'.a'.repeat(32)}`, update: {} }), NOTHING);
+  assert.match(refusedAction({ target: `$${'.a'.repeat(33)}`, update: {} }), /^The target .* is not supported/);
 });

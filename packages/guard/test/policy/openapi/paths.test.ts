@@ -2,6 +2,7 @@ import { policyFromOpenAPI } from '@hallpass/guard/openapi';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { api, asks, assertFault, faultsOf, meets, opened, type Members } from './harness.ts';
+import { words } from '../../harness.ts';
 
 test('a scope parameter that is not in the path is named, with a suggestion where there is one', () => {
   const at = (path: string, scope: string): Members => api({ [path]: { get: asks(scope) } });
@@ -155,25 +156,12 @@ test('the path of the servers comes before each path, and there must be only one
   const ambiguous = /^bad_server \/servers: These servers have different paths: '\/v1', '\/v2'\. .*--base-path/;
   assertFault(on({ url: 'https://one.example.com/v1' }, { url: 'https://two.example.com/v2' }), ambiguous);
   assertFault(named({ default: 'v2', enum: ['v1', 'v2'] }), ambiguous);
-  const unclear = [
-    'v1',
-    './v1',
-    'https://x.example.com/{base}',
-    '{a{b}://h/v1',
-    '{a}b}://h/v1',
-    '{a://h/v1',
-    'a}://h/v1',
-    'x https://h/v1',
-    'https://h?q/v1',
-    'https://h#f/v1',
-    'https:/h/v1',
-    '/v1?q',
-    '/v1#f',
-    '/v1{',
-    '/v1}',
-    '\n/v1',
-  ].map((url) => ({ url }));
-  for (const server of [...unclear, {}, 7, null, { url: 7 }, { url: ['/v1'] }, ['/v1']]) {
+  const unclear = words(`
+    v1 ./v1 https://x.example.com/{base} {a{b}://h/v1 {a}b}://h/v1 {a://h/v1 a}://h/v1 https://h?q/v1 https://h#f/v1
+    https:/h/v1 /v1?q /v1#f /v1{ /v1}
+  `);
+  const urls = [...unclear, 'x https://h/v1', '\n/v1'].map((url) => ({ url }));
+  for (const server of [...urls, {}, 7, null, { url: 7 }, { url: ['/v1'] }, ['/v1']]) {
     assertFault(on(server), /^bad_server \/servers: .*does not say which path/);
   }
   // A second double slash is not another host, and no guard matches it.
