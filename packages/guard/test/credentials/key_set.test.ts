@@ -123,17 +123,8 @@ test('a key set that is too large or malformed is refused, and the keys in memor
   const unknown = await issuer.token({}, { kid: 'unknown' });
   const bodies = [
     JSON.stringify({ ...good, padding: 'x'.repeat(65_536) }),
-    'not json',
-    '',
-    '[]',
-    'null',
-    '{}',
-    '{"keys":{}}',
-    '{"keys":[]}',
-    '{"keys":[null]}',
-    '{"keys":"x"}',
-    '\ufeff{"keys":[]}',
-    `${JSON.stringify(good)}x`,
+    ...['not json', '', '[]', 'null', '{}', '{"keys":{}}', '{"keys":[]}', '{"keys":[null]}', '{"keys":"x"}'],
+    ...['\ufeff{"keys":[]}', `${JSON.stringify(good)}x`],
   ];
   for (const body of bodies) {
     issuer.instead.set(PATHS.jwks, answerWith(200, body));

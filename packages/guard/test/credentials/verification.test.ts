@@ -152,22 +152,8 @@ test('a token one character over the limit is refused before any other work', as
 });
 
 test('none is refused in every spelling, with and without a signature (RFC 8725 §3.1)', async () => {
-  for (const alg of [
-    'none',
-    'None',
-    'NONE',
-    'nOnE',
-    ' none',
-    'none ',
-    '',
-    'no\u0000ne',
-    null,
-    undefined,
-    0,
-    [],
-    ['ES256'],
-    {},
-  ]) {
+  const spellings = ['none', 'None', 'NONE', 'nOnE', ' none', 'none ', '', 'no\u0000ne'];
+  for (const alg of [...spellings, null, undefined, 0, [], ['ES256'], {}]) {
     for (const signature of [new Uint8Array(), new Uint8Array(64)]) {
       await refused(bench, forge(header({ alg }), issuer.claims(), signature));
     }
@@ -265,12 +251,8 @@ test('degenerate ECDSA signatures are refused: zeros, n and beyond, DER, other l
   for (const key of [eddsa, rs256]) {
     const [h = '', p = '', other = ''] = (await issuer.token({}, {}, key)).split('.');
     const bytes = base64url.decode(other);
-    for (const bad of [
-      new Uint8Array(),
-      new Uint8Array(bytes.length),
-      bytes.subarray(1),
-      Uint8Array.from([...bytes, 0]),
-    ]) {
+    const longer = Uint8Array.from([...bytes, 0]);
+    for (const bad of [new Uint8Array(), new Uint8Array(bytes.length), bytes.subarray(1), longer]) {
       await refused(bench, `${h}.${p}.${printBase64url(bad)}`);
     }
   }
@@ -300,16 +282,8 @@ test('an encrypted token of five parts is refused, and so is any number of parts
   const token = await issuer.token();
   assertAllowed(await check(token));
   const [head = '', payload = ''] = token.split('.');
-  for (const odd of [
-    head,
-    `${head}.${payload}`,
-    `${head}.${payload}.`,
-    `${token}.`,
-    `.${token}`,
-    `${token}.${head}`,
-    '..',
-    '.',
-  ]) {
+  const two = `${head}.${payload}`;
+  for (const odd of [head, two, `${two}.`, `${token}.`, `.${token}`, `${token}.${head}`, '..', '.']) {
     await refused(bench, odd);
   }
 });
