@@ -248,7 +248,9 @@ attack('an extra header member, whether libraries know it or not (RFC 7515 §4.1
     ...words(
       'x5t zip cty enc x5c jwk jku x5u x5t#S256 url nonce epk p2c p2s iv tag apu iss sub aud exp svt ppt Alg KID',
     ),
-    ...['constructor', '', ' alg'],
+    'constructor',
+    '',
+    ' alg',
   ];
   const more = (name: string): string => JSON.stringify({ ...headerOf(), [name]: 'A' });
   return {
@@ -306,7 +308,9 @@ attack(
     const next = (text: string, step: number): string =>
       text.slice(0, -1) + alphabet.charAt(alphabet.indexOf(text.slice(-1)) + step);
     const spoil = (text: string): readonly string[] => [
-      ...[next(text, 1), next(text, 15), text.slice(0, -1)],
+      next(text, 1),
+      next(text, 15),
+      text.slice(0, -1),
       ...['==', '=', '%3D', 'A', 'AAA='].map((end) => text + end),
       ...['\n', ' ', '\u0000', '\u00e9'].map((odd) => text.slice(0, 8) + odd + text.slice(8)),
     ];
@@ -340,13 +344,12 @@ attack('invalid UTF-8, a byte order mark, and characters that some parsers drop 
       seal(bytes([0xef, 0xbb, 0xbf], HEADER), good),
       seal(HEADER, utf16),
       seal(Uint8Array.from(Buffer.from(HEADER, 'utf16le')), good),
-      ...[
-        ...[[0xff], [0xc0, 0xaf], [0xed, 0xa0, 0x80], [0xf4, 0x90, 0x80, 0x80]],
-        ...[[0xc3], [0x80], [0xe0, 0x80, 0xaf]],
-      ].flatMap((odd) => [
-        seal(HEADER, bytes(start, ',"extra":"', odd, '"', end)),
-        seal(bytes(HEADER.replace('"es"', '"es'), odd, '"}'), good),
-      ]),
+      ...words('ff c0af eda080 f4908080 c3 80 e080af')
+        .map((hex) => [...Buffer.from(hex, 'hex')])
+        .flatMap((odd) => [
+          seal(HEADER, bytes(start, ',"extra":"', odd, '"', end)),
+          seal(bytes(HEADER.replace('"es"', '"es'), odd, '"}'), good),
+        ]),
       ...[`${good}\0`, `\0${good}`, `${good}{}`, `${good}//`, `${good}\u00a0`].map((text) => seal(HEADER, text)),
       seal(`${HEADER}\0`, good),
       seal(HEADER, good.replaceAll('"', "'")),
@@ -360,6 +363,11 @@ attack(
   () => {
     const { url } = issuer;
     const host = API.slice('https://'.length);
+    const issuers: readonly (readonly unknown[])[] = [
+      ['\0', '#', '?', '/.', '.', `,${url}`, '/', '0'].map((end) => url + end),
+      [url.replace('http:', 'https:'), url.replace('http:', 'HTTP:'), url.replace('127.0.0.1', 'localhost')],
+      [{ toString: url }, [url], url.slice(0, -1), ` ${url}`, '', null, {}, undefined],
+    ];
     return {
       good: [
         seal(HEADER, claimsText('"iss":"http', '"iss":"\\u0068ttp')),
@@ -367,26 +375,15 @@ attack(
         withClaims({ aud: [API, API] }),
       ],
       bad: [
+        ...issuers.flat().map((iss) => withClaims({ iss })),
         ...[
-          ...['\0', '#', '?', '/.', '.', `,${url}`, '/', '0'].map((end) => url + end),
-          ...[url.replace('http:', 'https:'), url.replace('http:', 'HTTP:'), url.replace('127.0.0.1', 'localhost')],
-          ...[{ toString: url }, [url], url.slice(0, -1), ` ${url}`, '', null, {}, undefined],
-        ].map((iss) => withClaims({ iss })),
-        ...[
-          ...[':443', '\0', '.', '#', '?', ' https://x.example', ',https://x.example'].map((end) => API + end),
-          ...[`https://${host.toUpperCase()}`, `http://${host}`, `https://u@${host}`, ` ${API}`],
-          ...[
-            API.replace('a', '\u0430'),
-            'https://evil.example',
-            '*',
-            [`${API}/`],
-            { 0: API, length: 1 },
-            '',
-            [],
-            ['x'],
-          ],
-          ...[[[API]], [API, 7], 7, null, {}, undefined, [[API], API], [API, null], true],
-        ].map((aud) => withClaims({ aud })),
+          [':443', '\0', '.', '#', '?', ' https://x.example', ',https://x.example'].map((end) => API + end),
+          [`https://${host.toUpperCase()}`, `http://${host}`, `https://u@${host}`, ` ${API}`],
+          [API.replace('a', '\u0430'), 'https://evil.example', '*', [`${API}/`], { 0: API, length: 1 }, '', [], ['x']],
+          [[[API]], [API, 7], 7, null, {}, undefined, [[API], API], [API, null], true],
+        ]
+          .flat()
+          .map((aud) => withClaims({ aud })),
       ],
     };
   },
@@ -408,15 +405,19 @@ attack('times that are not whole seconds, or far off (RFC 7519 §2, §4.1.4 to �
     ],
     bad: [
       ...[
-        ...words('0 -1 -0.0 1e3 null true [] {} 1e309 -1e309 9007199254740992 1e16'),
-        ...[`${now}.5`, `"${now}"`, `[${now}]`, `${now}000e-6`],
-      ].map((text) => odd('exp', text)),
+        words('0 -1 -0.0 1e3 null true [] {} 1e309 -1e309 9007199254740992 1e16'),
+        [`${now}.5`, `"${now}"`, `[${now}]`, `${now}000e-6`],
+      ]
+        .flat()
+        .map((text) => odd('exp', text)),
       // In milliseconds, a common mistake: far in the future, and so is the issue time.
       seal(HEADER, claimsText(/"iat":\d+,"exp":\d+/, `"iat":${NOW_SECONDS}000,"exp":${NOW_SECONDS + 900}000`)),
       ...[
-        ...words('-1 null 1e309 1e16'),
-        ...[`${now}.5`, `"${now}"`, String(NOW_SECONDS + 6), String(Number.MAX_SAFE_INTEGER)],
-      ].map((text) => odd('iat', text)),
+        words('-1 null 1e309 1e16'),
+        [`${now}.5`, `"${now}"`, String(NOW_SECONDS + 6), String(Number.MAX_SAFE_INTEGER)],
+      ]
+        .flat()
+        .map((text) => odd('iat', text)),
       ...[String(NOW_SECONDS), null, '', [], {}, true, NOW_SECONDS + 6, NOW_SECONDS + 1e6].map((nbf) =>
         withClaims({ nbf }),
       ),
@@ -451,10 +452,12 @@ attack('names from Object.prototype as claims: prototypes are never read (CVE-20
 attack('any confirmation other than a bound key, sent as Bearer (RFC 7800 §3.1, RFC 9449 §7.2)', () => ({
   good: [withClaims(), withClaims({ CNF: { jkt: 'A' }, 'cnf ': 1 })],
   bad: [
-    ...[{ jkt: new Prover().jkt }, { jkt: '' }, { jkt: null }, { jkt: ['A'] }, { JKT: 'A' }, { jwk: es256.jwk }],
-    ...[{ kid: 'es' }, { jku: 'https://evil.example' }, { jwe: 'A' }, { 'x5t#S256': 'A', jkt: 'A' }, [{ jkt: 'A' }]],
-    ...['A', '', 0, false, true, null],
-  ].map((cnf) => withClaims({ cnf })),
+    [{ jkt: new Prover().jkt }, { jkt: '' }, { jkt: null }, { jkt: ['A'] }, { JKT: 'A' }, { jwk: es256.jwk }],
+    [{ kid: 'es' }, { jku: 'https://evil.example' }, { jwe: 'A' }, { 'x5t#S256': 'A', jkt: 'A' }, [{ jkt: 'A' }]],
+    ['A', '', 0, false, true, null],
+  ]
+    .flat()
+    .map((cnf) => withClaims({ cnf })),
 }));
 
 attack('other kinds of tokens signed with the same keys (RFC 8725 §2.8, §3.11, §3.12)', () => {
@@ -525,11 +528,11 @@ attack('parts of two valid tokens combined, and valid parts with more around the
   return {
     good: [other, rsa],
     bad: [
-      ...[`${h1}.${p1}.${s2}`, `${h2}.${p2}.${s1}`, `${h3}.${p2}.${s2}`, `${h2}.${p3}.${s3}`, `${h2}.${p2}.${s3}`],
-      ...[`${h2}.${p2}.${s2}.${s2}`, `${h2}.${p2}..${s2}`, `${h2}..${p2}.${s2}`, `..${h2}.${p2}.${s2}`],
-      ...[`${h2}.${p2}.${s2}..`, `${s2}.${p2}.${h2}`, `${other}.${rsa}`, `${other},${rsa}`, `${other} ${rsa}`],
-      ...[`${other}\n`, other.replaceAll('.', '\u3002'), other.replaceAll('.', '%2e'), `"${other}"`],
-    ],
+      [`${h1}.${p1}.${s2}`, `${h2}.${p2}.${s1}`, `${h3}.${p2}.${s2}`, `${h2}.${p3}.${s3}`, `${h2}.${p2}.${s3}`],
+      [`${h2}.${p2}.${s2}.${s2}`, `${h2}.${p2}..${s2}`, `${h2}..${p2}.${s2}`, `..${h2}.${p2}.${s2}`],
+      [`${h2}.${p2}.${s2}..`, `${s2}.${p2}.${h2}`, `${other}.${rsa}`, `${other},${rsa}`, `${other} ${rsa}`],
+      [`${other}\n`, other.replaceAll('.', '\u3002'), other.replaceAll('.', '%2e'), `"${other}"`],
+    ].flat(),
   };
 });
 
@@ -540,10 +543,12 @@ attack('kid is only looked up: objects, numbers, lists, near misses (RFC 8725 §
   ],
   bad: [
     ...[
-      ...[0, 1, '0', -1, ['es'], { es: 1 }, null, false, 'es\n', '\u0435s', "es' --", 'k'.repeat(64 * 1024)],
-      ...words('ES e es,ed es/../es ./es valueOf length %65s ed rs es|ls ${es} ../../dev/null __proto__ constructor'),
-      ...words('toString hasOwnProperty http://127.0.0.1/key'),
-    ].map((kid) => withClaims({}, JSON.stringify({ ...headerOf(), kid }))),
+      [0, 1, '0', -1, ['es'], { es: 1 }, null, false, 'es\n', '\u0435s', "es' --", 'k'.repeat(64 * 1024)],
+      words('ES e es,ed es/../es ./es valueOf length %65s ed rs es|ls ${es} ../../dev/null __proto__ constructor'),
+      words('toString hasOwnProperty http://127.0.0.1/key'),
+    ]
+      .flat()
+      .map((kid) => withClaims({}, JSON.stringify({ ...headerOf(), kid }))),
     withClaims({}, JSON.stringify({ alg: 'ES256', typ: 'at+jwt' })),
     withClaims({}, JSON.stringify({ alg: 'ES256', typ: 'at+jwt', KID: 'es' })),
   ],

@@ -121,11 +121,9 @@ test('a key set that is too large or malformed is refused, and the keys in memor
   const [key] = issuer.keys;
   const good = { keys: [key?.jwk] };
   const unknown = await issuer.token({}, { kid: 'unknown' });
-  const bodies = [
-    JSON.stringify({ ...good, padding: 'x'.repeat(65_536) }),
-    ...['not json', '', '[]', 'null', '{}', '{"keys":{}}', '{"keys":[]}', '{"keys":[null]}', '{"keys":"x"}'],
-    ...['\ufeff{"keys":[]}', `${JSON.stringify(good)}x`],
-  ];
+  const odd = ['not json', '', '[]', 'null', '{}', '{"keys":{}}', '{"keys":[]}', '{"keys":[null]}', '{"keys":"x"}'];
+  const [large, more] = [JSON.stringify({ ...good, padding: 'x'.repeat(65_536) }), `${JSON.stringify(good)}x`];
+  const bodies = [large, more, '\ufeff{"keys":[]}', ...odd];
   for (const body of bodies) {
     issuer.instead.set(PATHS.jwks, answerWith(200, body));
     clock.advance(5);

@@ -100,7 +100,13 @@ const HOSTILE: Readonly<Record<string, readonly string[]>> = {
       //evil.example/accounts ftp://api/accounts javascript:/accounts http://api\@evil/accounts api:443
       http://api//accounts http://api/accounts/ http://api
     `),
-    ...['', '/accounts ', ' /accounts', '/accounts\u0000', '/accounts\n', '/accounts\t', '/\u200baccounts'],
+    '',
+    '/accounts ',
+    ' /accounts',
+    '/accounts\u0000',
+    '/accounts\n',
+    '/accounts\t',
+    '/\u200baccounts',
   ],
   '/accounts/a1': words(String.raw`
     /accounts//a1 /accounts/a1/ /accounts/./a1 /accounts/a2/../a1 /accounts/a2/%2e%2e/a1 /accounts/a2/.%2e/a1

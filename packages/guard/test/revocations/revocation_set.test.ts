@@ -23,12 +23,12 @@ function bytesUsed(): number {
 
 /** Short ids and UUIDs, which are held in different ways. */
 const UUIDS = ['01973a00-0000-7000-8000-00000000000a', '01973a00-0000-7000-8000-00000000000b'] as const;
-const id = fc.constantFrom('a', 'b', ...UUIDS);
+const id = fc.constantFrom('a', '__proto__', ...UUIDS);
 const seconds = fc.integer({ min: -20, max: 20 }).map((offset) => NOW_SECONDS + offset);
 const revocation: fc.Arbitrary<Revocation> = fc.oneof(
   fc.record({ kind: fc.constantFrom('token', 'grant'), id, expires_at: seconds }),
   fc.record({ kind: fc.constant('client'), id, before: seconds, expires_at: seconds }),
-  fc.record({ kind: fc.constant('before'), id: fc.constant('*'), before: seconds, expires_at: seconds }),
+  fc.record({ kind: fc.constant('before'), id: fc.constantFrom('*', 'a'), before: seconds, expires_at: seconds }),
 );
 // With tokens that were exchanged from others (RFC 8693).
 const lineage = fc.array(id, { minLength: 1, maxLength: 3 }).map((ids) => ids.join('~'));
@@ -70,82 +70,6 @@ test('in any order, a live revocation is never dropped and nothing else is revok
   );
 });
 
-test('a token is revoked by its id, its grant, its client or a moment, and not by the nearest neighbour of each', () => {
-  const one = { jti: 'j', grant_id: 'g', client_id: 'c', iat: NOW_SECONDS };
-  const expires_at = NOW_SECONDS + 100;
-  const cases: readonly (readonly [Revocation, boolean])[] = [
-    [{ kind: 'token', id: 'j', expires_at }, true],
-    [{ kind: 'token', id: 'g', expires_at }, false],
-    [{ kind: 'grant', id: 'g', expires_at }, true],
-    [{ kind: 'grant', id: 'j', expires_at }, false],
-    [{ kind: 'client', id: 'c', before: NOW_SECONDS + 1, expires_at }, true],
-    [{ kind: 'client', id: 'c', before: NOW_SECONDS, expires_at }, false],
-    [{ kind: 'client', id: 'd', before: NOW_SECONDS + 1, expires_at }, false],
-    [{ kind: 'before', id: '*', before: NOW_SECONDS + 1, expires_at }, true],
-    [{ kind: 'before', id: '*', before: NOW_SECONDS, expires_at }, false],
-    // Its id does not matter.
-    [{ kind: 'before', id: 'x', before: NOW_SECONDS + 1, expires_at }, true],
-    [{ kind: 'token', id: '__proto__', expires_at }, false],
-  ];
-  for (const [entry, ended] of cases) {
-    const set = new RevocationSet(new TestClock(), 0);
-    set.add(entry);
-    assert.equal(set.ends(one), ended, JSON.stringify(entry));
-  }
-});
-
-test('a token that was found alive is looked up again after each addition, and only then', () => {
-  const [mine, other] = UUIDS;
-  const set = new RevocationSet(new TestClock(), 0);
-  const claims = { jti: mine, grant_id: other, client_id: 'c', iat: 0 };
-  let reads = 0;
-  const counted = {
-    ...claims,
-    get jti() {
-      reads += 1;
-      return claims.jti;
-    },
-  };
-  const seen = neverSeen();
-  for (let time = 0; time < 3; time++) assert.equal(set.ends(counted, seen), false);
-  assert.equal(reads, 1);
-  set.add({ kind: 'token', id: other, expires_at: NOW_SECONDS + 100 });
-  for (let time = 0; time < 3; time++) assert.equal(set.ends(counted, seen), false);
-  assert.equal(reads, 2);
-  set.add({ kind: 'token', id: mine, expires_at: NOW_SECONDS + 100 });
-  for (let time = 0; time < 3; time++) assert.equal(set.ends(counted, seen), true);
-});
-
-test('the UUID of a token does not revoke a grant or client of the same id', () => {
-  const [mine, other] = UUIDS;
-  for (const kind of ['token', 'grant'] as const) {
-    const set = new RevocationSet(new TestClock(), 0);
-    set.add({ kind, id: mine, expires_at: NOW_SECONDS + 100 });
-    const plain = { jti: other, grant_id: other, client_id: mine, iat: 0 };
-    assert.equal(set.ends(plain), false);
-    assert.equal(set.ends({ ...plain, jti: mine }), kind === 'token');
-    assert.equal(set.ends({ ...plain, jti: `${mine}~${other}` }), kind === 'token');
-    assert.equal(set.ends({ ...plain, jti: `${other}~${mine}` }), false);
-    assert.equal(set.ends({ ...plain, grant_id: mine }), kind === 'grant');
-  }
-});
-
-test('an entry about a UUID may have a moment, and one about a client need not', () => {
-  const [mine, other] = UUIDS;
-  const expires_at = NOW_SECONDS + 100;
-  for (const kind of ['token', 'grant'] as const) {
-    const set = new RevocationSet(new TestClock(), 0);
-    set.add({ kind, id: mine, before: NOW_SECONDS, expires_at });
-    const claims = { jti: mine, grant_id: mine, client_id: 'c' };
-    assert.equal(set.ends({ ...claims, iat: NOW_SECONDS - 1 }), true);
-    assert.equal(set.ends({ ...claims, iat: NOW_SECONDS }), false);
-  }
-  const set = new RevocationSet(new TestClock(), 0);
-  set.add({ kind: 'client', id: mine, expires_at });
-  assert.equal(set.ends({ jti: other, grant_id: other, client_id: mine, iat: NOW_SECONDS }), true);
-  assert.equal(set.ends({ jti: mine, grant_id: mine, client_id: other, iat: NOW_SECONDS }), false);
-});
-
 test('revoking an exchanged token revokes what was exchanged from it, and nothing else (RFC 8693)', () => {
   const [a, b, c] = [makeId(), makeId(), makeId()];
   const set = new RevocationSet(new TestClock(), 0);
@@ -168,34 +92,6 @@ test('exchanged tokens take no more memory than others', () => {
   const bytesEach = (bytesUsed() - before) / count;
   assert.equal(set.size, count);
   assert.ok(bytesEach < 100, `${bytesEach} bytes each`);
-});
-
-test('an addition checks two old entries, and a heartbeat a thousand', () => {
-  const clock = new TestClock();
-  const set = new RevocationSet(clock, 0);
-  const living: Revocation = { kind: 'client', id: 'c', before: 1, expires_at: NOW_SECONDS + 100 };
-  set.add(living);
-  for (let at = 0; at < 1_500; at++) set.add({ kind: 'token', id: String(at), expires_at: NOW_SECONDS + 10 });
-  clock.advance(20);
-  const goneAfter = (work: () => void): number => {
-    const before = set.size;
-    work();
-    return before - set.size;
-  };
-  assert.equal(
-    goneAfter(() => set.add(living)),
-    2,
-  );
-  // One of them finds the end and goes back to the start.
-  assert.equal(
-    goneAfter(() => set.sweep()),
-    999,
-  );
-  assert.equal(
-    goneAfter(() => set.sweep()),
-    499,
-  );
-  assert.equal(set.size, 1);
 });
 
 test('an entry is held for the leeway after it expires, and not forever', () => {

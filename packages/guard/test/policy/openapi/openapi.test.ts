@@ -290,7 +290,11 @@ test('any document makes a policy or a PolicyError, and changes no prototype', (
   );
   const leaf = fc.constantFrom<unknown>(
     ...words("3.1.0 /a.read /{a}.read #/paths/~1a oauth2 /v1 1.0.0 $ $.paths['/a']"),
-    ...['', null, true, 0, undefined],
+    '',
+    null,
+    true,
+    0,
+    undefined,
   );
   const { value } = fc.letrec<{ value: unknown }>((tie) => ({
     value: fc.oneof(
