@@ -14,18 +14,23 @@ export const MODULES: Readonly<Record<string, MutatedModule>> = {
   access_token: protocol('access_token', 'access_token'),
   refresh_token: protocol('refresh_token', 'refresh_token'),
   jws: protocol('jws', 'jws'),
-  minting: {
-    sources: ['packages/server/src/oauth/tokens/*.ts'],
-    tests: ['packages/server/test/oauth/{access_token,opaque,refresh_token}.test.ts'],
-    scoreMin: 85,
-  },
+  mint: server('mint', '{access_token,opaque_policy,token_exchange}'),
+  lifetimes: server('{lifetimes,grant_expiry}', 'grant_lifetimes'),
+  revocations: server('{revocations,security_events}', 'revocation_bounds'),
+  liveness: server('liveness', '{opaque_policy,opaque}'),
+  open: server('{open,opaque_token}', '{opaque,opaque_policy}'),
   path: guard('policy/path', 'policy/{path,policy}'),
   policy: guard('policy/policy', 'policy/{policy,policy_*,route_truth_table,scopes}'),
-  request: guard('request', '{request,credentials/credentials,possession/dpop}'),
-  decision: guard('decision', '{decision,guard,credentials/credentials,possession/{dpop,nonces}}'),
-  possession: guard('possession/possession', 'possession/{possession,dpop}'),
-  verification: guard('credentials/verification', '{attacks,credentials/verification}'),
-  guard: guard('guard', '{guard,metrics,credentials/*,policy/scopes,possession/{dpop,nonces},testing/*}'),
+  request: guard('request', '{ambiguous_request,attacks,credentials/credentials,possession/*}'),
+  decision: guard('decision', '{guard,credentials/credentials,possession/*}'),
+  possession: guard('possession/possession', 'possession/*'),
+  verification: guard('credentials/verification', '{attacks,credentials/*}'),
+  check: guard(
+    '{check,possession/binding}',
+    '{guard,misconfiguration,credentials/{credentials,remembered},possession/*}',
+  ),
+  freshness: guard('freshness', '{guard,misconfiguration,revocations/clock*,possession/*}'),
+  denials: guard('denials', '{guard,metrics,possession/*,revocations/clock*}'),
 };
 
 function protocol(source: string, tests: string): MutatedModule {
@@ -40,6 +45,14 @@ function guard(source: string, tests: string): MutatedModule {
   return {
     sources: [`packages/guard/src/${source}.ts`],
     tests: [`packages/guard/test/${tests}.test.ts`],
+    scoreMin: 85,
+  };
+}
+
+function server(source: string, tests: string): MutatedModule {
+  return {
+    sources: [`packages/server/src/oauth/tokens/${source}.ts`],
+    tests: [`packages/server/test/oauth/${tests}.test.ts`],
     scoreMin: 85,
   };
 }
