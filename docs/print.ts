@@ -288,7 +288,7 @@ const LIMITS: readonly (readonly [name: string, value: number, what: string, bey
   [
     'POLICY_FILE_BYTES_MAX',
     POLICY_FILE_BYTES_MAX,
-    'bytes in an OpenAPI file and import files it refers to, or in an overlay',
+    'bytes in an OpenAPI file and the files it refers to, or in an overlay',
     'the file is refused; operations that need a referenced file beyond the limit are closed',
   ],
   [

@@ -1,4 +1,4 @@
-/** The imports between import files of this repository, type-only ones included, and the circles among them. */
+/** The imports between the files of this repository, type-only ones included, and the circles among them. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -6,7 +6,7 @@ import { parseSync } from 'oxc-parser';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
-/** A file's path in the repository, and the paths of import files that it imports. */
+/** A file's path in the repository, and the paths of the files that it imports. */
 export type ImportGraph = ReadonlyMap<string, readonly string[]>;
 
 /** Every TypeScript file below these folders, with its relative imports of any kind. */

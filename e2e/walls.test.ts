@@ -151,7 +151,7 @@ test('a grant cannot sign, write or answer: nothing that can is in its reach', (
   assert.deepEqual(
     reached.filter((file) => !isGrant(file)).toSorted(),
     GRANTS_REACH,
-    'import files that grants lead to, type-only imports included',
+    'the files that grants lead to, type-only imports included',
   );
   for (const file of reached.filter((name) => !name.startsWith('packages/server/src/store/'))) {
     const text = readFileSync(join(root, file), 'utf8');

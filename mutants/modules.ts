@@ -1,4 +1,4 @@
-/** The modules that mutation testing covers: import files to mutate, the tests that must notice, and the score to reach. */
+/** The modules that mutation testing covers: the files to mutate, the tests that must notice, and the score to reach. */
 
 export interface MutatedModule {
   /** The sources that Stryker changes, one place at a time. */

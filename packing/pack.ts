@@ -77,7 +77,7 @@ async function lint(folder: string, manifest: Package['manifest']): Promise<void
   throw new Error(`publint does not accept ${String(manifest['name'])}:\n${sentences.join('\n')}`);
 }
 
-/** Packs folders; gives import files. */
+/** Packs folders; gives the files. */
 function npmPack(folders: readonly string[]): readonly string[] {
   mkdirSync(destination, { recursive: true });
   // Of a version before, beside which an install of `*.tgz` would find two of each.
