@@ -3,12 +3,7 @@ import type { RefusalReason } from '@hallpass/protocol';
 import { pino } from 'pino';
 import type { FastifyReply } from 'fastify';
 import type { StoreEvent } from '../store/store.ts';
-import { standardError, type LogDestinationOptions } from './log_destination.ts';
-
-/** From the quietest to the most verbose. */
-export const LOG_LEVELS = ['silent', 'error', 'warn', 'info'] as const;
-/** The lowest level that is written. */
-export type LogLevel = (typeof LOG_LEVELS)[number];
+import { standardError, type LogDestinationOptions, type LogLevel } from './log_destination.ts';
 
 /** What a server logs. */
 export interface Log {

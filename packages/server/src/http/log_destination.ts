@@ -4,6 +4,11 @@ import { escapeControlsInLines } from '@hallpass/protocol';
 import type { DestinationStream } from 'pino';
 import { printLogLine } from './log_lines.ts';
 
+/** From the quietest to the most verbose. */
+export const LOG_LEVELS = ['silent', 'error', 'warn', 'info'] as const;
+/** The lowest level that is written. */
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
 /** The formats that HALLPASS_LOG_FORMAT takes. */
 export const LOG_FORMATS = ['auto', 'json', 'text'] as const;
 /** `auto` means short lines on a terminal, JSON in files and pipes. */

@@ -2,9 +2,7 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Checkable } from '../store/verify/findings.ts';
-import { openPostgresCheck } from '../store/postgres/check.ts';
-import { openPostgresStore, type PostgresOptions } from '../store/postgres/postgres.ts';
-import { openPostgresTables } from '../store/postgres/tables.ts';
+import type { PostgresOptions } from '../store/postgres/postgres.ts';
 import { openSqliteStore } from '../store/sqlite/sqlite.ts';
 import { assertStoreIsThere, openSqliteCheck } from '../store/sqlite/check.ts';
 import { findRealFile } from '../store/sqlite/files.ts';
@@ -30,7 +28,10 @@ export async function openStore(
 ): Promise<Store> {
   try {
     const postgres = postgresOptions(settings);
-    if (postgres !== undefined) return await openPostgresStore({ ...postgres, ifMissing });
+    if (postgres !== undefined) {
+      const { openPostgresStore } = await import('../store/postgres/postgres.ts');
+      return await openPostgresStore({ ...postgres, ifMissing });
+    }
     const file = fileOf(settings);
     const store = await openSqliteStore({ file, ifMissing });
     restrictStoreToOwner(file, warn);
@@ -89,7 +90,9 @@ function describeDatabase(address: string): string {
 export async function openTables(settings: Settings, options: OpeningOptions = {}): Promise<Tables> {
   await (await openStore(settings, options)).close();
   const postgres = postgresOptions(settings);
-  return postgres === undefined ? openSqliteTables({ file: fileOf(settings) }) : openPostgresTables(postgres);
+  if (postgres === undefined) return openSqliteTables({ file: fileOf(settings) });
+  const { openPostgresTables } = await import('../store/postgres/tables.ts');
+  return openPostgresTables(postgres);
 }
 
 /** Opens the tables of an existing store, for a command that only reads. Throws `StoreUnusable` if there is none. */
@@ -106,7 +109,9 @@ export async function openTablesToRead(
 export async function openCheck(settings: Settings): Promise<Checkable> {
   assertStoreFile(settings);
   const postgres = postgresOptions(settings);
-  return postgres === undefined ? openSqliteCheck({ file: fileOf(settings) }) : await openPostgresCheck(postgres);
+  if (postgres === undefined) return openSqliteCheck({ file: fileOf(settings) });
+  const { openPostgresCheck } = await import('../store/postgres/check.ts');
+  return await openPostgresCheck(postgres);
 }
 
 /** We create stores readable by their owner only. One copied here, or made by an earlier version, may be open to others. */

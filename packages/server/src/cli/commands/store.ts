@@ -17,7 +17,7 @@ import { copyTables } from '../../store/transfer/copy.ts';
 import { checkStore } from '../../store/verify/verify.ts';
 import { MIGRATIONS } from '../../store/migrations.ts';
 import { countReplaced, type Replaced } from '../../store/transfer/replacement.ts';
-import { hasPassword } from '../../store/postgres/address.ts';
+import { hasPassword } from '../../store/postgres/password.ts';
 import { RESTORE } from '../../store/store.ts';
 import {
   checkTables,

@@ -6,11 +6,10 @@ import {
   SIGNING_ALGORITHMS,
   type SigningAlgorithm,
 } from '@hallpass/protocol';
-import { LOG_LEVELS, type LogLevel } from '../../http/log.ts';
-import { LOG_FORMATS, type LogFormat } from '../../http/log_destination.ts';
+import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from '../../http/log_destination.ts';
 import { COPY_SECONDS_MAX } from '../../oauth/clients/client_copies.ts';
 import { GRANT_SECONDS_MAX, REFRESH_TOKEN_SECONDS_MAX } from '../../oauth/tokens/revocations.ts';
-import { hasPassword } from '../../store/postgres/address.ts';
+import { hasPassword } from '../../store/postgres/password.ts';
 import { BadSetting } from './bad_setting.ts';
 import { FILE_VARIABLE, GUARD_NAMES, readOwnVariables, suggest, type Environment } from './names.ts';
 import {

@@ -1,7 +1,8 @@
-import { isLoopback } from '@hallpass/protocol';
 /** The address of a database: what it means for TLS, and the password that must never be printed. */
+import { isLoopback } from '@hallpass/protocol';
 import { Client, type PoolConfig } from 'pg';
 import { StoreUnusable } from '../store.ts';
+import { passwordOf } from './password.ts';
 
 /** Where the database is, and how its certificate is verified. */
 export interface PostgresAddress {
@@ -17,11 +18,6 @@ export interface PostgresAddress {
  * `verify-full`, so that this stays true if the driver changes.
  */
 const VERIFYING = new Set(['prefer', 'require', 'verify-ca', 'verify-full']);
-
-/** Whether an address contains a password. False for text that is not an address. */
-export function hasPassword(url: string): boolean {
-  return URL.canParse(url) && secretOf(new URL(url)) !== '';
-}
 
 /**
  * The driver's configuration, and the secret that must never be printed. Throws `StoreUnusable`, whose message does not
@@ -69,7 +65,7 @@ function readAddress({ url, tls }: PostgresAddress): { readonly config: PoolConf
   if (!URL.canParse(url))
     throw new StoreUnusable('The address of the database cannot be read (HALLPASS_DATABASE_URL).');
   const address = new URL(url);
-  const secret = secretOf(address);
+  const secret = passwordOf(address);
   const mode = address.searchParams.get('sslmode');
   if (mode !== null && VERIFYING.has(mode)) address.searchParams.set('sslmode', 'verify-full');
   if (tls === undefined) return { config: { connectionString: address.href }, secret };
@@ -81,13 +77,4 @@ function readAddress({ url, tls }: PostgresAddress): { readonly config: PoolConf
   // The driver would prefer the TLS parameters in the address to the ones given here.
   for (const name of ['ssl', 'sslmode', 'sslrootcert']) address.searchParams.delete(name);
   return { config: { connectionString: address.href, ssl: { ca: tls.ca } }, secret };
-}
-
-function secretOf(address: URL): string {
-  const given = address.searchParams.get('password') ?? address.password;
-  try {
-    return decodeURIComponent(given);
-  } catch {
-    return given;
-  }
 }
