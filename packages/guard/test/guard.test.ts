@@ -1,10 +1,11 @@
 /** The order of a check: what ends it, and the reason in the log. */
 import { createGuard, type GuardEvent, type Policy } from '@hallpass/guard';
+import { PATHS } from '@hallpass/protocol';
 import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
 import { settle } from './revocations/feed_world.ts';
 import { assertAllowed, assertDenied, bearer, openBench, type Bench } from './harness.ts';
-import { API, makeId, NOW_SECONDS } from './issuer.ts';
+import { answerWith, API, makeId, NOW_SECONDS } from './issuer.ts';
 import { proved, Prover } from './prover.ts';
 
 test('a closed guard answers 503, even for a token it has cached', async () => {
@@ -130,6 +131,24 @@ test('if the feed goes stale while the proof store is asked, that is an outage, 
     );
     if (status === 200) assertAllowed(decision, whenStale);
     else assert.equal(assertDenied(decision, 503).because, 'The revocation feed went stale during the check.');
+  }
+});
+
+test('if the feed goes stale while the issuer is asked about a token, that is an outage', async () => {
+  for (const [secondsToAnswer, status] of [
+    [10, 200],
+    [11, 503],
+  ] as const) {
+    const { issuer, check, clock } = await openBench({ opaqueTokenSeconds: 60 });
+    assertAllowed(await check(await issuer.token()));
+    const active = answerWith(200, JSON.stringify({ active: true, token_type: 'Bearer', ...issuer.claims() }));
+    issuer.instead.set(PATHS.introspect, (request, response) => {
+      clock.advance(secondsToAnswer);
+      active(request, response);
+    });
+    const decision = await check('hpat_unknown');
+    if (status === 200) assertAllowed(decision);
+    else assert.equal(assertDenied(decision, 503).because, 'The revocation feed is stale.');
   }
 });
 
