@@ -119,24 +119,6 @@ test('a value that no scope can hold is refused, and the reason is logged', () =
   assert.deepEqual(policy.match('PUT', '/a'), { refused: 'route_not_allowed' });
 });
 
-test('the literal is tried before the parameter, with backtracking, and values captured before it are dropped', () => {
-  const policy = compile({
-    'GET /': '/root.read',
-    'GET /k/{x}/end': '/1.read',
-    'GET /{a}/{b}/{c}': '/2.read',
-    'GET /k/l': '/3.read',
-    'GET /{a}/l': '/4.read',
-    'GET /{a}': '/5.read',
-  });
-  assert.deepEqual(found(policy, '/'), ['GET /', '/root.read']);
-  assert.deepEqual(found(policy, '/k/1/end'), ['GET /k/{x}/end', '/1.read', 'x', '1']);
-  assert.deepEqual(found(policy, '/k/1/2'), ['GET /{a}/{b}/{c}', '/2.read', 'a', 'k', 'b', '1', 'c', '2']);
-  assert.deepEqual(found(policy, '/k/l'), ['GET /k/l', '/3.read']);
-  assert.deepEqual(found(policy, '/j/l'), ['GET /{a}/l', '/4.read', 'a', 'j']);
-  assert.deepEqual(found(policy, '/k'), ['GET /{a}', '/5.read', 'a', 'k']);
-  assert.equal(found(policy, '/j/m'), 'route_not_allowed');
-});
-
 test('a value that differs from a literal only by case is refused wherever the literal could be', () => {
   const policy = compile({ 'GET /Ab/cD': '/1.read', 'GET /{a}/{b}': '/2.read', 'GET /{a}': '/3.read' });
   assert.deepEqual(found(policy, '/Ab/cD'), ['GET /Ab/cD', '/1.read']);

@@ -1,4 +1,4 @@
-/** A guard whose clock is not the issuer's: it says so in its health, in an event, in the log and to the caller. */
+/** A guard whose clock differs from the issuer's reports it in its health, in an event, in the log and to the caller. */
 import type { GuardOptions } from '@hallpass/guard';
 import { PATHS } from '@hallpass/protocol';
 import assert from 'node:assert/strict';
@@ -8,7 +8,7 @@ import { answerWith, NOW_SECONDS, TestClock } from '../issuer.ts';
 
 const HOUR = 3_600;
 
-/** An issuer whose answers tell the right time, and a guard whose clock is so many seconds ahead of that. */
+/** An issuer whose responses carry the right time, and a guard whose clock is ahead of it by this many seconds. */
 async function open(aheadSeconds: number, options: Partial<GuardOptions> = {}): Promise<Bench> {
   const issuer = await openIssuer();
   const clock = new TestClock();
@@ -21,8 +21,8 @@ function assertNear(actual: number | undefined, expected: number): void {
   assert.ok(actual !== undefined && Math.abs(actual - expected) <= 2, `${actual} is not about ${expected}`);
 }
 
-suite('a clock that is behind', () => {
-  test('is what a token from the future is refused for, and the caller is not sent for another one in vain', async () => {
+suite('a clock that is behind the issuer', () => {
+  test('is the reason for refusing a token from the future, and the caller is not told to request a new one', async () => {
     const { issuer, guard, events, check } = await open(-60);
     const differs = events.next('clock_differs');
     await guard.ready();
@@ -41,10 +41,10 @@ suite('a clock that is behind', () => {
     );
     assertAllowed(await check(await issuer.token({ iat: NOW_SECONDS - 60 })));
     const { body: expired } = assertDenied(await check(await issuer.token({ exp: NOW_SECONDS - 600 })), 401);
-    assert.match(expired.error_description, /Ask for a new/, 'a new one would do');
+    assert.match(expired.error_description, /Ask for a new/, 'a new token helps');
   });
 
-  test('is said to be right again when it is set', async () => {
+  test('is reported as right again once it is corrected', async () => {
     const issuer = await openIssuer();
     const clock = new TestClock();
     issuer.date = clock.elapsed;
@@ -60,7 +60,7 @@ suite('a clock that is behind', () => {
     assert.equal(guard.health().clockOffsetSeconds, 0);
   });
 
-  test('is said at once when it was set while the guard ran', async () => {
+  test('is reported at once if it was set back while the guard was running', async () => {
     const issuer = await openIssuer();
     const clock = new TestClock();
     issuer.date = clock.elapsed;
@@ -74,7 +74,7 @@ suite('a clock that is behind', () => {
     assertNear(guard.health().clockOffsetSeconds, -HOUR);
   });
 
-  test('by less than the leeway goes unmentioned', async () => {
+  test('is not reported if the difference is below the leeway', async () => {
     const { issuer, guard, events, check } = await open(-4);
     await guard.ready();
     assertAllowed(await check(await issuer.token()));
@@ -83,7 +83,7 @@ suite('a clock that is behind', () => {
   });
 });
 
-test('a clock that is ahead, so that everything looks expired, is said in health, event and log', async () => {
+test('a clock so far ahead that everything looks expired is reported in health, event and log', async () => {
   const { issuer, guard, events, check } = await open(2 * HOUR);
   const differs = events.next('clock_differs');
   await guard.ready();
@@ -92,12 +92,12 @@ test('a clock that is ahead, so that everything looks expired, is said in health
   const { body, because } = assertDenied(await check(await issuer.token()), 401);
   assert.doesNotMatch(body.error_description, /Ask for a new/);
   const { body: expired } = assertDenied(await check(await issuer.token({ exp: NOW_SECONDS - 600 })), 401);
-  assert.match(expired.error_description, /Ask for a new/, 'a new one is wanted in any case');
+  assert.match(expired.error_description, /Ask for a new/, 'a new token is needed in any case');
   assert.match(because, /^expired here alone; the clock of this machine is \d+(\.\d)? s ahead of the issuer's$/);
 });
 
-suite('what the issuer says of the time', () => {
-  test('is not believed of one odd answer', async () => {
+suite('the time that the issuer reports', () => {
+  test('is not trusted after a single odd response', async () => {
     const issuer = await openIssuer();
     const clock = new TestClock();
     issuer.date = clock.elapsed;
@@ -110,7 +110,7 @@ suite('what the issuer says of the time', () => {
     assert.equal(events.count('clock_differs'), 0);
   });
 
-  test('is not read off an answer from a cache, nor off one that says nothing', async () => {
+  test('is not taken from a cached response, or from one without a valid date', async () => {
     for (const headers of [{ date: 'Tue, 06 May 2031 01:00:00 GMT', age: '7' }, { date: 'soon' }, {}]) {
       const issuer = await openIssuer();
       const keys = JSON.stringify({ keys: issuer.keys.map(({ jwk }) => jwk) });
@@ -122,7 +122,7 @@ suite('what the issuer says of the time', () => {
     }
   });
 
-  test('and a token from the future is refused in the same words where it says nothing', async () => {
+  test('may be missing: a token from the future is then refused in the same words', async () => {
     const issuer = await openIssuer();
     const { check } = guardOf(issuer);
     const { body, because } = assertDenied(await check(await issuer.token({ iat: NOW_SECONDS + 6 })), 401);

@@ -1,4 +1,4 @@
-/** Wrong clocks: the time of day of the guard's machine is set forward and back, and the guard loses nothing. */
+/** Wrong clocks: the guard's machine has its time of day set forward and back, and no protection is lost. */
 import { createGuard, type Guard, type GuardOptions } from '@hallpass/guard';
 import { createTestIssuer, type TestIssuer } from '@hallpass/guard/testing';
 import { PATHS, printBasic } from '@hallpass/protocol';
@@ -15,20 +15,20 @@ const SCOPE = '/accounts.read';
 interface Bench {
   readonly issuer: TestIssuer;
   readonly guard: Guard;
-  /** The issuer's, which is right. */
+  /** The issuer's clock, which is right. */
   readonly clock: TestClock;
   readonly events: Events;
-  /** What the guard asked for, but for the stream. */
+  /** The paths of the guard's requests, except those for the stream. */
   readonly asked: string[];
-  /** Sets the time of day of the guard's machine, so many seconds from what it is. */
+  /** Moves the time of day of the guard's machine by this many seconds. */
   readonly set: (seconds: number) => void;
-  /** Resolves when the guard opens a stream next. */
+  /** Resolves when the guard next opens a stream. */
   readonly opened: () => Promise<void>;
-  /** Lets the guard hear a heartbeat and look over what it holds. */
+  /** Sends the guard an event, upon which it sweeps its revocations. */
   readonly beat: () => Promise<void>;
 }
 
-/** A guard whose machine has a time of day of its own, `aheadSeconds` off at the start. */
+/** A guard whose machine has its own time of day, `aheadSeconds` ahead at the start. */
 async function open(t: TestContext, options: Partial<GuardOptions> = {}, aheadSeconds = 0): Promise<Bench> {
   const clock = new TestClock();
   let offsetMs = aheadSeconds * 1000;
@@ -57,7 +57,7 @@ async function open(t: TestContext, options: Partial<GuardOptions> = {}, aheadSe
   return { issuer, guard, clock, events, asked, opened, beat, set: (seconds) => void (offsetMs += seconds * 1000) };
 }
 
-suite('what was revoked stays revoked', () => {
+suite('a revoked token stays revoked', () => {
   for (const seconds of [2 * HOUR, MONTH]) {
     test(`when the clock goes ${seconds} s forward and back`, async (t) => {
       const { issuer, guard, set, opened, beat } = await open(t);
@@ -71,7 +71,7 @@ suite('what was revoked stays revoked', () => {
       await beat();
       await reopened;
       for (let round = 0; round < 5; round++) await beat();
-      assertDenied(await guard.check(bearer(other), SCOPE), 401, 'expired by that clock');
+      assertDenied(await guard.check(bearer(other), SCOPE), 401, 'expired, by that clock');
       set(-seconds);
       assertDenied(await guard.check(bearer(revoked), SCOPE), 401);
       assertDenied(await guard.check(bearer(ofGrant), SCOPE), 401);
@@ -90,7 +90,7 @@ suite('what was revoked stays revoked', () => {
     });
   }
 
-  test('when the guard starts ahead, and the answers of its issuer tell no time', async () => {
+  test('when the guard starts ahead, and the responses of its issuer carry no time', async () => {
     const issuer = await openIssuer();
     const clock = new TestClock();
     clock.set(MONTH);
@@ -107,7 +107,7 @@ suite('what was revoked stays revoked', () => {
     assertAllowed(await check(other));
   });
 
-  test('when it has ended and was forgotten, and the clock is set back to when it had not', async (t) => {
+  test('when it has expired and its revocation was dropped, and the clock is set back to before that', async (t) => {
     const { issuer, guard, clock, events, set } = await open(t);
     const token = await issuer.token({ scope: SCOPE });
     await guard.ready();
@@ -122,7 +122,7 @@ suite('what was revoked stays revoked', () => {
     assertDenied(await guard.check(bearer(token), SCOPE), 401);
   });
 
-  test('and the feed is read again from the start, which the log is told', async (t) => {
+  test('and the feed is read again from the start, which is reported in an event', async (t) => {
     const { guard, events, asked, set, beat, issuer } = await open(t);
     await guard.ready();
     await beat();
@@ -130,7 +130,7 @@ suite('what was revoked stays revoked', () => {
       set(seconds);
       assertAllowed(await guard.check(bearer(await issuer.token({ scope: SCOPE })), SCOPE));
     }
-    assert.equal(events.count('clock_jumped'), 0, 'that little is no jump');
+    assert.equal(events.count('clock_jumped'), 0, 'too small to be a jump');
     const reread = events.next('feed_reread');
     set(-20);
     guard.health();
@@ -143,8 +143,8 @@ suite('what was revoked stays revoked', () => {
   });
 });
 
-suite('how fresh the guard is, is measured by a clock that nobody sets', () => {
-  test('a clock that is set forward closes nothing while the issuer answers', async (t) => {
+suite('staleness is measured with the monotonic clock', () => {
+  test('setting the clock forward refuses nothing while the issuer answers', async (t) => {
     const { issuer, guard, set } = await open(t);
     await guard.ready();
     const token = await issuer.token({ scope: SCOPE });
@@ -155,17 +155,17 @@ suite('how fresh the guard is, is measured by a clock that nobody sets', () => {
     assertAllowed(await guard.check(bearer(token), SCOPE));
   });
 
-  test('forward may mean that the machine slept: nothing heard before that counts', async (t) => {
+  test('a forward jump may mean that the machine slept: nothing received before it counts as fresh', async (t) => {
     const { issuer, guard, set } = await open(t, { startWaitSeconds: 0.02 });
     await guard.ready();
     const token = await issuer.token({ scope: SCOPE });
     issuer.goAway(true);
-    assertAllowed(await guard.check(bearer(token), SCOPE), 'away, and not stale yet');
+    assertAllowed(await guard.check(bearer(token), SCOPE), 'the issuer is away, but the guard is not stale yet');
     set(60);
     assertDenied(await guard.check(bearer(token), SCOPE), 503);
   });
 
-  test('a clock that is set back again and again makes no stale guard fresh', async (t) => {
+  test('setting the clock back again and again never makes a stale guard fresh', async (t) => {
     const { issuer, guard, clock, set } = await open(t, { startWaitSeconds: 0.02 });
     await guard.ready();
     const token = await issuer.token({ scope: SCOPE });
@@ -195,7 +195,7 @@ suite('how fresh the guard is, is measured by a clock that nobody sets', () => {
     assertDenied(await guard.check(bearer(token), SCOPE), 503);
   });
 
-  test('what was said of an opaque token or an API key is believed for its time, whatever the clock is set to', async (t) => {
+  test('an answer about an opaque token or an API key is cached for its time, whatever the clock is set to', async (t) => {
     const options = { maxStalenessSeconds: HOUR, opaqueTokenSeconds: 30, apiKeySeconds: 30 };
     const { issuer, guard, clock, asked, set } = await open(t, options, 60);
     const key = { clientId: 'partner', clientSecret: 'a-secret', scopes: [SCOPE] };
@@ -227,21 +227,21 @@ suite('proofs and nonces (RFC 9449 §9, §11.1)', () => {
   const boundTo = prover.jkt;
 
   for (const seconds of [2 * HOUR, MONTH]) {
-    test(`a proof that was used is used, when the clock goes ${seconds} s forward and back`, async (t) => {
+    test(`a used proof stays used when the clock goes ${seconds} s forward and back`, async (t) => {
       const { issuer, guard, set } = await open(t);
       const token = await issuer.token({ scope: SCOPE, boundTo, expiresIn: 2 * MONTH });
       const [used, other] = [prover.prove(token), prover.prove(token)];
       assertAllowed(await guard.check(proved(token, used), SCOPE));
       set(seconds);
       const then = prover.prove(token, { iat: NOW_SECONDS + seconds });
-      assertAllowed(await guard.check(proved(token, then), SCOPE), 'whatever ended before is looked over');
+      assertAllowed(await guard.check(proved(token, then), SCOPE), 'expired proofs are swept here');
       set(-seconds);
       assertDenied(await guard.check(proved(token, used), SCOPE), 401);
       assertAllowed(await guard.check(proved(token, other), SCOPE));
     });
   }
 
-  test('a proof that was used and has ended is no good when the clock is set back; those of now are again', async (t) => {
+  test('a used proof that has expired stays refused when the clock is set back, and current proofs work again', async (t) => {
     const { issuer, guard, clock, set } = await open(t, { maxStalenessSeconds: HOUR });
     const token = await issuer.token({ scope: SCOPE, boundTo });
     const used = prover.prove(token);
@@ -255,7 +255,7 @@ suite('proofs and nonces (RFC 9449 §9, §11.1)', () => {
     assertAllowed(await guard.check(proved(token, at(300)), SCOPE));
   });
 
-  test('a guard that was a month ahead while proofs were used takes those of now, once its clock is right', async (t) => {
+  test('a guard that was a month ahead while proofs were used accepts current ones once its clock is right', async (t) => {
     const { issuer, guard, clock, set } = await open(t, { maxStalenessSeconds: HOUR }, MONTH);
     const token = await issuer.token({ scope: SCOPE, boundTo, expiresIn: 2 * MONTH });
     assertAllowed(await guard.check(proved(token, prover.prove(token, { iat: NOW_SECONDS + MONTH })), SCOPE));
@@ -267,7 +267,7 @@ suite('proofs and nonces (RFC 9449 §9, §11.1)', () => {
   });
 
   for (const nonceKey of [undefined, 'thirty-two bytes that nobody knows']) {
-    test(`a nonce that was given out is good when the clock goes forward and back (${nonceKey === undefined ? 'a key of its own' : 'a shared key'})`, async (t) => {
+    test(`an issued nonce stays valid when the clock goes forward and back (${nonceKey === undefined ? 'own key' : 'shared key'})`, async (t) => {
       const given = nonceKey === undefined ? {} : { nonceKey };
       const { issuer, guard, clock, set } = await open(t, { dpopNonces: true, maxStalenessSeconds: HOUR, ...given });
       const token = await issuer.token({ scope: SCOPE, boundTo, expiresIn: 2 * MONTH });
@@ -283,12 +283,12 @@ suite('proofs and nonces (RFC 9449 §9, §11.1)', () => {
       }
       clock.advance(180);
       now += 180;
-      const denial = assertDenied(await present(nonce), 401, 'its time has gone by');
+      const denial = assertDenied(await present(nonce), 401, 'it has expired');
       assert.equal(denial.body.error, 'use_dpop_nonce');
     });
   }
 
-  test('a nonce that has ended is not good again when the clock is set back', async (t) => {
+  test('an expired nonce is not valid again when the clock is set back', async (t) => {
     const { issuer, guard, clock, set } = await open(t, { dpopNonces: true, maxStalenessSeconds: HOUR });
     const token = await issuer.token({ scope: SCOPE, boundTo });
     const stored = (nonce?: string): string => prover.prove(token, { nonce });

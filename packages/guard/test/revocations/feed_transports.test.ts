@@ -2,9 +2,7 @@
 import * as fc from 'fast-check';
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
-import { inWorld, PAGES, settle, SLOW_MS, STREAMS, TICK_MS, type World } from './feed_world.ts';
-import { Refused } from '../../src/outage.ts';
-import { RevocationFeed } from '../../src/revocations/revocation_feed.ts';
+import { inWorld, PAGES, settle, STREAMS, TICK_MS, type World } from './feed_world.ts';
 
 const step = fc.oneof(
   { weight: 4, arbitrary: fc.record({ do: fc.constant('revoke' as const), count: fc.integer({ min: 1, max: 6 }) }) },
@@ -70,86 +68,3 @@ for (const kind of ['html', 'silent', 'ending', 'unreachable'] as const) {
     });
   });
 }
-
-test('the stream is tried now and then, and polling stops when it works', async () => {
-  await inWorld(async (world) => {
-    world.stream = 'html';
-    world.feed.start();
-    await world.pass(10_000);
-    assert.equal(world.feed.transport, 'poll');
-    world.stream = 'good';
-    await world.pass(70_000);
-    assert.equal(world.feed.transport, 'stream');
-    const { pages } = world;
-    await world.pass(10_000);
-    assert.equal(world.pages, pages);
-    assert.deepEqual(
-      world.told.flatMap((event) => (event.kind === 'feed_connected' ? event.transport : [])),
-      ['poll', 'stream'],
-    );
-  });
-});
-
-test('with a working stream no page is read, except to confirm when a caller waits', async () => {
-  await inWorld(async (world) => {
-    world.feed.start();
-    await world.pass(20_000);
-    assert.equal(world.pages, 0);
-    world.revoke();
-    world.ask();
-    await world.pass(200);
-    assert.equal(world.pages, 1);
-  });
-});
-
-test('freshness counts from when a page was requested, not from when it arrived', async () => {
-  await inWorld(async (world) => {
-    world.stream = 'html';
-    world.page = 'slow';
-    world.feed.start();
-    await world.pass(2_100);
-    assert.equal(world.pages, 1);
-    assert.equal(world.feed.stalenessSeconds, Infinity);
-    world.clock.advance(60);
-    await world.pass(SLOW_MS);
-    assert.ok(world.feed.stalenessSeconds >= 60, `${world.feed.stalenessSeconds} s`);
-  });
-});
-
-test('when pages fail too, the feed is lost', async () => {
-  await inWorld(async (world) => {
-    world.stream = 'unreachable';
-    world.feed.start();
-    await world.pass(5_000);
-    world.page = 'unreachable';
-    await world.pass(5_000);
-    assert.equal(world.feed.transport, 'none');
-    assert.equal(world.feed.lastError, 'away');
-    assert.ok(world.feed.stalenessSeconds > 3);
-  });
-});
-
-test('if the issuer refuses the stream, pages are not requested', async () => {
-  await inWorld(async (world) => {
-    let asked = 0;
-    const feed = new RevocationFeed({
-      open: () => Promise.reject(new Refused(403)),
-      readPage: async () => {
-        asked += 1;
-      },
-      rereadPage: () => Promise.reject(new Error('nobody sets a clock here')),
-      set: world.set,
-      clock: world.clock,
-      silenceSecondsMax: 6,
-      startWaitSeconds: 5,
-      report: (event) => world.told.push(event),
-      onKeysVersion: () => {},
-      closing: world.closing.signal,
-    });
-    feed.start();
-    await world.pass(4_000);
-    assert.equal(asked, 0);
-    assert.deepEqual(world.told, [{ kind: 'feed_refused', status: 403 }]);
-    assert.equal(feed.lastError, 'The issuer refused the credentials.');
-  });
-});

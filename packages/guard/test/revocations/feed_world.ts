@@ -15,7 +15,7 @@ type PageKind = (typeof PAGES)[number];
 
 const BEAT_MS = 1_000;
 export const TICK_MS = 100;
-export const SLOW_MS = 1_700;
+const SLOW_MS = 1_700;
 
 /** A server with a log of revocations, and the guard that follows it. */
 export class World {
