@@ -14,7 +14,7 @@ export const MODULES: Readonly<Record<string, MutatedModule>> = {
   access_token: protocol('access_token', 'access_token'),
   refresh_token: protocol('refresh_token', 'refresh_token'),
   jws: protocol('jws', 'jws'),
-  mint: server('mint', '{access_token,opaque_policy,token_exchange}'),
+  mint: server('mint', '{access_token,opaque_policy,outage,token_endpoint,token_exchange}'),
   lifetimes: server('{lifetimes,grant_expiry}', 'grant_lifetimes'),
   revocations: server('{revocations,security_events}', 'revocation_bounds'),
   liveness: server('liveness', '{opaque_policy,opaque}'),
@@ -29,7 +29,7 @@ export const MODULES: Readonly<Record<string, MutatedModule>> = {
     '{check,possession/binding}',
     '{guard,misconfiguration,credentials/{credentials,remembered},possession/*}',
   ),
-  freshness: guard('freshness', '{guard,misconfiguration,revocations/clock*,possession/*}'),
+  freshness: guard('freshness', '{guard,misconfiguration,revocations/{clock*,feed},possession/*}'),
   denials: guard('denials', '{guard,metrics,possession/*,revocations/clock*}'),
 };
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseAccessTokenClaims } from '@hallpass/protocol';
+import { ACCESS_TOKEN_LENGTH_MAX, parseAccessTokenClaims } from '@hallpass/protocol';
 import { openSealedToken, sealAccessToken } from '../../src/oauth/tokens/opaque_token.ts';
 import {
   claimOf,
@@ -226,4 +226,20 @@ test('the signed token of a key is not readable as an opaque one, whatever it be
   assert.equal(claimOf(accessToken, 'client_id'), plain.clientId);
   assert.equal(await hallpass.isActive(plain, PREFIX + accessToken), false);
   assert.equal(await hallpass.isActive(plain, accessToken), true);
+});
+
+test('an opaque token is read up to the length limit, and not a character beyond it (contract §10)', async () => {
+  const { keys, random } = hallpass.instance;
+  const claims = openSealedToken(keys, (await hallpass.issue(key, '/ping.read')).accessToken);
+  assert.ok(claims !== undefined);
+  const ofLength = (length: number): string => {
+    const bytes = Math.floor(((length - PREFIX.length) * 3) / 4);
+    const bare = sealAccessToken(keys, random, { ...claims, scope: '' });
+    const padding = bytes - Buffer.from(bare.slice(PREFIX.length), 'base64url').length;
+    const token = sealAccessToken(keys, random, { ...claims, scope: 'x'.repeat(padding) });
+    assert.equal(token.length, length);
+    return token;
+  };
+  assert.ok(openSealedToken(keys, ofLength(ACCESS_TOKEN_LENGTH_MAX)) !== undefined);
+  assert.equal(openSealedToken(keys, ofLength(ACCESS_TOKEN_LENGTH_MAX + 1)), undefined);
 });
