@@ -27,7 +27,7 @@ export const MODULES: Readonly<Record<string, MutatedModule>> = {
   verification: guard('credentials/verification', '{attacks,credentials/*}'),
   check: guard(
     '{check,possession/binding}',
-    '{guard,misconfiguration,credentials/{credentials,remembered},possession/*}',
+    '{ambiguous_request,guard,metrics,misconfiguration,credentials/{credentials,remembered},possession/*,testing/*}',
   ),
   freshness: guard('freshness', '{guard,misconfiguration,revocations/{clock*,feed},possession/*}'),
   denials: guard('denials', '{guard,metrics,possession/*,revocations/clock*}'),

@@ -1,3 +1,4 @@
+import { createCipheriv, createDecipheriv, createHmac } from 'node:crypto';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ACCESS_TOKEN_LENGTH_MAX, parseAccessTokenClaims } from '@hallpass/protocol';
@@ -242,4 +243,27 @@ test('an opaque token is read up to the length limit, and not a character beyond
   };
   assert.ok(openSealedToken(keys, ofLength(ACCESS_TOKEN_LENGTH_MAX)) !== undefined);
   assert.equal(openSealedToken(keys, ofLength(ACCESS_TOKEN_LENGTH_MAX + 1)), undefined);
+});
+
+test('an opaque token has the layout of the contract, prefix and head authenticated, and no other version is read (contract §5)', async () => {
+  const { keys } = hallpass.instance;
+  const { accessToken } = await hallpass.issue(key, '/ping.read');
+  const bytes = Buffer.from(accessToken.slice(PREFIX.length), 'base64url');
+  const [head, salt] = [bytes.subarray(0, 33), bytes.subarray(9, 33)];
+  assert.deepEqual([head[0], head.subarray(1, 9).toString('base64url')], [1, keys.seal.keyId]);
+  const tokenKey = createHmac('sha256', keys.seal.bytes).update(salt).digest();
+  const opener = createDecipheriv('aes-256-gcm', tokenKey, Buffer.alloc(12));
+  opener.setAAD(Buffer.concat([Buffer.from(PREFIX), head])).setAuthTag(bytes.subarray(-16));
+  const claims = Buffer.concat([opener.update(bytes.subarray(33, -16)), opener.final()]);
+  assert.deepEqual(JSON.parse(claims.toString()), openSealedToken(keys, accessToken));
+
+  const sealed = (version: number): string => {
+    const otherHead = Buffer.concat([Uint8Array.of(version), head.subarray(1)]);
+    const sealer = createCipheriv('aes-256-gcm', tokenKey, Buffer.alloc(12));
+    sealer.setAAD(Buffer.concat([Buffer.from(PREFIX), otherHead]));
+    const text = Buffer.concat([sealer.update(claims), sealer.final()]);
+    return PREFIX + Buffer.concat([otherHead, text, sealer.getAuthTag()]).toString('base64url');
+  };
+  assert.equal(sealed(1), accessToken);
+  assert.equal(openSealedToken(keys, sealed(2)), undefined);
 });
