@@ -336,6 +336,7 @@ export function makeFamily(family: Family, generations: 0): Promise<readonly [To
 export function makeFamily(family: Family, generations: 1): Promise<readonly [Tokens, Tokens]>;
 export function makeFamily(family: Family, generations: 2): Promise<readonly [Tokens, Tokens, Tokens]>;
 export function makeFamily(family: Family, generations: 3): Promise<readonly [Tokens, Tokens, Tokens, Tokens]>;
+export function makeFamily(family: Family, generations: number): Promise<readonly Tokens[]>;
 export async function makeFamily({ at, key, scope }: Family, generations: number): Promise<readonly Tokens[]> {
   const all = [await at.issue(key, scope)];
   while (all.length <= generations) all.push(tokensOf(await at.refresh(key, all.at(-1)?.refreshToken ?? '')));

@@ -6,13 +6,12 @@ import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { forgetExpired } from '../../src/serving/forget_expired.ts';
 import {
-  claimOf,
+  makeFamily,
   startHallpass,
   TestClock,
   tokensOf,
   type Hallpass,
   type Key,
-  type Tokens,
 } from '../../../../testing/server/server.ts';
 
 const DAY = 86_400;
@@ -22,28 +21,15 @@ const key = await hallpass.makeKey();
 
 const refused = '400 invalid_grant';
 
-/** A grant with all its refresh tokens up to a generation. */
-async function grant(at: Hallpass, by: Key, generations: number): Promise<readonly Tokens[]> {
-  const all = [await at.issue(by)];
-  while (all.length <= generations) all.push(tokensOf(await at.refresh(by, all.at(-1)?.refreshToken ?? '')));
-  return all;
-}
-
 async function forget({ instance }: Hallpass): Promise<void> {
   // Twice: the first time learns what the time is.
   await forgetExpired(instance);
   await forgetExpired(instance);
 }
 
-async function eventsOf(at: Hallpass, { accessToken }: Tokens): Promise<readonly string[]> {
-  const grantId = claimOf(accessToken, 'grant_id');
-  const events = await at.instance.store.listEvents({ limit: 1_000 });
-  return events.filter((event) => event.grantId === grantId).map(({ kind }) => kind);
-}
-
 test('a grant that is refreshed every 20 days lives for 400 days, and introspection says until when', async () => {
-  const [first] = await grant(hallpass, key, 0);
-  let newest = first?.refreshToken ?? '';
+  const [first] = await makeFamily({ at: hallpass, key: key }, 0);
+  let newest = first.refreshToken;
   for (let day = 20; day <= 400; day += 20) {
     hallpass.clock.advance(20 * DAY);
     newest = tokensOf(await hallpass.refresh(key, newest)).refreshToken;
@@ -54,8 +40,7 @@ test('a grant that is refreshed every 20 days lives for 400 days, and introspect
 });
 
 test('a grant that is not refreshed expires to the second, and introspection agrees', async () => {
-  const [, last] = await grant(hallpass, key, 1);
-  assert.ok(last !== undefined);
+  const [, last] = await makeFamily({ at: hallpass, key: key }, 1);
   hallpass.clock.advance(IDLE - 1);
   const second = tokensOf(await hallpass.refresh(key, last.refreshToken));
   hallpass.clock.advance(IDLE - 1);
@@ -65,12 +50,11 @@ test('a grant that is not refreshed expires to the second, and introspection agr
   for (const { refreshToken } of [second, last]) {
     assert.equal((await hallpass.refresh(key, refreshToken)).outcome, refused);
   }
-  assert.deepEqual(await eventsOf(hallpass, second), [], 'an end is no theft');
+  assert.deepEqual(await hallpass.eventsOf(second.accessToken), [], 'an end is no theft');
 });
 
 test('a lost response loses nothing: an expired predecessor still returns the newest, byte for byte', async () => {
-  const [first] = await grant(hallpass, key, 0);
-  assert.ok(first !== undefined);
+  const [first] = await makeFamily({ at: hallpass, key: key }, 0);
   hallpass.clock.advance(IDLE - 1);
   const lost = tokensOf(await hallpass.refresh(key, first.refreshToken));
   hallpass.clock.advance(IDLE - 1);
@@ -82,20 +66,18 @@ test('a lost response loses nothing: an expired predecessor still returns the ne
 });
 
 test('an expired retired token still revokes the grant that went on without it (RFC 9700 §4.14.2)', async () => {
-  const [first, second] = await grant(hallpass, key, 1);
-  assert.ok(first !== undefined && second !== undefined);
+  const [first, second] = await makeFamily({ at: hallpass, key: key }, 1);
   hallpass.clock.advance(IDLE - 1);
   const third = tokensOf(await hallpass.refresh(key, second.refreshToken));
   hallpass.clock.advance(DAY);
   assert.equal((await hallpass.refresh(key, first.refreshToken)).outcome, refused);
   assert.equal((await hallpass.refresh(key, third.refreshToken)).outcome, refused);
-  assert.deepEqual(await eventsOf(hallpass, third), ['refresh_token_reused']);
+  assert.deepEqual(await hallpass.eventsOf(third.accessToken), ['refresh_token_reused']);
 });
 
 test('its owner can revoke a living grant with any of its tokens, even an expired one; another client cannot', async () => {
   const other = await hallpass.makeKey();
-  const [first, second] = await grant(hallpass, key, 1);
-  assert.ok(first !== undefined && second !== undefined);
+  const [first, second] = await makeFamily({ at: hallpass, key: key }, 1);
   hallpass.clock.advance(IDLE - 1);
   const third = tokensOf(await hallpass.refresh(key, second.refreshToken));
   hallpass.clock.advance(DAY);
@@ -116,8 +98,7 @@ test('its owner can revoke a living grant with any of its tokens, even an expire
 
 test('everything revoked of a key stays revoked until its last token expires, even if its grants live forever', async () => {
   const own = await hallpass.makeKey();
-  const [, old] = await grant(hallpass, own, 1);
-  assert.ok(old !== undefined);
+  const [, old] = await makeFamily({ at: hallpass, key: own }, 1);
   hallpass.clock.advance(IDLE - 1);
   const newest = tokensOf(await hallpass.refresh(own, old.refreshToken));
   await hallpass.keys.revokeTokens(own.clientId);
@@ -132,9 +113,8 @@ test('a lowered lifetime takes effect at the next request, and a first token nev
   const clock = new TestClock();
   const long = await startHallpass({ clock, environment: { HALLPASS_REFRESH_TTL_SECONDS: String(400 * DAY) } });
   const by = await long.makeKey();
-  const [first] = await grant(long, by, 0);
-  const [, idle] = await grant(long, by, 1);
-  assert.ok(first !== undefined && idle !== undefined);
+  const [first] = await makeFamily({ at: long, key: by }, 0);
+  const [, idle] = await makeFamily({ at: long, key: by }, 1);
   await long.close();
 
   const short = await startHallpass({
@@ -161,18 +141,18 @@ test('a lowered lifetime takes effect at the next request, and a first token nev
   for (const { refreshToken } of [second, first]) {
     assert.equal((await again.refresh(by, refreshToken)).outcome, refused);
   }
-  assert.deepEqual(await eventsOf(again, second), []);
+  assert.deepEqual(await again.eventsOf(second.accessToken), []);
 });
 
 test('a raised lifetime takes effect at the next refresh', async () => {
   const by = await hallpass.makeKey({ refreshTtlSeconds: 600 });
-  const [, token] = await grant(hallpass, by, 1);
-  const [, late] = await grant(hallpass, by, 1);
+  const [, token] = await makeFamily({ at: hallpass, key: by }, 1);
+  const [, late] = await makeFamily({ at: hallpass, key: by }, 1);
   await hallpass.keys.update(by.clientId, { refreshTtlSeconds: 1_200 });
   hallpass.clock.advance(599);
-  const next = tokensOf(await hallpass.refresh(by, token?.refreshToken ?? ''));
+  const next = tokensOf(await hallpass.refresh(by, token.refreshToken));
   hallpass.clock.advance(1);
-  assert.equal((await hallpass.refresh(by, late?.refreshToken ?? '')).outcome, refused);
+  assert.equal((await hallpass.refresh(by, late.refreshToken)).outcome, refused);
   hallpass.clock.advance(1_198);
   tokensOf(await hallpass.refresh(by, next.refreshToken));
 });
@@ -184,10 +164,9 @@ test(
     const clock = new TestClock();
     const before = await startHallpass({ clock });
     const [plain, bounded] = [await before.makeKey(), await before.makeKey({ refreshTtlSeconds: 10 * DAY })];
-    const [, refreshed] = await grant(before, plain, 1);
-    const [fresh] = await grant(before, plain, 0);
-    const [ofBounded] = await grant(before, bounded, 0);
-    assert.ok(refreshed !== undefined && fresh !== undefined && ofBounded !== undefined);
+    const [, refreshed] = await makeFamily({ at: before, key: plain }, 1);
+    const [fresh] = await makeFamily({ at: before, key: plain }, 0);
+    const [ofBounded] = await makeFamily({ at: before, key: bounded }, 0);
     await before.close();
     asBefore(join(before.folder, 'hallpass.db'));
 
@@ -212,9 +191,9 @@ test(
 
     // What an operator decides now is meant as it is read now.
     await after.keys.update(bounded.clientId, { refreshMaxTtlSeconds: 3_650 * DAY });
-    const [, again] = await grant(after, bounded, 1);
+    const [, again] = await makeFamily({ at: after, key: bounded }, 1);
     clock.advance(9 * DAY);
-    const third = tokensOf(await after.refresh(bounded, again?.refreshToken ?? ''));
+    const third = tokensOf(await after.refresh(bounded, again.refreshToken));
     clock.advance(9 * DAY);
     tokensOf(await after.refresh(bounded, third.refreshToken));
   },

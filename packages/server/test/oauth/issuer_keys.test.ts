@@ -161,11 +161,11 @@ suite('a key is known before it is used', () => {
     for (const use of OTHERS) assert.deepEqual((await statesOf(at, use)).slice(1), ['next'], use);
     assert.deepEqual(await statesOf(at, 'sign'), ['signing']);
     await other.close();
-    const never = await beside(at, { environment: { HALLPASS_ISSUER_KEY_DAYS: '0' } });
+    const never = await beside(at, { environment: { HALLPASS_ISSUER_KEY_DAYS: '0', HALLPASS_SIGNING_KEY_DAYS: '0' } });
     await at.close();
     never.clock.advance(3_000 * DAY_SECONDS);
     await tendIssuerKeys(never.instance);
-    for (const use of OTHERS) assert.ok(!(await statesOf(never, use)).includes('next'), use);
+    for (const use of [...OTHERS, 'sign'] as const) assert.ok(!(await statesOf(never, use)).includes('next'), use);
   });
 
   test('a DPoP nonce from before the change still works after it (RFC 9449 §8)', async () => {
@@ -197,13 +197,12 @@ suite('secrets after a new key', () => {
     const old = await currentOf(at, 'secret_mac');
     const next = await replaceKey('secret_mac', at);
     const wrong = { ...key, clientSecret: `${key.clientSecret}x` };
-    const ask = { grant_type: 'client_credentials', scope: '/accounts.write' };
-    assert.equal((await at.form('/oauth2/token', ask, { key: wrong })).outcome, '401 invalid_client');
+    assert.equal((await at.ask(wrong)).outcome, '401 invalid_client');
     assert.deepEqual(await hashedWith(at, key), [old]);
     await Promise.all(Array.from({ length: 20 }, () => at.issue(key)));
     await until(async () => (await hashedWith(at, key)).includes(next));
     await at.issue(key);
-    assert.equal((await at.form('/oauth2/token', ask, { key: wrong })).outcome, '401 invalid_client');
+    assert.equal((await at.ask(wrong)).outcome, '401 invalid_client');
     assert.deepEqual(await eventsOf(at, 'key_secret_rehashed'), [`was the key ${old}`]);
     assert.equal((await secretsOf(at, await at.makeKey()))[0]?.keyId, next, 'new ones begin with it');
   });
@@ -440,14 +439,13 @@ suite('a key is removed', () => {
       secrets.map(({ clientId }) => clientId),
       [idle.clientId],
     );
-    const ask = { grant_type: 'client_credentials', scope: '/accounts.write' };
-    assert.equal((await at.form('/oauth2/token', ask, { key: idle })).outcome, '401 invalid_client');
+    assert.equal((await at.ask(idle)).outcome, '401 invalid_client');
     assert.equal(await at.isActive(used, accessToken), true);
     await at.issue(await at.rotateSecret(idle, 0));
   });
 
   test('the next key and a retired one can be removed, and one is always in use', async () => {
-    for (const use of OTHERS) {
+    for (const use of [...OTHERS, 'sign'] as const) {
       const at = await start();
       const retired = await currentOf(at, use);
       const current = await replaceKey(use, at);
@@ -505,8 +503,7 @@ suite('a key is removed', () => {
     }
     await assert.rejects(forgotten.instance.keys.reload(), { name: 'StoreUnusable' });
     for (const token of [accessToken, refreshToken]) assert.equal(await forgotten.isActive(key, token), false);
-    const ask = { grant_type: 'client_credentials', scope: '/accounts.write' };
-    assert.equal((await forgotten.form('/oauth2/token', ask, { key })).outcome, '503 temporarily_unavailable');
+    assert.equal((await forgotten.ask(key)).outcome, '503 temporarily_unavailable');
     await at.issue(key);
   });
 });

@@ -233,20 +233,6 @@ test('a revocation that cannot be stored is 503 with Retry-After in both dialect
   assert.equal(await broken.isActive(brokenKey, accessToken), false);
 });
 
-test('with the store away: refresh and introspection are 503, never a guess; and repeating is safe (contract §4)', async () => {
-  const { accessToken, refreshToken } = await broken.issue(brokenKey);
-  away = true;
-  assert.equal((await broken.refresh(brokenKey, refreshToken)).outcome, '503 temporarily_unavailable');
-  assert.equal((await broken.introspect(brokenKey, accessToken)).outcome, '503 temporarily_unavailable');
-  assert.equal((await broken.request('/health/ready')).status, 503);
-  assert.equal((await broken.request('/health/live')).status, 200);
-  away = false;
-  assert.equal((await broken.refresh(brokenKey, refreshToken)).status, 200);
-  assert.equal(await broken.isActive(brokenKey, accessToken), true);
-  broken.clock.advance(1);
-  assert.equal((await broken.request('/health/ready')).status, 200);
-});
-
 test('reuse that cannot be stored is 503, not 400: the family is ended before it is said (contract §3)', async () => {
   const all = [await broken.issue(brokenKey)];
   while (all.length < 3) all.push(tokensOf(await broken.refresh(brokenKey, all.at(-1)?.refreshToken ?? '')));
