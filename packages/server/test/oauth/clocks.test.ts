@@ -44,8 +44,7 @@ interface Entry {
 
 /** What a guard gets that begins now. */
 async function readFeed(at: Hallpass, api: Key): Promise<readonly Entry[]> {
-  const authorization = `Basic ${Buffer.from(`${api.clientId}:${api.clientSecret}`).toString('base64')}`;
-  const answer = await at.request('/oauth2/revocations?after=', { headers: { authorization } });
+  const answer = await at.readFeed(api);
   assert.equal(answer.status, 200, answer.text);
   const { entries }: { readonly entries: readonly Entry[] } = JSON.parse(answer.text);
   return entries;

@@ -4,10 +4,9 @@ import { test } from 'node:test';
 import { countAlone } from '../../src/oauth/limits/counts.ts';
 import { RevocationLimit } from '../../src/oauth/limits/revocation_limit.ts';
 import {
-  basicOf,
+  makeFamily,
   START,
   startHallpass,
-  tokensOf,
   type Answer,
   type Hallpass,
   type Key,
@@ -101,16 +100,14 @@ test('with 0 there is no bound', async () => {
 
 /** A family whose first token is old enough for its reuse to be a theft. */
 async function makeStolen(hallpass: Hallpass, key: Key): Promise<{ readonly stolen: string; readonly newest: string }> {
-  const { refreshToken: stolen } = await hallpass.issue(key);
-  const second = tokensOf(await hallpass.refresh(key, stolen));
-  const third = tokensOf(await hallpass.refresh(key, second.refreshToken));
+  const [{ refreshToken: stolen }, , { refreshToken: newest }] = await makeFamily({ at: hallpass, key }, 2);
   hallpass.clock.advance(11);
-  return { stolen, newest: third.refreshToken };
+  return { stolen, newest };
 }
 
 async function feedOf(hallpass: Hallpass): Promise<readonly unknown[]> {
   const by = await hallpass.makeReader();
-  const { body } = await hallpass.request('/oauth2/revocations?after=', { headers: { authorization: basicOf(by) } });
+  const { body } = await hallpass.readFeed(by);
   assert.ok(Array.isArray(body['entries']));
   return body['entries'].map((entry) => Object(entry)['kind']);
 }
