@@ -15,7 +15,7 @@ import {
 import type { StoreTest } from './store_test.ts';
 
 /** For a long run, set RUNS=5000. */
-const RUNS = Number(process.env['RUNS'] ?? 60);
+const RUNS = Number(process.env['RUNS'] ?? 20);
 /** Each run has a period of time for itself, so that all share one store: whatever came before is forgotten. */
 const RUN_SECONDS = 100 * 86_400;
 const NAMES = ['one', 'two', 'three'] as const;
