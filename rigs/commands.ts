@@ -152,11 +152,13 @@ const PREPARE: Readonly<Record<Command, (setting: Setting) => Promise<Interrupte
       dataDir: fresh.dataDir,
       environment,
       judge: async ({ code, stderr }) => {
-        if (code !== 0 && !/already|not empty|in the place of/i.test(stderr))
+        if (code !== 0 && !/not empty|, this replaces /.test(stderr))
           return `the second run ended with ${code}: ${stderr}`;
         const restored = { dataDir: fresh.dataDir, environment };
-        // A restored store has a feed of its own.
-        const other = await judgeAlike({ dataDir: store.dataDir, environment: settings() }, restored, ['feed']);
+        const original = { dataDir: store.dataDir, environment: settings() };
+        // A restored store has a new feed. If the killed run had created the store, the second one records that it replaced it.
+        const other =
+          (await judgeAlike(original, restored, ['feed', 'events'])) ?? (await judgeEvents(original, restored));
         const served = await judgeServer(restored, key);
         if (other === undefined) return served;
         // Half of a store may be refused, and filled anew in another place; it must not serve what is revoked as good.
@@ -220,7 +222,7 @@ const PREPARE: Readonly<Record<Command, (setting: Setting) => Promise<Interrupte
       environment: settings(),
       dataDir: store.dataDir,
       judge: async ({ code, stderr }) => {
-        if (code !== 0 && !/There is a next \w+ key already/.test(stderr)) {
+        if (code !== 0 && !/There is already a next \w+ key/.test(stderr)) {
           return `the second run ended with ${code}: ${stderr}`;
         }
         const states = (await listKeys(family, settings())).map(({ state }) => state);
@@ -331,6 +333,18 @@ async function judgeAlike(one: At, other: At, except: readonly string[]): Promis
   );
   const tables = [here, there].map((ran) => checksumsOf(ran, except));
   return tables[0] !== undefined && tables[0] === tables[1] ? undefined : `other rows: ${tables.join(' and ')}`;
+}
+
+/** Whether a restored store has the events of the original, and no others but those of its restore. */
+async function judgeEvents(original: At, restored: At): Promise<string | undefined> {
+  const [wanted, found] = await Promise.all(
+    [original, restored].map(async ({ dataDir, environment }) => {
+      const { stdout } = await ask(['events', '--json', '--limit', '1000'], environment, dataDir);
+      const events: readonly { readonly kind: string }[] = JSON.parse(stdout);
+      return JSON.stringify(events.filter(({ kind }) => kind !== 'store_restored'));
+    }),
+  );
+  return wanted === found ? undefined : `other events: ${wanted} and ${found}`;
 }
 
 function checksumsOf(ran: Ran | undefined, except: readonly string[]): string | undefined {
