@@ -1,5 +1,5 @@
 /** Checks where credentials may be sent. */
-import { isPlaintextHost, isServerUrl } from '@hallpass/protocol';
+import { isPlaintextTarget, isServerUrl } from '@hallpass/protocol';
 import { badArgument } from './hallpass_error.ts';
 
 /**
@@ -49,6 +49,6 @@ function parseAddress(name: string, text: unknown): { readonly address: string; 
     throw badArgument(`${name} must be like https://auth.example.com: no credentials, no query, no fragment.`);
   }
   const { protocol, hostname, origin, pathname } = new URL(text);
-  const isProtected = protocol !== 'http:' || isPlaintextHost(hostname);
+  const isProtected = protocol !== 'http:' || isPlaintextTarget(hostname);
   return { address: origin + pathname.replace(/\/+$/, ''), isProtected };
 }

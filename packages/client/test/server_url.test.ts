@@ -11,7 +11,6 @@ const GOOD = [
   'http://LOCALHOST',
   'http://hallpass.localhost:8080',
   'http://127.0.0.1:8080',
-  'http://127.0.0.2',
   'http://[::1]:8080',
 ];
 
@@ -21,6 +20,7 @@ const BAD = [
   'http://localhost.example.com',
   'http://notlocalhost',
   'http://127.0.0.1.example.com',
+  'http://127.0.0.2',
   'http://128.0.0.1',
   'http://10.0.0.1',
   'http://[::2]',

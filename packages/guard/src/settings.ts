@@ -1,7 +1,7 @@
 /** Validates a guard's options and fills in the defaults. */
 import {
   canonicalIssuer,
-  isPlaintextHost,
+  isPlaintextTarget,
   isScope,
   isServerUrl,
   parseScope,
@@ -179,7 +179,7 @@ function isProtected(name: string, address: string): boolean {
     throw new TypeError(`${name} must be like https://auth.example.com: no credentials, no query, no fragment.`);
   }
   const { protocol, hostname } = new URL(address);
-  return protocol === 'https:' || isPlaintextHost(hostname);
+  return protocol === 'https:' || isPlaintextTarget(hostname);
 }
 
 /**

@@ -85,8 +85,11 @@ test('the issuer and the public URL are https URLs with nothing that could lead 
 });
 
 test('plain http is accepted for this machine only', () => {
-  const local = 'localhost LOCALHOST auth.localhost 127.0.0.1 127.0.0.2 [::1] localhost:8080'.split(' ');
-  const remote = 'auth.example.com localhost.example.com notlocalhost 128.0.0.1 127.0.0.1.example.com 0.0.0.0 [::2]';
+  const local =
+    'localhost LOCALHOST auth.localhost a.b-1.localhost 127.0.0.1 [::1] localhost:8080 127.0.0.1:8080'.split(' ');
+  const remote =
+    'auth.example.com localhost.example.com notlocalhost evil.notlocalhost localhosts a_b.localhost 127.0.0.2 128.0.0.1 ' +
+    '127.0.0.1.example.com 10.127.0.0.1.example 0.0.0.0 192.0.2.1 [::2] [::1:1]';
   for (const name of ['issuer', 'publicURL'] as const) {
     assertOption(
       name,

@@ -61,7 +61,7 @@ export { parseBase64url, parseUtf8, printBase64url, utf8 } from './bytes.ts';
 export { numericDate, type Clock, type NumericDate, type Random } from './clock.ts';
 export { ConcurrencyLimit } from './concurrency_limit.ts';
 export { isObject, parseJson } from './json.ts';
-export { isLoopback, isPlaintextHost, isServerUrl, networkOf } from './network_address.ts';
+export { isLoopback, isPlaintextHost, isPlaintextTarget, isServerUrl, networkOf } from './network_address.ts';
 export { SingleFlight } from './single_flight.ts';
 export { findNearest, isLike } from './suggestion.ts';
 export { escapeControls, escapeControlsInLines, flattenControls } from './terminal_text.ts';

@@ -8,14 +8,22 @@ export function isLoopback(host: string): boolean {
   return LOOPBACK.test(host);
 }
 
-const BELOW_LOCALHOST = /^(?:[a-z0-9-]+\.)+localhost$/i;
+/** Of 127.0.0.0/8 only the one address: nothing of ours listens on another. */
+const PLAINTEXT_HOST = /^(?:localhost|127\.0\.0\.1|\[?::1\]?)$/;
+
+/** Whether a server whose issuer has this host may be reached without TLS: it is on this machine. `host` as `URL` writes it. */
+export function isPlaintextHost(host: string): boolean {
+  return PLAINTEXT_HOST.test(host);
+}
+
+const BELOW_LOCALHOST = /^(?:[a-z0-9-]+\.)+localhost$/;
 
 /**
- * Whether a client may send a secret to this host without TLS: this machine, or a name below `localhost`, which resolvers
- * keep on this machine (RFC 6761 §6.3). A server must not use this to judge a `Host` header or a database's address.
+ * Whether a client may send a secret to this host without TLS: `isPlaintextHost`, or a name below `localhost`, which
+ * resolvers keep on this machine (RFC 6761 §6.3). A server must not judge its own addresses by it.
  */
-export function isPlaintextHost(host: string): boolean {
-  return isLoopback(host) || BELOW_LOCALHOST.test(host);
+export function isPlaintextTarget(host: string): boolean {
+  return isPlaintextHost(host) || BELOW_LOCALHOST.test(host);
 }
 
 const SERVER_URL = /^https?:\/\/[^\s/?#@\\]+(?:\/[^\s?#\\]*)?$/i;

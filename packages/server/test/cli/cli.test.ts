@@ -282,6 +282,8 @@ suite('the command', { concurrency: 3 }, () => {
       /HALLPASS_ISSUER must be an https URL/,
     ],
     ['an http issuer that only looks local', { HALLPASS_ISSUER: 'http://localhost.example.com' }, /HALLPASS_ISSUER/],
+    ['an http issuer below localhost', { HALLPASS_ISSUER: 'http://auth.localhost' }, /HALLPASS_ISSUER/],
+    ['an http issuer at another loopback address', { HALLPASS_ISSUER: 'http://127.0.0.2' }, /HALLPASS_ISSUER/],
     [
       'an issuer with a slash at its end',
       { HALLPASS_ISSUER: 'https://auth.example.com/' },

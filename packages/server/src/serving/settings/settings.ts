@@ -3,6 +3,7 @@ import {
   ACCESS_TOKEN_SECONDS_MAX,
   canonicalIssuer,
   isLoopback,
+  isPlaintextHost,
   SIGNING_ALGORITHMS,
   type SigningAlgorithm,
 } from '@hallpass/protocol';
@@ -404,7 +405,7 @@ function parseSettings(find: (name: keyof Settings, variable: string) => Given):
   };
   const issuer = value('issuer');
   const host = value('host');
-  if (issuer === undefined && !isLoopback(host)) {
+  if (issuer === undefined && !isPlaintextHost(host)) {
     throw new BadSetting(
       `HALLPASS_ISSUER must be set for a server that other machines can reach (HALLPASS_HOST is ${host}): every token names it.`,
     );
@@ -474,5 +475,7 @@ function parseIssuer(text: string): string | undefined {
   const { protocol, hostname, username, password } = new URL(text);
   if (username !== '' || password !== '') return undefined;
   // In the spelling that guards use, or they would refuse all of its tokens.
-  return protocol === 'https:' || (protocol === 'http:' && isLoopback(hostname)) ? canonicalIssuer(text) : undefined;
+  return protocol === 'https:' || (protocol === 'http:' && isPlaintextHost(hostname))
+    ? canonicalIssuer(text)
+    : undefined;
 }
